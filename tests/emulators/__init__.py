@@ -1,0 +1,1 @@
+"""Loopback stand-ins for the providers, driven by their real client libraries."""

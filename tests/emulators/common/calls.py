@@ -1,0 +1,70 @@
+"""Which calls reached the emulator, and the hook a fault campaign kills from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["before", "after"]
+OnCall = Callable[[str, Phase], None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: its route name, its moment (emulator seconds), and how it was answered.
+
+    ``outcome`` is an HTTP status or a gRPC code as text, ``reset`` or ``lost``.
+    """
+
+    route: str
+    at: float
+    outcome: str
+
+
+class Calls:
+    """The record of calls. ``on_call(route, phase)`` runs on the server's loop thread.
+
+    ``before`` is the moment before a call has any effect, ``after`` the moment
+    the effect is complete and nothing was answered yet. The hook may block;
+    the client waits for its answer meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.on_call: OnCall | None = None
+        self._records: list[Call] = []
+        self._unexpected: list[str] = []
+        self._lock = threading.Lock()
+
+    def tell(self, route: str, phase: Phase) -> None:
+        """Run the hook, if there is one."""
+        if self.on_call is not None:
+            self.on_call(route, phase)
+
+    def record(self, route: str, at: float, outcome: str) -> None:
+        """Note an answered call."""
+        with self._lock:
+            self._records.append(Call(route, at, outcome))
+
+    def record_unexpected(self, what: str) -> None:
+        """Note a call that the emulator does not implement."""
+        with self._lock:
+            self._unexpected.append(what)
+
+    @property
+    def records(self) -> list[Call]:
+        """All calls so far, oldest first."""
+        with self._lock:
+            return list(self._records)
+
+    @property
+    def routes(self) -> list[str]:
+        """The route names of all calls so far, oldest first."""
+        return [call.route for call in self.records]
+
+    @property
+    def unexpected(self) -> list[str]:
+        """Calls that the emulator does not implement; a test asserts this is empty."""
+        with self._lock:
+            return list(self._unexpected)
