@@ -1,0 +1,94 @@
+"""What every verb shares: options, output rules, completion of names.
+
+stdout is data, stderr is narration. `--json` prints one object {"version": 1, "kind": …, …}.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from devbox.workspace import Workspace
+
+JSON_VERSION = 1
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def narrate(message: str) -> None:
+    """One line for a person, on stderr."""
+    click.echo(message, err=True)
+
+
+def workspace(*, quiet: bool = False) -> Workspace:
+    """The workspace of the current folder, narrating to stderr unless quiet."""
+    return Workspace.open(narrate=(lambda _: None) if quiet else narrate)
+
+
+def print_json(kind: str, **fields: Any) -> None:
+    """The documented, versioned JSON form on stdout."""
+    body = msgspec.json.encode({"version": JSON_VERSION, "kind": kind, **fields})
+    click.echo(body.decode())
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def yes_option(function: F) -> F:
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(function)
+
+
+def quiet_option(function: F) -> F:
+    return click.option("--quiet", "-q", is_flag=True, help="No narration on stderr.")(function)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that costs or destroys; without a terminal --yes is needed."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Pass --yes to do it without a terminal.")
+    click.confirm(question, abort=True, err=True)
+
+
+def is_interactive() -> bool:
+    """A person watches: colour and redrawing are welcome on stderr."""
+    return sys.stderr.isatty()
+
+
+def _complete_boxes(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    ws = Workspace.open()
+    known = {box.name for box in ws.store.boxes.all()} | set(ws.spec.boxes)
+    return sorted(name for name in known if name.startswith(incomplete))
+
+
+def box_argument(*, required: bool = False) -> Callable[[F], F]:
+    """The BOX argument, completed from live and configured boxes."""
+    return click.argument(
+        "box_name",
+        metavar="BOX" if required else "[BOX]",
+        required=required,
+        shell_complete=_complete_boxes,
+    )
+
+
+def after_interrupt() -> str:
+    """What Ctrl-C leaves behind: boxes that cost money right now, and how to end them."""
+    from devbox.text import dollars
+
+    costing = []
+    for box in Workspace.open().store.boxes.all():
+        interval = Workspace.open().store.ledger.current(box.id)
+        if interval:
+            costing.append(
+                f"  {box.name} ({dollars(interval.price.micro_per_hour, per_hour=True)})"
+            )
+    if not costing:
+        return "interrupted; nothing is running that costs money"
+    return "\n".join(
+        ["interrupted; still running and costing:", *costing, "end one with: devbox down BOX"]
+    )

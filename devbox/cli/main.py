@@ -1,0 +1,124 @@
+"""`devbox`: verbs by group, each module imported when its verb is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from devbox import __version__
+
+# verb: (module under devbox.cli, one-line help). Helps live here so that --help imports nothing.
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Boxes": {
+        "up": ("boxes", "Bring a box up, or finish bringing it up"),
+        "pause": ("boxes", "Stop paying, keep the files"),
+        "resume": ("boxes", "Bring a paused box back"),
+        "down": ("boxes", "End a box for good"),
+        "keep": ("boxes", "Hold off the idle pause for a while"),
+        "ls": ("show", "List boxes"),
+        "status": ("show", "One box: state, cost, when it will pause and why"),
+        "events": ("show", "What happened to a box"),
+        "reconcile": ("boxes", "Compare with the providers and finish or clean up"),
+        "offers": ("offers", "Hardware and prices across providers"),
+    },
+    "Connect": {
+        "ssh": ("connect", "Open a shell on a box"),
+        "exec": ("connect", "Run one command on a box"),
+        "forward": ("connect", "Forward a port of a box to this machine"),
+        "code": ("connect", "Open the box in your editor over Remote-SSH"),
+        "ssh-config": ("connect", "Show, install or remove the ssh configuration"),
+    },
+    "Files": {
+        "sync": ("sync", "Keep files in step: up, down, watch, status"),
+    },
+    "Jobs": {
+        "run": ("jobs", "Run a job on a box"),
+        "runs": ("jobs", "List runs"),
+        "logs": ("jobs", "Print or follow a run's log"),
+        "attach": ("jobs", "Follow a run's progress"),
+        "cancel": ("jobs", "Stop a run"),
+        "retry": ("jobs", "Run again what failed or is missing"),
+    },
+    "Watch": {
+        "top": ("top", "Live CPU, memory and GPU of a box"),
+        "cost": ("cost", "What was spent, from the ledger"),
+        "idle": ("idle", "Replay the idle policy over recorded samples"),
+        "doctor": ("doctor", "Check this machine, or a box"),
+    },
+    "Project": {
+        "init": ("project", "Write a commented devbox.toml from a template"),
+        "config": ("project", "Show the merged configuration and where it comes from"),
+        "demo": ("demo", "The whole loop on this machine in under a minute"),
+        "completion": ("project", "Print the shell completion script"),
+    },
+}
+
+EXAMPLES = """\
+Examples:
+  devbox init                      write devbox.toml
+  devbox up                        bring the box up
+  devbox sync up && devbox ssh     push your files, open a shell
+  devbox run track -- --video clip.mp4
+  devbox down                      stop paying
+"""
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb for verbs in GROUPS.values() for verb in verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for verbs in GROUPS.values():
+            if cmd_name in verbs:
+                module = import_module(f"devbox.cli.{verbs[cmd_name][0]}")
+                command = getattr(module, cmd_name.replace("-", "_") + "_command")
+                assert isinstance(command, click.Command)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for group, verbs in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(verb, text) for verb, (_, text) in verbs.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("\n" + EXAMPLES)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="devbox", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Remote GPU dev environments: one command up, every cent shown, switched off when idle."""
+
+
+def main() -> NoReturn:
+    """The console script: turns errors into their text and exit code."""
+    from devbox.errors import DevboxError
+
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except DevboxError as error:
+        click.echo(error.render(), err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        from devbox.cli.common import after_interrupt
+
+        click.echo(after_interrupt(), err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # A reader such as `head` went away; that is not our failure, and stdout is unusable.
+        sys.stderr.close()
+        sys.exit(141)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

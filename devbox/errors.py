@@ -1,0 +1,111 @@
+"""The one tree of errors, what the person reads, and the exit codes.
+
+DevboxError              1   something failed that fits nothing below
+├── UsageError           2   the command line or an argument is wrong
+├── SpecError            3   devbox.toml or the user config is wrong
+├── NotFound             4   no such box, run, job, template
+├── Conflict             5   the request collides with what exists or runs now
+├── ProviderError        6   the provider said no or could not be reached
+│   ├── AuthError        7   credentials missing, expired or without the right
+│   ├── Unavailable      8   a passing fault: retried, and may be tried again
+│   └── Gone             6   the resource no longer exists at the provider
+├── SshError             9   the box cannot be reached or refused the key
+├── SyncError           10   rsync failed or was cut
+├── JobFailed           11   a run ended with failed items or a non-zero exit
+├── BudgetError         12   the request would go over a budget
+├── ToolMissing         13   a program devbox needs is not installed
+└── BuildFailed         14   an image or Space did not build
+Interrupted            130   Ctrl-C; the state is consistent
+"""
+
+from __future__ import annotations
+
+
+class DevboxError(Exception):
+    """Anything devbox tells a person about.
+
+    what:  what happened, one sentence.
+    means: what it means for money and data; empty when neither is touched.
+    fix:   the next command to type or thing to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, means: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.means, self.fix = what, means, fix
+
+    def render(self) -> str:
+        """The text a person reads: what, means and fix, each on its own line."""
+        lines = [f"error: {self.what}"]
+        lines += [self.means] if self.means else []
+        lines += [f"fix: {self.fix}"] if self.fix else []
+        return "\n".join(lines)
+
+
+class UsageError(DevboxError):
+    exit_code = 2
+
+
+class SpecError(DevboxError):
+    exit_code = 3
+
+
+class NotFound(DevboxError):
+    exit_code = 4
+
+
+class Conflict(DevboxError):
+    exit_code = 5
+
+
+class ProviderError(DevboxError):
+    exit_code = 6
+
+
+class AuthError(ProviderError):
+    exit_code = 7
+
+
+class Unavailable(ProviderError):
+    """A passing fault. retry_after: seconds the provider asked us to wait, if it said."""
+
+    exit_code = 8
+
+    def __init__(
+        self, what: str, *, means: str = "", fix: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(what, means=means, fix=fix)
+        self.retry_after = retry_after
+
+
+class Gone(ProviderError):
+    exit_code = 6
+
+
+class SshError(DevboxError):
+    exit_code = 9
+
+
+class SyncError(DevboxError):
+    exit_code = 10
+
+
+class JobFailed(DevboxError):
+    exit_code = 11
+
+
+class BudgetError(DevboxError):
+    exit_code = 12
+
+
+class ToolMissing(DevboxError):
+    exit_code = 13
+
+
+class BuildFailed(DevboxError):
+    exit_code = 14
+
+
+class Interrupted(DevboxError):
+    exit_code = 130

@@ -1,0 +1,47 @@
+"""Files written so that a crash or a second process never leaves half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from devbox.errors import Conflict
+
+
+def write_atomic(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
+    """Replace `path` in one step. A symlink is followed and kept; the mode of an existing file
+    is kept unless `mode` is given; a new file is 0600."""
+    target = Path(os.path.realpath(path))
+    if mode is None:
+        mode = (target.stat().st_mode & 0o7777) if target.exists() else 0o600
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+@contextmanager
+def locked(path: Path, *, timeout: float = 30.0) -> Iterator[None]:
+    """Hold an inter-process lock on `path` (the lock file itself). Conflict after `timeout` s."""
+    try:
+        with FileLock(path, timeout=timeout):
+            yield
+    except Timeout as error:
+        raise Conflict(
+            f"another devbox process has held {path.name} for {timeout:.0f} s",
+            fix="wait for it to end, or look for it with: ps aux | grep devbox",
+        ) from error

@@ -1,0 +1,1 @@
+"""Control side of jobs: catalogue, submit, follow, fetch results."""

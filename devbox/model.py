@@ -1,0 +1,166 @@
+"""Frozen domain types shared by every room. Times are unix seconds (float), memory is bytes.
+
+Money is integer micro-US-dollars per hour (`Price.micro_per_hour`), so that frozen prices compare
+and add without rounding: $0.000164 per second is 590_400.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class BoxState(StrEnum):
+    PROVISIONING = "provisioning"
+    BUILDING = "building"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def is_over(self) -> bool:
+        """No longer exists at the provider; its name is free again."""
+        return self in (BoxState.TERMINATED, BoxState.LOST)
+
+    @property
+    def is_settled(self) -> bool:
+        """Waits for nobody: running, paused or over."""
+        return self.is_over or self in (BoxState.RUNNING, BoxState.PAUSED, BoxState.FAILED)
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What one hour costs. micro_per_hour None means we do not know; it is never shown as 0.
+
+    source: where it comes from ("live", "config", "catalogue 2026-07-21").
+    """
+
+    micro_per_hour: int | None
+    source: str = ""
+
+    @property
+    def dollars_per_hour(self) -> float | None:
+        return None if self.micro_per_hour is None else self.micro_per_hour / 1_000_000
+
+
+UNKNOWN_PRICE = Price(None, "unknown")
+
+
+class Hardware(msgspec.Struct, frozen=True):
+    """A provider's flavour. vram is per box (all GPUs together)."""
+
+    name: str
+    gpu: str = ""
+    gpus: int = 0
+    vram: int = 0
+    cpus: float = 0
+    memory: int = 0
+    disk: int = 0
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """Hardware with its price at one provider. as_of: when the price was true."""
+
+    provider: str
+    hardware: Hardware
+    price: Price
+    as_of: float
+    note: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """How ssh reaches a box. host_keys: 'ssh-ed25519 AAAA…' lines obtained through a channel we
+    trust (None: the gateway's key is pinned on first use and its fingerprint shown)."""
+
+    host: str
+    port: int = 22
+    user: str = "devbox"
+    host_keys: tuple[str, ...] | None = None
+    host_key_alias: str = ""
+
+
+class Box(msgspec.Struct, frozen=True):
+    """A tracked remote environment, as last known. `seen` is the last time its provider answered
+    about it; `spec` is the frozen `spec.BoxSpec` it was made from."""
+
+    id: str
+    name: str
+    provider: str
+    token: str
+    state: BoxState
+    hardware: str
+    price: Price
+    created: float
+    updated: float
+    seen: float
+    handle: str = ""
+    endpoint: Endpoint | None = None
+    workdir: str = "work"
+    stage: str = ""
+    message: str = ""
+    started: float | None = None
+    deadline: float | None = None
+    project: str = ""
+    spec: bytes = b"{}"
+
+    @property
+    def alias(self) -> str:
+        """The ssh host alias."""
+        return f"devbox-{self.name}"
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A stretch of one billed state at one frozen price. end None: still running."""
+
+    id: int
+    box_id: str
+    box_name: str
+    provider: str
+    hardware: str
+    price: Price
+    start: float
+    end: float | None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened to a box, in words a person reads."""
+
+    id: int
+    box_id: str
+    at: float
+    kind: str
+    message: str
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_over(self) -> bool:
+        return self in (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One execution of a job on a box. request, status: the JSON sent and the last status.json."""
+
+    id: str
+    box_id: str
+    box_name: str
+    job: str
+    state: RunState
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+    request: bytes = b"{}"
+    status: bytes = b"{}"

@@ -1,0 +1,30 @@
+"""Where the box half keeps its files: $DEVBOX_BOX_ROOT, else ~/.devbox-box. All private (0700).
+
+config.json      what `arm` was given: policy, deadline, pause recipe (0600)
+keep.json        {"until": unix seconds}: no idle pause before that
+agent.json       {"pid", "started", "boot"} of the running agent
+history/         bounded segments of samples
+events.jsonl     what the watchdog did, {"seq", "t", "kind", "message"} a line
+ssh.json         {"sessions", "rx_bytes", "tx_bytes"} where the ssh server counts for us
+served.json      {"count": N} cumulative served requests, written by services
+runs/<id>/       one folder a run
+streams/<pid>    bytes our own telemetry streams sent, so that they do not count as use
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The box half's folder, made when missing."""
+    path = Path(os.environ.get("DEVBOX_BOX_ROOT") or Path.home() / ".devbox-box")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def runs() -> Path:
+    path = root() / "runs"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Where boxes come from: one module or folder per provider, behind the contract in `base`."""

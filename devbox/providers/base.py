@@ -1,0 +1,139 @@
+"""The provider contract: five mandatory calls, and capabilities as mixins a caller tests for.
+
+Rules every provider keeps (tests/contract holds them):
+- Calls are synchronous and safe from several threads. They raise only devbox.errors types:
+  AuthError, Unavailable (a passing fault; safe to call again), Gone, ProviderError.
+- A provider never sleeps to wait for a state: `lifecycle` polls `observe`.
+- A provider never retries by itself beyond its client library: `lifecycle` owns retries.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from devbox.model import BoxState, Endpoint, Offer, Price
+from devbox.spec import BoxSpec
+
+
+class Request(NamedTuple):
+    """What `create` needs. token: random, unique to this box, our tag at the provider.
+    secrets: resolved values, to be handed only to the provider's own secret store.
+    public_key: one OpenSSH line allowed to log in. host_key: private key in OpenSSH PEM form for
+    the box's sshd, where the provider lets us place one. root: folder of devbox.toml."""
+
+    name: str
+    token: str
+    spec: BoxSpec
+    hardware: str
+    public_key: str
+    host_key: str
+    secrets: Mapping[str, str]
+    root: str = ""
+
+
+class Observation(NamedTuple):
+    """What the provider says of one resource, now.
+
+    state: never `lost` (that is for a missing resource: observe returns None).
+    stage: the provider's own word, shown to the person.
+    billed: it costs money in this state. billed_since / ended_at: the provider's own times of the
+    begin of the current billed stretch and of the end of the last one, where it tells.
+    price: for the hardware it runs on now; None when unchanged from the offer.
+    endpoint: where ssh answers, once known.
+    """
+
+    handle: str
+    name: str
+    token: str
+    state: BoxState
+    stage: str = ""
+    message: str = ""
+    endpoint: Endpoint | None = None
+    hardware: str = ""
+    price: Price | None = None
+    billed: bool = False
+    billed_since: float | None = None
+    ended_at: float | None = None
+    deadline: float | None = None
+
+
+class Provider(ABC):
+    """One place boxes come from."""
+
+    name: str
+    #: seconds by which `find` may lag behind `create` (an eventually consistent listing)
+    find_lag: float = 0.0
+    #: files outside volumes are lost on pause
+    ephemeral_disk: bool = False
+
+    @abstractmethod
+    def offers(self) -> list[Offer]:
+        """All hardware with prices, live where the provider tells, else the dated catalogue."""
+
+    @abstractmethod
+    def create(self, request: Request) -> str:
+        """Start provisioning, tagged with the token; returns the handle.
+
+        Idempotent by token: called again after a lost reply it returns the first one's handle.
+        Both of the provider's timeouts are armed before it returns. Returns as soon as the
+        provider has accepted; it does not wait for the box to run.
+        """
+
+    @abstractmethod
+    def observe(self, handle: str) -> Observation | None:
+        """The resource's state now; None when the provider no longer knows it. Safe to repeat."""
+
+    @abstractmethod
+    def find(self, token: str | None = None) -> list[Observation]:
+        """Everything in this account that carries our tag, or only that token's. Safe to repeat."""
+
+    @abstractmethod
+    def terminate(self, handle: str) -> None:
+        """Ask to end it for good. Idempotent: one that is gone is success. The caller keeps
+        observing until the provider confirms."""
+
+    def watchdog(self, handle: str) -> Mapping[str, Any] | None:
+        """How the box half pauses its own box with the laptop off, as the JSON that
+        `devbox.onbox.pausing` takes; None when it cannot, and `up` says so.
+
+        {"kind": "exec", "argv": [...]} runs a program; {"kind": "http", "method", "url",
+        "token_env", "body"} calls the provider with a token found in the box's environment.
+        """
+        del handle
+        return None
+
+    def doctor(self) -> list[tuple[str, str, str]]:
+        """Checks of credentials and reachability: (level ok|warn|fail, what, fix)."""
+        return []
+
+
+class CanPause(ABC):
+    """Stop paying and keep the files, as far as `ephemeral_disk` allows."""
+
+    @abstractmethod
+    def pause(self, handle: str) -> str:
+        """Ask to pause; idempotent. Returns the handle to use from now on (it may change)."""
+
+    @abstractmethod
+    def resume(self, request: Request, handle: str) -> str:
+        """Ask to run again; idempotent. Returns the handle to use from now on."""
+
+
+class HasBuildLogs(ABC):
+    @abstractmethod
+    def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        """Lines of the image build, oldest first, untrusted text. Ends when the build ends."""
+
+
+class HasRunLogs(ABC):
+    @abstractmethod
+    def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        """Lines of the box's main process, oldest first, untrusted text."""
+
+
+class HasBill(ABC):
+    @abstractmethod
+    def bill(self, start: float, end: float) -> Mapping[str, int]:
+        """The provider's own account of cost between two times: handle → micro-dollars."""

@@ -1,0 +1,1 @@
+"""How we reach a box: keys, known hosts, config file, connection."""

@@ -1,0 +1,1 @@
+"""What devbox remembers: SQLite with boxes, the intent journal, the ledger, runs and events."""

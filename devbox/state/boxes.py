@@ -1,0 +1,137 @@
+"""Boxes and the intent journal. Only `devbox.lifecycle` writes here."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import msgspec
+
+from devbox.errors import Conflict
+from devbox.model import Box, BoxState
+from devbox.state.database import Database
+
+
+class Intent(NamedTuple):
+    """A journalled wish: bring a box to `goal` (running, paused, terminated, adopted).
+
+    step: the last step that was begun. pid: the process working on it. finished None: open.
+    """
+
+    id: int
+    box_id: str
+    goal: str
+    step: str
+    pid: int
+    options: dict[str, object]
+    created: float
+    updated: float
+    finished: float | None
+    outcome: str
+
+
+class Boxes:
+    """The boxes table and its journal."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def insert(self, box: Box, goal: str, options: dict[str, object], now: float) -> int:
+        """A new box and its first intent, in one transaction. Conflict when the name is taken."""
+        with self._db.write() as connection:
+            taken = connection.execute(
+                "SELECT 1 FROM boxes WHERE name = ? AND state NOT IN ('terminated', 'lost')",
+                (box.name,),
+            ).fetchone()
+            if taken:
+                raise Conflict(
+                    f"a box named {box.name} exists already",
+                    fix=f"see it with: devbox status {box.name}",
+                )
+            connection.execute(
+                "INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?)",
+                (box.id, box.name, box.state, box.project, box.created, msgspec.json.encode(box)),
+            )
+            return _insert_intent(connection, box.id, goal, options, now)
+
+    def update(self, box: Box) -> None:
+        """Replace a box's row."""
+        with self._db.write() as connection:
+            connection.execute(
+                "UPDATE boxes SET state = ?, body = ? WHERE id = ?",
+                (box.state, msgspec.json.encode(box), box.id),
+            )
+
+    def get(self, box_id: str) -> Box | None:
+        found = self._db.rows("SELECT body FROM boxes WHERE id = ?", box_id)
+        return _box(found[0]["body"]) if found else None
+
+    def named(self, name: str) -> Box | None:
+        """The live box of that name, else the latest one that is over."""
+        found = self._db.rows(
+            "SELECT body FROM boxes WHERE name = ? "
+            "ORDER BY state IN ('terminated', 'lost'), created DESC LIMIT 1",
+            name,
+        )
+        return _box(found[0]["body"]) if found else None
+
+    def all(self, *, over: bool = False) -> list[Box]:
+        """Live boxes by name; with `over` also those that are over."""
+        where = "" if over else "WHERE state NOT IN ('terminated', 'lost') "
+        found = self._db.rows(f"SELECT body FROM boxes {where}ORDER BY name, created")  # noqa: S608
+        return [_box(row["body"]) for row in found]
+
+    def begin(self, box_id: str, goal: str, options: dict[str, object], now: float) -> int:
+        """Journal a wish. It replaces older open ones of that box: the last wish wins."""
+        with self._db.write() as connection:
+            connection.execute(
+                "UPDATE intents SET finished = ?, outcome = 'replaced' "
+                "WHERE box_id = ? AND finished IS NULL",
+                (now, box_id),
+            )
+            return _insert_intent(connection, box_id, goal, options, now)
+
+    def step(self, intent: int, step: str, now: float) -> None:
+        """Journal that a step begins, and who is at it."""
+        with self._db.write() as connection:
+            connection.execute(
+                "UPDATE intents SET step = ?, pid = ?, updated = ? WHERE id = ?",
+                (step, os.getpid(), now, intent),
+            )
+
+    def finish(self, intent: int, outcome: str, now: float) -> None:
+        with self._db.write() as connection:
+            connection.execute(
+                "UPDATE intents SET finished = ?, outcome = ?, updated = ? "
+                "WHERE id = ? AND finished IS NULL",
+                (now, outcome, now, intent),
+            )
+
+    def open_intents(self, box_id: str | None = None) -> list[Intent]:
+        """Wishes not yet finished, oldest first."""
+        clause, values = ("", ()) if box_id is None else (" AND box_id = ?", (box_id,))
+        found = self._db.rows(
+            f"SELECT * FROM intents WHERE finished IS NULL{clause} ORDER BY id",  # noqa: S608
+            *values,
+        )
+        return [
+            Intent(**{**dict(row), "options": msgspec.json.decode(row["options"])}) for row in found
+        ]
+
+
+def _insert_intent(
+    connection: object, box_id: str, goal: str, options: dict[str, object], now: float
+) -> int:
+    cursor = connection.execute(  # type: ignore[attr-defined]
+        "INSERT INTO intents (box_id, goal, step, pid, options, created, updated) "
+        "VALUES (?, ?, 'journalled', ?, ?, ?, ?)",
+        (box_id, goal, os.getpid(), msgspec.json.encode(options), now, now),
+    )
+    return int(cursor.lastrowid)
+
+
+def _box(body: bytes) -> Box:
+    return msgspec.json.decode(body, type=Box)
+
+
+__all__ = ["BoxState", "Boxes", "Intent"]

@@ -1,0 +1,108 @@
+"""One SQLite file in WAL mode, safe under many devbox processes at once.
+
+Migrations are a list; `PRAGMA user_version` counts the ones applied. Every write is its own short
+IMMEDIATE transaction, so that two processes never both read, decide and then write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devbox.errors import DevboxError
+
+MIGRATIONS = [
+    """
+    CREATE TABLE boxes (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, project TEXT NOT NULL,
+        created REAL NOT NULL, body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX one_live_box_per_name ON boxes (name)
+        WHERE state NOT IN ('terminated', 'lost');
+    CREATE TABLE intents (
+        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL REFERENCES boxes (id), goal TEXT NOT NULL,
+        step TEXT NOT NULL, pid INTEGER NOT NULL, options BLOB NOT NULL, created REAL NOT NULL,
+        updated REAL NOT NULL, finished REAL, outcome TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX open_intents ON intents (box_id) WHERE finished IS NULL;
+    CREATE TABLE intervals (
+        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL, box_name TEXT NOT NULL,
+        provider TEXT NOT NULL, hardware TEXT NOT NULL, micro_per_hour INTEGER,
+        price_source TEXT NOT NULL, start REAL NOT NULL, end REAL
+    );
+    CREATE UNIQUE INDEX one_open_interval_per_box ON intervals (box_id) WHERE end IS NULL;
+    CREATE INDEX intervals_of_box ON intervals (box_id, start);
+    CREATE TABLE runs (
+        id TEXT PRIMARY KEY, box_id TEXT NOT NULL, box_name TEXT NOT NULL, job TEXT NOT NULL,
+        state TEXT NOT NULL, created REAL NOT NULL, started REAL, ended REAL, exit_code INTEGER,
+        request BLOB NOT NULL, status BLOB NOT NULL
+    );
+    CREATE INDEX runs_of_box ON runs (box_id, created);
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL,
+        message TEXT NOT NULL
+    );
+    CREATE INDEX events_of_box ON events (box_id, at);
+    """,
+]
+
+
+class Database:
+    """An open state file. One per process and thread of use; connections are cheap."""
+
+    def __init__(self, path: Path, *, busy_timeout: float = 20.0) -> None:
+        """busy_timeout: seconds to wait for another process's write."""
+        self.path = path
+        self._connection = sqlite3.connect(
+            path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        self._connection.row_factory = sqlite3.Row
+        path.chmod(0o600)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._migrate()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """All rows of a read."""
+        return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """An IMMEDIATE transaction: committed at the end, rolled back on any exception."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise DevboxError(
+                f"the state file {self.path} stayed busy: {error}",
+                means="nothing was changed",
+                fix="look for a hung devbox process (ps aux | grep devbox) and try again",
+            ) from error
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _migrate(self) -> None:
+        version = self._version()
+        if version > len(MIGRATIONS):
+            raise DevboxError(
+                f"{self.path} was written by a newer devbox",
+                fix="upgrade devbox, or point DEVBOX_HOME at another folder",
+            )
+        if version == len(MIGRATIONS):
+            return
+        with self.write() as connection:
+            for number in range(self._version(), len(MIGRATIONS)):
+                for statement in MIGRATIONS[number].split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,73 @@
+"""The ledger: intervals of billed time at frozen prices. Costs are computed, never stored."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from devbox.model import Box, Interval, Price
+from devbox.state.database import Database
+
+
+class Ledger:
+    """The intervals table. At most one open interval a box."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def open(self, box: Box, price: Price, start: float) -> None:
+        """Begin to bill. One that is already open at the same price and hardware is kept; at
+        another price it is closed at `start` first, so that prices are never mixed."""
+        with self._db.write() as connection:
+            row = connection.execute(
+                "SELECT id, micro_per_hour, hardware FROM intervals "
+                "WHERE box_id = ? AND end IS NULL",
+                (box.id,),
+            ).fetchone()
+            if row and (row["micro_per_hour"], row["hardware"]) == (
+                price.micro_per_hour,
+                box.hardware,
+            ):
+                return
+            _close(connection, box.id, start)
+            # A provider's own start time may lie before the end we wrote for the last stretch.
+            last = connection.execute(
+                "SELECT MAX(end) FROM intervals WHERE box_id = ?", (box.id,)
+            ).fetchone()[0]
+            connection.execute(
+                "INSERT INTO intervals (box_id, box_name, provider, hardware, micro_per_hour, "
+                "price_source, start) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    box.id,
+                    box.name,
+                    box.provider,
+                    box.hardware,
+                    price.micro_per_hour,
+                    price.source,
+                    max(start, last or start),
+                ),
+            )
+
+    def close(self, box_id: str, end: float) -> None:
+        """Stop billing; nothing happens when no interval is open."""
+        with self._db.write() as connection:
+            _close(connection, box_id, end)
+
+    def current(self, box_id: str) -> Interval | None:
+        found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? AND end IS NULL", box_id)
+        return _interval(found[0]) if found else None
+
+    def of_box(self, box_id: str) -> list[Interval]:
+        found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? ORDER BY start", box_id)
+        return [_interval(row) for row in found]
+
+
+def _close(connection: sqlite3.Connection, box_id: str, end: float) -> None:
+    connection.execute(
+        "UPDATE intervals SET end = MAX(start, ?) WHERE box_id = ? AND end IS NULL", (end, box_id)
+    )
+
+
+def _interval(row: sqlite3.Row) -> Interval:
+    fields = dict(row)
+    price = Price(fields.pop("micro_per_hour"), fields.pop("price_source"))
+    return Interval(price=price, **fields)

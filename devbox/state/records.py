@@ -1,0 +1,70 @@
+"""Runs and events: what happened on boxes, for people and reports."""
+
+from __future__ import annotations
+
+from devbox.model import Event, Run, RunState
+from devbox.state.database import Database
+from devbox.text import clean
+
+_RUN = "id, box_id, box_name, job, state, created, started, ended, exit_code, request, status"
+
+
+class Runs:
+    """The runs table. Written by `devbox.jobs`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def put(self, run: Run) -> None:
+        """Insert or replace."""
+        with self._db.write() as connection:
+            connection.execute(
+                f"INSERT OR REPLACE INTO runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+                tuple(getattr(run, field) for field in _RUN.split(", ")),
+            )
+
+    def get(self, run_id: str) -> Run | None:
+        found = self._db.rows(f"SELECT {_RUN} FROM runs WHERE id = ?", run_id)  # noqa: S608
+        return _run(found[0]) if found else None
+
+    def latest(self, *, box_id: str | None = None, limit: int = 50) -> list[Run]:
+        """Newest first."""
+        where, values = ("", ()) if box_id is None else ("WHERE box_id = ? ", (box_id,))
+        found = self._db.rows(
+            f"SELECT {_RUN} FROM runs {where}ORDER BY created DESC, id DESC LIMIT ?",  # noqa: S608
+            *values,
+            limit,
+        )
+        return [_run(row) for row in found]
+
+
+class Events:
+    """The events table: append-only."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, box_id: str, kind: str, message: str, now: float) -> None:
+        """kind: one word such as state, warn, keep, pause, sync, run, cost. The message is
+        cleaned: part of it may come from a box or a provider."""
+        with self._db.write() as connection:
+            connection.execute(
+                "INSERT INTO events (box_id, at, kind, message) VALUES (?, ?, ?, ?)",
+                (box_id, now, kind, clean(message, 2000)),
+            )
+
+    def of_box(self, box_id: str, *, after: int = 0, limit: int = 200) -> list[Event]:
+        """The latest `limit` events with id above `after`, oldest first."""
+        found = self._db.rows(
+            "SELECT * FROM (SELECT id, box_id, at, kind, message FROM events "
+            "WHERE box_id = ? AND id > ? ORDER BY id DESC LIMIT ?) ORDER BY id",
+            box_id,
+            after,
+            limit,
+        )
+        return [Event(**dict(row)) for row in found]
+
+
+def _run(row: object) -> Run:
+    fields = dict(row)  # type: ignore[call-overload]
+    return Run(**{**fields, "state": RunState(fields["state"])})

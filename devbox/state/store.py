@@ -1,0 +1,29 @@
+"""The open state: its four tables behind one object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devbox import paths
+from devbox.state.boxes import Boxes
+from devbox.state.database import Database
+from devbox.state.ledger import Ledger
+from devbox.state.records import Events, Runs
+
+
+class Store:
+    """What devbox remembers. `Store.open()` uses the file under DEVBOX_HOME."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.boxes = Boxes(database)
+        self.ledger = Ledger(database)
+        self.runs = Runs(database)
+        self.events = Events(database)
+
+    @classmethod
+    def open(cls, path: Path | None = None) -> Store:
+        return cls(Database(path or paths.state_db()))
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,1 @@
+"""Files up and down over rsync: rules, progress, watch, what is unsynced."""

@@ -1,0 +1,1 @@
+"""Streams from boxes: client, latest-value cells, history."""

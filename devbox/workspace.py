@@ -1,0 +1,66 @@
+"""The composition root a front end opens once: the merged spec, the store, the providers, the
+clock and where narration goes. Everything below takes it as its first argument."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from devbox import names, spec
+from devbox.errors import NotFound
+from devbox.model import Box
+from devbox.providers import registry
+from devbox.providers.base import Provider
+from devbox.state.store import Store
+
+
+def _silent(_: str) -> None:
+    """Narration of a caller that wants none."""
+
+
+class Workspace:
+    """clock: () → unix seconds. sleep: waits that many seconds. narrate: one line for a person."""
+
+    def __init__(
+        self,
+        config: spec.Spec,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        narrate: Callable[[str], None] = _silent,
+    ) -> None:
+        self.spec = config
+        self.clock = clock
+        self.sleep = sleep
+        self.narrate = narrate
+        self._providers: dict[str, Provider] = {}
+
+    @classmethod
+    def open(cls, start: Path | None = None, narrate: Callable[[str], None] = _silent) -> Workspace:
+        """From the nearest devbox.toml at or above `start` (default: the current folder)."""
+        return cls(spec.load(spec.find((start or Path.cwd()).absolute())), narrate=narrate)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store.open()
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that name, made once."""
+        if name not in self._providers:
+            self._providers[name] = registry.load(name, self.spec.provider(name))
+        return self._providers[name]
+
+    def box(self, name: str | None) -> Box:
+        """The tracked box of that name; without a name the only live one. NotFound otherwise."""
+        if name is not None:
+            found = self.store.boxes.named(names.name(name))
+            if found:
+                return found
+            raise NotFound(f"there is no box {name}", fix=f"make it with: devbox up {name}")
+        live = self.store.boxes.all()
+        if len(live) == 1:
+            return live[0]
+        known = ", ".join(box.name for box in live) or "none"
+        raise NotFound(f"name a box (live boxes: {known})", fix="devbox ls shows all boxes")

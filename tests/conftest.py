@@ -1,0 +1,41 @@
+"""Every test gets its own HOME and DEVBOX_HOME and none of the person's credentials."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A private HOME with DEVBOX_HOME at HOME/.devbox; short, because unix socket paths are."""
+    for key in list(os.environ):
+        if key.startswith(_PRIVATE):
+            monkeypatch.delenv(key)
+    with tempfile.TemporaryDirectory(
+        prefix="dbx", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
+        path = Path(folder).resolve()
+        monkeypatch.setenv("HOME", str(path))
+        monkeypatch.setenv("DEVBOX_HOME", str(path / ".devbox"))
+        monkeypatch.setenv("DEVBOX_BOX_ROOT", str(path / ".devbox-box"))
+        yield path
+
+
+@pytest.fixture
+def keypair(home: Path) -> Callable[[], tuple[Path, str]]:
+    """Makes a fresh ed25519 key: (private file, public line)."""
+
+    def make() -> tuple[Path, str]:
+        file = Path(tempfile.mkdtemp(dir=home)) / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
+        return file, file.with_suffix(".pub").read_text().strip()
+
+    return make
