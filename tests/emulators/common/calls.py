@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Phase = Literal["before", "after"]
-OnCall = Callable[[str, Phase], None]
+OnCall = Callable[[str, Phase], bool | None]
 
 
 @dataclass(frozen=True)
 class Call:
     """One request: its route name, its moment (emulator seconds), and how it was answered.
 
-    ``outcome`` is an HTTP status or a gRPC code as text, ``reset`` or ``lost``.
+    ``outcome`` is an HTTP status or a gRPC code as text, ``reset`` (cut before
+    the effect), ``lost`` (cut after it) or ``dropped`` (the hook said so).
     """
 
     route: str
@@ -27,8 +28,10 @@ class Calls:
     """The record of calls. ``on_call(route, phase)`` runs on the server's loop thread.
 
     ``before`` is the moment before a call has any effect, ``after`` the moment
-    the effect is complete and nothing was answered yet. The hook may block;
-    the client waits for its answer meanwhile.
+    the effect is complete and nothing was answered yet. A hook that returns
+    ``False`` before a call keeps it from having any effect: the connection is
+    cut, as if the client had died before sending. The hook may block; the
+    client waits meanwhile, and so does every other call.
     """
 
     def __init__(self) -> None:
@@ -37,10 +40,9 @@ class Calls:
         self._unexpected: list[str] = []
         self._lock = threading.Lock()
 
-    def tell(self, route: str, phase: Phase) -> None:
-        """Run the hook, if there is one."""
-        if self.on_call is not None:
-            self.on_call(route, phase)
+    def tell(self, route: str, phase: Phase) -> bool:
+        """Run the hook, if there is one; ``False`` means: drop this call."""
+        return self.on_call is None or self.on_call(route, phase) is not False
 
     def record(self, route: str, at: float, outcome: str) -> None:
         """Note an answered call."""
