@@ -1,0 +1,250 @@
+"""What a job's code works with: its arguments, its inputs, its output folder, its items.
+
+    def run(job: Job) -> None:
+        for path in job.files("images"):
+            ...
+
+A job that works through items (files, frames, prompts) keeps them apart:
+
+    paths = {path.name: path for path in job.files("images")}
+    for name in job.items(paths):            # leaves out what an earlier attempt has done
+        with job.item(name):                 # an exception in here fails this item only
+            job.write(f"{name}.json", work(paths[name]))
+
+Everything under `job.out` is fetched. `write` and `output` put a file there in one step, so that
+neither a crash nor a cancel leaves half of one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Union
+
+PART = ".devbox-part-"  # in the name of a file that is not whole yet; never fetched
+_ERROR = 500  # characters of an item's error that are kept
+_EVERY = 0.1  # seconds between two progress reports
+
+
+class Skip(Exception):
+    """Raised inside `job.item`: this item needs nothing; it counts as skipped, not failed."""
+
+
+class Job:
+    """One run, as its code sees it.
+
+    args:        argument values, typed as job.toml declares them.
+    inputs:      input name → file or folder on the box.
+    checkpoints: checkpoint name → path on the box.
+    out:         the folder whose content is the run's result.
+    id, attempt: the run's id, and 1 for the first try, 2 for the first retry and so on.
+
+    `folder` is the run's own folder. A test may make a Job in any empty folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        args: Optional[Mapping[str, Any]] = None,
+        inputs: Optional[Mapping[str, Path]] = None,
+        checkpoints: Optional[Mapping[str, Path]] = None,
+        patterns: Optional[Mapping[str, Sequence[str]]] = None,
+        id: str = "run",
+        attempt: int = 1,
+    ) -> None:
+        self.args: Dict[str, Any] = dict(args or {})
+        self.inputs: Dict[str, Path] = {k: Path(v) for k, v in (inputs or {}).items()}
+        self.checkpoints: Dict[str, Path] = {k: Path(v) for k, v in (checkpoints or {}).items()}
+        self.id = id
+        self.attempt = attempt
+        self.out = Path(folder) / "out"
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.failed: List[str] = []
+        self._patterns = {k: tuple(v) for k, v in (patterns or {}).items()}
+        self._journal = Path(folder) / "items.jsonl"
+        self._reports = Path(folder) / "reported.jsonl"
+        self._finished = _finished(self._journal, attempt)
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+        self._reported_at = 0.0
+        _end_line(self._journal)
+
+    @property
+    def cancelled(self) -> bool:
+        """The person asked to stop. `items` ends by itself; a long loop inside one item should
+        look here and return. About ten seconds later the process is killed."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Set `cancelled`. Called by the worker's signal handler."""
+        self._cancelled.set()
+
+    def files(self, name: str) -> List[Path]:
+        """The files of an input, sorted: the file itself, or those in the folder (at any depth,
+        without hidden ones) that match the patterns job.toml gives that input."""
+        path = self.inputs[name]
+        if not path.is_dir():
+            return [path]
+        patterns = self._patterns.get(name) or ("*",)
+        found = []
+        for folder, folders, files in os.walk(path):
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+            for file in files:
+                if file.startswith("."):
+                    continue
+                if any(fnmatch.fnmatch(file.lower(), p.lower()) for p in patterns):
+                    found.append(Path(folder) / file)
+        return sorted(found)
+
+    def items(self, names: Iterable[str]) -> Iterator[str]:
+        """The names that still need work, in order. Call it once, with every name: the run's
+        total comes from it. What an earlier attempt has done or skipped is left out."""
+        wanted = list(dict.fromkeys(str(name) for name in names))
+        self._report({"total": len(wanted)})
+        for name in wanted:
+            if self.cancelled:
+                return
+            if name not in self._finished:
+                yield name
+
+    @contextmanager
+    def item(self, name: str) -> Iterator[None]:
+        """Work on one item. An exception fails it, its traceback goes to the log, and the run
+        goes on. Done is recorded at the end of the block, after its outputs are written."""
+        begun = time.monotonic()
+        self._record({"item": name, "state": "started"})
+        try:
+            yield
+        except Skip as reason:
+            self._settle(name, "skipped", begun, str(reason))
+        except Exception as error:
+            traceback.print_exc()
+            self.failed.append(name)
+            self._settle(name, "failed", begun, f"{type(error).__name__}: {error}")
+        else:
+            # Cancelled half-way: the block may have returned early, so it does not count as done.
+            if not self.cancelled:
+                self._settle(name, "done", begun, "")
+
+    def progress(
+        self, done: float, total: Optional[float], unit: str = "items", message: str = ""
+    ) -> None:
+        """How far the run is, for the progress bar; total None when it is not known. Cheap to
+        call for every frame. Without it the bar counts items."""
+        now = time.monotonic()
+        if now - self._reported_at < _EVERY and done != total:
+            return
+        self._reported_at = now
+        self._report({"progress": [done, total], "unit": unit, "message": message})
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Name what is going on ("decode", "detect"); its seconds are summed into the run's
+        timings."""
+        begun = time.monotonic()
+        self._report({"stage": name})
+        try:
+            yield
+        finally:
+            self._report({"stage": name, "seconds": round(time.monotonic() - begun, 6)})
+
+    def log(self, message: str) -> None:
+        """One line in the run's log."""
+        print(message, flush=True)
+
+    def write(self, path: str, content: Union[bytes, str]) -> Path:
+        """Put a file into `out` in one step; `path` is relative to it. Returns where it is."""
+        with self.output(path) as part:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+        return self.out / path
+
+    @contextmanager
+    def output(self, path: str) -> Iterator[Path]:
+        """For code that writes a file itself (a video writer): yields a temporary path with the
+        same suffix; at the end of the block it becomes `path` inside `out`, on an exception it
+        is removed. ValueError when `path` leaves `out`."""
+        target = self._inside(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not _is_within(target.parent, self.out):
+            raise ValueError(f"output {path!r} leaves the output folder through a link")
+        part = target.with_name(
+            f".{target.stem[:40]}{PART}{os.getpid()}-{threading.get_ident()}{target.suffix}"
+        )
+        try:
+            yield part
+            with part.open("rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(part, target)
+        finally:
+            if part.exists():
+                part.unlink()
+
+    def _inside(self, path: str) -> Path:
+        pure = PurePosixPath(path)
+        if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\0" in str(path):
+            raise ValueError(f"output {path!r} must be a relative path inside the output folder")
+        return self.out / pure
+
+    def _settle(self, name: str, state: str, begun: float, error: str) -> None:
+        seconds = round(time.monotonic() - begun, 6)
+        if state != "failed":
+            self._finished.add(name)
+        self._record({"item": name, "state": state, "seconds": seconds, "error": error[:_ERROR]})
+
+    def _record(self, record: Dict[str, Any]) -> None:
+        self._append(self._journal, {**record, "attempt": self.attempt})
+
+    def _report(self, report: Dict[str, Any]) -> None:
+        self._append(self._reports, report)
+
+    def _append(self, file: Path, record: Dict[str, Any]) -> None:
+        line = json.dumps({"t": round(time.time(), 3), **record}, separators=(",", ":")) + "\n"
+        with self._lock, file.open("ab") as stream:
+            stream.write(line.encode())
+
+
+def read_items(journal: Path) -> Dict[str, Dict[str, Any]]:
+    """Item name → its last record in a run's items.jsonl. A torn last line is left out."""
+    last: Dict[str, Dict[str, Any]] = {}
+    try:
+        lines = journal.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return last
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # torn by a crash: the item is simply done again
+        if isinstance(record, dict) and isinstance(record.get("item"), str):
+            last[record["item"]] = record
+    return last
+
+
+def _finished(journal: Path, attempt: int) -> Set[str]:
+    """What needs no work: done or skipped ever, or failed in this attempt (its worker crashed on
+    it and was started again)."""
+    return {
+        name
+        for name, record in read_items(journal).items()
+        if record.get("state") in ("done", "skipped")
+        or (record.get("state") == "failed" and record.get("attempt") == attempt)
+    }
+
+
+def _end_line(file: Path) -> None:
+    """Close a line that a crash tore, so that the next record does not join it."""
+    if file.exists() and file.stat().st_size and not file.read_bytes().endswith(b"\n"):
+        with file.open("ab") as stream:
+            stream.write(b"\n")
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    real, base = os.path.realpath(path), os.path.realpath(folder)
+    return real == base or real.startswith(base + os.sep)
