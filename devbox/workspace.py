@@ -20,8 +20,13 @@ def _silent(_: str) -> None:
     """Narration of a caller that wants none."""
 
 
+def _unobserved(_: str, __: str) -> None:
+    """Steps of a caller that does not watch them."""
+
+
 class Workspace:
-    """clock: () → unix seconds. sleep: waits that many seconds. narrate: one line for a person."""
+    """clock: () → unix seconds. sleep: waits that many seconds. narrate: one line for a person.
+    on_step: (step, 'before' | 'after') of each journalled step."""
 
     def __init__(
         self,
@@ -30,11 +35,13 @@ class Workspace:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         narrate: Callable[[str], None] = _silent,
+        on_step: Callable[[str, str], None] = _unobserved,
     ) -> None:
         self.spec = config
         self.clock = clock
         self.sleep = sleep
         self.narrate = narrate
+        self.on_step = on_step
         self._providers: dict[str, Provider] = {}
 
     @classmethod

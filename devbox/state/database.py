@@ -34,6 +34,7 @@ MIGRATIONS = [
     );
     CREATE UNIQUE INDEX one_open_interval_per_box ON intervals (box_id) WHERE end IS NULL;
     CREATE INDEX intervals_of_box ON intervals (box_id, start);
+    CREATE INDEX intervals_by_start ON intervals (start, end, micro_per_hour);
     CREATE TABLE runs (
         id TEXT PRIMARY KEY, box_id TEXT NOT NULL, box_name TEXT NOT NULL, job TEXT NOT NULL,
         state TEXT NOT NULL, created REAL NOT NULL, started REAL, ended REAL, exit_code INTEGER,
@@ -69,6 +70,10 @@ class Database:
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """All rows of a read."""
+        return self._connection.execute(sql, values).fetchall()
+
+    def named(self, sql: str, **values: object) -> list[sqlite3.Row]:
+        """All rows of a read with :named values."""
         return self._connection.execute(sql, values).fetchall()
 
     @contextmanager

@@ -56,6 +56,20 @@ class Ledger:
         found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? AND end IS NULL", box_id)
         return _interval(found[0]) if found else None
 
+    def open_prices(self) -> dict[str, int | None]:
+        """Box id → micro-dollars an hour (None: unknown), for every box that bills now."""
+        found = self._db.rows("SELECT box_id, micro_per_hour FROM intervals WHERE end IS NULL")
+        return {row["box_id"]: row["micro_per_hour"] for row in found}
+
+    def totals(self, now: float) -> dict[str, int | None]:
+        """Box id → micro-dollars spent so far; None when part of it has an unknown price."""
+        found = self._db.rows(
+            "SELECT box_id, SUM((COALESCE(end, ?) - start) * micro_per_hour / 3600.0) AS cost, "
+            "SUM(micro_per_hour IS NULL) AS unknown FROM intervals GROUP BY box_id",
+            now,
+        )
+        return {r["box_id"]: None if r["unknown"] else round(r["cost"] or 0) for r in found}
+
     def of_box(self, box_id: str) -> list[Interval]:
         found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? ORDER BY start", box_id)
         return [_interval(row) for row in found]

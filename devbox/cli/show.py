@@ -1,0 +1,152 @@
+"""Verbs that show boxes: ls, status, events."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+import msgspec
+
+from devbox.cli.common import box_argument, json_option, print_json, workspace
+from devbox.model import Box, BoxState
+from devbox.text import clean, dollars, duration
+from devbox.workspace import Workspace
+
+_COLOURS = {
+    BoxState.RUNNING: "green",
+    BoxState.PAUSED: "blue",
+    BoxState.FAILED: "red",
+    BoxState.LOST: "red",
+}
+
+
+def box_fields(ws: Workspace, box: Box) -> dict[str, Any]:
+    """A box in its JSON form: times are unix seconds, money is micro-dollars."""
+    from devbox.money.costs import run_cost
+
+    now = ws.clock()
+    interval = ws.store.ledger.current(box.id)
+    fields = msgspec.to_builtins(box)
+    fields.pop("spec")
+    return {
+        **fields,
+        "alias": box.alias,
+        "costing_micro_per_hour": interval.price.micro_per_hour if interval else 0,
+        "spent_micro": run_cost(ws.store.ledger.of_box(box.id), 0, now),
+    }
+
+
+@click.command("ls")
+@click.option("--all", "everyone", is_flag=True, help="Also boxes that are over.")
+@click.option("--refresh", is_flag=True, help="Ask the providers first.")
+@json_option
+def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
+    """List boxes, from what devbox remembers; AGE is how old that knowledge is."""
+    ws = workspace()
+    boxes = ws.store.boxes.all(over=True)
+    if not everyone:
+        # A box its provider no longer knows stays in sight until its name is used again.
+        latest = {box.name: box.id for box in boxes}
+        boxes = [
+            box
+            for box in boxes
+            if not box.state.is_over or (box.state is BoxState.LOST and latest[box.name] == box.id)
+        ]
+    if refresh:
+        from devbox import lifecycle
+
+        boxes = lifecycle.refresh(ws, boxes)
+    if as_json:
+        print_json("boxes", boxes=[box_fields(ws, box) for box in boxes])
+        return
+    if not boxes:
+        click.echo("no boxes; make one with: devbox init && devbox up", err=True)
+        return
+    now = time.time()
+    rows = [("NAME", "STATE", "PROVIDER", "HARDWARE", "UPTIME", "$/H", "SPENT", "AGE")]
+    spent = ws.store.ledger.totals(now)
+    costing = ws.store.ledger.open_prices()
+    rows += [
+        (
+            box.name,
+            str(box.state),
+            box.provider,
+            clean(box.hardware, 24),
+            duration(now - box.started) if box.id in costing and box.started else "–",
+            dollars(costing[box.id], per_hour=True) if box.id in costing else "–",
+            dollars(spent.get(box.id, 0)),
+            duration(now - box.seen),
+        )
+        for box in boxes
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for index, row in enumerate(rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        colour = _COLOURS.get(boxes[index - 1].state) if index else None
+        click.echo(click.style(line.rstrip(), fg=colour, bold=index == 0))
+
+
+@click.command("status")
+@box_argument()
+@click.option("--wait", is_flag=True, help="Finish an unfinished up, pause or down first.")
+@json_option
+def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
+    """One BOX: state, cost, and when it will pause and why."""
+    from devbox import lifecycle
+
+    ws = workspace(quiet=as_json)
+    box = ws.box(box_name)
+    box = lifecycle.settle(ws, box) if wait else lifecycle.refresh(ws, [box])[0]
+    verdict = lifecycle.verdict(ws, box)
+    if as_json:
+        idle = msgspec.to_builtins(verdict) if verdict else None
+        print_json("status", **box_fields(ws, box), idle=idle)
+        return
+    for label, value in _lines(ws, box, verdict):
+        click.echo(f"{label:9} {value}")
+
+
+@click.command("events")
+@box_argument()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@json_option
+def events_command(box_name: str | None, limit: int, as_json: bool) -> None:
+    """What happened to BOX, oldest first."""
+    ws = workspace()
+    box = ws.box(box_name)
+    events = ws.store.events.of_box(box.id, limit=limit)
+    if as_json:
+        print_json("events", box=box.name, events=[msgspec.to_builtins(e) for e in events])
+        return
+    for event in events:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
+        click.echo(f"{at}  {event.kind:6}  {event.message}")
+
+
+def _lines(ws: Workspace, box: Box, verdict: Any) -> list[tuple[str, str]]:
+    from devbox.money.costs import run_cost
+
+    now = ws.clock()
+    interval = ws.store.ledger.current(box.id)
+    detail = " ".join(part for part in (box.stage, box.message) if part and part != box.state)
+    lines = [("box", box.name), ("state", f"{box.state}" + (f" ({detail})" if detail else ""))]
+    lines.append(("where", f"{box.provider} {box.hardware}"))
+    if box.state is BoxState.RUNNING:
+        lines.append(("ssh", f"ssh {box.alias}"))
+    if interval:
+        price = dollars(interval.price.micro_per_hour, per_hour=True)
+        lines.append(
+            ("costing", f"{price} ({interval.price.source}) for {duration(now - interval.start)}")
+        )
+    else:
+        lines.append(("costing", "nothing"))
+    lines.append(("spent", dollars(run_cost(ws.store.ledger.of_box(box.id), 0, now))))
+    if verdict is not None:
+        lines.append(("idle", verdict.sentence(now)))
+        lines += [("", f"- {reason}") for reason in verdict.reasons]
+    if box.deadline and not box.state.is_over:
+        lines.append(("ceiling", f"ends its run in {duration(box.deadline - now)} (max_uptime)"))
+    for work in ws.store.boxes.open_intents(box.id):
+        lines.append(("open", f"{work.goal}, at step {work.step}: devbox status {box.name} --wait"))
+    return lines

@@ -1,0 +1,25 @@
+"""up · pause · resume · down · reconcile: the only writer of box state.
+
+Each verb journals a *goal* (running, paused, terminated) and then converges: it runs the steps
+that lead there, each idempotent and journalled before it begins. A crash at any point leaves an
+open goal, and running the same steps again, from `reconcile` or from the verb, finishes it.
+"""
+
+from devbox.lifecycle.absorb import refresh
+from devbox.lifecycle.reconcile import Finding, reconcile
+from devbox.lifecycle.saving import losses, verdict
+from devbox.lifecycle.verbs import down, keep, pause, resume, settle, up
+
+__all__ = [
+    "Finding",
+    "down",
+    "keep",
+    "losses",
+    "pause",
+    "reconcile",
+    "refresh",
+    "resume",
+    "settle",
+    "up",
+    "verdict",
+]

@@ -1,0 +1,133 @@
+"""The provider's answer becomes our record: the one place that turns observations into state.
+
+Provider state wins. Two things it cannot say are kept from us: that we asked for an end or a
+pause it has not confirmed yet (the box shows stopping or pausing, and costs), and when we last
+heard of a resource it no longer knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from devbox.errors import DevboxError
+from devbox.model import Box, BoxState
+from devbox.providers.base import Observation
+from devbox.workspace import Workspace
+
+# Seconds within which a provider's own start time and ours mean the same start.
+_SAME_START = 1.0
+_ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.RUNNING)
+
+
+def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
+    """Write what the provider said of `box` into the store and the ledger; the updated box."""
+    now = ws.clock()
+    after = _vanished(box, now) if seen is None else _merged(box, seen, now)
+    if seen is None:
+        # Asked for and gone: it ended by now. Gone by itself: we know of it only until `seen`.
+        ws.store.ledger.close(box.id, now if after.state is BoxState.TERMINATED else box.seen)
+    else:
+        _bill(ws, box, after, seen, now)
+    ws.store.boxes.update(after)
+    if after.state is not box.state:
+        detail = f" ({after.message})" if after.message else ""
+        ws.store.events.add(box.id, "state", f"{box.state} → {after.state}{detail}", now)
+    return after
+
+
+def refresh(ws: Workspace, boxes: Sequence[Box], *, workers: int = 16) -> list[Box]:
+    """Ask the providers about many boxes at once. A box whose provider cannot be reached keeps
+    its last state, and says so in its message: silence is not an end."""
+    asked = [box for box in boxes if box.handle and not box.state.is_over]
+    if not asked:
+        return list(boxes)
+    providers = {box.provider: ws.provider(box.provider) for box in asked}
+
+    def look(box: Box) -> Observation | DevboxError | None:
+        try:
+            return providers[box.provider].observe(box.handle)
+        except DevboxError as error:
+            return error
+
+    with ThreadPoolExecutor(min(workers, len(asked))) as pool:
+        answers = dict(zip((box.id for box in asked), pool.map(look, asked), strict=True))
+    fresh = []
+    for box in boxes:
+        answer = answers.get(box.id, box)
+        if isinstance(answer, DevboxError):
+            fresh.append(msgspec.structs.replace(box, message=f"unreachable: {answer.what}"))
+        elif isinstance(answer, Box):
+            fresh.append(box)
+        else:
+            # Another process may have moved on while we asked: absorb into the present row.
+            fresh.append(absorb(ws, ws.store.boxes.get(box.id) or box, answer))
+    return fresh
+
+
+def _vanished(box: Box, now: float) -> Box:
+    asked_for = box.state is BoxState.STOPPING
+    return msgspec.structs.replace(
+        box,
+        state=BoxState.TERMINATED if asked_for else BoxState.LOST,
+        endpoint=None,
+        stage="",
+        message="" if asked_for else "the provider no longer knows it",
+        updated=now,
+        seen=now if asked_for else box.seen,
+    )
+
+
+def _merged(box: Box, seen: Observation, now: float) -> Box:
+    return msgspec.structs.replace(
+        box,
+        state=_state(box.state, seen.state),
+        handle=seen.handle or box.handle,
+        endpoint=seen.endpoint or box.endpoint,
+        hardware=seen.hardware or box.hardware,
+        price=seen.price or box.price,
+        stage=seen.stage,
+        message=seen.message,
+        started=seen.billed_since or (box.started or now if seen.billed else box.started),
+        deadline=seen.deadline or box.deadline,
+        updated=now,
+        seen=now,
+    )
+
+
+def _state(ours: BoxState, theirs: BoxState) -> BoxState:
+    if ours is BoxState.STOPPING and theirs is not BoxState.TERMINATED:
+        return BoxState.STOPPING
+    if ours is BoxState.PAUSING and theirs in _ALIVE:
+        return BoxState.PAUSING
+    return theirs
+
+
+def _bill(ws: Workspace, before: Box, after: Box, seen: Observation, now: float) -> None:
+    ledger = ws.store.ledger
+    current = ledger.current(after.id)
+    if not seen.billed:
+        ledger.close(after.id, now if seen.ended_at is None else seen.ended_at)
+        return
+    start = now if seen.billed_since is None else seen.billed_since
+    restarted = (
+        current is not None
+        and seen.billed_since is not None
+        and seen.billed_since > current.start + _SAME_START
+        and (seen.ended_at is not None and seen.ended_at > current.start)
+    )
+    if restarted and seen.ended_at is not None:
+        # It stopped and began again behind our back: two stretches, not one.
+        ledger.close(after.id, min(seen.ended_at, start))
+    elif current is not None and _priced_anew(before, after):
+        start = now
+    ledger.open(after, after.price, start)
+
+
+def _priced_anew(before: Box, after: Box) -> bool:
+    return (before.hardware, before.price.micro_per_hour) != (
+        after.hardware,
+        after.price.micro_per_hour,
+    )

@@ -1,0 +1,212 @@
+"""The steps that lead to each goal. Every function may be called again after a crash."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from devbox import paths, secrets, spec
+from devbox.errors import BuildFailed, Gone, ProviderError
+from devbox.files import write_atomic
+from devbox.lifecycle.absorb import absorb
+from devbox.lifecycle.steps import Journal, current, retried
+from devbox.model import Box, BoxState
+from devbox.providers.base import CanPause, Request
+from devbox.ssh import boxhalf, config, keys, known_hosts, wait
+from devbox.telemetry import arming
+from devbox.text import dollars
+from devbox.workspace import Workspace
+
+# Seconds between looks at a provider while it starts or stops: soon at first, then patient.
+_POLLS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+START_TIMEOUT = 45 * 60.0
+STOP_TIMEOUT = 5 * 60.0
+LOGIN_TIMEOUT = 300.0
+
+
+def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = True) -> Box:
+    """Create or resume, wait until it runs, make it reachable, arm its watchdog."""
+    box = _begin(ws, box, journal)
+    if not wait_for:
+        ws.narrate(f"{box.name}: accepted; finish with: devbox status {box.name} --wait")
+        return box
+    box = journal.step("observe", lambda: _until_running(ws, box))
+    journal.step("ssh", lambda: _publish(ws, box))
+    connection = journal.step(
+        "login",
+        lambda: wait.for_login(box, timeout=LOGIN_TIMEOUT, clock=ws.clock, sleep=ws.sleep),
+    )
+    with connection:
+        journal.step("boxhalf", lambda: boxhalf.install(connection))
+        recipe = ws.provider(box.provider).watchdog(box.handle)
+        if recipe is None:
+            ws.narrate(
+                f"{box.name}: this box cannot pause itself; "
+                "only the provider's own timeout guards it while this computer is off"
+            )
+        journal.step("arm", lambda: arming.arm(connection, box, recipe))
+    journal.finish("running")
+    return current(ws, box)
+
+
+def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
+    """Ask the provider to pause and wait until it says so. Until then the box costs."""
+    provider = ws.provider(box.provider)
+    if not isinstance(provider, CanPause):
+        raise ProviderError(
+            f"boxes of provider {box.provider} cannot pause",
+            means=f"{box.name} keeps running and costing",
+            fix=f"end it with: devbox down {box.name}",
+        )
+    if box.state not in (BoxState.PAUSED, BoxState.PAUSING):
+        box = _mark(ws, box, BoxState.PAUSING)
+    try:
+        handle = journal.call("pause", lambda: provider.pause(box.handle))
+        box = _mark(ws, box, BoxState.PAUSING, handle=handle)
+    except Gone:
+        ws.narrate(f"{box.name}: the provider no longer knows it")
+    box = journal.step(
+        "confirm", lambda: _until(ws, box, lambda b: b.state is not BoxState.PAUSING, STOP_TIMEOUT)
+    )
+    journal.step("forget", lambda: _forget(ws, box))
+    journal.finish(box.state)
+    return box
+
+
+def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
+    """End the box at its provider and wait until it is gone."""
+    box = _mark(ws, box, BoxState.STOPPING)
+    provider = ws.provider(box.provider)
+    box = find_handle(ws, box)
+    if box.handle:
+        journal.call("terminate", lambda: provider.terminate(box.handle))
+        box = journal.step(
+            "confirm", lambda: _until(ws, box, lambda b: b.state.is_over, STOP_TIMEOUT)
+        )
+    else:
+        box = absorb(ws, box, None)
+    journal.step("forget", lambda: _forget(ws, box))
+    _host_key_file(box).unlink(missing_ok=True)
+    journal.finish(box.state)
+    return box
+
+
+def _begin(ws: Workspace, box: Box, journal: Journal) -> Box:
+    provider = ws.provider(box.provider)
+    if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
+        request = _request(ws, box)
+        handle = journal.call("resume", lambda: provider.resume(request, box.handle))
+        return _mark(ws, box, BoxState.STARTING, handle=handle)
+    if not box.handle or box.state is BoxState.FAILED:
+        request = _request(ws, box)
+        handle = journal.call("create", lambda: provider.create(request))
+        return _mark(ws, box, BoxState.PROVISIONING, handle=handle)
+    return box
+
+
+def _request(ws: Workspace, box: Box) -> Request:
+    wanted = spec.decode_box(box.spec)
+    return Request(
+        name=box.name,
+        token=box.token,
+        spec=wanted,
+        hardware=box.hardware,
+        public_key=keys.ensure_identity(),
+        host_key=_host_key(box),
+        secrets={name: secrets.resolve(reference) for name, reference in wanted.secrets.items()},
+        root=str(ws.spec.root),
+    )
+
+
+def _host_key_file(box: Box) -> Path:
+    folder = paths.ssh_dir() / "hosts"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / box.id
+
+
+def _host_key(box: Box) -> str:
+    """The box's own sshd key: made once, so that creating twice gives one identity."""
+    file = _host_key_file(box)
+    if not file.exists():
+        write_atomic(file, keys.new_host_key()[0])
+    return file.read_text()
+
+
+def _mark(ws: Workspace, box: Box, state: BoxState, *, handle: str | None = None) -> Box:
+    """Record what we have just asked for, on top of the present row."""
+    now = ws.clock()
+    latest = current(ws, box)
+    marked = msgspec.structs.replace(
+        latest, state=state, handle=latest.handle if handle is None else handle, updated=now
+    )
+    ws.store.boxes.update(marked)
+    if latest.state is not state:
+        ws.store.events.add(box.id, "state", f"{latest.state} → {state}", now)
+    return marked
+
+
+def find_handle(ws: Workspace, box: Box) -> Box:
+    """A box whose create we never heard back from: look for our tag at the provider."""
+    if box.handle:
+        return box
+    found = retried(ws, lambda: ws.provider(box.provider).find(box.token))
+    return absorb(ws, box, found[0]) if found else box
+
+
+def _until(ws: Workspace, box: Box, done: Callable[[Box], bool], timeout: float) -> Box:
+    """Observe until `done`. After `timeout` seconds the box stays as it is, still costing."""
+    provider, began, stage = ws.provider(box.provider), ws.clock(), ""
+    for look in itertools.count():
+        box = absorb(ws, current(ws, box), retried(ws, lambda: provider.observe(box.handle)))  # noqa: B023
+        if done(box):
+            return box
+        if (box.stage or box.state) != stage:
+            stage = box.stage or box.state
+            ws.narrate(f"{box.name}: {stage}")
+        if ws.clock() - began > timeout:
+            raise ProviderError(
+                f"{box.name} is still {box.state} after {timeout / 60:.0f} minutes",
+                means=_cost_line(ws, box),
+                fix="devbox reconcile tries again; devbox down ends it",
+            )
+        ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
+    raise AssertionError("unreachable")
+
+
+def _until_running(ws: Workspace, box: Box) -> Box:
+    box = _until(ws, box, lambda b: b.state.is_settled, START_TIMEOUT)
+    if box.state is BoxState.RUNNING:
+        return box
+    if box.state is BoxState.FAILED:
+        raise BuildFailed(
+            f"{box.name} did not start: {box.stage or 'failed'}: {box.message}",
+            means=_cost_line(ws, box),
+            fix=f"fix the cause and run: devbox up {box.name}; or: devbox down {box.name}",
+        )
+    raise ProviderError(
+        f"{box.name} became {box.state} while starting",
+        means=_cost_line(ws, box),
+        fix=f"devbox up {box.name}",
+    )
+
+
+def _publish(ws: Workspace, box: Box) -> None:
+    if box.endpoint is not None and box.endpoint.host_keys is None:
+        fingerprint = known_hosts.pin_first_use(box)
+        ws.narrate(f"{box.name}: host key of {box.endpoint.host} pinned: {fingerprint}")
+    config.publish(ws.store.boxes.all())
+
+
+def _forget(ws: Workspace, box: Box) -> None:
+    config.forget(box)
+    config.publish(ws.store.boxes.all())
+
+
+def _cost_line(ws: Workspace, box: Box) -> str:
+    interval = ws.store.ledger.current(box.id)
+    if interval is None:
+        return "it costs nothing now"
+    return f"it is still costing {dollars(interval.price.micro_per_hour, per_hour=True)}"

@@ -1,0 +1,153 @@
+"""Compare what we remember with what the providers have, and make them agree.
+
+Three kinds of difference: goals that a crash left open are finished; boxes that changed or
+vanished are recorded so; resources with our tag that this computer does not know are listed,
+adopted or removed. Nothing new is ever created here: a box that was asked for but does not exist
+at the provider is given up, because nobody is waiting for it and nothing was billed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Literal
+
+import msgspec
+
+from devbox import spec
+from devbox.errors import Conflict, DevboxError
+from devbox.lifecycle import converge, verbs
+from devbox.lifecycle.absorb import absorb, refresh
+from devbox.lifecycle.steps import Journal, current, owned, retried
+from devbox.model import UNKNOWN_PRICE, Box, BoxState
+from devbox.providers.base import Observation
+from devbox.state.boxes import Intent
+from devbox.text import clean
+from devbox.workspace import Workspace
+
+Strangers = Literal["list", "adopt", "remove"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One difference and what was done about it. kind: finished, given-up, busy, failed, changed,
+    stranger, adopted, removed."""
+
+    kind: str
+    name: str
+    provider: str
+    detail: str
+
+
+def reconcile(
+    ws: Workspace, *, provider: str | None = None, strangers: Strangers = "list"
+) -> list[Finding]:
+    """Settle every open goal, look at every live box, then at what else carries our tag."""
+    findings = []
+    for intent in ws.store.boxes.open_intents():
+        box = ws.store.boxes.get(intent.box_id)
+        if box and (provider is None or box.provider == provider):
+            findings.append(_settle(ws, box, intent))
+    boxes = [box for box in ws.store.boxes.all() if provider in (None, box.provider)]
+    for before, after in zip(boxes, refresh(ws, boxes), strict=True):
+        if before.state is not after.state:
+            detail = f"{before.state} → {after.state}"
+            findings.append(Finding("changed", after.name, after.provider, detail))
+        elif after.message.startswith("unreachable: "):
+            findings.append(Finding("failed", after.name, after.provider, after.message))
+    for name in {box.provider for box in boxes} | ({provider} if provider else set()):
+        findings += _strangers(ws, name, strangers)
+    return findings
+
+
+def _settle(ws: Workspace, box: Box, intent: Intent) -> Finding:
+    try:
+        with owned(ws, box.id, box.name):
+            box = converge.find_handle(ws, current(ws, box))
+            journal = Journal(ws, intent.id)
+            if not box.handle and intent.goal == "running":
+                return _give_up(ws, box, intent, journal)
+            if box.handle:
+                look = retried(ws, lambda: ws.provider(box.provider).observe(box.handle))
+                box = absorb(ws, box, look)
+            if box.state.is_over:
+                journal.finish(box.state)
+            else:
+                box = verbs.finish(ws, box, intent.goal, journal)
+            return Finding("finished", box.name, box.provider, f"{intent.goal}: now {box.state}")
+    except Conflict as error:
+        return Finding("busy", box.name, box.provider, error.what)
+    except DevboxError as error:
+        return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}")
+
+
+def _give_up(ws: Workspace, box: Box, intent: Intent, journal: Journal) -> Finding:
+    if ws.clock() - intent.updated < ws.provider(box.provider).find_lag:
+        detail = "not listed by its provider yet; run devbox reconcile again in a minute"
+        return Finding("busy", box.name, box.provider, detail)
+    over = msgspec.structs.replace(
+        box, state=BoxState.TERMINATED, updated=ws.clock(), message="never created"
+    )
+    ws.store.boxes.update(over)
+    ws.store.events.add(box.id, "state", "given up: it was never created", ws.clock())
+    journal.finish("given up")
+    return Finding("given-up", box.name, box.provider, "it was never created; nothing was billed")
+
+
+def _strangers(ws: Workspace, provider: str, strangers: Strangers) -> list[Finding]:
+    listed_until = ws.clock() - ws.provider(provider).find_lag
+    known = {
+        box.token
+        for box in ws.store.boxes.all(over=True)
+        if not box.state.is_over or box.updated >= listed_until
+    }
+    findings = []
+    try:
+        found = retried(ws, ws.provider(provider).find)
+    except DevboxError as error:
+        return [Finding("failed", "-", provider, error.what)]
+    for seen in found:
+        if seen.token in known or seen.state is BoxState.TERMINATED:
+            continue
+        label = clean(f"{seen.name} ({seen.handle}, {seen.stage or seen.state})", 200)
+        if strangers == "remove":
+            retried(ws, lambda: ws.provider(provider).terminate(seen.handle))  # noqa: B023
+            findings.append(Finding("removed", label, provider, "end requested"))
+        elif strangers == "adopt":
+            box = adopt(ws, provider, seen)
+            findings.append(Finding("adopted", box.name, provider, f"now {box.state}"))
+        else:
+            detail = "carries our tag; devbox reconcile --adopt or --remove"
+            findings.append(Finding("stranger", label, provider, detail))
+    return findings
+
+
+def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
+    """Track a resource another computer made. Its box gets the tag's name, or a free one."""
+    name = seen.name
+    taken = ws.store.boxes.named(name)
+    if taken and not taken.state.is_over:
+        name = f"{name[:34]}-{uuid.uuid4().hex[:4]}"
+    now = ws.clock()
+    wanted = ws.spec.boxes.get(name) or spec.BoxSpec(provider=provider)
+    box = Box(
+        id=uuid.uuid4().hex[:12],
+        name=name,
+        provider=provider,
+        token=seen.token,
+        state=seen.state,
+        hardware=seen.hardware,
+        price=seen.price or UNKNOWN_PRICE,
+        created=now,
+        updated=now,
+        seen=now,
+        handle=seen.handle,
+        workdir=wanted.workdir,
+        project=ws.spec.project,
+        spec=spec.encode_box(wanted),
+    )
+    intent = ws.store.boxes.insert(box, "running", {"adopted": True}, now)
+    with owned(ws, box.id, box.name):
+        box = absorb(ws, box, seen)
+        if box.state is BoxState.RUNNING:
+            return converge.to_running(ws, box, Journal(ws, intent))
+        ws.store.boxes.finish(intent, "adopted", ws.clock())
+        return box

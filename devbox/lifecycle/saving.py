@@ -1,0 +1,56 @@
+"""What a person would lose by a pause or an end, and fetching it first."""
+
+from __future__ import annotations
+
+from devbox import spec
+from devbox.errors import DevboxError
+from devbox.model import Box, BoxState
+from devbox.ssh.connection import connect
+from devbox.sync import status, transfer
+from devbox.telemetry import arming
+from devbox.telemetry.arming import Verdict
+from devbox.text import clean
+from devbox.workspace import Workspace
+
+_SHOWN = 10
+
+
+def verdict(ws: Workspace, box: Box) -> Verdict | None:
+    """The watchdog's present verdict; None when the box does not run or cannot be asked."""
+    if box.state is not BoxState.RUNNING:
+        return None
+    try:
+        with connect(box) as connection:
+            return arming.verdict(connection)
+    except DevboxError as error:
+        ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")
+        return None
+
+
+def save(ws: Workspace, box: Box) -> None:
+    """Fetch what the sync rules name (`[boxes.NAME.sync] down`) before the box stops.
+
+    Raises SyncError when that fails: the caller must not stop the box on top of it unless asked.
+    """
+    rules = spec.decode_box(box.spec).sync
+    if box.state is BoxState.RUNNING and rules.before_pause and rules.down:
+        ws.narrate(f"{box.name}: fetching {', '.join(rules.down)}")
+        transfer.down(ws, box)
+
+
+def losses(ws: Workspace, box: Box) -> list[str]:
+    """Lines that say what is on the box and not on this computer. A box that is paused or cannot
+    be reached says that this is unknown."""
+    if box.state is not BoxState.RUNNING:
+        return [f"{box.name} is {box.state}: what is on it and not here is unknown"]
+    try:
+        only_there = status.status(ws, box).only_on_box
+    except DevboxError as error:
+        return [f"{box.name}: what is on it and not here is unknown: {error.what}"]
+    if not only_there:
+        return [f"{box.name}: every file on it is also on this computer"]
+    lines = [f"{box.name}: {len(only_there)} files on it are not on this computer:"]
+    lines += [f"  {clean(str(path), 200)}" for path in only_there[:_SHOWN]]
+    if len(only_there) > _SHOWN:
+        lines.append(f"  … and {len(only_there) - _SHOWN} more (devbox sync status {box.name})")
+    return lines

@@ -1,0 +1,85 @@
+"""Journalled steps, and the lock that says which process is at a box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from devbox import paths
+from devbox.errors import Conflict, Unavailable
+from devbox.files import locked
+from devbox.model import Box
+from devbox.workspace import Workspace
+
+T = TypeVar("T")
+
+# Passing faults are tried this often; waits double from the first, unless the provider names one.
+_TRIES = 6
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 30.0
+
+
+@contextmanager
+def owned(ws: Workspace, box_id: str, name: str) -> Iterator[None]:
+    """Hold the box for this process; the lock falls when the process dies. Conflict when another
+    devbox works on it right now."""
+    folder = paths.home() / "locks"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with locked(folder / f"{box_id}.lock", timeout=0):
+            yield
+    except Conflict as error:
+        if "another devbox process has held" not in error.what:
+            raise
+        work = ws.store.boxes.open_intents(box_id)
+        at = f" (process {work[-1].pid}, {work[-1].goal}, step {work[-1].step})" if work else ""
+        raise Conflict(
+            f"another devbox is working on {name} right now{at}",
+            means="nothing was changed",
+            fix=f"watch it with: devbox status {name} --wait",
+        ) from error
+
+
+class Journal:
+    """Steps of one intent. `on_step` of the workspace sees each before and after it runs."""
+
+    def __init__(self, ws: Workspace, intent: int) -> None:
+        self._ws = ws
+        self.intent = intent
+
+    def step(self, name: str, action: Callable[[], T]) -> T:
+        """Journal `name`, then run `action`."""
+        self._ws.store.boxes.step(self.intent, name, self._ws.clock())
+        self._ws.on_step(name, "before")
+        result = action()
+        self._ws.on_step(name, "after")
+        return result
+
+    def call(self, name: str, action: Callable[[], T]) -> T:
+        """A step that calls the provider: passing faults are retried, as the contract allows."""
+        return self.step(name, lambda: retried(self._ws, action))
+
+    def finish(self, outcome: str) -> None:
+        self._ws.store.boxes.finish(self.intent, outcome, self._ws.clock())
+
+
+def retried(ws: Workspace, action: Callable[[], T]) -> T:
+    """Run `action`; Unavailable is tried again with growing waits, honouring Retry-After."""
+    wait = _FIRST_WAIT
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            return action()
+        except Unavailable as error:
+            if not left:
+                raise
+            pause = min(error.retry_after or wait, _LONGEST_WAIT)
+            ws.narrate(f"{error.what}; trying again in {pause:.0f} s")
+            ws.sleep(pause)
+            wait = min(wait * 2, _LONGEST_WAIT)
+    raise AssertionError("unreachable")
+
+
+def current(ws: Workspace, box: Box) -> Box:
+    """The box's present row."""
+    return ws.store.boxes.get(box.id) or box

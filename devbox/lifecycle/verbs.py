@@ -1,0 +1,190 @@
+"""The verbs a person types. Each journals its goal under the box's lock and converges to it."""
+
+from __future__ import annotations
+
+import uuid
+
+from devbox import names, spec
+from devbox.errors import Conflict, DevboxError, NotFound
+from devbox.lifecycle import converge, saving
+from devbox.lifecycle.absorb import absorb
+from devbox.lifecycle.steps import Journal, current, owned, retried
+from devbox.model import Box, BoxState, Offer
+from devbox.money import budget
+from devbox.money.fit import fit
+from devbox.ssh.connection import connect
+from devbox.telemetry import arming
+from devbox.text import dollars, duration
+from devbox.workspace import Workspace
+
+
+def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
+    """Bring the box of devbox.toml up: create it, resume it, or finish what was begun.
+
+    wait=False returns once the provider has accepted; `settle` or `reconcile` does the rest.
+    """
+    name, wanted = ws.spec.box(name)
+    known = ws.store.boxes.named(name)
+    box = known if known and not known.state.is_over else _new(ws, name, wanted)
+    with owned(ws, box.id, box.name):
+        box = _looked(ws, current(ws, box))
+        if box.state.is_over:
+            # The provider ended it behind our back; the name is free for a new one.
+            ws.narrate(f"{name}: the earlier box is {box.state}; making a new one")
+            return up(ws, name, wait=wait)
+        return _run(ws, box, wait=wait)
+
+
+def resume(ws: Workspace, box: Box) -> Box:
+    """Bring a paused box back, with the spec it was made from."""
+    with owned(ws, box.id, box.name):
+        box = _looked(ws, current(ws, box))
+        _refuse_over(box)
+        return _run(ws, box, wait=True)
+
+
+def settle(ws: Workspace, box: Box) -> Box:
+    """Finish the open goal of a box, whatever it is; without one, only look."""
+    with owned(ws, box.id, box.name):
+        box = _looked(ws, current(ws, box))
+        work = ws.store.boxes.open_intents(box.id)
+        if not work:
+            return box
+        return finish(ws, box, work[-1].goal, Journal(ws, work[-1].id))
+
+
+def pause(ws: Workspace, box: Box, *, save: bool = True) -> Box:
+    """Stop paying and keep the files; `save` fetches what the sync rules name first."""
+    with owned(ws, box.id, box.name):
+        box = _looked(ws, current(ws, box))
+        _refuse_over(box)
+        if box.state is BoxState.PAUSED:
+            return box
+        if save:
+            _save(ws, box, "pause")
+        intent = ws.store.boxes.begin(box.id, "paused", {}, ws.clock())
+        return converge.to_paused(ws, box, Journal(ws, intent))
+
+
+def down(ws: Workspace, box: Box, *, save: bool = True) -> Box:
+    """End a box for good; `save` fetches what the sync rules name first. Until the provider
+    confirms, the box shows as stopping and costs."""
+    with owned(ws, box.id, box.name):
+        box = current(ws, box)
+        if box.state.is_over:
+            return box
+        if save and box.state is BoxState.RUNNING:
+            _save(ws, _looked(ws, box), "end")
+        intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
+        return converge.to_terminated(ws, box, Journal(ws, intent))
+
+
+def keep(ws: Workspace, box: Box, seconds: float) -> float:
+    """Hold off the idle pause for that long; the time it is held until. Never past the box's
+    max_uptime, and it says so when that comes first."""
+    if box.state is not BoxState.RUNNING:
+        raise Conflict(
+            f"{box.name} is {box.state}: there is nothing to hold off",
+            fix=f"bring it back with: devbox resume {box.name}",
+        )
+    now = ws.clock()
+    until = now + seconds
+    with connect(box) as connection:
+        until = arming.keep(connection, until)
+    capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
+    message = f"kept awake for {duration(until - now)}{capped}"
+    ws.store.events.add(box.id, "keep", message, now)
+    ws.narrate(f"{box.name}: {message}")
+    return until
+
+
+def finish(ws: Workspace, box: Box, goal: str, journal: Journal) -> Box:
+    """Run the steps of a goal; the caller holds the box's lock."""
+    if goal == "running":
+        return converge.to_running(ws, box, journal)
+    if goal == "paused":
+        return converge.to_paused(ws, box, journal)
+    if goal == "terminated":
+        return converge.to_terminated(ws, box, journal)
+    raise AssertionError(f"unknown goal {goal}")
+
+
+def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
+    names.name(name)
+    offer: Offer = fit(wanted, ws.provider(wanted.provider).offers())
+    now = ws.clock()
+    budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
+    ws.narrate(
+        f"{name}: {wanted.provider} {offer.hardware.name} at "
+        f"{dollars(offer.price.micro_per_hour, per_hour=True)} ({offer.price.source}), "
+        f"at most {duration(wanted.max_uptime)}"
+    )
+    box = Box(
+        id=uuid.uuid4().hex[:12],
+        name=name,
+        provider=wanted.provider,
+        token=f"{name}-{uuid.uuid4().hex[:8]}",
+        state=BoxState.PROVISIONING,
+        hardware=offer.hardware.name,
+        price=offer.price,
+        created=now,
+        updated=now,
+        seen=now,
+        workdir=wanted.workdir,
+        project=ws.spec.project,
+        spec=spec.encode_box(wanted),
+    )
+    ws.store.boxes.insert(box, "running", {}, now)
+    return box
+
+
+def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
+    work = [i for i in ws.store.boxes.open_intents(box.id) if i.goal == "running"]
+    if box.state is BoxState.RUNNING and not work:
+        ws.narrate(f"{box.name} is up already")
+        return box
+    if box.state is BoxState.STOPPING:
+        raise Conflict(
+            f"{box.name} is being ended",
+            means="it costs until its provider confirms",
+            fix=f"finish that with: devbox down {box.name}",
+        )
+    if box.state is BoxState.PAUSED:
+        _check_budget_again(ws, box)
+    intent = work[-1].id if work else ws.store.boxes.begin(box.id, "running", {}, ws.clock())
+    return converge.to_running(ws, box, Journal(ws, intent), wait_for=wait)
+
+
+def _check_budget_again(ws: Workspace, box: Box) -> None:
+    wanted = spec.decode_box(box.spec)
+    budget.check(ws.spec.budget, ws.store.database, box.price, wanted.max_uptime, ws.clock())
+
+
+def _looked(ws: Workspace, box: Box) -> Box:
+    """The box with its provider's present answer, so that no verb acts on an old state."""
+    if box.state.is_over:
+        return box
+    if not box.handle:
+        return converge.find_handle(ws, box)
+    return absorb(ws, box, retried(ws, lambda: ws.provider(box.provider).observe(box.handle)))
+
+
+def _save(ws: Workspace, box: Box, verb: str) -> None:
+    try:
+        saving.save(ws, box)
+    except DevboxError as error:
+        word = "pause" if verb == "pause" else "down"
+        raise DevboxError(
+            f"{box.name}: its files could not be fetched: {error.what}",
+            means="it was left running, so that nothing is lost, and it is still costing",
+            fix=f"try again, or {verb} it without them: devbox {word} {box.name} --no-save",
+        ) from error
+
+
+def _refuse_over(box: Box) -> None:
+    if box.state.is_over:
+        raise NotFound(
+            f"{box.name} is {box.state}",
+            means="it costs nothing",
+            fix=f"make a new one with: devbox up {box.name}",
+        )
