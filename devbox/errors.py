@@ -10,6 +10,9 @@ DevboxError              1   something failed that fits nothing below
 │   ├── Unavailable      8   a passing fault: retried, and may be tried again
 │   └── Gone             6   the resource no longer exists at the provider
 ├── SshError             9   the box cannot be reached or refused the key
+│   ├── NoAnswer         9   nothing answers there (yet), or the connection was cut
+│   ├── KeyRefused       9   it answers and does not accept our key (yet)
+│   └── HostKeyRefused   9   its host key is not the pinned one, or none is pinned
 ├── SyncError           10   rsync failed or was cut
 ├── JobFailed           11   a run ended with failed items or a non-zero exit
 ├── BudgetError         12   the request would go over a budget
@@ -84,6 +87,18 @@ class Gone(ProviderError):
 
 
 class SshError(DevboxError):
+    exit_code = 9
+
+
+class NoAnswer(SshError):
+    exit_code = 9
+
+
+class KeyRefused(SshError):
+    exit_code = 9
+
+
+class HostKeyRefused(SshError):
     exit_code = 9
 
 

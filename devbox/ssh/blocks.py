@@ -1,0 +1,90 @@
+"""The text of an ssh config: one Host block a box. Pure, and the same for this machine and for
+the Windows side of WSL, which differ only in their `Place`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import NamedTuple
+
+from devbox import names
+from devbox.errors import SshError
+from devbox.model import Box
+from devbox.ssh import keys, known_hosts
+from devbox.text import clean
+
+#: Resolves only where this config is read; no box can have it, for names hold no dot.
+PROBE, PROBE_HOST = "devbox.include-check", "include-check.devbox.invalid"
+_HEADER = "# Written by devbox, which replaces the whole file; put your own settings elsewhere.\n"
+_UNUSABLE = re.compile(r'[\x00-\x1f\x7f"\\]|\$\{')
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+# Said here so that nothing in a later `Host *` of the person's file changes them.
+_FIXED = (
+    "PreferredAuthentications publickey",
+    "StrictHostKeyChecking yes",
+    "UpdateHostKeys no",
+    "CheckHostIP no",
+    "VerifyHostKeyDNS no",
+    "ForwardAgent no",
+    "RequestTTY auto",
+    "RemoteCommand none",
+    "PermitLocalCommand no",
+    "ServerAliveInterval 30",
+    "ServerAliveCountMax 3",
+    "ConnectTimeout 15",
+)
+
+
+class Place(NamedTuple):
+    """Where ssh finds things, as it reads paths there. own_keys: the person's own key files.
+    control: folder of ControlMaster sockets, None where ssh has none (Windows)."""
+
+    identity: PurePath
+    own_keys: tuple[PurePath, ...]
+    known_hosts: PurePath
+    control: PurePath | None
+
+
+def render(boxes: Iterable[Box], place: Place) -> str:
+    """The whole config. SshError or UsageError when an endpoint or a path is not usable in it."""
+    probe = f"Host {PROBE}\n  HostName {PROBE_HOST}\n"
+    return "\n".join([_HEADER + probe, *(block(box, place) for box in boxes)])
+
+
+def block(box: Box, place: Place) -> str:
+    """One box with an endpoint. Raises as `render`."""
+    endpoint = box.endpoint
+    if endpoint is None:
+        raise SshError(f"box {box.name} has no ssh address yet")
+    shared = keys.offers_own_keys(box)
+    files = [place.identity, *(place.own_keys if shared else ())]
+    lines = [
+        f"HostName {names.host(endpoint.host)}",
+        f"Port {names.port(endpoint.port)}",
+        f"User {names.user(endpoint.user)}",
+        f"HostKeyAlias {known_hosts.alias(box)}",
+        f"UserKnownHostsFile {quoted(place.known_hosts)}",
+        *(f"IdentityFile {quoted(file)}" for file in files),
+        f"IdentitiesOnly {'no' if shared else 'yes'}",
+        *_FIXED,
+    ]
+    if place.control:
+        socket = quoted(place.control)[:-1] + '/%C"'
+        lines += ["ControlMaster auto", f"ControlPath {socket}", "ControlPersist 10m"]
+    if endpoint.host in _LOOPBACK:
+        lines.append("ProxyCommand none")
+    return "\n".join([f"Host {names.name(box.name) and box.alias}", *map("  {}".format, lines), ""])
+
+
+def quoted(path: PurePath, *, tokens: bool = True) -> str:
+    """A path as one word of an ssh config; with `tokens` its '%' doubled, for the settings
+    where ssh expands %-tokens. SshError for characters that no ssh version reads back."""
+    text = path.as_posix()
+    if _UNUSABLE.search(text):
+        raise SshError(
+            f"ssh cannot be told of the path {clean(text, 120)!r}",
+            fix="set DEVBOX_HOME to a folder without quotes, backslashes or '${' in its name",
+        )
+    return '"{}"'.format(text.replace("%", "%%") if tokens else text)

@@ -1,0 +1,137 @@
+"""devbox's own ssh config. Our tools read it with `ssh -F`, so that nothing in the person's file
+can break them; the person's tools reach it through one Include (`ssh.include`).
+
+The file is rewritten whole, under a lock, and kept only when `ssh -G` reads back what was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from devbox import files, paths
+from devbox.errors import DevboxError, SshError
+from devbox.model import Box
+from devbox.process import run
+from devbox.ssh import blocks, keys, known_hosts, wsl
+from devbox.text import clean
+
+
+def publish(boxes: Sequence[Box] | Callable[[], Sequence[Box]]) -> None:
+    """Write the config and the pinned host keys of all live boxes (those without an endpoint get
+    no entry yet). Pass a function to have the boxes read under the lock, so that two processes
+    at once never lose one.
+
+    A box whose endpoint is unusable is left out and named in the SshError raised after the
+    others are written. SshError too when `ssh -G` does not read back what was meant: then the
+    previous file is back in place.
+    """
+    keys.ensure_identity()
+    with files.locked(paths.ssh_dir() / "config.lock"):
+        live = list(boxes() if callable(boxes) else boxes)
+        good, bad = _sort_out(live)
+        _pin(live, good)
+        _write(good)
+        if wsl.detected():
+            wsl.mirror(good)
+    if bad:
+        box, error = bad[0]
+        raise SshError(
+            f"box {box.name} has no usable ssh address: {error.what}",
+            means="the other boxes are configured",
+            fix=f"devbox status {box.name}",
+        )
+
+
+def forget(box: Box) -> None:
+    """Close the shared connection to a box that is going away. Call it before the box leaves the
+    config; no connection, or no entry, is fine."""
+    if paths.ssh_config().exists():
+        run(["ssh", "-F", str(paths.ssh_config()), "-O", "exit", "--", box.alias], check=False)
+
+
+def effective(config: Path, host: str) -> dict[str, str]:
+    """What ssh would use for `host`, from `ssh -G` (keys in lower case; the last value of a
+    repeated key). SshError with ssh's own words when it cannot read the file."""
+    done = run(["ssh", "-F", str(config), "-G", "--", host], check=False, timeout=20)
+    if done.code:
+        raise SshError(
+            f"ssh cannot read {config}: {clean(done.err.strip()[-300:], 300)}",
+            means="the previous ssh configuration is in place",
+            fix=f"look at it with: ssh -F {config} -G {host}",
+        )
+    return {key: value for key, _, value in (row.partition(" ") for row in done.out.splitlines())}
+
+
+def place() -> blocks.Place:
+    """Where ssh on this machine finds our files."""
+    return blocks.Place(
+        paths.identity(), keys.persons_keys(), paths.known_hosts(), paths.control_dir()
+    )
+
+
+def _sort_out(boxes: Iterable[Box]) -> tuple[list[Box], list[tuple[Box, DevboxError]]]:
+    good: list[Box] = []
+    bad: list[tuple[Box, DevboxError]] = []
+    for box in boxes:
+        if box.endpoint is None:
+            continue
+        try:
+            blocks.block(box, place())
+            good.append(box)
+        except DevboxError as error:
+            bad.append((box, error))
+    return good, bad
+
+
+def _pin(live: Iterable[Box], good: Iterable[Box]) -> None:
+    """Pins of boxes that are gone are dropped; a gateway's stays, it serves the next box."""
+    ours = {box.alias for box in live}
+    told = {
+        known_hosts.alias(box): box.endpoint.host_keys
+        for box in good
+        if box.endpoint and box.endpoint.host_keys is not None
+    }
+    known_hosts.update(told, forget=lambda name: name.startswith("devbox-") and name not in ours)
+
+
+def _write(boxes: Sequence[Box]) -> None:
+    path = paths.ssh_config()
+    before = path.read_bytes() if path.exists() else None
+    after = blocks.render(boxes, place()).encode()
+    if before == after:
+        return
+    old = (before or b"").decode(errors="replace")
+    files.write_atomic(path, after, mode=0o600)
+    try:
+        _verify(blocks.PROBE, {"hostname": blocks.PROBE_HOST})
+        for box in boxes:
+            if blocks.block(box, place()) not in old:
+                _verify(box.alias, _meant(box))
+    except BaseException:
+        if before is None:
+            path.unlink()
+        else:
+            files.write_atomic(path, before)
+        raise
+
+
+def _meant(box: Box) -> dict[str, str]:
+    assert box.endpoint is not None
+    return {
+        "hostname": box.endpoint.host.lower(),
+        "port": str(box.endpoint.port),
+        "user": box.endpoint.user,
+        "hostkeyalias": known_hosts.alias(box),
+    }
+
+
+def _verify(host: str, meant: dict[str, str]) -> None:
+    settings = effective(paths.ssh_config(), host)
+    wrong = [key for key, value in meant.items() if settings.get(key) != value]
+    if wrong:
+        raise SshError(
+            f"ssh does not read {host} as devbox wrote it ({', '.join(wrong)} differ)",
+            means="the previous ssh configuration is back in place",
+            fix="check your OpenSSH (version 7.6 or later) with: ssh -V",
+        )

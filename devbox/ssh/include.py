@@ -1,0 +1,106 @@
+"""The one line of ours in the person's ~/.ssh/config, for their own tools: editors, scp, git.
+
+It comes first, so that no `Host` or `Match` of theirs encloses it; ssh restores its own state
+after an included file, so theirs mean what they meant. Every other byte, the mode and a symlink
+stay, and `remove` undoes all of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devbox import files, paths
+from devbox.errors import SshError
+from devbox.ssh import blocks, config, include_line, wsl
+
+
+def install() -> bool:
+    """Put the Include at the top; under WSL also on the Windows side. False when all was there.
+
+    SshError when ssh could not read the file before (nothing is touched), when it does not find
+    our config after (the previous bytes are back), or when the file is read-only.
+    """
+    with files.locked(paths.ssh_dir() / "include.lock"):
+        if not paths.ssh_config().exists():
+            config.publish([])
+        changed = _install_here()
+        if wsl.detected():
+            changed = wsl.install() or changed
+    return changed
+
+
+def remove() -> bool:
+    """Take the Include away; a file that `install` made and nobody wrote in since goes with it.
+    False when there was none. SshError when the file is read-only."""
+    with files.locked(paths.ssh_dir() / "include.lock"):
+        file = persons_config()
+        changed = include_line.take(file, paths.ssh_config())
+        if changed and _made_by_us().exists() and not file.read_bytes().strip():
+            file.unlink()
+        if changed:
+            _made_by_us().unlink(missing_ok=True)
+        if wsl.detected():
+            changed = wsl.remove() or changed
+    return changed
+
+
+def installed() -> bool:
+    """Whether ssh finds our config through the person's file. Reads only the file's text."""
+    file = persons_config()
+    before = file.read_bytes().splitlines() if file.exists() else []
+    return before[:1] == [include_line.text(paths.ssh_config()).encode()]
+
+
+def persons_config() -> Path:
+    """The person's ssh config, which need not exist."""
+    return Path.home() / ".ssh" / "config"
+
+
+def _install_here() -> bool:
+    file = persons_config()
+    before = file.read_bytes() if file.exists() else None
+    if before is not None and not installed():
+        _must_be_readable(file)
+    if not include_line.add(file, paths.ssh_config()):
+        return False
+    if before is None:
+        _made_by_us().touch()
+    try:
+        found = config.effective(file, blocks.PROBE).get("hostname")
+        if found != blocks.PROBE_HOST:
+            raise SshError(f"ssh does not follow the Include devbox put into {file}")
+    except SshError as error:
+        _restore(file, before)
+        raise SshError(
+            f"{file} could not be extended: {error.what}",
+            means="its previous content is back in place; devbox's own commands work without it",
+            fix=f"put this line at its top yourself: {include_line.text(paths.ssh_config())}",
+        ) from error
+    except BaseException:
+        _restore(file, before)
+        raise
+    return True
+
+
+def _must_be_readable(file: Path) -> None:
+    try:
+        config.effective(file, blocks.PROBE)
+    except SshError as error:
+        raise SshError(
+            f"ssh itself cannot read your {file}: {error.what}",
+            means="devbox did not touch it; its own commands work without it",
+            fix=f"correct that line, then: devbox ssh-config --install (check: ssh -F {file} -G x)",
+        ) from error
+
+
+def _restore(file: Path, before: bytes | None) -> None:
+    if before is None:
+        file.unlink()
+        _made_by_us().unlink(missing_ok=True)
+    else:
+        files.write_atomic(file, before)
+
+
+def _made_by_us() -> Path:
+    """Exists while the person's config is one that `install` created."""
+    return paths.ssh_dir() / "made-user-config"

@@ -1,0 +1,64 @@
+"""Waiting until a box that is starting lets us log in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from devbox.errors import KeyRefused, NoAnswer, SshError
+from devbox.model import Box
+from devbox.ssh import known_hosts
+from devbox.ssh.connection import Connection, connect
+
+_FIRST, _GROWTH, _LONGEST = 0.05, 1.6, 3.0  # seconds between attempts
+
+
+def for_login(
+    box: Box,
+    *,
+    timeout: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    refused_for: float = 30.0,
+    first_use: Callable[[str], None] | None = None,
+) -> Connection:
+    """Poll until login works, at most `timeout` seconds; the caller closes the connection.
+
+    A key that is refused is tried again for `refused_for` seconds, as a starting box may place
+    our key after its server is up. A wrong host key ends the wait at once. first_use: narration
+    of `known_hosts.pin_first_use`, which is called for an endpoint without known host keys; None
+    never trusts a first answer. SshError says why there was no login.
+    """
+    begin = clock()
+    refused_since: float | None = None
+    pause = _FIRST
+    while True:
+        try:
+            return _attempt(box, first_use, timeout=max(1.0, begin + timeout - clock()))
+        except (NoAnswer, KeyRefused) as error:
+            now, reason = clock(), error
+        if isinstance(reason, NoAnswer):
+            refused_since = None
+        elif refused_since is None:
+            refused_since = now
+        elif now - refused_since >= refused_for:
+            raise reason
+        if now - begin + pause > timeout:
+            raise _gave_up(box, reason, now - begin)
+        sleep(pause)
+        pause = min(pause * _GROWTH, _LONGEST)
+
+
+def _attempt(box: Box, first_use: Callable[[str], None] | None, *, timeout: float) -> Connection:
+    told = box.endpoint is None or box.endpoint.host_keys is not None
+    if first_use and not told and not known_hosts.pinned(known_hosts.alias(box)):
+        known_hosts.pin_first_use(box, narrate=first_use, timeout=min(timeout, 5.0))
+    return connect(box, timeout=min(timeout, 15.0))
+
+
+def _gave_up(box: Box, last: SshError, waited: float) -> SshError:
+    """The last reason, with how long we waited; its type tells a caller which one it was."""
+    return type(last)(
+        f"no login on {box.name} after {waited:.0f} s: {last.what}",
+        means="the box is up as far as its provider says, and may be costing money",
+        fix=last.fix or f"try again: devbox up {box.name}; end it: devbox down {box.name}",
+    )
