@@ -239,7 +239,7 @@ def load(path: Path | None, user: Path | None = None) -> Spec:
     spec = _convert(merged, Spec, source, "")
     spec = msgspec.structs.replace(spec, root=root, origins=origins, **sections)
     if not spec.project:
-        spec = msgspec.structs.replace(spec, project=_slug(root.name))
+        spec = msgspec.structs.replace(spec, project=project_name(root))
     _validate(spec, source)
     return spec
 
@@ -366,8 +366,9 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, float) else int(value)
 
 
-def _slug(name: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+def project_name(folder: Path) -> str:
+    """A valid project name made from a folder's."""
+    slug = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")[:40].strip("-")
     return slug if slug and slug[0].isalpha() else f"p-{slug}".strip("-")[:40]
 
 

@@ -1,0 +1,46 @@
+# The door: make demo | test | check | bench. A newcomer needs nothing else.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test check bench clean help
+
+help:
+	@echo "make demo    set up and run the whole loop on this machine, with a picture at the end"
+	@echo "make test    set up what the tests need and run them all"
+	@echo "make check   ruff, strict types, layers"
+	@echo "make bench   the benchmark table"
+
+demo: $(VENV)/.demo
+	@tools/need.sh ssh:openssh-client rsync:rsync
+	$(BIN)/devbox demo
+
+test: $(VENV)/.dev
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# A constraints file pins every version; it names no index, so a mirror works too.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	@tools/venv.sh "$(PYTHON)" $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[track]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@tools/venv.sh "$(PYTHON)" $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,95 @@
+"""Verbs around devbox.toml: init, config, completion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from devbox import paths, spec, templates, text
+from devbox.cli.common import json_option, print_json
+
+
+def _complete_templates(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [t.name for t in templates.catalogue() if t.name.startswith(incomplete)]
+
+
+@click.command("init")
+@click.argument("template", default="basic", shell_complete=_complete_templates)
+@click.option("--list", "listing", is_flag=True, help="Show the templates.")
+@json_option
+def init_command(template: str, listing: bool, as_json: bool) -> None:
+    """Write a commented devbox.toml from TEMPLATE into this folder."""
+    if listing:
+        if as_json:
+            rows = [{"name": t.name, "summary": t.summary} for t in templates.catalogue()]
+            print_json("templates", templates=rows)
+            return
+        for entry in templates.catalogue():
+            click.echo(f"{entry.name:16} {entry.summary}")
+        return
+    written = templates.write(templates.get(template), Path.cwd())
+    if as_json:
+        print_json("init", files=[str(path) for path in written])
+        return
+    for path in written:
+        click.echo(f"wrote {path.relative_to(Path.cwd())}")
+    click.echo("next: edit devbox.toml, then devbox up", err=True)
+
+
+@click.group("config")
+def config_command() -> None:
+    """Show the merged configuration."""
+
+
+@config_command.command("show")
+@json_option
+def show(as_json: bool) -> None:
+    """Print every value in force and where it comes from."""
+    file = spec.find(Path.cwd())
+    merged = spec.load(file)
+    values = list(_leaves(msgspec.to_builtins(merged, enc_hook=_plain)))
+    rows = [(key, value, merged.origins.get(key, "default")) for key, value in values]
+    if as_json:
+        fields = [{"key": k, "value": v, "from": o} for k, v, o in rows]
+        print_json("config", file=str(file) if file else None, values=fields)
+        return
+    click.echo(f"# project: {file or 'no devbox.toml here or above'}")
+    click.echo(f"# user:    {paths.user_config()}")
+    width = max((len(key) for key, _, _ in rows), default=0)
+    for key, value, origin in rows:
+        line = f"{key.ljust(width)} = {value!r}"
+        click.echo(f"{line}  # {origin}" if origin != "default" else click.style(line, dim=True))
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the completion script of SHELL: eval "$(devbox completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    from devbox.cli.main import cli
+
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(cli, {}, "devbox", "_DEVBOX_COMPLETE").source())
+
+
+def _leaves(value: Any, at: str = "") -> Any:
+    for key, inner in value.items():
+        path = f"{at}.{key}" if at else str(key)
+        if path in ("root", "origins"):
+            continue
+        if isinstance(inner, dict) and inner:
+            yield from _leaves(inner, path)
+        else:
+            yield path, inner
+
+
+def _plain(value: Any) -> Any:
+    """Durations as '30m', sizes in bytes, paths as text."""
+    if isinstance(value, spec.Seconds):
+        return text.duration(value)
+    return int(value) if isinstance(value, spec.Bytes) else str(value)

@@ -1,0 +1,63 @@
+"""Project templates: data folders with a devbox.toml and files, copied by `devbox init`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from devbox import paths, spec
+from devbox.errors import Conflict, NotFound
+from devbox.files import write_atomic
+from devbox.text import clean
+
+_META = "template.toml"
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A template and its one-line summary."""
+
+    name: str
+    summary: str
+    folder: Path
+
+
+def catalogue() -> list[Template]:
+    """All templates, by name."""
+    folders = sorted(path for path in paths.data("templates").iterdir() if (path / _META).is_file())
+    return [
+        Template(folder.name, str(spec.read_toml(folder / _META)["summary"]), folder)
+        for folder in folders
+    ]
+
+
+def get(name: str) -> Template:
+    """NotFound lists what there is."""
+    known = {template.name: template for template in catalogue()}
+    if name not in known:
+        raise NotFound(
+            f"there is no template {clean(name, 40)!r}", fix=f"use one of: {', '.join(known)}"
+        )
+    return known[name]
+
+
+def write(template: Template, folder: Path) -> list[Path]:
+    """Copy the template into `folder`; nothing that exists is overwritten. The new files."""
+    files = sorted(p for p in template.folder.rglob("*") if p.is_file() and p.name != _META)
+    targets = {source: folder / source.relative_to(template.folder) for source in files}
+    there = [target for target in targets.values() if target.exists()]
+    if there:
+        raise Conflict(
+            f"{there[0]} exists already",
+            means="nothing was written",
+            fix="move it away, or run devbox init in another folder",
+        )
+    for source, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.name == spec.FILE_NAME:
+            text = source.read_text().replace("{project}", spec.project_name(folder))
+            write_atomic(target, text, mode=0o644)
+        else:
+            shutil.copyfile(source, target)
+    return list(targets.values())
