@@ -16,7 +16,8 @@ class Call:
     """One request: its route name, its moment (emulator seconds), and how it was answered.
 
     ``outcome`` is an HTTP status or a gRPC code as text, ``reset`` (cut before
-    the effect), ``lost`` (cut after it) or ``dropped`` (the hook said so).
+    the effect), ``lost`` (cut after it), ``dropped`` (the hook said so) or
+    ``gone`` (the client went away while it was answered).
     """
 
     route: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.emulators.common.clock import Clock
 
@@ -52,6 +52,16 @@ class Meter:
         with self._lock:
             self._close(handle, self._clock.now())
 
+    def rename(self, handle: str, new: str) -> None:
+        """What was billed to ``handle``, and still is, belongs to ``new``."""
+        with self._lock:
+            self._closed = [
+                replace(each, handle=new) if each.handle == handle else each
+                for each in self._closed
+            ]
+            if handle in self._open:
+                self._open[new] = replace(self._open.pop(handle), handle=new)
+
     def total(self, handle: str, now: float | None = None) -> int:
         """Micro-USD that ``handle`` has cost up to ``now``, rounded once at the end."""
         moment = self._clock.now() if now is None else now
@@ -79,6 +89,4 @@ class Meter:
     def _close(self, handle: str, now: float) -> None:
         running = self._open.pop(handle, None)
         if running is not None:
-            self._closed.append(
-                Interval(running.handle, running.what, running.start, now, running.rate)
-            )
+            self._closed.append(replace(running, end=now))

@@ -1,0 +1,179 @@
+"""Between the wire and a route: hooks, faults, authentication, errors, the record of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from tests.emulators.common import Fault, FaultKind
+from tests.emulators.hf.account import Token
+
+if TYPE_CHECKING:
+    from tests.emulators.hf.hub import Hub
+
+
+class HubError(Exception):
+    """An error answer, in the Hub's shape: JSON ``error`` and ``X-Error-*`` headers."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+        **body: Any,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.headers = headers or {}
+        self.body = body
+
+    def response(self) -> web.Response:
+        headers = {"X-Error-Message": self.message, **self.headers}
+        if self.code is not None:
+            headers["X-Error-Code"] = self.code
+        return web.json_response(
+            {"error": self.message, **self.body}, status=self.status, headers=headers
+        )
+
+
+@dataclass
+class Context:
+    """What a handler gets: the hub, the request, who asks, and a fault left to act out."""
+
+    hub: Hub
+    request: web.Request
+    token: Token | None
+    fault: Fault | None
+
+    def path(self, name: str) -> str:
+        """A part of the request's path."""
+        return self.request.match_info[name]
+
+    @property
+    def repo_id(self) -> str:
+        return f"{self.path('namespace')}/{self.path('name')}"
+
+    async def json(self) -> dict[str, Any]:
+        """The request's JSON object."""
+        try:
+            body = json.loads(await self.request.read() or b"{}")
+        except ValueError as error:
+            raise HubError(400, "Invalid JSON") from error
+        if not isinstance(body, dict):
+            raise HubError(400, "Expected a JSON object")
+        return body
+
+    def check_read(self, repo_id: str) -> None:
+        """Refuse tokens that do not see ``repo_id``."""
+        if self.token is None or not self.token.may_read(repo_id):
+            raise HubError(404, "Repository not found", "RepoNotFound")
+
+    def check_write(self, repo_id: str) -> None:
+        """Refuse tokens that may not change ``repo_id``, and other people's namespaces."""
+        self.check_read(repo_id)
+        namespace = repo_id.split("/", maxsplit=1)[0]
+        assert self.token is not None
+        if not self.token.may_write(repo_id) or not self.hub.account.owns(namespace):
+            raise HubError(403, "You don't have the required permissions for this action")
+
+
+Handler = Callable[[Context], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route; ``name`` is what knobs and the call record know it by."""
+
+    method: str
+    path: str
+    name: str
+    handler: Handler
+    public: bool = False
+
+
+def guarded(hub: Hub, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The route as aiohttp calls it."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response, outcome = await _answer(hub, route, request)
+        hub.calls.record(route.name, hub.clock.now(), outcome)
+        return response
+
+    return answer
+
+
+async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.StreamResponse, str]:
+    if not hub.calls.tell(route.name, "before"):
+        return _cut(request), "dropped"
+    fault = hub.knobs.take_transport(route.name)
+    kind = fault.kind if fault else None
+    if fault is not None and kind is FaultKind.LATENCY:
+        await asyncio.sleep(fault.seconds)
+    if kind is FaultKind.RESET:
+        return _cut(request), "reset"
+    try:
+        if fault is not None and kind is FaultKind.STATUS:
+            raise _as_error(fault)
+        token = None if route.public else _authenticate(hub, request)
+        response = await route.handler(Context(hub, request, token, fault))
+    except HubError as error:
+        response = error.response()
+    except ConnectionError:
+        return web.Response(), "gone"
+    except Exception as error:
+        hub.calls.record_unexpected(f"{request.method} {request.path_qs}: {error!r}")
+        raise
+    if not response.prepared:
+        response.headers["X-Request-Id"] = uuid.uuid4().hex
+    hub.calls.tell(route.name, "after")
+    if kind is FaultKind.REPLY_LOST:
+        _cut(request)
+        return response, "lost"
+    return response, str(response.status)
+
+
+def _as_error(fault: Fault) -> HubError:
+    headers = {}
+    if fault.retry_after is not None:
+        headers["Retry-After"] = str(round(fault.retry_after))
+    return HubError(fault.status, fault.message, headers=headers)
+
+
+def _authenticate(hub: Hub, request: web.Request) -> Token:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer":
+        raise HubError(401, "Invalid username or password.")
+    token = hub.account.token(value)
+    if token is None:
+        raise HubError(401, "Invalid credentials in Authorization header")
+    return token
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Reset the connection (RST, not an orderly close); the returned response goes nowhere."""
+    transport = request.transport
+    if transport is not None:
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
+async def unexpected(hub: Hub, request: web.Request) -> web.Response:
+    """501 for whatever the emulator does not know, and a note for the test to find."""
+    what = f"{request.method} {request.path_qs}"
+    hub.calls.record_unexpected(what)
+    hub.calls.record("unexpected", hub.clock.now(), "501")
+    return HubError(501, f"The Hub emulator does not implement {what}").response()
