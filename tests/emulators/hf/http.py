@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 import struct
 import uuid
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from tests.emulators.common import Fault, FaultKind
 from tests.emulators.hf.account import Token
+from tests.emulators.hf.limits import rate_headers
 
 if TYPE_CHECKING:
     from tests.emulators.hf.hub import Hub
@@ -125,6 +127,8 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
     try:
         if fault is not None and kind is FaultKind.STATUS:
             raise _as_error(fault)
+        if hub.rate_limit is not None and not hub.rate_limit.spend():
+            raise HubError(429, "Too many requests")
         token = None if route.public else _authenticate(hub, request)
         response = await route.handler(Context(hub, request, token, fault))
     except HubError as error:
@@ -136,6 +140,8 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
         raise
     if not response.prepared:
         response.headers["X-Request-Id"] = uuid.uuid4().hex
+        if hub.rate_limit is not None:
+            response.headers.update(hub.rate_limit.headers())
     hub.calls.tell(route.name, "after")
     if kind is FaultKind.REPLY_LOST:
         _cut(request)
@@ -144,9 +150,10 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
 
 
 def _as_error(fault: Fault) -> HubError:
-    headers = {}
+    headers: dict[str, str] = {}
     if fault.retry_after is not None:
-        headers["Retry-After"] = str(round(fault.retry_after))
+        seconds = math.ceil(fault.retry_after)
+        headers = {"Retry-After": str(seconds), **rate_headers(0, seconds, 500, 300)}
     return HubError(fault.status, fault.message, headers=headers)
 
 

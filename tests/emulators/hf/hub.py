@@ -15,6 +15,7 @@ from tests.emulators.hf.account import Account
 from tests.emulators.hf.hardware import SPACES
 from tests.emulators.hf.http import HubError
 from tests.emulators.hf.job import Job
+from tests.emulators.hf.limits import RateLimit
 from tests.emulators.hf.logs import stamp
 from tests.emulators.hf.repos import GITATTRIBUTES, File, Repo, first_readme
 from tests.emulators.hf.space import Setting, Space
@@ -47,6 +48,7 @@ class Hub:
     gateway_address: str = ""
     disconnect: Callable[[str], None] = lambda user: None
     page_size: int = 100
+    rate_limit: RateLimit | None = None
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.clock)
@@ -117,10 +119,16 @@ class Hub:
         return f"{self.endpoint}/{prefix}{repo_id}"
 
     def describe(
-        self, repo: Repo, *, blobs: bool = False, full: bool = True, expand: list[str] | None = None
+        self,
+        repo: Repo,
+        *,
+        blobs: bool = False,
+        full: bool = True,
+        expand: list[str] | None = None,
+        revision: str = "main",
     ) -> dict[str, Any]:
         """The info of a repository; ``expand`` narrows it to those properties."""
-        info = repo.info(blobs=blobs)
+        info = repo.info(blobs=blobs, revision=revision)
         if repo.kind == "space":
             space = self.spaces[repo.id]
             info |= {

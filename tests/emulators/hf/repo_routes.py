@@ -71,10 +71,10 @@ async def update_settings(call: Context) -> web.StreamResponse:
 
 async def repo_info(call: Context) -> web.StreamResponse:
     repo = _repo(call)
-    repo.at(call.request.match_info.get("revision", "main"))
     return web.json_response(
         call.hub.describe(
             repo,
+            revision=call.request.match_info.get("revision", "main"),
             blobs="blobs" in call.request.query,
             expand=call.request.query.getall("expand", []),
         )
@@ -195,6 +195,32 @@ async def list_commits(call: Context) -> web.StreamResponse:
     )
 
 
+async def list_refs(call: Context) -> web.StreamResponse:
+    repo = _repo(call)
+    tags = [
+        {"name": name, "ref": f"refs/tags/{name}", "targetCommit": oid}
+        for name, oid in repo.tags.items()
+    ]
+    main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.head.oid}
+    return web.json_response({"branches": [main], "converts": [], "tags": tags})
+
+
+async def create_tag(call: Context) -> web.StreamResponse:
+    repo = _repo(call, write=True)
+    tag = (await call.json())["tag"]
+    if tag in repo.tags:
+        raise HubError(409, f"Tag {tag} already exists")
+    repo.tags[tag] = repo.at(call.path("revision")).oid
+    return web.json_response({})
+
+
+async def delete_tag(call: Context) -> web.StreamResponse:
+    repo = _repo(call, write=True)
+    if repo.tags.pop(call.path("revision"), None) is None:
+        raise HubError(404, "Tag not found", "RevisionNotFound")
+    return web.json_response({})
+
+
 async def resolve(call: Context) -> web.StreamResponse:
     kind = (call.request.match_info.get("plural") or "models/").removesuffix("s/")
     repo = call.hub.find_repo(kind, call.repo_id)
@@ -240,6 +266,9 @@ ROUTES = (
     Route("GET", f"{REPO}/tree/{{revision}}/{{path:.+}}", "list_tree", list_tree),
     Route("POST", f"{REPO}/paths-info/{{revision}}", "paths_info", paths_info),
     Route("GET", f"{REPO}/commits/{{revision}}", "list_commits", list_commits),
+    Route("GET", f"{REPO}/refs", "list_refs", list_refs),
+    Route("POST", f"{REPO}/tag/{{revision}}", "create_tag", create_tag),
+    Route("DELETE", f"{REPO}/tag/{{revision}}", "delete_tag", delete_tag),
     Route("POST", f"{REPO}/preupload/{{revision}}", "preupload", preupload),
     Route("POST", f"{REPO}/commit/{{revision}}", "commit", commit),
     Route("POST", "/{repo:.+}.git/info/lfs/objects/batch", "lfs_batch", lfs_batch),

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,12 @@ class File:
     content: bytes
     lfs: bool = False
 
-    @property
+    @cached_property
     def oid(self) -> str:
         head = b"blob %d\0" % len(self.content)
         return hashlib.sha1(head + self.content, usedforsecurity=False).hexdigest()
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
@@ -72,6 +73,7 @@ class Repo:
     private: bool
     created: float
     commits: list[Commit] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def head(self) -> Commit:
@@ -82,11 +84,12 @@ class Repo:
         return self.head.files
 
     def at(self, revision: str) -> Commit:
-        """The commit of ``main`` or of a full commit id."""
+        """The commit of ``main``, of a tag, or of a full commit id."""
         if revision == "main":
             return self.head
+        wanted = self.tags.get(revision, revision)
         for commit in self.commits:
-            if commit.oid == revision:
+            if commit.oid == wanted:
                 return commit
         raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
@@ -103,13 +106,13 @@ class Repo:
         if readme is None:
             return {}
         try:
-            return front_matter(readme.content.decode(errors="replace"))
+            return dict(_card_of(readme.content))
         except ValueError:
             return {}
 
-    def siblings(self, *, blobs: bool) -> list[dict[str, Any]]:
+    def siblings(self, commit: Commit, *, blobs: bool) -> list[dict[str, Any]]:
         listed = []
-        for path, file in sorted(self.files.items()):
+        for path, file in sorted(commit.files.items()):
             sibling: dict[str, Any] = {"rfilename": path}
             if blobs:
                 sibling |= {"size": len(file.content), "blobId": file.oid}
@@ -122,17 +125,19 @@ class Repo:
             listed.append(sibling)
         return listed
 
-    def info(self, *, blobs: bool = False) -> dict[str, Any]:
-        """What every kind of repository tells about itself."""
+    def info(self, *, blobs: bool = False, revision: str = "main") -> dict[str, Any]:
+        """What every kind of repository tells about itself, as of ``revision``."""
+        commit = self.at(revision)
         card = self.card()
-        tags = [str(tag) for tag in card.get("tags") or []]
+        listed = card.get("tags") or []
+        tags = [str(tag) for tag in (listed if isinstance(listed, list) else [listed])]
         return {
             "_id": hashlib.md5(self.id.encode(), usedforsecurity=False).hexdigest()[:24],
             "id": self.id,
             "author": self.id.split("/")[0],
-            "sha": self.head.oid,
+            "sha": commit.oid,
             "createdAt": stamp(self.created),
-            "lastModified": stamp(self.head.date),
+            "lastModified": stamp(commit.date),
             "private": self.private,
             "gated": False,
             "disabled": False,
@@ -140,7 +145,7 @@ class Repo:
             "downloads": 0,
             "tags": [*tags, "region:us"],
             "cardData": card,
-            "siblings": self.siblings(blobs=blobs),
+            "siblings": self.siblings(commit, blobs=blobs),
         }
 
     def tree(self, commit: Commit, under: str, *, recursive: bool) -> list[dict[str, Any]]:
@@ -167,6 +172,11 @@ class Repo:
             place = target / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(file.content)
+
+
+@lru_cache(maxsize=512)
+def _card_of(readme: bytes) -> dict[str, Any]:
+    return front_matter(readme.decode(errors="replace"))
 
 
 def front_matter(text: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tests.emulators.hf.account import Account
 from tests.emulators.hf.http import guarded, unexpected
 from tests.emulators.hf.hub import Hub, Times
 from tests.emulators.hf.job import Job
+from tests.emulators.hf.limits import RateLimit
 from tests.emulators.hf.space import Space
 
 TOKEN = "hf_emulated"
@@ -148,6 +149,10 @@ class HfEmulator:
     def advance(self, seconds: float) -> float:
         """Move the clock ahead, firing what falls due; returns the new time."""
         return self.clock.advance(seconds)
+
+    def limit_rate(self, requests: int, seconds: float) -> None:
+        """From now on answer 429 past ``requests`` per ``seconds`` of emulator time."""
+        self.hub.rate_limit = RateLimit(self.clock, requests, seconds)
 
     def visit(self, space_id: str) -> bool:
         """A visitor opens the app of a Space."""

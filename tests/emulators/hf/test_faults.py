@@ -75,6 +75,27 @@ def test_the_real_client_retries_listing_after_429(api: HfApi, emulator: HfEmula
     assert emulator.calls.routes.count("list_spaces") == 2
 
 
+def test_past_the_request_limit_everything_is_429_until_the_window_ends(
+    api: HfApi, emulator: HfEmulator, running: str
+) -> None:
+    emulator.limit_rate(2, 300)
+    for _ in range(2):
+        api.get_space_runtime(running)
+    with pytest.raises(HfHubHTTPError, match="Retry after 300 seconds"):
+        api.pause_space(running)
+    assert emulator.spaces[running].stage == "RUNNING"
+    emulator.advance(300)
+    assert api.pause_space(running).stage == "PAUSED"
+
+
+def test_a_refused_delete_leaves_the_space_billing(
+    api: HfApi, emulator: HfEmulator, running: str
+) -> None:
+    emulator.knobs.set("delete_repo", Fault.stop_ignored())
+    api.delete_repo(running, repo_type="space")
+    assert emulator.meter.billing() == [running]
+
+
 def test_a_broken_log_stream_is_resumed_without_loss_or_repeat(
     api: HfApi, emulator: HfEmulator, push: Push
 ) -> None:

@@ -131,6 +131,20 @@ def test_deleting_and_a_stale_parent(api: HfApi, push: Push) -> None:
         api.list_repo_files("me/model", revision="dev")
 
 
+def test_tags_name_a_commit(api: HfApi) -> None:
+    api.create_repo("me/model")
+    made = api.create_commit("me/model", [CommitOperationAdd("a", b"1")], commit_message="one")
+    api.create_tag("me/model", tag="v1")
+    api.create_commit("me/model", [CommitOperationAdd("a", b"2")], commit_message="two")
+    (tag,) = api.list_repo_refs("me/model").tags
+    assert (tag.name, tag.target_commit) == ("v1", made.oid)
+    assert api.model_info("me/model", revision="v1").sha == made.oid
+    api.create_tag("me/model", tag="v1", exist_ok=True)
+    api.delete_tag("me/model", tag="v1")
+    with pytest.raises(RevisionNotFoundError):
+        api.model_info("me/model", revision="v1")
+
+
 def test_bad_space_metadata_is_refused_before_anything_is_uploaded(
     api: HfApi, emulator: HfEmulator, push: Push
 ) -> None:
