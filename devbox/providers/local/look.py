@@ -1,0 +1,82 @@
+"""What a box's folder says of it: files and locks → an Observation. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from devbox.model import BoxState, Endpoint
+from devbox.providers.base import Observation
+from devbox.providers.local.folder import PAUSED, TERMINATED, Folder, Life
+from devbox.text import clean
+
+_STARTING = 20.0  # seconds a server may take until it listens
+
+
+class Look(NamedTuple):
+    """needs_end: server and guard were killed; nobody has ended its processes or the bill."""
+
+    observation: Observation
+    needs_end: bool = False
+
+
+def at(folder: Folder, now: float) -> Look | None:
+    """The box's state at `now` (unix seconds); None when its folder is gone."""
+    alive = folder.alive()
+    goal, settings = folder.goal(), folder.settings()
+    life = folder.life(goal.life) if goal else None
+    if not folder.path.is_dir():
+        return None
+    token = folder.path.name
+    if settings is None or goal is None or goal.want == TERMINATED:
+        seen = Observation(
+            token,
+            (settings or {}).get("name", ""),
+            token,
+            BoxState.STOPPING,
+            stage="removing",
+            billed=_is_open(life),
+            billed_since=life.began if life else None,
+            ended_at=life.ended if life else None,
+        )
+        return Look(seen)
+    base = Observation(
+        token, settings["name"], token, BoxState.STARTING, "starting", hardware=settings["hardware"]
+    )
+    if life is None:
+        late = not alive and now - goal.at > _STARTING
+        if goal.want == PAUSED and not alive:
+            return Look(base._replace(state=BoxState.PAUSED, stage="paused"))
+        return Look(_failed(base, folder, "its server did not start") if late else base)
+    if life.ended is not None:
+        return Look(_ended(base, folder, life, failed=life.began is None and goal.want != PAUSED))
+    base = base._replace(billed=True, billed_since=life.began)
+    server = folder.server()
+    if goal.want == PAUSED or not folder.holds("server.lock") or server is None:
+        stopping = base._replace(state=BoxState.PAUSING, stage="stopping")
+        return Look(stopping, needs_end=not alive)
+    assert life.began is not None
+    return Look(
+        base._replace(
+            state=BoxState.RUNNING,
+            stage="running",
+            endpoint=Endpoint("127.0.0.1", server["port"], host_keys=(settings["host_key"],)),
+            deadline=life.began + settings["uptime"],
+        )
+    )
+
+
+def _is_open(life: Life | None) -> bool:
+    return life is not None and life.began is not None and life.ended is None
+
+
+def _ended(base: Observation, folder: Folder, life: Life, failed: bool) -> Observation:
+    if failed:
+        return _failed(base, folder, life.reason)._replace(ended_at=life.ended)
+    return base._replace(
+        state=BoxState.PAUSED, stage="paused", message=clean(life.reason, 300), ended_at=life.ended
+    )
+
+
+def _failed(base: Observation, folder: Folder, reason: str) -> Observation:
+    message = clean(f"{reason}\n{folder.log_tail()}".strip(), 1200)
+    return base._replace(state=BoxState.FAILED, stage="failed", message=message)

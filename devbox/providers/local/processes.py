@@ -1,0 +1,89 @@
+"""Every process of a box: found by the mark in its environment and by descent, ended for good.
+
+The mark survives setsid and nohup; descent finds those that cleared their environment (the guard
+adopts orphans where the system lets it). psutil.Process carries the start time and refuses to
+signal a pid that another program has meanwhile, so no stranger is ever hit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import psutil
+
+from devbox.providers.local.folder import MARK, Folder
+
+GRACE = 2.0  # seconds between asking and killing
+
+
+def of_box(folder: Folder) -> list[psutil.Process]:
+    """Its live processes, but this one. Zombies are over and not listed."""
+    every, children = [], {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            children.setdefault(process.ppid(), []).append(process)
+            if process.environ().get(MARK) == folder.mark:
+                every.append(process)
+    seen = {process.pid for process in every}
+    for process in every:  # grows while it is walked
+        for child in children.get(process.pid, ()):
+            if child.pid not in seen:
+                seen.add(child.pid)
+                every.append(child)
+    return [p for p in every if p.pid != os.getpid() and _lives(p)]
+
+
+def end_all(folder: Folder, *, grace: float = GRACE, limit: float = 8.0) -> list[psutil.Process]:
+    """Ask every process to end, kill those that have not within `grace` seconds, look again until
+    none is left. Returns those that outlived even that for `limit` seconds (another user's)."""
+    start = time.monotonic()
+    asked: set[psutil.Process] = set()
+    while left := of_box(folder):
+        late = time.monotonic() - start > grace
+        for process in left:
+            if late:
+                _signal(process, signal.SIGKILL)
+            elif process not in asked:
+                # An interactive shell ignores TERM and dies of HUP; a stopped one needs CONT.
+                for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
+                    _signal(process, each)
+                asked.add(process)
+        if time.monotonic() - start > limit:
+            return left
+        _wait(left, 0.1 if late else start + grace - time.monotonic())
+    return []
+
+
+def of_group(folder: Folder, group: int) -> list[psutil.Process]:
+    """The box's processes in one process group."""
+    found = []
+    for process in of_box(folder):
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group:
+                found.append(process)
+    return found
+
+
+def _wait(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Until all are gone, at most that long. New ones are the next look's business."""
+    until = time.monotonic() + seconds
+    pause = 0.002
+    while any(_lives(p) for p in processes) and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.03)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    with suppress(psutil.Error):
+        process.send_signal(number)

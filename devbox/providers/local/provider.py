@@ -1,0 +1,246 @@
+"""Boxes on this machine, behind the provider contract. The handle is the token."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from devbox import files, names, paths
+from devbox.errors import Conflict, Gone, ProviderError, Unavailable
+from devbox.model import Offer, Price
+from devbox.providers.base import CanPause, Observation, Provider, Request
+from devbox.providers.local import guard, hardware, launch, look
+from devbox.providers.local.folder import PAUSED, RUNNING, TERMINATED, Folder
+from devbox.spec import ProviderConfig
+from devbox.text import clean
+
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_NEW = ".new-"
+_STRIPES = 64
+_PATIENCE = 30.0  # seconds to wait for another process at work on the same box
+_PARTING = 4.0  # seconds a server and its guard get to end a box by themselves
+
+
+def make(config: ProviderConfig) -> Provider:
+    """The local provider. Of the settings only `price` applies: dollars an hour to reckon with."""
+    return Local(config)
+
+
+class Local(Provider, CanPause):
+    """A box is a folder, an embedded SSH server on 127.0.0.1 and a guard that outlives it.
+
+    root: the folder of boxes. clock: () → unix seconds.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        *,
+        root: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._price = (
+            Price(0, "own machine")
+            if config.price is None
+            else Price(round(config.price * 1_000_000), "config")
+        )
+        self._root = Path(os.path.realpath(root or paths.local_boxes()))
+        self._clock = clock
+
+    def offers(self) -> list[Offer]:
+        now = self._clock()
+        return [Offer("local", each, self._price, now) for each in hardware.detect(self._root)]
+
+    def create(self, request: Request) -> str:
+        folder = self._folder(request.token)
+        with self._at(request.token):
+            if not folder.path.exists():
+                self._make(folder, request)
+            goal = folder.goal()
+            if goal is None or goal.want == TERMINATED:
+                raise Gone(f"the box {request.name} of this token is being removed")
+            if goal.want == RUNNING and not folder.alive() and folder.life(goal.life) is None:
+                launch.start(folder, request, goal.life)
+        return request.token
+
+    def observe(self, handle: str) -> Observation | None:
+        folder = self._folder(handle)
+        seen = look.at(folder, self._clock())
+        if seen is not None and seen.needs_end:
+            self._bury(folder)
+            seen = look.at(folder, self._clock())
+        return seen.observation if seen is not None else None
+
+    def find(self, token: str | None = None) -> list[Observation]:
+        for left in self._root.glob(f"{_NEW}*"):
+            self._sweep(left.name.removeprefix(_NEW))
+        if token is None:
+            tokens = sorted(p.name for p in self._root.iterdir() if _TOKEN.fullmatch(p.name))
+        else:
+            tokens = [token]
+        return [found for each in tokens if (found := self.observe(each)) is not None]
+
+    def terminate(self, handle: str) -> None:
+        folder = self._folder(handle)
+        with self._at(handle):
+            shutil.rmtree(self._new(handle), ignore_errors=True)
+            if folder.path.exists():
+                self._end(folder, TERMINATED, "removed")
+                # What says that it is being removed goes last.
+                _remove(folder.home)
+                _remove(folder.path)
+
+    def pause(self, handle: str) -> str:
+        folder = self._folder(handle)
+        with self._at(handle):
+            if self._want(folder) == RUNNING or not _is_down(folder):
+                self._end(folder, PAUSED, "paused")
+        return handle
+
+    def resume(self, request: Request, handle: str) -> str:
+        folder = self._folder(handle)
+        with self._at(handle):
+            if self._want(folder) == RUNNING and folder.alive() and folder.stop_reason() is None:
+                return handle
+            if not _is_down(folder):
+                self._end(folder, PAUSED, "resumed after its server was gone")
+            self._configure(folder, request)
+            folder.stop.unlink(missing_ok=True)
+            life = _life(folder) + 1
+            folder.write_goal(RUNNING, life)
+            launch.start(folder, request, life)
+        return handle
+
+    def watchdog(self, handle: str) -> Mapping[str, Any]:
+        return {"kind": "exec", "argv": ["touch", str(self._folder(handle).stop)]}
+
+    def doctor(self) -> list[tuple[str, str, str]]:
+        return hardware.doctor(self._root)
+
+    def _make(self, folder: Folder, request: Request) -> None:
+        """The folder appears whole or not at all: a crash leaves only a `.new-` one."""
+        new = Folder(self._new(request.token))
+        shutil.rmtree(new.path, ignore_errors=True)
+        try:
+            for each in (new.path, new.home, new.onbox):
+                each.mkdir(mode=0o700)
+            (new.home / ".profile").write_text(launch.PROFILE)
+            self._configure(new, request)
+            new.write_goal(RUNNING, 1)
+            os.rename(new.path, folder.path)
+        except BaseException:
+            shutil.rmtree(new.path, ignore_errors=True)
+            raise
+
+    def _configure(self, folder: Folder, request: Request) -> None:
+        """Write what holds until the next resume. An empty host key keeps the one there is."""
+        names.name(request.name)
+        launch.check(request)
+        kind = request.hardware or hardware.CPU
+        if kind not in hardware.names():
+            raise ProviderError(
+                f"this machine has no hardware named {clean(kind, 40)!r}",
+                fix=f"use one of: {', '.join(hardware.names())}",
+            )
+        host_key = (folder.settings() or {}).get("host_key", "")
+        if request.host_key or not host_key:
+            host_key = launch.public_line(request.host_key)
+            files.write_atomic(folder.host_key, request.host_key, mode=0o600)
+        (folder.home / names.inner_path(request.spec.workdir)).mkdir(parents=True, exist_ok=True)
+        folder.write_settings(
+            {
+                "v": 1,
+                "name": request.name,
+                "hardware": kind,
+                "host_key": host_key,
+                "uptime": float(request.spec.max_uptime),
+            }
+        )
+
+    def _end(self, folder: Folder, want: str, reason: str) -> None:
+        """Bring a box down: its server and guard do it where they live, else we do."""
+        life = _life(folder)
+        folder.write_goal(want, life)
+        at = None if folder.alive() else folder.last_beat()
+        if at is None:
+            launch.ask_to_stop(folder, reason, _PARTING)
+        if not guard.finish(folder, life, reason, at):
+            raise ProviderError(
+                f"some processes of the local box {folder.path.name} cannot be ended",
+                means="the box keeps showing as stopping",
+                fix=f"end what has {folder.mark} in its environment (sudo?), then try again",
+            )
+
+    def _bury(self, folder: Folder) -> None:
+        """End what is left of a box whose server and guard were both killed."""
+        with suppress(Unavailable), self._at(folder.path.name, patience=0.0):
+            seen = look.at(folder, self._clock())
+            if seen is not None and seen.needs_end:
+                guard.finish(folder, _life(folder), "its server was killed", folder.last_beat())
+
+    def _want(self, folder: Folder) -> str:
+        goal = folder.goal()
+        if goal is None or goal.want == TERMINATED:
+            raise Gone(f"the local box {folder.path.name} is gone", fix="see: devbox ls")
+        return goal.want
+
+    def _folder(self, token: str) -> Folder:
+        if not _TOKEN.fullmatch(token):
+            raise ProviderError(f"{clean(token, 60)!r} is not the handle of a local box")
+        return Folder(self._root / token)
+
+    def _new(self, token: str) -> Path:
+        return self._root / f"{_NEW}{token}"
+
+    def _sweep(self, token: str) -> None:
+        """Remove what a create that was cut off has left."""
+        with suppress(Unavailable), self._at(token, patience=0.0):
+            shutil.rmtree(self._new(token), ignore_errors=True)
+
+    @contextmanager
+    def _at(self, token: str, patience: float = _PATIENCE) -> Iterator[None]:
+        """One thread of one process at a time works on a box. The locks are striped, so that
+        they need not be removed with the boxes."""
+        locks = self._root / ".locks"
+        stripe = sum(token.encode()) % _STRIPES
+        try:
+            locks.mkdir(mode=0o700, exist_ok=True)
+            with files.locked(locks / str(stripe), timeout=patience):
+                yield
+        except Conflict as error:
+            raise Unavailable(error.what, means="nothing was changed", fix=error.fix) from error
+        except OSError as error:
+            raise ProviderError(f"the local box {clean(token, 60)}: {error}") from error
+
+
+def _life(folder: Folder) -> int:
+    goal = folder.goal()
+    return goal.life if goal else 0
+
+
+def _is_down(folder: Folder) -> bool:
+    life = folder.life(_life(folder))
+    return not folder.alive() and life is not None and life.ended is not None
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree, folders without write permission in it too (package caches have them)."""
+
+    def open_up(remove: Callable[..., Any], inside: str, _: object) -> None:
+        os.chmod(os.path.dirname(inside), 0o700)
+        if os.path.isdir(inside) and not os.path.islink(inside):
+            os.chmod(inside, 0o700)
+            shutil.rmtree(inside)
+        else:
+            remove(inside)
+
+    if path.exists():
+        shutil.rmtree(path, onerror=open_up)
