@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 
+from devbox.onbox.units import brief, duration, size
 from devbox.onbox.wire import clean
 
-__all__ = ["clean", "dollars", "duration", "parse_duration", "parse_size", "size"]
+__all__ = ["brief", "clean", "dollars", "duration", "parse_duration", "parse_size", "size"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
 
 
 def parse_duration(text: str) -> float:
     """'90s', '30m', '1h30m', '2d' → seconds. ValueError on anything else."""
     if len(text) > 40 or not _DURATION.fullmatch(text):
         raise ValueError(f"{clean(text, 40)!r} is not a duration such as 90s, 30m, 1h30m or 2d")
-    return sum(float(n) * _UNITS[u] for n, u in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text))
+    return sum(float(n) * _UNITS[u] for n, u in re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text))
 
 
 def parse_size(text: str) -> int:
@@ -27,31 +28,6 @@ def parse_size(text: str) -> int:
     if not match:
         raise ValueError(f"{clean(text, 40)!r} is not a size such as 512MB or 40GB")
     return int(float(match[1]) * _SIZES[match[2].upper()])
-
-
-def duration(seconds: float | None) -> str:
-    """47.2 → '47s', 4000 → '1h06m', 200000 → '2d7h', None → '–'."""
-    if seconds is None:
-        return "–"
-    s = max(0, int(seconds))
-    if s < 60:
-        return f"{s}s"
-    if s < 3600:
-        return f"{s // 60}m{s % 60:02d}s"
-    if s < 86400:
-        return f"{s // 3600}h{s % 3600 // 60:02d}m"
-    return f"{s // 86400}d{s % 86400 // 3600}h"
-
-
-def size(count: float | None) -> str:
-    """Bytes → '1.5 GB' in binary units; None → '–'."""
-    if count is None:
-        return "–"
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TB"
 
 
 def dollars(micro: float | None, *, per_hour: bool = False) -> str:

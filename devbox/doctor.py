@@ -1,0 +1,140 @@
+"""Checks of this computer and of a box. Each is a level, what was found and the fix."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from devbox import paths
+from devbox.errors import DevboxError, ToolMissing
+from devbox.model import Box, BoxState
+from devbox.process import require, run
+from devbox.providers import registry
+from devbox.ssh import boxhalf, include
+from devbox.ssh.connection import Connection, connect
+from devbox.text import clean, duration
+from devbox.workspace import Workspace
+
+Level = Literal["ok", "warn", "fail"]
+
+# Tokens of most clouds are refused when clocks differ by five minutes; ssh itself does not care.
+_CLOCK_SLACK = 60.0
+
+
+class Check(NamedTuple):
+    """One line of the report."""
+
+    level: Level
+    what: str
+    fix: str = ""
+
+
+class _Row(msgspec.Struct):
+    level: Level
+    what: str
+    fix: str = ""
+
+
+class _Answer(msgspec.Struct):
+    time: float
+    checks: list[_Row]
+
+
+def laptop(ws: Workspace) -> list[Check]:
+    """This computer: programs, key, config permissions, state file, each provider's credentials."""
+    checks = [_program("ssh", "-V"), _program("rsync", "--version")]
+    checks += [_key(), *_config_modes(), _include(), _state(ws)]
+    for name in registry.NAMES:
+        try:
+            found = ws.provider(name).doctor()
+        except DevboxError as error:
+            checks.append(Check("warn", f"{name}: {error.what}", error.fix))
+            continue
+        checks += [Check(_level(level), f"{name}: {what}", fix) for level, what, fix in found]
+    return checks
+
+
+def box(ws: Workspace, target: Box) -> list[Check]:
+    """The box's side, as its own doctor reports it, and the clocks compared."""
+    if target.state is not BoxState.RUNNING:
+        return [Check("fail", f"{target.name} is {target.state}", f"devbox resume {target.name}")]
+    try:
+        with connect(target) as connection:
+            return [Check("ok", f"ssh {target.alias} logs in"), *_ask(ws, connection)]
+    except DevboxError as error:
+        return [Check("fail", error.what, error.fix)]
+
+
+def _ask(ws: Workspace, connection: Connection) -> list[Check]:
+    before = ws.clock()
+    done = connection.run(boxhalf.command("doctor"), timeout=180)
+    after = ws.clock()
+    try:
+        answer = msgspec.json.decode(done.out, type=_Answer)
+    except msgspec.DecodeError as error:
+        return [Check("fail", f"the box's doctor gave no report: {clean(str(error), 200)}")]
+    rows = [Check(row.level, clean(row.what, 300), clean(row.fix, 300)) for row in answer.checks]
+    away = max(before - answer.time, answer.time - after, 0.0)
+    if away > _CLOCK_SLACK:
+        fix = "set the clock that is wrong (timedatectl); tokens and idle times depend on it"
+        return [
+            *rows,
+            Check("warn", f"the box's clock is {duration(away)} away from this one", fix),
+        ]
+    return [*rows, Check("ok", "the box's clock agrees with this one")]
+
+
+def _program(name: str, flag: str) -> Check:
+    try:
+        require(name)
+    except ToolMissing as error:
+        return Check("fail", error.what, error.fix)
+    done = run([name, flag], check=False, timeout=10)
+    first = (done.out or done.err).strip().splitlines()[:1]
+    return Check("ok", clean(f"{name}: {first[0] if first else 'present'}", 120))
+
+
+def _key() -> Check:
+    file = paths.identity()
+    if not file.exists():
+        return Check("ok", "no ssh key yet; the first `devbox up` makes one")
+    if stat.S_IMODE(file.stat().st_mode) & 0o077:
+        return Check("fail", f"{file} can be read by others", f"chmod 600 {file}")
+    return Check("ok", f"ssh key {file}")
+
+
+def _config_modes() -> list[Check]:
+    checks = []
+    for path in (Path.home() / ".ssh", Path.home() / ".ssh" / "config", paths.home()):
+        if path.exists() and path.stat().st_uid not in (os.getuid(), 0):
+            checks.append(Check("fail", f"{path} belongs to another user", f"chown it: {path}"))
+        elif path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o022:
+            checks.append(Check("fail", f"{path} can be written by others", f"chmod go-w {path}"))
+    return checks or [Check("ok", "permissions of ~/.ssh and devbox's folder")]
+
+
+def _include() -> Check:
+    if include.installed():
+        return Check("ok", "~/.ssh/config includes devbox's hosts")
+    return Check(
+        "warn", "~/.ssh/config does not include devbox's hosts", "devbox ssh-config --install"
+    )
+
+
+def _state(ws: Workspace) -> Check:
+    rows = ws.store.database.rows("PRAGMA quick_check(1)")
+    if rows[0][0] == "ok":
+        return Check("ok", f"state file {paths.state_db()}")
+    return Check(
+        "fail",
+        f"state file {paths.state_db()} is damaged",
+        "move it away and run: devbox reconcile --adopt",
+    )
+
+
+def _level(level: str) -> Level:
+    return level if level in ("ok", "warn") else "fail"  # type: ignore[return-value]

@@ -1,0 +1,39 @@
+"""Durations and sizes in the one form a person reads, on both halves."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+
+def duration(seconds: Optional[float]) -> str:
+    """47.2 → '47s', 4000 → '1h06m', 200000 → '2d7h', None → '–'."""
+    if seconds is None:
+        return "–"
+    s = max(0, int(seconds))
+    if s < 60:
+        return f"{s}s"
+    if s < 3600:
+        return f"{s // 60}m{s % 60:02d}s"
+    if s < 86400:
+        return f"{s // 3600}h{s % 3600 // 60:02d}m"
+    return f"{s // 86400}d{s % 86400 // 3600}h"
+
+
+def brief(seconds: float) -> str:
+    """As `duration`, without seconds from a minute up: 430 → '7m', 7200 → '2h'."""
+    s = max(0, int(seconds))
+    if 60 <= s < 3600:
+        return f"{s // 60}m"
+    text = duration(s)
+    return text[:-3] if text.endswith("h00m") else text
+
+
+def size(count: Optional[float]) -> str:
+    """Bytes → '1.5 GB' in binary units; None → '–'."""
+    if count is None:
+        return "–"
+    for unit in ("B", "KB", "MB", "GB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TB"

@@ -1,0 +1,55 @@
+"""devbox.toml ↔ typed spec. Unknown keys are refused; an error names file, key and the fix.
+
+Values come from four places, later ones win: built-in defaults, the user config's [defaults],
+the project's [defaults], the box's own table. `load` keeps where each value came from.
+"""
+
+from devbox.spec.load import (
+    decode_box,
+    decode_job,
+    encode_box,
+    find,
+    load,
+    project_name,
+    read_toml,
+)
+from devbox.spec.tables import (
+    FILE_NAME,
+    Argument,
+    BoxSpec,
+    Budget,
+    Bytes,
+    Checkpoint,
+    Idle,
+    Input,
+    JobSpec,
+    ProviderConfig,
+    Seconds,
+    Spec,
+    Sync,
+    Volume,
+)
+
+__all__ = [
+    "FILE_NAME",
+    "Argument",
+    "BoxSpec",
+    "Budget",
+    "Bytes",
+    "Checkpoint",
+    "Idle",
+    "Input",
+    "JobSpec",
+    "ProviderConfig",
+    "Seconds",
+    "Spec",
+    "Sync",
+    "Volume",
+    "decode_box",
+    "decode_job",
+    "encode_box",
+    "find",
+    "load",
+    "project_name",
+    "read_toml",
+]

@@ -1,0 +1,110 @@
+"""TOML values → typed tables, with errors that name file, key and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from devbox import names, secrets, text
+from devbox.errors import SpecError, UsageError
+from devbox.spec import tables
+from devbox.spec.tables import Bytes, JobSpec, Seconds, Spec
+
+T = TypeVar("T")
+_OURS = ("root", "origins")  # fields of Spec that are no keys of the file
+
+
+def convert(table: Any, kind: type[T], source: Path, at: str) -> T:
+    try:
+        return msgspec.convert(table, kind, dec_hook=hook)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        inner = where.rstrip("`").lstrip(".").replace("[...]", "")
+        key = ".".join(part for part in (at, inner) if part)
+        stray = re.search(r"unknown field `(.*)`", message)
+        if stray:
+            owner: Any = kind
+            for part in filter(None, inner.split(".")):
+                owner = getattr(owner, "__annotations__", {}).get(part, owner)
+            raise unknown(source, key, stray[1], _table_class(owner)) from None
+        raise SpecError(
+            f"{source}: {text.clean(key, 200) or 'top level'}: {text.clean(message, 200)}",
+            fix=f"edit {source}; `devbox config show` prints what is in force",
+        ) from None
+
+
+def each(tables: dict[str, Any], kind: type[T], source: Path, at: str) -> dict[str, T]:
+    return {name: convert(table, kind, source, f"{at}.{name}") for name, table in tables.items()}
+
+
+def unknown(source: Path, at: str, key: str, kind: type[msgspec.Struct]) -> SpecError:
+    known = [field for field in kind.__struct_fields__ if field not in _OURS]
+    close = difflib.get_close_matches(key, known, n=1)
+    where = f"{text.clean(at, 100)}." if at else ""
+    listing = ", ".join(known)
+    fix = f"did you mean {close[0]!r}?" if close else f"the keys here are: {listing}"
+    return SpecError(f"{source}: unknown key {where}{text.clean(key, 60)}", fix=fix)
+
+
+def _table_class(owner: Any) -> type[msgspec.Struct]:
+    found = getattr(tables, owner.split("[")[0], Spec) if isinstance(owner, str) else owner
+    return found if isinstance(found, type) and issubclass(found, msgspec.Struct) else Spec
+
+
+def hook(kind: type, value: Any) -> Any:
+    if kind is Seconds:
+        return Seconds(text.parse_duration(value) if isinstance(value, str) else value)
+    if kind is Bytes:
+        return Bytes(text.parse_size(value) if isinstance(value, str) else value)
+    raise NotImplementedError(kind)  # why: msgspec's contract for a type the hook does not know
+
+
+def check(
+    rule: Callable[..., str], value: str, source: Path, key: str, what: str | None = None
+) -> None:
+    try:
+        rule(value, what) if what else rule(value)
+    except UsageError as error:
+        raise SpecError(
+            f"{source}: {text.clean(key, 100)}: {error.what}", fix=error.fix or f"edit {source}"
+        ) from error
+
+
+def validate(spec: Spec, source: Path) -> None:
+    check(names.name, spec.project, source, "project", "project name")
+    for name, box in spec.boxes.items():
+        at = f"boxes.{name}"
+        check(names.remote_path, box.workdir, source, f"{at}.workdir", "workdir")
+        check(names.remote_path, box.sync.remote, source, f"{at}.sync.remote")
+        for key, reference in box.secrets.items():
+            check(names.env_name, key, source, f"{at}.secrets.{key}")
+            check(secrets.check, reference, source, f"{at}.secrets.{key}")
+        for key in box.env:
+            check(names.env_name, key, source, f"{at}.env.{key}")
+        for key, volume in box.volumes.items():
+            check(names.remote_path, volume.mount, source, f"{at}.volumes.{key}.mount")
+        if box.max_uptime <= 0 or box.idle.after <= 0:
+            raise SpecError(f"{source}: {at}: max_uptime and idle.after must be above 0")
+    for name, job in spec.jobs.items():
+        check(names.name, name, source, f"jobs.{name}", "job name")
+        validate_job(name, job, source, f"jobs.{name}")
+    for name, checkpoint in spec.checkpoints.items():
+        at = f"checkpoints.{name}"
+        check(names.remote_path, checkpoint.path, source, f"{at}.path")
+        if checkpoint.secret:
+            check(secrets.check, checkpoint.secret, source, f"{at}.secret")
+
+
+def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:
+    if bool(job.module) == bool(job.command):
+        raise SpecError(
+            f"{source}: job {text.clean(name, 40)}: set exactly one of module and command",
+            fix='for your own program: command = ["python", "main.py"]',
+        )
+    for output, path in job.outputs.items():
+        check(names.inner_path, path, source, f"{at}.outputs.{output}".lstrip("."))

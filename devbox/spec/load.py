@@ -1,0 +1,152 @@
+"""Find, read, merge and check devbox.toml and the user config."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from devbox import names, paths, text
+from devbox.errors import SpecError
+from devbox.spec.convert import check, convert, each, hook, unknown, validate, validate_job
+from devbox.spec.tables import (
+    FILE_NAME,
+    BoxSpec,
+    Budget,
+    Checkpoint,
+    JobSpec,
+    ProviderConfig,
+    Spec,
+)
+
+
+def find(start: Path) -> Path | None:
+    """The nearest devbox.toml at or above `start`."""
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    return None
+
+
+def load(path: Path | None, user: Path | None = None) -> Spec:
+    """The merged spec of `path` (None: only the user config) over the user config.
+
+    SpecError names the file, the key and the fix.
+    """
+    user = paths.user_config() if user is None else user
+    layers = [(p, _read(p)) for p in (user, path) if p is not None and p.is_file()]
+    merged: dict[str, Any] = {"boxes": {}}
+    origins: dict[str, str] = {}
+    defaults: dict[str, Any] = {}
+    for file, document in layers:
+        _overlay(defaults, document.pop("defaults", {}), origins, file, ("defaults",))
+        _overlay(merged, document, origins, file, ())
+    source = path or user
+    _expect_tables(merged, source)
+    for name, table in merged["boxes"].items():
+        check(names.name, name, source, f"boxes.{name}")
+        merged["boxes"][name] = _below(table, defaults, origins, f"boxes.{name}", "defaults")
+    root = path.parent.absolute() if path else Path.cwd()
+    sections: dict[str, Any] = {
+        "boxes": each(merged.pop("boxes"), BoxSpec, source, "boxes"),
+        "jobs": each(merged.pop("jobs", {}), JobSpec, source, "jobs"),
+        "checkpoints": each(merged.pop("checkpoints", {}), Checkpoint, source, "checkpoints"),
+        "providers": each(merged.pop("providers", {}), ProviderConfig, source, "providers"),
+        "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
+    }
+    for reserved in ("root", "origins"):
+        if reserved in merged:
+            raise unknown(source, "", reserved, Spec)
+    spec = convert(merged, Spec, source, "")
+    spec = msgspec.structs.replace(spec, root=root, origins=origins, **sections)
+    if not spec.project:
+        spec = msgspec.structs.replace(spec, project=project_name(root))
+    validate(spec, source)
+    return spec
+
+
+def decode_job(document: dict[str, Any], source: Path) -> JobSpec:
+    """A job.toml's content as a JobSpec. SpecError as in `load`."""
+    job = convert(document, JobSpec, source, "")
+    validate_job(job.name, job, source, "")
+    return job
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's content. SpecError names the line when it does not parse."""
+    return _read(path)
+
+
+def encode_box(box: BoxSpec) -> bytes:
+    """The frozen form kept in the database."""
+    return msgspec.json.encode(box, enc_hook=_plain)
+
+
+def decode_box(blob: bytes) -> BoxSpec:
+    """Inverse of `encode_box`; values are seconds and bytes as numbers."""
+    return msgspec.json.decode(blob, type=BoxSpec, dec_hook=hook)
+
+
+def project_name(folder: Path) -> str:
+    """A valid project name made from a folder's."""
+    slug = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")[:40].strip("-")
+    return slug if slug and slug[0].isalpha() else f"p-{slug}".strip("-")[:40]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not valid TOML: {error}", fix=f"edit {path}") from error
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _overlay(
+    base: dict[str, Any], over: Any, origins: dict[str, str], file: Path, at: tuple[str, ...]
+) -> None:
+    if not isinstance(over, dict):
+        raise SpecError(f"{file}: {'.'.join(at)} must be a table", fix=f"edit {file}")
+    for key, value in over.items():
+        if isinstance(value, dict):
+            existing = base.get(key)
+            base[key] = dict(existing) if isinstance(existing, dict) else {}
+            _overlay(base[key], value, origins, file, (*at, key))
+        else:
+            base[key] = value
+            origins[".".join((*at, key))] = str(file)
+
+
+def _below(
+    table: dict[str, Any], under: dict[str, Any], origins: dict[str, str], at: str, from_: str
+) -> dict[str, Any]:
+    """`table` with `under` filled in where it says nothing."""
+    out = dict(table)
+    for key, value in under.items():
+        here, there = f"{at}.{key}", f"{from_}.{key}"
+        if isinstance(value, dict) and isinstance(out.get(key, {}), dict):
+            out[key] = _below(out.get(key, {}), value, origins, here, there)
+        elif key not in out:
+            out[key] = value
+            origins[here] = f"{origins.get(there, '')} [defaults]"
+    return out
+
+
+def _expect_tables(merged: dict[str, Any], source: Path) -> None:
+    for section in ("boxes", "jobs", "checkpoints", "providers"):
+        tables = merged.get(section, {})
+        if not isinstance(tables, dict):
+            raise SpecError(f"{source}: {section} must be a table", fix=f"write [{section}.NAME]")
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                raise SpecError(
+                    f"{source}: {section}.{text.clean(name, 40)} must be a table",
+                    fix=f"write it as [{section}.{text.clean(name, 40)}]",
+                )
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, float) else int(value)

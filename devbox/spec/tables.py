@@ -1,0 +1,190 @@
+"""The tables of devbox.toml as types. Durations are seconds, sizes are bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from devbox import text
+from devbox.errors import NotFound
+
+FILE_NAME = "devbox.toml"
+
+
+class Seconds(float):
+    """A duration in seconds, written '30m' or '1h30m' in TOML."""
+
+
+class Bytes(int):
+    """A size in bytes, written '40GB' in TOML."""
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A TOML table: keys that are not listed are an error."""
+
+
+class Idle(_Table, frozen=True):
+    """When a box counts as idle. after: quiet time until pause; warn: how long before that the
+    warning appears; stuck_after: VRAM held without any GPU use for this long counts as idle;
+    gpu_util, cpu_util: per cent below which hardware is quiet; ssh_bytes: bytes a minute, in
+    either direction, below which a connection is quiet; save_command: run on the box before a
+    pause, at most save_timeout long."""
+
+    enabled: bool = True
+    after: Seconds = Seconds(1800)
+    warn: Seconds = Seconds(300)
+    stuck_after: Seconds = Seconds(7200)
+    gpu_util: float = 5.0
+    cpu_util: float = 20.0
+    ssh_bytes: Bytes = Bytes(2048)
+    save_command: tuple[str, ...] = ()
+    save_timeout: Seconds = Seconds(120)
+
+
+class Sync(_Table, frozen=True):
+    """What is kept in step. path: local folder, relative to devbox.toml; remote: folder on the
+    box, relative to the workdir; include wins over exclude and ignore files; down: patterns
+    fetched by `sync down` and before a pause."""
+
+    path: str = "."
+    remote: str = "."
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    ignore_files: bool = True
+    down: tuple[str, ...] = ()
+    before_pause: bool = True
+
+
+class Volume(_Table, frozen=True):
+    """Storage that outlives the box. source: the provider's own name of it."""
+
+    source: str
+    mount: str
+    read_only: bool = False
+
+
+class BoxSpec(_Table, frozen=True):
+    """What a person asks for in one [boxes.NAME] table."""
+
+    provider: str = "local"
+    hardware: str = ""
+    vram: Bytes = Bytes(0)
+    max_price: float | None = None
+    image: str = "cpu"
+    workdir: str = "work"
+    max_uptime: Seconds = Seconds(8 * 3600)
+    host: str = ""
+    space: str = ""
+    region: str = ""
+    cpu: float | None = None
+    memory: Bytes = Bytes(0)
+    pause_command: tuple[str, ...] = ()
+    idle: Idle = Idle()
+    sync: Sync = Sync()
+    volumes: dict[str, Volume] = {}
+    secrets: dict[str, str] = {}
+    env: dict[str, str] = {}
+
+
+class Budget(_Table, frozen=True):
+    """Ceilings in dollars; None is no ceiling. Checked before anything billed is started."""
+
+    daily: float | None = None
+    monthly: float | None = None
+    per_box: float | None = None
+
+
+class Argument(_Table, frozen=True):
+    """One argument of a job."""
+
+    type: Literal["str", "int", "float", "bool", "choice"] = "str"
+    default: str | int | float | bool | None = None
+    choices: tuple[str, ...] = ()
+    help: str = ""
+    required: bool = False
+
+
+class Input(_Table, frozen=True):
+    """A local file or folder a job reads. patterns: what counts as an item in a folder."""
+
+    patterns: tuple[str, ...] = ("*",)
+    help: str = ""
+    required: bool = True
+
+
+class JobSpec(_Table, frozen=True):
+    """A job.toml, or a [jobs.NAME] table of devbox.toml. Exactly one of module (a module on the
+    box with run(job)) and command (an argument list) is set; command items may hold {argument}
+    and {input} names. outputs: name → path inside the run's output folder."""
+
+    name: str = ""
+    summary: str = ""
+    module: str = ""
+    command: tuple[str, ...] = ()
+    args: dict[str, Argument] = {}
+    inputs: dict[str, Input] = {}
+    outputs: dict[str, str] = {}
+    checkpoints: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    image: str = "cpu"
+    vram: Bytes = Bytes(0)
+    timeout: Seconds | None = None
+    box: str = ""
+
+
+class Checkpoint(_Table, frozen=True):
+    """Model weights: where they come from and where they go on the box."""
+
+    source: str
+    path: str
+    sha256: str = ""
+    size: int | None = None
+    secret: str = ""
+
+
+class ProviderConfig(_Table, frozen=True):
+    """[providers.NAME]: connection settings; which keys apply is the provider's to say."""
+
+    endpoint: str = ""
+    ssh_gateway: str = ""
+    server_url: str = ""
+    namespace: str = ""
+    environment: str = ""
+    docker_host: str = ""
+    price: float | None = None
+    pause_token: str = ""
+
+
+class Spec(_Table, frozen=True):
+    """A whole devbox.toml with the user config under it. root: the folder it was found in."""
+
+    project: str = ""
+    boxes: dict[str, BoxSpec] = {}
+    jobs: dict[str, JobSpec] = {}
+    checkpoints: dict[str, Checkpoint] = {}
+    providers: dict[str, ProviderConfig] = {}
+    budget: Budget = Budget()
+    editor: str = ""
+    root: Path = Path()
+    origins: dict[str, str] = {}
+
+    def box(self, name: str | None) -> tuple[str, BoxSpec]:
+        """The named box, or the only one. NotFound lists what there is."""
+        if name is None and len(self.boxes) == 1:
+            return next(iter(self.boxes.items()))
+        if name is not None and name in self.boxes:
+            return name, self.boxes[name]
+        known = ", ".join(self.boxes) or "none"
+        asked = "no box was named" if name is None else f"no box {text.clean(name, 60)!r}"
+        raise NotFound(
+            f"{asked} in {FILE_NAME} (boxes: {known})",
+            fix="name one of them, or create the file with: devbox init",
+        )
+
+    def provider(self, name: str) -> ProviderConfig:
+        """Settings of one provider; hf-space and hf-job share [providers.hf]."""
+        return self.providers.get(
+            "hf" if name.startswith("hf-") else name, self.providers.get(name, ProviderConfig())
+        )

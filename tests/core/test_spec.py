@@ -1,0 +1,113 @@
+"""devbox.toml: merged in order, refused with file, key and fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devbox import spec
+from devbox.errors import SpecError
+from tests.core.hostile import ALL
+
+
+def _load(home: Path, project: str, user: str = "") -> spec.Spec:
+    (home / "devbox.toml").write_text(project, encoding="utf-8", errors="surrogatepass")
+    (home / "user.toml").write_text(user)
+    return spec.load(home / "devbox.toml", home / "user.toml")
+
+
+def test_later_layers_win_and_every_value_knows_its_origin(home: Path) -> None:
+    merged = _load(
+        home,
+        '[defaults]\nhardware = "p"\n[boxes.c]\n[boxes.a]\nhardware = "b"\nidle = {warn = "1m"}\n',
+        '[defaults]\nhardware = "u"\nmax_uptime = "2h"\nidle = {after = "10m", warn = "9m"}\n',
+    )
+    a, c = merged.boxes["a"], merged.boxes["c"]
+    assert (a.hardware, c.hardware) == ("b", "p")
+    assert (a.max_uptime, a.idle.after, a.idle.warn, c.idle.warn) == (7200, 600, 60, 540)
+    assert merged.origins["boxes.a.hardware"].endswith("devbox.toml")
+    assert "user.toml" in merged.origins["boxes.a.max_uptime"]
+
+
+def test_a_frozen_box_reads_back_equal(home: Path) -> None:
+    box = _load(
+        home, '[boxes.a]\nvram = "24GB"\n[boxes.a.volumes.d]\nsource="s"\nmount="/d"'
+    ).boxes["a"]
+    assert spec.decode_box(spec.encode_box(box)) == box
+
+
+@pytest.mark.parametrize(
+    ("toml", "what", "fix"),
+    [
+        ('[boxes.t]\nprovder = "x"', "unknown key boxes.t.provder", "did you mean 'provider'?"),
+        ('[boxes.t.idle]\naftr = "1m"', "unknown key boxes.t.idle.aftr", "did you mean 'after'?"),
+        ('[boxes.t]\nmax_uptime = "xx"', "boxes.t.max_uptime: 'xx' is not a duration", "edit"),
+        ("x = 1", "unknown key x", "the keys here are"),
+        ("boxes = 3", "boxes must be a table", "[boxes.NAME]"),
+        ("[boxes]\na = 1", "boxes.a must be a table", "[boxes.a]"),
+        ("[boxes.t]\nhardware = 3", "boxes.t.hardware: Expected `str`", "edit"),
+        ("defaults = 3", "defaults must be a table", "edit"),
+        ('[boxes.t]\nworkdir = "../x"', "boxes.t.workdir", "no '..'"),
+        ('[boxes."-x"]', "boxes.-x", "lower-case"),
+        ("[boxes.t\n", "not valid TOML", "edit"),
+        ("root = 'x'", "unknown key root", "keys here"),
+        ('[jobs.j]\nsummary = "x"', "set exactly one of module and command", "command ="),
+        ('[boxes.t]\nmax_uptime = "0s"', "above 0", ""),
+        ('[checkpoints.c]\nsource = "gs://x"\npath = "../../c"', "checkpoints.c.path", "'..'"),
+    ],
+)
+def test_mistakes_name_file_key_and_fix(home: Path, toml: str, what: str, fix: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        _load(home, toml)
+    assert what in caught.value.what
+    assert str(home / "devbox.toml") in caught.value.what
+    assert fix in caught.value.fix
+
+
+def test_a_secret_typed_as_a_value_is_refused_and_not_repeated(home: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        _load(home, '[boxes.t.secrets]\nTOKEN = "hf_verysecretvalue"')
+    assert "verysecret" not in caught.value.render()
+    assert "env:NAME" in caught.value.fix
+
+
+@pytest.mark.parametrize("text", ALL, ids=range(len(ALL)))
+def test_hostile_values_give_a_clear_error_or_a_valid_spec(home: Path, text: str) -> None:
+    quoted = (
+        '"'
+        + "".join(f"\\U{ord(c):08x}" if not 0xD800 <= ord(c) < 0xE000 else "\\ud800" for c in text)
+        + '"'
+    )
+    for toml in (
+        f"[boxes.{quoted}]",
+        f"[boxes.t]\nworkdir = {quoted}",
+        f"project = {quoted}",
+        f"{quoted} = 1",
+    ):
+        try:
+            _load(home, toml)
+        except SpecError as error:
+            assert len(error.render()) < 1500
+            assert not any(ord(c) < 32 and c not in "\n\t" for c in error.render())
+
+
+def test_no_file_at_all_is_an_empty_spec(home: Path) -> None:
+    assert spec.load(None, home / "none.toml").boxes == {}
+
+
+def test_the_nearest_file_above_is_found(home: Path) -> None:
+    deep = home / "a" / "b"
+    deep.mkdir(parents=True)
+    (home / "devbox.toml").write_text("")
+    assert spec.find(deep) == home / "devbox.toml"
+
+
+def test_every_template_is_a_valid_spec(home: Path) -> None:
+    from devbox import templates
+
+    for template in templates.catalogue():
+        folder = home / template.name
+        folder.mkdir()
+        templates.write(template, folder)
+        assert spec.load(folder / "devbox.toml", home / "none.toml").boxes

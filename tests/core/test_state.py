@@ -1,0 +1,151 @@
+"""SQLite under many processes, crashes and time that jumps."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devbox import paths
+from devbox.errors import Conflict, DevboxError
+from devbox.model import Box, BoxState, Price, Run, RunState
+from devbox.state import database
+from devbox.state.store import Store
+
+HOUR = 3600.0
+
+
+def a_box(name: str = "train", **changes: object) -> Box:
+    fields: dict[str, object] = {
+        "id": f"id-{name}",
+        "name": name,
+        "provider": "local",
+        "token": f"{name}-1",
+        "state": BoxState.RUNNING,
+        "hardware": "cpu",
+        "price": Price(1_000_000, "config"),
+        "created": 1.0,
+        "updated": 1.0,
+        "seen": 1.0,
+    }
+    return Box(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store.open()
+
+
+def test_a_name_is_taken_until_its_box_is_over(store: Store) -> None:
+    store.boxes.insert(a_box(), "running", {}, 1.0)
+    with pytest.raises(Conflict):
+        store.boxes.insert(a_box(id="other"), "running", {}, 2.0)
+    assert store.boxes.get("other") is None
+    store.boxes.update(a_box(state=BoxState.TERMINATED))
+    store.boxes.insert(a_box(id="other", created=2.0), "running", {}, 3.0)
+    found = store.boxes.named("train")
+    assert found is not None
+    assert found.id == "other"
+
+
+def test_the_last_wish_wins_and_steps_are_kept(store: Store) -> None:
+    first = store.boxes.insert(a_box(), "running", {"a": 1}, 1.0)
+    store.boxes.step(first, "create", 2.0)
+    assert [(i.goal, i.step, i.options) for i in store.boxes.open_intents()] == [
+        ("running", "create", {"a": 1})
+    ]
+    second = store.boxes.begin("id-train", "terminated", {}, 3.0)
+    assert [i.id for i in store.boxes.open_intents("id-train")] == [second]
+    store.boxes.finish(second, "terminated", 4.0)
+    assert store.boxes.open_intents() == []
+
+
+def test_an_interval_opens_once_and_a_new_price_starts_a_new_one(store: Store) -> None:
+    box = a_box()
+    store.ledger.open(box, Price(100), 10.0)
+    store.ledger.open(box, Price(100), 20.0)
+    store.ledger.open(box, Price(None), 30.0)
+    store.ledger.close(box.id, 25.0)
+    spans = [(i.price.micro_per_hour, i.start, i.end) for i in store.ledger.of_box(box.id)]
+    assert spans == [(100, 10.0, 30.0), (None, 30.0, 30.0)]
+    store.ledger.close(box.id, 99.0)
+    assert store.ledger.current(box.id) is None
+
+
+def test_intervals_never_overlap_even_when_a_provider_says_so(store: Store) -> None:
+    box = a_box()
+    store.ledger.open(box, Price(1), 10.0)
+    store.ledger.close(box.id, 50.0)
+    store.ledger.open(box, Price(1), 40.0)
+    assert store.ledger.of_box(box.id)[1].start == 50.0
+
+
+def test_events_are_cleaned_and_bounded(store: Store) -> None:
+    store.events.add("b", "warn", "x\x1b[2J" + "y" * 9000, 1.0)
+    (event,) = store.events.of_box("b")
+    assert event.message.startswith("xy")
+    assert len(event.message) == 2000
+
+
+def test_runs_keep_their_last_state(store: Store) -> None:
+    run = Run(id="r1", box_id="b", box_name="n", job="j", state=RunState.QUEUED, created=1.0)
+    store.runs.put(run)
+    store.runs.put(Run(**{**{f: getattr(run, f) for f in run.__struct_fields__}, "exit_code": 3}))
+    found = store.runs.get("r1")
+    assert found is not None
+    assert found.exit_code == 3
+    assert [r.id for r in store.runs.latest(box_id="b")] == ["r1"]
+
+
+_WRITER = """
+import sys
+from devbox.state.store import Store
+store = Store.open()
+for index in range(25):
+    store.events.add("b", "x", f"{sys.argv[1]}-{index}", 1.0)
+"""
+
+
+def test_ten_processes_write_at_once_and_lose_nothing() -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(n)]) for n in range(10)]
+    assert [writer.wait(60) for writer in writers] == [0] * 10
+    found = Store.open().events.of_box("b", limit=1000)
+    assert len({event.message for event in found}) == 250
+
+
+def test_ten_processes_open_a_new_file_at_once() -> None:
+    code = "from devbox.state.store import Store; Store.open().boxes.all()"
+    openers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(10)]
+    assert [opener.wait(60) for opener in openers] == [0] * 10
+
+
+def test_a_migration_that_fails_leaves_the_old_version(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.open().close()
+    monkeypatch.setattr(
+        database,
+        "MIGRATIONS",
+        [*database.MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO no_such_table VALUES (1)"],
+    )
+    with pytest.raises(sqlite3.OperationalError):
+        Store.open()
+    raw = sqlite3.connect(paths.state_db())
+    assert raw.execute("PRAGMA user_version").fetchone()[0] == len(database.MIGRATIONS) - 1
+    assert not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'extra'").fetchall()
+
+
+def test_a_file_of_a_newer_devbox_is_refused(home: Path) -> None:
+    Store.open().close()
+    raw = sqlite3.connect(paths.state_db())
+    raw.execute("PRAGMA user_version = 999")
+    raw.close()
+    with pytest.raises(DevboxError, match="newer devbox"):
+        Store.open()
+
+
+def test_the_state_file_is_private(store: Store) -> None:
+    assert paths.state_db().stat().st_mode & 0o077 == 0
