@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.boxes"]
+
 _PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
 
 
