@@ -114,6 +114,7 @@ async def _until_done_or_gone(
     finally:
         for each in (work, gone):
             each.cancel()
+        await asyncio.gather(work, gone, return_exceptions=True)
 
 
 def _drop_pipes(child: asyncio.subprocess.Process) -> None:
