@@ -126,6 +126,8 @@ class Job:
             self._settle(name, "skipped", begun, str(reason))
         except Exception as error:
             traceback.print_exc()
+            if self.cancelled:
+                return  # its tools were told to end as well: not the item's fault
             self.failed.append(name)
             self._settle(name, "failed", begun, f"{type(error).__name__}: {error}")
         else:

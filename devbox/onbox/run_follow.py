@@ -1,0 +1,148 @@
+"""`job follow`: a run's events, log and status as JSON lines, resumed without loss or doubling.
+
+Each line is {"v": 1, "at": cursor, "kind": …}; a reader that was cut passes the last `at` it saw
+to --after. A cursor is "<event seq>.<log offset>". Kinds:
+
+    event   {"event": {...}}                        as in events.jsonl
+    log     {"text": str, "end": "\\n" | "\\r" | "", "dropped": bytes missing just before}
+    status  {"status": {...}}                       status.json, whenever it has changed
+    end     {"status": {...}}                       the run is over and everything was said
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from devbox.onbox import run_log
+from devbox.onbox.reports import EventReader
+from devbox.onbox.run_files import OVER, BadRequest, RunFolder
+from devbox.onbox.wire import encode
+
+_TICK = 0.1
+_SETTLE_EVERY = 2.0
+_MAX_LINE = 1 << 15  # bytes of one log line in one message; a longer one comes in pieces
+_CHUNK = 1 << 18
+_CURSOR = re.compile(r"(\d{1,15})\.(\d{1,18})")
+
+
+class Follower:
+    """after: a cursor, "" from the beginning, or "tail" for the last part of the log."""
+
+    def __init__(self, folder: RunFolder, after: str) -> None:
+        self._folder = folder
+        self._events = EventReader(folder.events)
+        self._seq, self._offset = self._place(after)
+        self._status: Optional[Dict[str, Any]] = None
+
+    def news(self) -> Tuple[List[Dict[str, Any]], bool]:
+        """What was added since the last call, and whether the run is over with all of it said."""
+        # Read first: what is over says nothing more after it.
+        status = self._folder.status()
+        over = status is None or status["state"] in OVER
+        found = self._new_events()
+        while True:
+            lines = self._new_lines(over)
+            found += lines
+            if not lines or len(found) > 5000:
+                break
+        if status != self._status and status is not None and not over:
+            self._status = status
+            found.append({**self._at(), "kind": "status", "status": status})
+        if over and not lines:
+            found.append({**self._at(), "kind": "end", "status": status})
+            return found, True
+        return found, False
+
+    def _at(self) -> Dict[str, Any]:
+        return {"v": 1, "at": f"{self._seq}.{self._offset}"}
+
+    def _new_events(self) -> List[Dict[str, Any]]:
+        found = []
+        for event in self._events.read():
+            if event["seq"] > self._seq:
+                self._seq = event["seq"]
+                found.append({**self._at(), "kind": "event", "event": event})
+        return found
+
+    def _new_lines(self, over: bool) -> List[Dict[str, Any]]:
+        piece = run_log.read(self._folder.path, self._offset, _CHUNK)
+        if piece is None:
+            return []
+        found: List[Dict[str, Any]] = []
+        dropped, self._offset = piece.dropped, piece.start
+        ended = over and len(piece.data) < _CHUNK
+        whole = list(run_log.lines(piece.data, final=ended))
+        if not whole and len(piece.data) >= _CHUNK:
+            whole = list(run_log.lines(piece.data, final=True))  # one line of enormous length
+        for text, end, length in whole:
+            for part, last in _pieces(text):
+                self._offset += length - (len(text) - len(part)) if last else len(part)
+                found.append(
+                    {
+                        **self._at(),
+                        "kind": "log",
+                        "text": part.decode("utf-8", "replace"),
+                        "end": end.decode() if last else "",
+                        "dropped": dropped,
+                    }
+                )
+                dropped = 0
+        return found
+
+    def _place(self, after: str) -> Tuple[int, int]:
+        if after == "tail":
+            return 0, self._tail_offset()
+        match = _CURSOR.fullmatch(after or "0.0")
+        if not match:
+            raise BadRequest("bad_request", "--after takes a cursor, or the word tail")
+        return int(match[1]), int(match[2])
+
+    def _tail_offset(self) -> int:
+        """Where the last 16 KB begin, at the start of a line."""
+        begin = max(0, run_log.size(self._folder.path) - (1 << 14))
+        piece = run_log.read(self._folder.path, begin)
+        if begin == 0 or piece is None:
+            return 0
+        return piece.start + piece.data.find(b"\n") + 1
+
+
+def follow(folder: RunFolder, after: str, *, wait: bool) -> int:
+    """Print until the run is over, or stdin ends (the reader is gone). wait False: print what
+    there is and stop."""
+    folder.require()
+    follower = Follower(folder, after)
+    settled_at = time.monotonic()
+    while True:
+        lines, over = follower.news()
+        if lines:
+            sys.stdout.buffer.write(b"".join(encode(line) for line in lines))
+            sys.stdout.buffer.flush()
+        if over or (not wait and not lines):
+            return 0
+        if wait and _reader_left(0.0 if len(lines) > 5000 else _TICK):
+            return 0
+        if time.monotonic() - settled_at > _SETTLE_EVERY:
+            settled_at = time.monotonic()
+            folder.settled()
+
+
+def _reader_left(patience: float) -> bool:
+    ready, _, _ = select.select([sys.stdin], [], [], patience)
+    return bool(ready) and not os.read(sys.stdin.fileno(), 4096)
+
+
+def _pieces(text: bytes) -> List[Tuple[bytes, bool]]:
+    """(part, is the last) of a line, none longer than a message may hold."""
+    parts = []
+    while len(text) > _MAX_LINE:
+        cut = _MAX_LINE
+        while cut > _MAX_LINE - 4 and text[cut] & 0xC0 == 0x80:
+            cut -= 1  # not within a character of UTF-8
+        parts.append((text[:cut], False))
+        text = text[cut:]
+    return [*parts, (text, True)]

@@ -1,0 +1,351 @@
+"""Runs on a box, driven through `onbox job`: they end honestly, whatever happens to whom."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devbox.onbox import run_files
+from tests.jobs.conftest import REPOSITORY, BoxHalf, until
+
+ITEMS = """
+import os, time
+def run(job):
+    for name in job.items(["a", "bad", "c", "d"]):
+        with job.item(name):
+            if name == "bad" and not os.path.exists("repaired"):
+                raise ValueError("cannot read \\u2603")
+            job.write(f"sub/{name}.txt", f"{name} in attempt {job.attempt}")
+"""
+
+
+def test_a_command_runs_in_the_workdir_and_says_how_it_ended(box: BoxHalf) -> None:
+    code = (
+        "import os,json;print('hello');open(os.environ['DEVBOX_OUT']+'/x','w').write(os.getcwd());"
+        "f=open(os.environ['DEVBOX_EVENTS'],'a');f.write(json.dumps({'progress':[3,4]})+chr(10))"
+    )
+    started = box.start(command=[box.python, "-c", code])
+    assert started["state"] in ("running", "succeeded")
+    status = box.end()
+    assert (status["state"], status["exit_code"], status["reason"]) == ("succeeded", 0, "")
+    assert status["progress"] == [3, 4]
+    assert status["attempts"][0]["ended"] == status["ended"]
+    assert box.out("x").read_text() == str(box.workdir)
+    assert box.log() == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (["sh", "-c", "exit 7"], 7, "ended with exit code 7"),
+        (["sh", "-c", "kill -SEGV $$"], 139, "killed by SIGSEGV"),
+        (["no-such-program"], 127, "no-such-program: command not found on the box"),
+        (["/etc/passwd"], 126, "/etc/passwd: Permission denied"),
+    ],
+)
+def test_a_failed_command_says_why(
+    one_box: BoxHalf, command: list[str], code: int, message: str
+) -> None:
+    one_box.start(command=command)
+    status = one_box.end()
+    assert (status["state"], status["exit_code"]) == ("failed", code)
+    assert status["message"] == message
+
+
+def test_one_bad_item_fails_itself_and_a_retry_does_only_that(box: BoxHalf) -> None:
+    module = box.module(ITEMS)
+    box.start(module=module)
+    status = box.end()
+    assert (status["state"], status["reason"]) == ("failed", "items")
+    assert status["message"] == "1 of 4 items failed"
+    assert status["counts"] == {"total": 4, "done": 3, "failed": 1, "skipped": 0}
+    assert status["failures"] == [{"item": "bad", "error": "ValueError: cannot read \u2603"}]
+    (box.workdir / "repaired").touch()
+    box.start(module=module, attempt=2)
+    status = box.end()
+    assert (status["state"], status["exit_code"]) == ("succeeded", 0)
+    assert status["counts"] == {"total": 4, "done": 4, "failed": 0, "skipped": 0}
+    assert box.out("sub/a.txt").read_text() == "a in attempt 1"
+    assert box.out("sub/bad.txt").read_text() == "bad in attempt 2"
+    assert len(status["attempts"]) == 2
+
+
+def test_an_item_that_kills_the_worker_costs_only_itself(box: BoxHalf) -> None:
+    module = box.module(
+        "import os\n"
+        "def run(job):\n"
+        "    for name in job.items('abcd'):\n"
+        "        with job.item(name):\n"
+        "            if name in 'bc': os.kill(os.getpid(), 11)\n"
+        "            job.write(name, name)\n"
+    )
+    box.start(module=module)
+    status = box.end()
+    assert status["message"] == "2 of 4 items failed"
+    assert status["counts"] == {"total": 4, "done": 2, "failed": 2, "skipped": 0}
+    assert status["failures"][0]["error"] == "crashed the worker (SIGSEGV)"
+    assert sorted(os.listdir(box.out(""))) == ["a", "d"]
+
+
+def test_a_job_that_raises_or_leaves_items_out_has_failed(one_box: BoxHalf) -> None:
+    one_box.start("raises", module=one_box.module("def run(job):\n    raise KeyError('weights')"))
+    assert one_box.end("raises")["message"] == "KeyError: 'weights'"
+    assert "Traceback" in one_box.log("raises")
+    early = "def run(job):\n    next(iter(job.items('abc')))\n"
+    one_box.start("early", module=one_box.module(early))
+    assert one_box.end("early")["message"] == "3 of 3 items were never worked on"
+
+
+def test_skipped_items_and_timings_are_counted(one_box: BoxHalf) -> None:
+    module = one_box.module(
+        "from devbox.onbox.job import Skip\n"
+        "def run(job):\n"
+        "    for name in job.items('ab'):\n"
+        "        with job.item(name), job.stage('look'):\n"
+        "            raise Skip('empty')\n"
+    )
+    one_box.start(module=module)
+    status = one_box.end()
+    assert (status["state"], status["counts"]["skipped"]) == ("succeeded", 2)
+    assert status["timings"]["look"] >= 0
+
+
+def test_starting_the_same_attempt_again_changes_nothing(box: BoxHalf) -> None:
+    """The reply of a start was lost, and the laptop asks again; also both at once."""
+    request = {"command": ["sh", "-c", "echo once >> seen; sleep 0.3"]}
+    together = [box.popen("start") for _ in range(3)]
+    body = b'{"v":1,"id":"r1","job":"t","command":["sh","-c","echo once >> seen; sleep 0.3"]}'
+    for process in together:
+        assert process.stdin
+        process.stdin.write(body)
+        process.stdin.close()
+    for process in together:
+        assert process.wait(30) == 0
+        assert process.stdout
+        process.stdout.close()
+    box.start(**request)
+    assert box.end()["state"] == "succeeded"
+    assert box.start(**request)["state"] == "succeeded"
+    assert (box.workdir / "seen").read_text() == "once\n"
+
+
+def test_a_run_outlives_the_session_that_started_it(box: BoxHalf) -> None:
+    """The client and its whole process group are killed right after the start."""
+    starter = box.popen("start", start_new_session=True)
+    assert starter.stdin
+    assert starter.stdout
+    starter.stdin.write(
+        b'{"v":1,"id":"r1","job":"t",'
+        b'"command":["sh","-c","while [ ! -e go ]; do sleep 0.05; done"]}'
+    )
+    starter.stdin.close()
+    assert starter.stdout.readline()
+    starter.wait(10)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(starter.pid, signal.SIGKILL)  # nothing of the run is in the session's group
+    assert box.status()["state"] == "running"
+    (box.workdir / "go").touch()
+    assert box.end()["state"] == "succeeded"
+
+
+def test_a_killed_supervisor_leaves_no_run_running_for_ever(box: BoxHalf) -> None:
+    code = (
+        "import os,time\nos.system('setsid sleep 300 &')\nprint('up', flush=True)\ntime.sleep(300)"
+    )
+    box.start(command=[box.python, "-c", code])
+    until(lambda: box.log() == "up\n")
+    until(lambda: len(box.processes("r1")) >= 2)
+    assert run_files_active(box) == ["r1"]
+    os.kill(box.file()["supervisor"]["pid"], signal.SIGKILL)
+    until(lambda: run_files_active(box) == [])
+    status = box.status()
+    assert (status["state"], status["reason"]) == ("failed", "interrupted")
+    assert status["message"] == "interrupted: its supervisor was killed; what is done is kept"
+    assert status["ended"] is not None
+    until(lambda: not box.processes("r1"))
+
+
+def test_a_run_that_was_interrupted_resumes_with_what_is_missing(box: BoxHalf) -> None:
+    module = box.module(
+        "import os, time\n"
+        "def run(job):\n"
+        "    for name in job.items('abc'):\n"
+        "        with job.item(name):\n"
+        "            while name == 'b' and not os.path.exists('go'): time.sleep(0.02)\n"
+        "            job.write(name, str(job.attempt))\n"
+    )
+    box.start(module=module)
+    until(lambda: box.out("a").exists())
+    os.kill(box.file()["supervisor"]["pid"], signal.SIGKILL)
+    assert until(lambda: box.status()["state"] == "failed")
+    (box.workdir / "go").touch()
+    box.start(module=module, attempt=2)
+    assert box.end()["state"] == "succeeded"
+    assert [box.out(name).read_text() for name in "abc"] == ["1", "2", "2"]
+
+
+def test_after_a_reboot_a_run_reads_as_interrupted(one_box: BoxHalf) -> None:
+    one_box.start(command=["sleep", "300"])
+    one_box.clear()
+    path = one_box.root / "runs" / "r1" / "status.json"
+    status = one_box.file()
+    status["supervisor"]["boot"] = "another"
+    run_files.write_json(path, status)
+    assert one_box.status()["message"].startswith("interrupted: the box was restarted")
+
+
+def test_a_pid_that_is_used_again_is_not_taken_for_the_supervisor(one_box: BoxHalf) -> None:
+    one_box.start(command=["sleep", "300"])
+    one_box.clear()
+    status = one_box.file()
+    status["supervisor"]["pid"] = os.getpid()
+    run_files.write_json(one_box.root / "runs" / "r1" / "status.json", status)
+    assert one_box.status()["state"] == "failed"
+
+
+def test_cancel_ends_all_descendants_also_those_in_a_session_of_their_own(box: BoxHalf) -> None:
+    script = (
+        "setsid sleep 300 & setsid sh -c 'trap \"\" TERM; sleep 300 & wait; sleep 300' & "
+        "env -i setsid sleep 300 & (setsid nohup sleep 300 &) ; echo up; sleep 300"
+    )
+    box.start(command=["sh", "-c", script], grace=0.5)
+    until(lambda: box.log() == "up\n")
+    supervisor = psutil.Process(box.file()["supervisor"]["pid"])
+    everything = until(lambda: [p for p in [supervisor.children(recursive=True)] if len(p) >= 6])
+    status = box.job("cancel", "r1")
+    assert (status["state"], status["reason"]) == ("cancelled", "cancelled")
+    _, alive = psutil.wait_procs(everything[0], timeout=5)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+    assert box.job("cancel", "r1")["state"] == "cancelled"
+
+
+def test_a_cancelled_program_gets_its_grace_to_save(one_box: BoxHalf) -> None:
+    """Even when the shell above it ends at once."""
+    save = (
+        "import signal,sys,time\n"
+        "def stop(*_):\n    time.sleep(0.5); open('saved', 'w').close(); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, stop)\nprint('up', flush=True)\ntime.sleep(300)"
+    )
+    (one_box.workdir / "save.py").write_text(save)
+    one_box.start(command=["sh", "-c", f"{sys.executable} save.py & wait"])
+    until(lambda: one_box.log() == "up\n")
+    one_box.job("cancel", "r1")
+    assert (one_box.workdir / "saved").exists()
+
+
+def test_a_cancelled_job_stops_between_items_and_keeps_whole_outputs(box: BoxHalf) -> None:
+    module = box.module(
+        "import time\n"
+        "def run(job):\n"
+        "    for name in job.items(str(i) for i in range(1000)):\n"
+        "        with job.item(name), job.output(name) as part:\n"
+        "            part.write_text('half'); time.sleep(0.05); part.write_text('whole')\n"
+    )
+    box.start(module=module)
+    until(lambda: box.out("1").exists())
+    status = box.job("cancel", "r1")
+    assert status["state"] == "cancelled"
+    assert 2 <= status["counts"]["done"] < 1000
+    assert {path.read_text() for path in box.out("").iterdir()} == {"whole"}
+
+
+def test_the_timeout_is_kept(one_box: BoxHalf) -> None:
+    one_box.start(
+        command=["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], timeout=0.3, grace=0.3
+    )
+    status = one_box.end()
+    assert (status["state"], status["reason"], status["exit_code"]) == ("failed", "timeout", 124)
+    assert status["message"] == "ended after its timeout of 0.3 s; what is done is kept"
+    assert not one_box.processes("r1")
+
+
+def test_what_a_finished_run_leaves_behind_is_ended(one_box: BoxHalf) -> None:
+    one_box.start(command=["sh", "-c", "setsid sleep 300 & echo done"])
+    assert one_box.end()["state"] == "succeeded"
+    until(lambda: not one_box.processes())
+
+
+def test_bad_requests_are_refused_in_words_and_leave_nothing(one_box: BoxHalf) -> None:
+    for fields in (
+        {"v": 2, "id": "x", "job": "t", "command": ["true"]},
+        {"v": 1, "id": "../x", "job": "t", "command": ["true"]},
+        {"v": 1, "id": "x", "job": "t"},
+        {"v": 1, "id": "x", "job": "t", "command": ["true"], "module": "m"},
+        {"v": 1, "id": "x", "job": "t", "command": ["a\0b"]},
+        {"v": 1, "id": "x", "job": "t", "command": ["true"], "env": {"A=B": "c"}},
+        {"v": 1, "id": "x", "job": "t", "command": ["true"], "packages": ["--index-url=x"]},
+        {"v": 1, "id": "x", "job": "t", "command": ["true"], "timeout": "1"},
+        ["no"],
+    ):
+        assert one_box.job("start", input=fields)["error"]["kind"] == "bad_request"
+    missing = one_box.start("x", command=["true"], inputs={"video": "nowhere.mp4"})
+    assert missing["error"] == {
+        "kind": "missing",
+        "message": "input video is not on the box: nowhere.mp4",
+    }
+    assert one_box.job("status", "x")["error"]["kind"] == "not_found"
+    assert one_box.job("nonsense")["error"]["kind"] == "bad_request"
+    assert one_box.job("list") == {"v": 1, "runs": []}
+
+
+def test_a_running_run_cannot_be_started_over(one_box: BoxHalf) -> None:
+    one_box.start(command=["sleep", "300"])
+    answer = one_box.start(command=["sleep", "300"], attempt=2)
+    assert answer["error"] == {"kind": "conflict", "message": "run r1 is still running"}
+
+
+def test_list_names_every_run(one_box: BoxHalf) -> None:
+    for run_id in ("r1", "r2"):
+        one_box.start(run_id, command=["true"])
+        one_box.end(run_id)
+    assert [run["id"] for run in one_box.job("list")["runs"]] == ["r1", "r2"]
+
+
+def test_a_run_works_from_a_zipapp_that_is_replaced_meanwhile(box: BoxHalf, tmp_path: Path) -> None:
+    module = box.module(
+        "import os, time\n"
+        "def run(job):\n"
+        "    while not os.path.exists('go'): time.sleep(0.02)\n"
+        "    import devbox.onbox.packages\n"
+        "    job.write('x', devbox.onbox.packages.__file__)\n"
+    )
+    archive, link = tmp_path / "one.pyz", tmp_path / "onbox.pyz"
+    shutil.copytree(REPOSITORY / "devbox/onbox", tmp_path / "app/devbox/onbox")
+    (tmp_path / "app/devbox/__init__.py").write_text("")
+    subprocess.run(
+        [
+            box.python,
+            "-m",
+            "zipapp",
+            str(tmp_path / "app"),
+            "-m",
+            "devbox.onbox.__main__:main",
+            "-o",
+            str(archive),
+        ],
+        check=True,
+    )
+    link.symlink_to(archive)
+    subprocess.run(
+        [box.python, str(link), "job", "start"],
+        input=b'{"v":1,"id":"r1","job":"t","module":"%s"}' % module.encode(),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    link.unlink()
+    link.write_text("something else")
+    (box.workdir / "go").touch()
+    assert box.end()["state"] == "succeeded"
+    assert str(archive) in box.out("x").read_text()
+
+
+def run_files_active(box: BoxHalf) -> list[str]:
+    assert os.environ["DEVBOX_BOX_ROOT"] == str(box.root)
+    return run_files.active()
