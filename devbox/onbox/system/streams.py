@@ -15,6 +15,7 @@ from devbox.onbox.system import PROC
 
 # ssh adds to each write a packet header, padding and a MAC (RFC 4253, 5656): 36-52 bytes.
 _PER_WRITE = 48
+_PACKET = 32768  # bytes an ssh packet holds
 
 
 class Account:
@@ -29,9 +30,9 @@ class Account:
         self.add(0)
 
     def add(self, count: int) -> None:
-        """One write of `count` bytes is about to be sent."""
+        """`count` bytes are about to be sent at once."""
         self._bytes += count
-        self._writes += 1 if count else 0
+        self._writes += -(-count // _PACKET)
         # never shorter than before, so no torn number is ever read
         with suppress(OSError):
             os.pwrite(self._fd, b"%020d %020d\n" % (self._bytes, self._writes), 0)

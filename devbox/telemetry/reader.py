@@ -1,0 +1,137 @@
+"""The reading side of one box's stream, without any I/O: which command to run next, what the
+bytes that came mean, and how long to wait after a cut. `client` and `cells` do the I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from devbox.errors import SshError
+from devbox.model import Box
+from devbox.onbox import wire
+from devbox.ssh import boxhalf, command
+from devbox.telemetry.sample import BoxEvent, Message, Sample, parse
+from devbox.text import clean
+
+Position = tuple[str, int]
+
+#: seconds without a byte after which a stream is dead; the box sends one every 10 at least
+SILENCE = 30.0
+_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+_BOOTS = 64  # runs of a sampler remembered, so that none comes twice
+_HOPELESS = {
+    "Permission denied": "the box does not accept devbox's key",
+    "Host key verification failed": "the box shows another host key than the pinned one",
+    "Could not resolve hostname": "the box has no entry in devbox's ssh configuration",
+}
+
+
+class Reader:
+    """Keeps the place in a box's stream over any number of connections.
+
+    after: the last sample the caller has. history: seconds to start back, when `after` is None.
+    """
+
+    def __init__(
+        self, box: Box, *, after: Position | None = None, history: float = 0.0, follow: bool = True
+    ) -> None:
+        self.box = box
+        self._history, self._follow = history, follow
+        self._position = after
+        self._past: list[str] = []
+        self._event: int | None = None
+        self._box_time: float | None = None
+        self._rest = b""
+        self._overlong = False
+        self._failures = 0
+        self._heard = False
+
+    def argv(self) -> list[str]:
+        """The ssh command that goes on where the stream was cut."""
+        self._rest, self._overlong, self._heard = b"", False, False
+        options = ["--follow"] if self._follow else []
+        if self._position:
+            options += ["--after", "{}:{}".format(*self._position)]
+        elif self._history:
+            options += ["--history", f"{self._history:g}"]
+        if self._event is not None:
+            options += ["--events-after", str(self._event)]
+        elif self._box_time is not None:
+            options += ["--events-since", f"{self._box_time:.3f}"]
+        # ControlMaster=no: use the shared connection, but never become it; a shared connection
+        # that this process had opened would end with it.
+        shared = ("-o", "ControlMaster=no", "-o", "BatchMode=yes")
+        return command.argv(self.box, boxhalf.command("stream", *options), options=shared)
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """What new bytes hold, each sample and event once."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        if self._overlong and lines:
+            lines.pop(0)
+            self._overlong = False
+        self._rest = rest
+        if len(rest) > wire.MAX_LINE:
+            self._rest, self._overlong = b"", True
+        yield from self._fresh(parse(line) for line in lines)
+
+    def ended(self, code: int | None, err: bytes) -> float:
+        """The connection ended with ssh's exit code (None: we cut it). Returns the seconds to
+        wait before the next; SshError when trying again cannot help."""
+        text = clean(err.decode(errors="replace").strip()[-400:], 400)
+        if not self._heard:
+            self._check(code, text)
+        self._failures = 1 if self._heard else self._failures + 1
+        return _DELAYS[min(self._failures, len(_DELAYS)) - 1]
+
+    def lost(self, err: bytes) -> SshError:
+        """What to raise when the caller will not try again."""
+        text = clean(err.decode(errors="replace").strip()[-400:], 400)
+        return SshError(
+            f"the telemetry of {self.box.name} cannot be reached" + (f": {text}" if text else ""),
+            fix=f"devbox status {self.box.name}",
+        )
+
+    def _check(self, code: int | None, text: str) -> None:
+        for sign, what in _HOPELESS.items():
+            if code == 255 and sign in text:
+                raise SshError(
+                    f"{what}: {text}",
+                    means="nothing on the box changed",
+                    fix=f"devbox doctor {self.box.name}",
+                )
+        if code in (1, 2, 126, 127):
+            raise SshError(
+                f"devbox's program on {self.box.name} does not run: {text or f'code {code}'}",
+                means="the box is not watched by it; its provider's own timeout still holds",
+                fix=f"put it back with: devbox up {self.box.name}",
+            )
+
+    def _fresh(self, messages: Iterable[Message | None]) -> Iterator[Message]:
+        for message in messages:
+            if message is None:
+                continue
+            self._heard = True
+            self._failures = 0
+            if isinstance(message, Sample):
+                if not self._advance(message):
+                    continue
+                self._box_time = message.t
+            elif isinstance(message, BoxEvent):
+                if self._event is not None and message.seq <= self._event:
+                    continue
+                self._event = message.seq
+            else:
+                self._box_time = message.t
+            yield message
+
+    def _advance(self, sample: Sample) -> bool:
+        """Whether a sample is new; then it is our place."""
+        if self._position and sample.boot == self._position[0]:
+            new = sample.seq > self._position[1]
+        else:
+            new = sample.boot not in self._past
+            if new and self._position:
+                self._past = [*self._past, self._position[0]][-_BOOTS:]
+        if new:
+            self._position = sample.position
+        return new
