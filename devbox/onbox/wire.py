@@ -8,6 +8,7 @@ A *sample* (one JSON object per line, schema version 1; every leaf may be null =
      "disk": {"path": str, "used": bytes, "total": bytes, "read_bps": B/s, "write_bps": B/s},
      "net":  {"rx_bps": B/s, "tx_bps": B/s},
      "ssh":  {"sessions": int, "rx_bytes": cumulative, "tx_bytes": cumulative},
+     "tty":  {"count": int, "input_at": unix seconds of the latest keystroke at a terminal},
      "requests": cumulative count of served requests,
      "jobs": [run id, ...],
      "gpus": [{"index": int, "uuid": str, "name": str, "util": 0-100, "mem_util": 0-100,

@@ -29,8 +29,9 @@ class Idle(_Table, frozen=True):
     """When a box counts as idle. after: quiet time until pause; warn: how long before that the
     warning appears; stuck_after: VRAM held without any GPU use for this long counts as idle;
     gpu_util, cpu_util: per cent below which hardware is quiet; ssh_bytes: bytes a minute, in
-    either direction, below which a connection is quiet; save_command: run on the box before a
-    pause, at most save_timeout long."""
+    either direction, below which a connection is quiet; net_bytes: bytes a minute of network from
+    which a transfer counts as use; save_command: run on the box before a pause, at most
+    save_timeout long."""
 
     enabled: bool = True
     after: Seconds = Seconds(1800)
@@ -39,6 +40,7 @@ class Idle(_Table, frozen=True):
     gpu_util: float = 5.0
     cpu_util: float = 20.0
     ssh_bytes: Bytes = Bytes(2048)
+    net_bytes: Bytes = Bytes(64 * 1024**2)
     save_command: tuple[str, ...] = ()
     save_timeout: Seconds = Seconds(120)
 

@@ -1,0 +1,42 @@
+"""Small JSON files of the box half, read and written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+MAX_BYTES = 1 << 20
+
+
+def write(path: Path, value: Dict[str, Any]) -> None:
+    """Replace `path` in one step, mode 0600. OSError when the disk is full or read-only."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            json.dump(value, stream, separators=(",", ":"))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Optional[Dict[str, Any]]:
+    """The object in `path`; None when it is missing, too long or not a JSON object."""
+    try:
+        with path.open("rb") as stream:
+            value = json.loads(stream.read(MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def number(value: Any) -> Optional[float]:
+    """A finite number that is not negative, else None: what a measured or received value may be."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if 0 <= found < float("inf") else None

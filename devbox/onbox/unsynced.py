@@ -1,0 +1,118 @@
+"""What a pause might lose: files in the workdir that changed since they were last fetched.
+
+synced.json {"t": unix seconds, "exclude": [patterns]} is written when a sync has succeeded; without
+it every file counts. A file counts by its content's and its inode's time, so one that was unpacked
+with an old date counts too. Other file systems (volumes) are left out: they outlive the box.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+from devbox.onbox import notes, place
+from devbox.onbox.units import size
+from devbox.onbox.wire import clean
+
+NAMES = 200
+_SECONDS = 60.0  # the walk stops then, and says so
+_EXCLUDE = ("__pycache__", "*.pyc", ".venv", "node_modules", ".cache", ".ipynb_checkpoints")
+
+
+class Unsynced(NamedTuple):
+    """files, bytes: how many and how large; names: the first 200, relative to the workdir; complete: the walk saw
+    everything; since: unix seconds of the last sync, 0 for never."""
+
+    files: int
+    bytes: int
+    names: Tuple[str, ...]
+    complete: bool
+    since: float
+
+    def sentence(self) -> str:
+        """'3 unsynced files (1.2 MB)'."""
+        least = "" if self.complete else "at least "
+        noun = "file" if self.files == 1 else "files"
+        return f"{least}{self.files} unsynced {noun} ({size(self.bytes)})"
+
+
+def find(root: Path, workdir: Path, *, seconds: float = _SECONDS) -> Unsynced:
+    """Look now, and keep the answer in root/unsynced.json as far as the disk allows."""
+    stamp = notes.read(root / "synced.json") or {}
+    since = notes.number(stamp.get("t")) or 0.0
+    if since:
+        # A laptop's clock that runs ahead must not hide what changed meanwhile.
+        since = min(since, (root / "synced.json").stat().st_mtime)
+    patterns = stamp.get("exclude")
+    exclude = (
+        [p for p in patterns if isinstance(p, str)] if isinstance(patterns, list) else _EXCLUDE
+    )
+    count, total, complete = 0, 0, True
+    names: List[str] = []
+    until = time.monotonic() + seconds
+    for path, about in _files(workdir, exclude):
+        if max(about.st_mtime, about.st_ctime) > since:
+            count, total = count + 1, total + about.st_size
+            if len(names) < NAMES:
+                names.append(clean(os.fsencode(path).decode(errors="replace"), 300))
+        if time.monotonic() > until:
+            complete = False
+            break
+    found = Unsynced(count, total, tuple(names), complete, since)
+    try:
+        notes.write(root / "unsynced.json", as_json(found))
+    except OSError as error:
+        print(f"unsynced.json: {error}", file=sys.stderr)
+    return found
+
+
+def as_json(found: Unsynced) -> Dict[str, Any]:
+    fields = found._asdict()
+    return {"count": fields.pop("files"), **fields, "names": list(found.names)}
+
+
+def workdir(name: str) -> Path:
+    """The box's workdir, relative to the login's home."""
+    return Path.home() / name
+
+
+def main(argv: List[str]) -> int:
+    """`unsynced [WORKDIR]`: the answer as JSON."""
+    config = notes.read(place.root() / "config.json") or {}
+    name = argv[0] if argv else str(config.get("workdir") or "work")
+    print(json.dumps(as_json(find(place.root(), workdir(name)))))
+    return 0
+
+
+def _files(top: Path, exclude: Sequence[str]) -> Iterator[Tuple[str, os.stat_result]]:
+    """(path relative to top, its stat) of each regular file; links are not followed."""
+    try:
+        device = top.stat().st_dev
+    except OSError:
+        return
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = sorted(os.scandir(top / folder), key=lambda entry: entry.name)
+        except OSError:
+            continue  # gone meanwhile, or not ours to read
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if any(fnmatch.fnmatch(part, p) for p in exclude for part in (entry.name, path)):
+                continue
+            try:
+                about = entry.stat(follow_symlinks=False)
+                is_folder = entry.is_dir(follow_symlinks=False)
+                is_file = entry.is_file(follow_symlinks=False)
+            except OSError:
+                continue  # gone meanwhile
+            if is_folder and about.st_dev == device:
+                waiting.append(path)
+            elif is_file:
+                yield path, about
