@@ -1,0 +1,213 @@
+"""up, pause, resume, down and reconcile on the local provider."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devbox import lifecycle
+from devbox.errors import BudgetError, Conflict, NotFound, Unavailable
+from devbox.lifecycle.steps import retried
+from devbox.model import BoxState
+from devbox.ssh import command
+from devbox.workspace import Workspace
+
+TOML = "[boxes.b]\n[providers.local]\nprice = 1.0\n"
+
+
+def _open(home: Path, toml: str) -> Workspace:
+    folder = home / "project"
+    folder.mkdir(exist_ok=True)
+    (folder / "devbox.toml").write_text(toml)
+    return Workspace.open(folder)
+
+
+@pytest.fixture
+def ws(home: Path) -> Iterator[Workspace]:
+    workspace = _open(home, TOML)
+    yield workspace
+    for box in workspace.store.boxes.all():
+        lifecycle.down(workspace, box, save=False)
+
+
+def test_the_whole_life_of_a_box(ws: Workspace) -> None:
+    box = lifecycle.up(ws, "b")
+    assert box.state is BoxState.RUNNING
+    done = subprocess.run(command.argv(box, ["pwd"]), check=True, capture_output=True, text=True)
+    assert done.stdout.strip()
+    verdict = lifecycle.verdict(ws, box)
+    assert verdict is not None
+    assert verdict.reasons
+    box = lifecycle.pause(ws, box)
+    assert box.state is BoxState.PAUSED
+    assert ws.store.ledger.current(box.id) is None
+    box = lifecycle.resume(ws, box)
+    assert box.state is BoxState.RUNNING
+    box = lifecycle.down(ws, box)
+    assert box.state is BoxState.TERMINATED
+    intervals = ws.store.ledger.of_box(box.id)
+    assert len(intervals) == 2
+    assert all(i.end is not None and i.price.micro_per_hour == 1_000_000 for i in intervals)
+
+
+def test_up_twice_is_one_box(ws: Workspace) -> None:
+    first = lifecycle.up(ws, "b")
+    assert lifecycle.up(ws, "b").id == first.id
+    assert len(ws.provider("local").find()) == 1
+
+
+def test_up_without_waiting_is_finished_by_settle(ws: Workspace) -> None:
+    box = lifecycle.up(ws, "b", wait=False)
+    assert ws.store.boxes.open_intents(box.id)
+    box = lifecycle.settle(ws, box)
+    assert box.state is BoxState.RUNNING
+    assert ws.store.boxes.open_intents(box.id) == []
+
+
+def test_two_processes_up_at_once_make_one_box(ws: Workspace, home: Path) -> None:
+    code = (
+        "from devbox import lifecycle; from devbox.workspace import Workspace\n"
+        "from devbox.errors import Conflict\n"
+        "try: lifecycle.up(Workspace.open(), 'b')\n"
+        "except Conflict: pass\n"
+    )
+    ups = [subprocess.Popen([sys.executable, "-c", code], cwd=home / "project") for _ in range(3)]
+    assert [up.wait(60) for up in ups] == [0, 0, 0]
+    lifecycle.reconcile(ws)
+    assert ws.box("b").state is BoxState.RUNNING
+    assert len(ws.provider("local").find()) == 1
+
+
+def test_a_box_that_vanishes_is_lost_and_billed_to_when_it_was_last_seen(ws: Workspace) -> None:
+    box = lifecycle.up(ws, "b")
+    ws.provider("local").terminate(box.handle)
+    ws.clock = lambda: box.seen + 3600
+    (after,) = lifecycle.refresh(ws, [box])
+    assert after.state is BoxState.LOST
+    (interval,) = ws.store.ledger.of_box(box.id)
+    assert interval.end == pytest.approx(after.seen, abs=1)
+    assert [f.kind for f in lifecycle.reconcile(ws)] == []
+
+
+def test_a_box_that_ends_itself_shows_as_paused_with_the_time_it_ended(ws: Workspace) -> None:
+    box = lifecycle.up(ws, "b")
+    server = next(
+        p
+        for p in psutil.process_iter()
+        if "devbox.providers.local.server" in " ".join(_line(p))
+        and box.handle in " ".join(_line(p))
+    )
+    os.kill(server.pid, signal.SIGTERM)
+    server.wait(10)
+    (after,) = lifecycle.refresh(ws, [box])
+    assert after.state is BoxState.PAUSED
+    assert ws.store.ledger.current(box.id) is None
+
+
+def test_a_stranger_is_listed_then_adopted_or_removed(ws: Workspace) -> None:
+    box = lifecycle.up(ws, "b")
+    with ws.store.database.write() as connection:
+        connection.execute("DELETE FROM intents")
+        connection.execute("DELETE FROM boxes")
+    (finding,) = lifecycle.reconcile(ws, provider="local")
+    assert finding.kind == "stranger"
+    (finding,) = lifecycle.reconcile(ws, provider="local", strangers="adopt")
+    assert (finding.kind, finding.name) == ("adopted", "b")
+    assert ws.box("b").token == box.token
+    with ws.store.database.write() as connection:
+        connection.execute("DELETE FROM boxes")
+    (finding,) = lifecycle.reconcile(ws, provider="local", strangers="remove")
+    assert finding.kind == "removed"
+    assert ws.provider("local").find() == []
+
+
+def test_a_budget_stops_up_before_anything_is_made(home: Path) -> None:
+    ws = _open(home, TOML + "[budget]\nper_box = 2.0\n")
+    with pytest.raises(BudgetError) as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.means == "nothing was started"
+    assert ws.store.boxes.all() == []
+    assert ws.provider("local").find() == []
+
+
+def test_an_unknown_box_or_hardware_makes_nothing(home: Path) -> None:
+    ws = _open(home, '[boxes.b]\nhardware = "h900"\n')
+    with pytest.raises(NotFound, match="no box 'x'"):
+        lifecycle.up(ws, "x")
+    with pytest.raises(NotFound, match="h900"):
+        lifecycle.up(ws, "b")
+    assert ws.store.boxes.all() == []
+
+
+def test_keep_is_capped_by_max_uptime_and_says_so(home: Path) -> None:
+    ws = _open(home, '[boxes.b]\nmax_uptime = "1h"\n')
+    told: list[str] = []
+    ws.narrate = told.append
+    box = lifecycle.up(ws, "b")
+    try:
+        until = lifecycle.keep(ws, box, 7200)
+        assert until <= ws.clock() + 3600
+        assert "max_uptime" in told[-1]
+        assert lifecycle.keep(ws, box, 60) <= ws.clock() + 3600
+        lifecycle.pause(ws, box)
+        with pytest.raises(Conflict, match="paused"):
+            lifecycle.keep(ws, ws.box("b"), 60)
+    finally:
+        lifecycle.down(ws, box)
+
+
+def test_while_one_process_works_another_is_told_so(ws: Workspace) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(step: str, phase: str) -> None:
+        if (step, phase) == ("observe", "before"):
+            entered.set()
+            assert leave.wait(30)
+
+    ws.on_step = hold
+    worker = threading.Thread(target=lifecycle.up, args=(ws, "b"))
+    worker.start()
+    try:
+        assert entered.wait(30)
+        with pytest.raises(Conflict, match="working on b right now"):
+            lifecycle.down(ws, ws.box("b"))
+    finally:
+        leave.set()
+        worker.join(60)
+
+
+def test_passing_faults_are_retried_with_the_waits_the_provider_asks_for(home: Path) -> None:
+    ws = _open(home, TOML)
+    waits: list[float] = []
+    ws.sleep = waits.append
+    answers = iter([Unavailable("busy"), Unavailable("limit", retry_after=7.0), "done"])
+
+    def call() -> str:
+        answer = next(answers)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return str(answer)
+
+    assert retried(ws, call) == "done"
+    assert waits == [0.5, 7.0]
+
+    def never() -> None:
+        raise Unavailable("down")
+
+    with pytest.raises(Unavailable):
+        retried(ws, never)
+
+
+def _line(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return []
