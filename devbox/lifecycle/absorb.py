@@ -85,6 +85,7 @@ def _merged(box: Box, seen: Observation, now: float) -> Box:
         box,
         state=_state(box.state, seen.state),
         handle=seen.handle or box.handle,
+        token=seen.token or box.token,
         endpoint=seen.endpoint or box.endpoint,
         hardware=seen.hardware or box.hardware,
         price=seen.price or box.price,

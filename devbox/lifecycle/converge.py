@@ -95,15 +95,19 @@ def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
 
 
 def _begin(ws: Workspace, box: Box, journal: Journal) -> Box:
+    """Create, or join what another computer made under this name; resume when it is paused."""
     provider = ws.provider(box.provider)
-    if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
-        request = _request(ws, box)
-        handle = journal.call("resume", lambda: provider.resume(request, box.handle))
-        return _mark(ws, box, BoxState.STARTING, handle=handle)
     if not box.handle or box.state is BoxState.FAILED:
         request = _request(ws, box)
         handle = journal.call("create", lambda: provider.create(request))
-        return _mark(ws, box, BoxState.PROVISIONING, handle=handle)
+        box = _mark(ws, box, BoxState.PROVISIONING, handle=handle)
+        box = absorb(ws, box, retried(ws, lambda: provider.observe(handle)))
+        if box.token != request.token:
+            ws.narrate(f"{box.name}: joined the box that another computer made")
+    if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
+        request = _request(ws, box)
+        handle = journal.call("resume", lambda: provider.resume(request, box.handle))
+        box = _mark(ws, box, BoxState.STARTING, handle=handle)
     return box
 
 

@@ -77,6 +77,9 @@ class Provider(ABC):
         """Start provisioning, tagged with the token; returns the handle.
 
         Idempotent by token: called again after a lost reply it returns the first one's handle.
+        A box of the same name that carries our tag with another token was made by another
+        computer of this account: create joins it and returns its handle, and `observe` tells its
+        token. Two computers that bring up the same name get one box.
         Both of the provider's timeouts are armed before it returns. Returns as soon as the
         provider has accepted; it does not wait for the box to run.
         """
