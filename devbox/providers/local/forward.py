@@ -26,7 +26,7 @@ class Forwards:
     ) -> Awaitable[Any]:
         loop = asyncio.get_running_loop()
         return self._open(
-            lambda: loop.create_connection(SSHForwarder, dest_host or None, dest_port)
+            lambda: loop.create_connection(SSHForwarder, dest_host or "localhost", dest_port)
         )
 
     def unix_connection_requested(self, dest_path: str) -> Awaitable[Any]:

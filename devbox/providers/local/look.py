@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from devbox.model import BoxState, Endpoint
 from devbox.providers.base import Observation
-from devbox.providers.local.folder import PAUSED, TERMINATED, Folder, Life
+from devbox.providers.local.folder import PAUSED, TERMINATED, Folder, Goal, Life
 from devbox.text import clean
 
 _STARTING = 20.0  # seconds a server may take until it listens
@@ -43,10 +43,7 @@ def at(folder: Folder, now: float) -> Look | None:
         token, settings["name"], token, BoxState.STARTING, "starting", hardware=settings["hardware"]
     )
     if life is None:
-        late = not alive and now - goal.at > _STARTING
-        if goal.want == PAUSED and not alive:
-            return Look(base._replace(state=BoxState.PAUSED, stage="paused"))
-        return Look(_failed(base, folder, "its server did not start") if late else base)
+        return Look(_before(base, folder, goal, alive, now))
     if life.ended is not None:
         return Look(_ended(base, folder, life, failed=life.began is None and goal.want != PAUSED))
     base = base._replace(billed=True, billed_since=life.began)
@@ -63,6 +60,15 @@ def at(folder: Folder, now: float) -> Look | None:
             deadline=life.began + settings["uptime"],
         )
     )
+
+
+def _before(base: Observation, folder: Folder, goal: Goal, alive: bool, now: float) -> Observation:
+    """A life that has not begun."""
+    if alive or (goal.want != PAUSED and now - goal.at <= _STARTING):
+        return base
+    if goal.want == PAUSED:
+        return base._replace(state=BoxState.PAUSED, stage="paused")
+    return _failed(base, folder, "its server did not start")
 
 
 def _is_open(life: Life | None) -> bool:

@@ -22,7 +22,8 @@ GRACE = 2.0  # seconds between asking and killing
 
 def of_box(folder: Folder) -> list[psutil.Process]:
     """Its live processes, but this one. Zombies are over and not listed."""
-    every, children = [], {}
+    every: list[psutil.Process] = []
+    children: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             children.setdefault(process.ppid(), []).append(process)
@@ -79,7 +80,7 @@ def _wait(processes: Sequence[psutil.Process], seconds: float) -> None:
 
 def _lives(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 

@@ -93,9 +93,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
         elif self._sink:
             self._sink.write(data)
 
-    def eof_received(self) -> bool | None:
+    def eof_received(self) -> bool:
         if self._files:
-            return self._files.eof_received()
+            return bool(self._files.eof_received())
         if self._sink:
             if self._terminal:
                 self._sink.write(_CONTROL_D)
