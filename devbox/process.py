@@ -36,6 +36,18 @@ def require(program: str) -> str:
     return found
 
 
+def spawn(argv: Sequence[str]) -> None:
+    """Start a program that outlives us, such as one that opens a link; what it prints is
+    dropped. ToolMissing when it is not installed."""
+    subprocess.Popen(
+        [require(argv[0]), *argv[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def run(
     argv: Sequence[str],
     *,

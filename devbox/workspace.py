@@ -8,8 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from devbox import names, spec
-from devbox.errors import NotFound
+from devbox import spec
 from devbox.model import Box
 from devbox.providers import registry
 from devbox.providers.base import Provider
@@ -61,13 +60,4 @@ class Workspace:
 
     def box(self, name: str | None) -> Box:
         """The tracked box of that name; without a name the only live one. NotFound otherwise."""
-        if name is not None:
-            found = self.store.boxes.named(names.name(name))
-            if found:
-                return found
-            raise NotFound(f"there is no box {name}", fix=f"make it with: devbox up {name}")
-        live = self.store.boxes.all()
-        if len(live) == 1:
-            return live[0]
-        known = ", ".join(box.name for box in live) or "none"
-        raise NotFound(f"name a box (live boxes: {known})", fix="devbox ls shows all boxes")
+        return self.store.boxes.pick(name)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import msgspec
 
-from devbox.workspace import Workspace
+# Imported where used: `devbox exec` needs neither and must start fast.
+if TYPE_CHECKING:
+    from devbox.workspace import Workspace
 
 JSON_VERSION = 1
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,11 +26,15 @@ def narrate(message: str) -> None:
 
 def workspace(*, quiet: bool = False) -> Workspace:
     """The workspace of the current folder, narrating to stderr unless quiet."""
+    from devbox.workspace import Workspace
+
     return Workspace.open(narrate=(lambda _: None) if quiet else narrate)
 
 
 def print_json(kind: str, **fields: Any) -> None:
     """The documented, versioned JSON form on stdout."""
+    import msgspec
+
     body = msgspec.json.encode({"version": JSON_VERSION, "kind": kind, **fields})
     click.echo(body.decode())
 
@@ -61,7 +66,7 @@ def is_interactive() -> bool:
 
 
 def _complete_boxes(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    ws = Workspace.open()
+    ws = workspace(quiet=True)
     known = {box.name for box in ws.store.boxes.all()} | set(ws.spec.boxes)
     return sorted(name for name in known if name.startswith(incomplete))
 
@@ -81,8 +86,9 @@ def after_interrupt() -> str:
     from devbox.text import dollars
 
     costing = []
-    for box in Workspace.open().store.boxes.all():
-        interval = Workspace.open().store.ledger.current(box.id)
+    ws = workspace(quiet=True)
+    for box in ws.store.boxes.all():
+        interval = ws.store.ledger.current(box.id)
         if interval:
             costing.append(
                 f"  {box.name} ({dollars(interval.price.micro_per_hour, per_hour=True)})"

@@ -49,6 +49,13 @@ class Place(NamedTuple):
 
 def render(boxes: Iterable[Box], place: Place) -> str:
     """The whole config. SshError or UsageError when an endpoint or a path is not usable in it."""
+    for path in (
+        place.identity,
+        place.known_hosts,
+        *place.own_keys,
+        place.control or place.identity,
+    ):
+        quoted(path)
     probe = f"Host {PROBE}\n  HostName {PROBE_HOST}\n"
     return "\n".join([_HEADER + probe, *(block(box, place) for box in boxes)])
 

@@ -1,5 +1,5 @@
 """The ssh command line for a box. It reads only devbox's own config, so a wrecked personal one
-never matters. Pure: nothing is run here, and importing it is cheap."""
+never matters. Nothing is run here, and importing it is cheap."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Sequence
 
 from devbox import paths
-from devbox.errors import UsageError
-from devbox.model import Box
+from devbox.errors import Conflict, NotFound, UsageError
+from devbox.model import Box, BoxState
 
 
 def argv(
@@ -28,6 +28,24 @@ def argv(
         line.append("-T")
     line += [*options, "--", box.alias]
     return [*line, quote(remote)] if remote else line
+
+
+def check_running(box: Box) -> None:
+    """Raise unless a login can work, as far as we last knew: NotFound for a box that is over,
+    Conflict for one in another state, each with the command that brings it back."""
+    state, name = box.state, box.name
+    if state.is_over:
+        raise NotFound(f"box {name} is {state}", fix=f"make it again with: devbox up {name}")
+    if state is BoxState.RUNNING and box.endpoint:
+        return
+    if state is BoxState.PAUSED:
+        fix = f"bring it back with: devbox resume {name}"
+    elif state is BoxState.FAILED:
+        fix = f"see why with: devbox status {name}; end it with: devbox down {name}"
+    else:
+        fix = f"wait for it with: devbox status {name} --wait"
+    stands = "has no ssh address yet" if state is BoxState.RUNNING else f"is {state}, not running"
+    raise Conflict(f"box {name} {stands}", fix=fix)
 
 
 def quote(remote: Sequence[str]) -> str:

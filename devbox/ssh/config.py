@@ -26,6 +26,8 @@ def publish(boxes: Sequence[Box] | Callable[[], Sequence[Box]]) -> None:
     others are written. SshError too when `ssh -G` does not read back what was meant: then the
     previous file is back in place.
     """
+    # Before any box is looked at: a path that ssh cannot be told of is no fault of theirs.
+    blocks.render([], place())
     keys.ensure_identity()
     with files.locked(paths.ssh_dir() / "config.lock"):
         live = list(boxes() if callable(boxes) else boxes)

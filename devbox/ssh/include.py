@@ -63,7 +63,7 @@ def _install_here() -> bool:
         _must_be_readable(file)
     if not include_line.add(file, paths.ssh_config()):
         return False
-    if before is None:
+    if before is None and not file.is_symlink():
         _made_by_us().touch()
     try:
         found = config.effective(file, blocks.PROBE).get("hostname")
@@ -95,7 +95,7 @@ def _must_be_readable(file: Path) -> None:
 
 def _restore(file: Path, before: bytes | None) -> None:
     if before is None:
-        file.unlink()
+        file.resolve().unlink()
         _made_by_us().unlink(missing_ok=True)
     else:
         files.write_atomic(file, before)

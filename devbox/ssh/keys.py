@@ -29,9 +29,9 @@ def ensure_identity() -> str:
             if not private.exists():
                 _make(private, public)
             elif not public.exists():
+                _make_private(private)
                 files.write_atomic(public, _public_of(private), mode=0o644)
-    if private.stat().st_mode & 0o077:
-        private.chmod(0o600)
+    _make_private(private)
     return public.read_text(encoding="utf-8").strip()
 
 
@@ -61,6 +61,12 @@ def _make(private: Path, public: Path) -> None:
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "devbox", "-f", str(file)])
         os.replace(file.with_name("key.pub"), public)
         os.replace(file, private)
+
+
+def _make_private(private: Path) -> None:
+    """ssh ignores a key that others may read, as one copied back from a backup may be."""
+    if private.stat().st_mode & 0o077:
+        private.chmod(0o600)
 
 
 def _public_of(private: Path) -> str:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from devbox.errors import Conflict
+from devbox import names
+from devbox.errors import Conflict, NotFound
 from devbox.model import Box, BoxState
 from devbox.state.database import Database
 
@@ -74,6 +75,20 @@ class Boxes:
             name,
         )
         return _box(found[0]["body"]) if found else None
+
+    def pick(self, name: str | None) -> Box:
+        """The box a person means: that name's, or without a name the only live one. NotFound
+        otherwise."""
+        if name is not None:
+            found = self.named(names.name(name))
+            if found:
+                return found
+            raise NotFound(f"there is no box {name}", fix=f"make it with: devbox up {name}")
+        live = self.all()
+        if len(live) == 1:
+            return live[0]
+        known = ", ".join(box.name for box in live) or "none"
+        raise NotFound(f"name a box (live boxes: {known})", fix="devbox ls shows all boxes")
 
     def all(self, *, over: bool = False) -> list[Box]:
         """Live boxes by name; with `over` also those that are over."""

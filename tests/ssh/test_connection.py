@@ -18,8 +18,8 @@ from tests.ssh.sshd import Sshd, box_at, free_port, make_box
 
 HOSTILE = [
     "", " ", "a b", "it's", '"double"', "$HOME", "`id`", "$(id)", "a;b", "a&b", "a|b", "a\nb",
-    "-oProxyCommand=touch /tmp/x", "../..", "*", "~", "é€😀", "\\", "'\\''", "!!", "\t", "x" * 10_000,
-    "#c", "a=b", "{a,b}", "<", ">", "\r", "\x1b[31m", "%h", "%%",
+    "-oProxyCommand=touch /tmp/x", "../..", "*", "~", "é€😀", "\\", "'\\''", "!!", "\t",
+    "x" * 10_000, "#c", "a=b", "{a,b}", "<", ">", "\r", "\x1b[31m", "%h", "%%",
 ]  # fmt: skip
 
 

@@ -1,0 +1,206 @@
+"""Verbs that reach a box: ssh, exec, forward, code, ssh-config.
+
+`ssh` and `exec` become the ssh program after one look into the state file, so this module
+imports nothing that they do not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from devbox.cli.common import box_argument, json_option, narrate, print_json, quiet_option
+
+if TYPE_CHECKING:
+    from devbox.model import Box
+
+
+@click.command("ssh")
+@box_argument()
+def ssh_command(box_name: str | None) -> None:
+    """Open a shell on BOX (default: the only live one).
+
+    The same host is `devbox-BOX` for ssh, scp, rsync and git once `devbox ssh-config --install`
+    was run.
+    """
+    _become(_running(box_name), [], tty=True)
+
+
+@click.command(
+    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.option("-t", "--tty", is_flag=True, help="Give it a terminal, when this is one.")
+@box_argument(required=True)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
+def exec_command(box_name: str, command: tuple[str, ...], tty: bool) -> None:
+    """Run COMMAND on BOX, in its login folder; its exit code is ours.
+
+    \b
+    devbox exec train nvidia-smi
+    devbox exec train -- sh -c 'cd work && make > log'
+    tar c data | devbox exec train tar x -C work
+
+    Arguments arrive as you gave them; for pipes and variables on the box use sh -c.
+    """
+    words = list(command[1:] if command[0] == "--" else command)
+    if not words:
+        raise click.UsageError("Name a command to run, or use devbox ssh for a shell.")
+    _become(_running(box_name), words, tty=tty and sys.stdin.isatty())
+
+
+@click.command("forward")
+@box_argument(required=True)
+@click.argument("ports", metavar="[LOCAL:]REMOTE")
+@json_option
+@quiet_option
+def forward_command(box_name: str, ports: str, as_json: bool, quiet: bool) -> None:
+    """Make port REMOTE of BOX answer on 127.0.0.1 of this machine, until Ctrl-C.
+
+    \b
+    devbox forward train 8888          a notebook on http://127.0.0.1:8888
+    devbox forward train 9000:8888     the same on local port 9000
+    """
+    import signal
+
+    from devbox.ssh import forward
+
+    wish = forward.parse(ports)
+    box = _running(box_name)
+    # Ended by a service manager or a closed terminal: cancel the forward as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with forward.opened(box, wish) as open_forward:
+            if as_json:
+                print_json("forward", box=box.name, host="127.0.0.1", **wish._asdict())
+            else:
+                click.echo(f"127.0.0.1:{wish.local}")
+            sys.stdout.flush()
+            if not quiet:
+                narrate(f"leads to port {wish.remote} of {box.name}; Ctrl-C ends it")
+            open_forward.wait()
+    except KeyboardInterrupt:
+        if not quiet:
+            narrate("forward ended")
+
+
+@click.command("code")
+@box_argument()
+@click.option("--editor", "editor_name", default="", help="code, cursor, windsurf or zed.")
+@click.option("--print", "only_print", is_flag=True, help="Print the link, open nothing.")
+@json_option
+@quiet_option
+def code_command(
+    box_name: str | None, editor_name: str, only_print: bool, as_json: bool, quiet: bool
+) -> None:
+    """Open the work folder of BOX in your editor over Remote-SSH, and print the link.
+
+    The editor is `editor` of devbox.toml, or VS Code. It finds the box through one Include line
+    in your ssh configuration, which is added when missing (devbox ssh-config --remove undoes it).
+    """
+    from devbox.cli.common import workspace
+    from devbox.ssh import editor, include
+
+    which = editor.editor(editor_name or workspace(quiet=True).spec.editor)
+    box = _running(box_name)
+    path = editor.workdir(box)
+    link = editor.link(which, box, path)
+    if not as_json:
+        # First of all, so that a person has it whatever becomes of the rest.
+        click.echo(link)
+    if not only_print and include.install() and not quiet:
+        narrate(
+            f"added one Include to {include.persons_config()}; undo: devbox ssh-config --remove"
+        )
+    opened = not only_print and editor.open_in(which, box, path)
+    if as_json:
+        print_json("code", box=box.name, editor=which, path=path, link=link, opened=opened)
+    if not opened and not only_print and not quiet:
+        narrate(f"found neither {which} nor a program that opens links; open the link yourself")
+
+
+@click.command("ssh-config")
+@click.option("--install", "action", flag_value="install", help="Add the Include to your config.")
+@click.option("--remove", "action", flag_value="remove", help="Take it out again.")
+@json_option
+@quiet_option
+def ssh_config_command(action: str | None, as_json: bool, quiet: bool) -> None:
+    """Show devbox's ssh configuration, or connect your own ssh to it.
+
+    devbox keeps its hosts in a file of its own. --install puts one Include of it at the top of
+    ~/.ssh/config, so that `ssh devbox-BOX` and editors find them; --remove takes it out and leaves
+    every other byte as it was.
+    """
+    from devbox import paths
+    from devbox.ssh import include
+
+    config, own = paths.ssh_config(), include.persons_config()
+    changed = {"install": include.install, "remove": include.remove}.get(action or "", bool)()
+    _published()
+    if as_json:
+        print_json(
+            "ssh-config",
+            config=str(config),
+            user_config=str(own),
+            installed=include.installed(),
+            changed=changed,
+            text=config.read_text(encoding="utf-8"),
+        )
+    elif action is None:
+        click.echo(config.read_text(encoding="utf-8"), nl=False)
+    if not quiet:
+        state = "includes" if include.installed() else "does not include"
+        narrate(f"{own} {'now ' if changed else ''}{state} {config}")
+
+
+def _running(box_name: str | None) -> Box:
+    """The box a person means, when a login can work as far as we know."""
+    from devbox import paths
+    from devbox.ssh.command import check_running
+    from devbox.state.boxes import Boxes
+    from devbox.state.database import Database
+
+    database = Database(paths.state_db())
+    box = Boxes(database).pick(box_name)
+    database.close()
+    check_running(box)
+    if not paths.ssh_config().exists():
+        _published()
+    return box
+
+
+def _published() -> None:
+    """devbox's ssh configuration as the tracked boxes want it."""
+    from devbox.ssh import config
+    from devbox.state.store import Store
+
+    store = Store.open()
+    try:
+        config.publish(store.boxes.all)
+    finally:
+        store.close()
+
+
+def _become(box: Box, remote: list[str], *, tty: bool) -> NoReturn:
+    """Replace this process by ssh: its exit code, signals and terminal are then the person's."""
+    from devbox.errors import UsageError
+    from devbox.ssh.command import argv
+
+    line = argv(box, remote, tty=tty)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvp(line[0], line)  # noqa: S606
+    except FileNotFoundError:
+        from devbox.process import require
+
+        require(line[0])
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"the command line cannot be passed to ssh: {error.strerror}",
+            fix="put long input into a file or on stdin",
+        ) from error
