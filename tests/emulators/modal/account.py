@@ -167,6 +167,8 @@ class Account:
         checksum = digest(request.deployment_name.encode(), *sorted(parts))
         mount_id = f"mo-{checksum[:22]}"
         self._world.mounts[mount_id] = files
+        if request.deployment_name:
+            self._world.modals_mounts.add(mount_id)
         handle = api_pb2.MountHandleMetadata(content_checksum_sha256_hex=checksum)
         return api_pb2.MountGetOrCreateResponse(mount_id=mount_id, handle_metadata=handle)
 

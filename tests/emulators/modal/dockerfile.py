@@ -10,6 +10,16 @@ from dataclasses import dataclass
 
 REFERENCE = re.compile(r"\\?\$(?:\{(\w+)(?::-([^}]*))?\}|(\w+))")
 
+HERE_DOCUMENT = re.compile(r"<<-?[\"']?(\w+)[\"']?")
+HERE_SCRIPT = re.compile(r"<<-?[\"']?(\w+)[\"']?\n(.*)\n\s*\1\s*", re.DOTALL)
+WORDS = frozenset(
+    (
+        *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK"),
+        *("LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME"),
+        "WORKDIR",
+    )
+)
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -28,7 +38,7 @@ def parse(commands: Sequence[str]) -> list[Instruction]:
     """Join continued lines, drop comments, split off the flags.
 
     Raises:
-        ValueError: a line without an instruction.
+        ValueError: a line that begins with no instruction.
     """
     return [_instruction(line) for line in _logical_lines(commands)]
 
@@ -71,26 +81,34 @@ def json_words(rest: str) -> list[str] | None:
 
 
 def _logical_lines(commands: Sequence[str]) -> list[str]:
-    lines: list[str] = []
-    for each in commands:
-        pending = ""
-        for line in each.split("\n"):
-            if line.lstrip().startswith("#") or (not line.strip() and not pending):
-                continue
-            if line.rstrip().endswith("\\"):
-                pending += line.rstrip()[:-1] + " "
-                continue
-            lines.append(pending + line)
-            pending = ""
-        if pending:
-            lines.append(pending)
-    return lines
+    """Instructions as single texts: a backslash or an open here-document takes the next line in."""
+    logical: list[str] = []
+    pending, closing = "", ""
+    for line in "\n".join(commands).split("\n"):
+        if closing:
+            pending += f"\n{line}"
+            if line.strip() == closing:
+                logical.append(pending)
+                pending, closing = "", ""
+        elif line.lstrip().startswith("#") or (not line.strip() and not pending):
+            continue
+        elif line.rstrip().endswith("\\"):
+            pending += line.rstrip()[:-1] + " "
+        else:
+            pending += line
+            opened = HERE_DOCUMENT.search(pending) if pending.lstrip().startswith("RUN") else None
+            if opened:
+                closing = opened.group(1)
+            else:
+                logical.append(pending)
+                pending = ""
+    return [*logical, pending] if pending else logical
 
 
 def _instruction(line: str) -> Instruction:
     word, _, rest = line.strip().partition(" ")
-    if not word.isalpha():
-        raise ValueError(f"not a Dockerfile instruction: {line!r}")
+    if word.upper() not in WORDS:
+        raise ValueError(f"dockerfile parse error: unknown instruction: {word}")
     flags: dict[str, str] = {}
     rest = rest.strip()
     while rest.startswith("--"):
@@ -98,4 +116,6 @@ def _instruction(line: str) -> Instruction:
         name, _, value = flag[2:].partition("=")
         flags[name] = value
         rest = rest.lstrip()
+    if script := HERE_SCRIPT.fullmatch(rest):
+        rest = script.group(2)
     return Instruction(word.upper(), flags, rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +42,8 @@ class ModalEmulator:
         dedupe_retries: a retry with the same idempotency key joins the first
             call (an assumption about Modal); ``False`` makes it a second one.
         strict_builds: a failing RUN fails its build.
+        reach: ports of this host's loopback that sandboxes find on theirs,
+            for the emulators and servers a box is to talk to.
 
     Raises:
         RuntimeError: this host cannot isolate sandboxes (needs root, Linux, overlayfs).
@@ -56,6 +58,7 @@ class ModalEmulator:
         list_lag: float = 0.0,
         dedupe_retries: bool = True,
         strict_builds: bool = False,
+        reach: Sequence[int] = (),
     ) -> None:
         self._store = Store()
         self.clock = clock or Clock()
@@ -65,15 +68,22 @@ class ModalEmulator:
             store=self._store,
             list_lag=list_lag,
             strict_builds=strict_builds,
+            reach=reach,
         )
         self.calls: Calls = self.world.calls
         self.knobs: Knobs = self.world.knobs
         self.meter: Meter = self.world.meter
         self._dedupe = dedupe_retries
-        self._thread = LoopThread("modal-emulator")
-        self._server: Server = self._thread.run(self._open(port))
+        self._port = port
 
     def __enter__(self) -> ModalEmulator:
+        self._thread = LoopThread("modal-emulator")
+        try:
+            self._server: Server = self._thread.run(self._open(self._port))
+        except BaseException:
+            self._thread.stop()
+            self._store.close()
+            raise
         return self
 
     def __exit__(
@@ -82,7 +92,9 @@ class ModalEmulator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._thread.run(self._shut(), CLOSE_LIMIT)
+        self._thread.stop()
+        self._store.close()
 
     @property
     def url(self) -> str:
@@ -132,11 +144,9 @@ class ModalEmulator:
         secret = Secret(new_id("st"), name, dict(values))
         self.world.secrets[secret.id] = secret
 
-    def close(self) -> None:
-        """End every sandbox, the server and the thread; delete all files."""
-        self._thread.run(self._shut(), CLOSE_LIMIT)
-        self._thread.stop()
-        self._store.close()
+    def advance(self, seconds: float) -> float:
+        """Move the clock ahead, firing what falls due; returns the new time."""
+        return self.clock.advance(seconds)
 
     async def _open(self, port: int) -> Server:
         world = self.world

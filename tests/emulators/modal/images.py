@@ -158,6 +158,9 @@ class Build:
     async def _copy(self, instruction: Instruction) -> None:
         if "from" in instruction.flags:
             raise BuildError(f"the emulator has no other build stage: {instruction.text}")
+        if self._definition.context_mount_id in self._world.modals_mounts:
+            self._say(SYSTEM, f"emulator: not copied, it is Modal's own: {instruction.text}\n")
+            return
         words = json_words(instruction.rest) or shlex.split(instruction.rest)
         known = {**self._arguments, **self._image.env}
         *sources, target = [expand(word, known) for word in words]

@@ -94,6 +94,12 @@ class Machine:
         work = self._network.submit(netns.connect, port)
         return await asyncio.wrap_future(work)
 
+    async def listen(self, port: int) -> socket.socket:
+        """A listening socket on the machine's own ``127.0.0.1:port``."""
+        if self._network is None:
+            self._network = netns.worker(self._init)
+        return await asyncio.wrap_future(self._network.submit(netns.listen, port))
+
     def processes(self) -> list[psutil.Process]:
         """Every live process of the machine, as the host sees it."""
         own = os.readlink(f"/proc/{self._init}/ns/pid") if self.running else ""

@@ -24,6 +24,13 @@ def connect(port: int) -> socket.socket:
     return connection
 
 
+def listen(port: int) -> socket.socket:
+    """A listening socket on 127.0.0.1 of the calling thread's namespace."""
+    server = socket.create_server(("127.0.0.1", port))
+    server.setblocking(False)
+    return server
+
+
 def _enter(namespace: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     try:

@@ -154,7 +154,7 @@ class Router:
 
 async def probed(sandbox: Sandbox, probe: Any) -> bool:
     """Whether the sandbox passes its probe now."""
-    kind = probe.WhichOneof("probe")
+    kind = probe.WhichOneof("probe_oneof")
     if kind is None:
         return True
     if kind == "tcp_port":

@@ -22,6 +22,7 @@ Metadata = Mapping[str, Any]
 RESULT = api_pb2.GenericResult
 LONGEST_LIFE = 24 * 3600
 PAGE = 100
+TASK_ID_HOLD = 0.4
 
 
 class Running:
@@ -51,7 +52,9 @@ class Running:
         )
 
     async def SandboxGetTaskId(self, request: Any, _metadata: Metadata) -> Any:
+        """Held for a moment while it boots, which spares the client its poll interval."""
         sandbox = self._world.sandbox(request.sandbox_id)
+        await sandbox.booted(request.timeout or TASK_ID_HOLD)
         reply = api_pb2.SandboxGetTaskIdResponse()
         if sandbox.scheduled:
             reply.task_id = sandbox.task_id

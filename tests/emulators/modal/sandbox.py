@@ -19,7 +19,7 @@ from tests.emulators.modal.feed import STDERR, STDOUT, Feed, LogLine
 from tests.emulators.modal.images import Image
 from tests.emulators.modal.machine import Bind, Machine
 from tests.emulators.modal.process import OnData, Process
-from tests.emulators.modal.tunnels import Tunnel
+from tests.emulators.modal.tunnels import Opening, Tunnel
 from tests.emulators.modal.world import V1_LENGTH, V2_LENGTH, App, World, new_id
 
 FOREVER = ["sleep", str(48 * 3600)]
@@ -70,6 +70,7 @@ class Sandbox:
         self.log: Feed[LogLine] = Feed()
         self.execs: dict[str, Exec] = {}
         self.tunnels: dict[int, Tunnel] = {}
+        self._openings: list[Opening] = []
         self.main: Process | None = None
         self.machine = Machine(world.store, [*layers, *image.layers], "modal", self._binds())
         self.done = asyncio.Event()
@@ -78,7 +79,8 @@ class Sandbox:
         self._ending = False
         self._boot: asyncio.Task[None] | None = None
         self._winding_down: asyncio.Task[None] | None = None
-        self._busy = 0
+        self.busy = 0
+        """How many commands, tunnel connections and writes the idle timeout counts as use now."""
         self._idle_timer: Timer | None = None
         self._timers = [world.clock.call_at(self._now() + world.stages.scheduling, self._begin)]
         self._watch_idle()
@@ -102,6 +104,8 @@ class Sandbox:
 
     async def booted(self, limit: float = BOOT_LIMIT) -> bool:
         """Wait (wall time) until commands can run; false when that did not happen."""
+        if self._booted.is_set() or self.result is not None:
+            return self._booted.is_set()
         waits = [asyncio.ensure_future(each.wait()) for each in (self._booted, self.done)]
         await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -146,7 +150,7 @@ class Sandbox:
         if timeout:
             due = self._now() + timeout
             self._timers.append(self._world.clock.call_at(due, lambda: self._expire(running)))
-        self._busy += 1
+        self.busy += 1
         running.process.exited.add_done_callback(lambda _: self._leave())
 
     def terminate(self) -> None:
@@ -173,7 +177,7 @@ class Sandbox:
     @contextmanager
     def activity(self) -> Iterator[None]:
         """What the idle timeout counts as use."""
-        self._busy += 1
+        self.busy += 1
         try:
             yield
         finally:
@@ -199,6 +203,10 @@ class Sandbox:
                 tunnel = Tunnel(self.machine, spec.port, spec.unencrypted, self.activity)
                 await tunnel.open()
                 self.tunnels[spec.port] = tunnel
+            for port in self._world.reach:
+                opening = Opening(self.machine, port)
+                await opening.open()
+                self._openings.append(opening)
         except (RuntimeError, OSError) as error:
             self._world.calls.record_unexpected(f"sandbox {self.id}: {error}")
             self.end(RESULT.GENERIC_STATUS_INIT_FAILURE, exception=str(error))
@@ -220,8 +228,8 @@ class Sandbox:
     async def _wind_down(self, result: Any) -> None:
         if self._boot is not None:
             await self._boot
-        for tunnel in self.tunnels.values():
-            tunnel.close()
+        for relay in (*self.tunnels.values(), *self._openings):
+            relay.close()
         await self.machine.stop()
         self.log.end()
         self.result = result
@@ -233,20 +241,20 @@ class Sandbox:
             running.process.kill()
 
     def _leave(self) -> None:
-        self._busy -= 1
+        self.busy -= 1
         self._watch_idle()
 
     def _watch_idle(self) -> None:
         """Start the idle clock anew, unless something goes on."""
         limit = self.definition.idle_timeout_secs
-        if not limit or self._busy or self._ending:
+        if not limit or self.busy or self._ending:
             return
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         self._idle_timer = self._world.clock.call_at(self._now() + limit, self._idle)
 
     def _idle(self) -> None:
-        if not self._busy:
+        if not self.busy:
             self.end(RESULT.GENERIC_STATUS_TERMINATED)
 
     def _logger(self, source: int) -> Callable[[bytes], None]:

@@ -1,9 +1,9 @@
 """The gRPC door: every call is told, may be made to fail, is authenticated, answered, recorded.
 
 Order of one call: the ``before`` hook, then an armed fault, then the effect,
-then the ``after`` hook, then the answer. So a hook may arm a fault for the
-very call it was told of: killing the client in ``before`` together with
-``Fault.reset()`` is a client that died before it asked. An effect that has
+then the ``after`` hook, then the answer. A ``before`` hook that returns false
+drops the call without an effect, as if the client had died before it asked;
+it may also arm a fault for the very call it was told of. An effect that has
 begun is always completed, even when the client goes away meanwhile.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 from grpclib import GRPCError, Status
 from grpclib.const import Handler
+from grpclib.exceptions import StreamTerminatedError
 from modal_proto import api_pb2
 
 from tests.emulators.common import Calls, Clock, Fault, FaultKind, Knobs
@@ -74,12 +75,17 @@ class Service:
         takes_stream = handler.cardinality.client_streaming
 
         async def answer(stream: Any) -> None:
-            outcome = "OK"
+            outcome = "gone"
             try:
                 request = stream if takes_stream else await stream.recv_message()
                 outcome = await self._answer(name, method, handler, stream, request)
             except GRPCError as refused:
                 outcome = refused.status.name
+                raise
+            except TimeoutError:
+                outcome = Status.DEADLINE_EXCEEDED.name
+                raise
+            except (StreamTerminatedError, ConnectionError):
                 raise
             except Exception as error:
                 outcome = "UNKNOWN"
@@ -107,7 +113,9 @@ class Service:
         request: Any,
     ) -> str:
         metadata: Metadata = stream.metadata or {}
-        self._calls.tell(name, "before")
+        if not self._calls.tell(name, "before"):
+            cut(stream)
+            return "dropped"
         fault = self._knobs.take_transport(name)
         if fault is not None and fault.kind is FaultKind.RESET:
             cut(stream)
@@ -141,16 +149,18 @@ class Service:
             return await asyncio.shield(self._effects[key])
         task = asyncio.ensure_future(work)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
         if key:
             self._effects[key] = task
             if len(self._effects) > KEPT_EFFECTS:
                 self._effects.popitem(last=False)
-        try:
-            return await asyncio.shield(task)
-        except GRPCError:
-            self._effects.pop(key, None)
-            raise
+
+        def finish(_: object) -> None:
+            self._running.discard(task)
+            if task.cancelled() or task.exception() is not None:
+                self._effects.pop(key, None)
+
+        task.add_done_callback(finish)
+        return await asyncio.shield(task)
 
 
 def as_grpc_error(fault: Fault) -> GRPCError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -69,13 +70,21 @@ class World:
     """The workspace. Touched only on the emulator's loop, but safe to look at from outside."""
 
     def __init__(
-        self, *, clock: Clock, stages: Stages, store: Store, list_lag: float, strict_builds: bool
+        self,
+        *,
+        clock: Clock,
+        stages: Stages,
+        store: Store,
+        list_lag: float,
+        strict_builds: bool,
+        reach: Sequence[int],
     ) -> None:
         self.clock = clock
         self.stages = stages
         self.store = store
         self.list_lag = list_lag
         self.strict_builds = strict_builds
+        self.reach = tuple(reach)
         self.calls = Calls()
         self.knobs = Knobs()
         self.meter = Meter(clock)
@@ -87,6 +96,7 @@ class World:
         self.volumes: dict[str, Volume] = {}
         self.files: dict[str, bytes] = {}
         self.mounts: dict[str, dict[str, MountedFile]] = {}
+        self.modals_mounts: set[str] = set()
         self.sandboxes: dict[str, Sandbox] = {}
         self._last_moment = 0.0
 
