@@ -1,0 +1,100 @@
+"""Start-up, ls, up and exec: what a person waits for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from devbox import lifecycle, spec
+from devbox.model import BoxState, Price
+from devbox.ssh import command
+from devbox.state.store import Store
+from devbox.workspace import Workspace
+from tests.bench.rows import Row, median, ms, paired, seconds
+from tests.core.test_state import a_box
+
+BIN = Path(sys.executable).parent
+
+
+def rows(home: Path) -> list[Row]:
+    """home: an empty folder that is HOME and holds DEVBOX_HOME."""
+    return [*_startup(), _ls(), *_up_and_exec(home)]
+
+
+def _startup() -> list[Row]:
+    click = _call(sys.executable, "-c", "import click")
+    out = []
+    for flag in ("--version", "--help"):
+        ours, peer, ratio = paired(_call(str(BIN / "devbox"), flag), click, runs=15)
+        goal, value = "≤ 2×", f"{ratio:.2f}×"
+        out.append(
+            Row(f"devbox {flag}", ms(ours), f"import click {ms(peer)}", value, goal, ratio <= 2)
+        )
+    hf = median(_call(str(BIN / "hf"), "version"), runs=5)
+    return [*out, Row("hf version (for comparison)", "", ms(hf), "", "", None)]
+
+
+def _ls() -> Row:
+    store = Store.open()
+    states = [BoxState.RUNNING, BoxState.PAUSED]
+    for index in range(200):
+        box = a_box(f"box-{index}", state=states[index % 2], handle=f"h{index}")
+        store.boxes.insert(box, "running", {}, 1.0)
+        store.ledger.open(box, Price(1_000_000, "config"), 1.0)
+        if index % 2:
+            store.ledger.close(box.id, 3600.0)
+    took = median(_call(str(BIN / "devbox"), "ls"), runs=9)
+    with store.database.write() as connection:
+        for name in ("boxes", "intents", "intervals"):
+            connection.execute(f"DELETE FROM {name}")
+    store.close()
+    return Row("devbox ls, 200 boxes", ms(took), "", ms(took), "≤ 200 ms", took <= 0.2)
+
+
+def _up_and_exec(home: Path) -> list[Row]:
+    devbox = str(BIN / "devbox")
+    project = Path(tempfile.mkdtemp(dir=home))
+    (project / "devbox.toml").write_text("[boxes.b]\n")
+    with ExitStack() as stack:
+        ws = Workspace(spec.load(project / "devbox.toml"))
+        stack.callback(_down, ws)
+
+        def up() -> None:
+            subprocess.run([devbox, "up", "-q"], cwd=project, check=True, capture_output=True)
+            subprocess.run(command.argv(ws.box("b"), ["true"]), check=True, capture_output=True)
+
+        times = []
+        for _ in range(6):
+            times.append(seconds(up))
+            _down(ws)
+        took = sorted(times[1:])[len(times[1:]) // 2]
+        up()
+        box = ws.box("b")
+        start = median(_call(devbox, "--version"), runs=9)
+        ssh = command.argv(box, ["true"])
+        ours, peer, _ = paired(_call(devbox, "exec", "b", "true"), _call(*ssh), runs=15)
+        ratio = ours / (peer + start)
+    return [
+        Row("devbox up local → usable ssh", ms(took), "", ms(took), "≤ 1.5 s", took <= 1.5),
+        Row(
+            "devbox exec BOX true, warm",
+            ms(ours),
+            f"ssh + CLI start {ms(peer + start)}",
+            f"{ratio:.2f}×",
+            "≤ 1.2×",
+            ratio <= 1.2,
+        ),
+    ]
+
+
+def _down(ws: Workspace) -> None:
+    for box in ws.store.boxes.all():
+        lifecycle.down(ws, box, save=False)
+
+
+def _call(*argv: str) -> Callable[[], object]:
+    return lambda: subprocess.run(argv, check=True, capture_output=True)

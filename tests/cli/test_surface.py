@@ -1,0 +1,122 @@
+"""The command line's surface: cheap to start, clear to read, safe against hostile arguments."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devbox import paths
+from devbox.cli.main import GROUPS
+from tests.cli.conftest import Devbox
+from tests.core.hostile import ALL
+
+VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
+
+# What `devbox --help` and `--version` may load beyond Python's own and click.
+_ALLOWED = {"devbox", "devbox.cli", "devbox.cli.main"}
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_load_nothing_but_click(flag: str) -> None:
+    code = (
+        "import sys, json\n"
+        f"sys.argv = ['devbox', '{flag}']\n"
+        "from devbox.cli import main\n"
+        "try: main.main()\n"
+        "except SystemExit: pass\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stderr.splitlines()[-1])
+    ours = {name for name in loaded if name.split(".")[0] == "devbox"}
+    heavy = {"rich", "msgspec", "fabric", "paramiko", "asyncssh", "huggingface_hub", "sqlite3"}
+    assert ours <= _ALLOWED | {"devbox.errors"}
+    assert not heavy & set(loaded)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(devbox: Devbox, verb: str) -> None:
+    done = devbox(verb, "--help")
+    assert done.code == 0
+    assert "Usage:" in done.out
+
+
+def test_help_shows_groups_and_examples(devbox: Devbox) -> None:
+    out = devbox("--help").out
+    assert [f"{group}:" in out for group in GROUPS] == [True] * len(GROUPS)
+    assert "Examples:" in out
+
+
+@pytest.mark.parametrize(
+    "verb", ["up", "pause", "resume", "down", "status", "events", "exec", "ssh"]
+)
+def test_hostile_box_names_are_refused_and_leave_nothing(devbox: Devbox, verb: str) -> None:
+    before = _files(paths.home())
+    extra = ["true"] if verb == "exec" else []
+    for text in ALL:
+        done = devbox(verb, "--", text, *extra)
+        assert done.code in (2, 3, 4), (verb, text, done)
+        assert not any(ord(c) < 32 and c not in "\n\t" for c in done.err + done.out), text
+        assert len(done.err) < 2000, text
+    assert _files(paths.home()) - before <= {"state.db", "state.db-wal", "state.db-shm"}
+
+
+def test_hostile_durations_and_templates_are_refused(devbox: Devbox, project: Path) -> None:
+    for text in ALL:
+        assert devbox("keep", "--", "b", text).code in (2, 4), text
+        assert devbox("init", "--", text).code in (2, 4), text
+    assert list(project.iterdir()) == []
+
+
+def test_init_writes_a_file_that_loads_and_never_overwrites(devbox: Devbox, project: Path) -> None:
+    assert devbox("init").code == 0
+    shown = devbox("config", "show", "--json").data
+    assert {
+        "key": "boxes.dev.provider",
+        "value": "local",
+        "from": str(project / "devbox.toml"),
+    } in (shown["values"])
+    (project / "devbox.toml").write_text("# mine\n")
+    done = devbox("init")
+    assert done.code == 5
+    assert "nothing was written" in done.err
+    assert (project / "devbox.toml").read_text() == "# mine\n"
+
+
+def test_an_empty_installation_answers_every_question(devbox: Devbox) -> None:
+    assert devbox("ls", "--json").data == {"version": 1, "kind": "boxes", "boxes": []}
+    assert "devbox init" in devbox("ls").err
+    assert devbox("cost", "--json").data["rows"] == []
+    assert devbox("reconcile").out.startswith("everything agrees")
+    assert (
+        devbox("offers", "--provider", "local", "--json").data["offers"][0]["provider"] == "local"
+    )
+    assert devbox("status").code == 4
+
+
+def test_completion_scripts(devbox: Devbox) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_DEVBOX_COMPLETE" in devbox("completion", shell).out
+
+
+def test_a_question_without_a_terminal_is_an_error_not_a_hang(devbox: Devbox) -> None:
+    done = devbox("reconcile", "--remove")
+    assert done.code != 0
+
+
+def test_output_into_a_closed_pipe_is_quiet(project: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m devbox.cli.main offers --provider local | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
