@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 # A unix socket path holds 104 bytes on macOS; ssh appends "/" + 40 hex of %C + "." + 16 random.
@@ -51,6 +49,10 @@ def control_dir() -> Path:
     """Folder of ControlMaster sockets; a short one under the temp folder when home is deep."""
     path = home() / "cm"
     if len(os.fsencode(path)) > _SOCKET_ROOM:
+        # Here, for few homes are that deep and every command starts through this module.
+        import hashlib
+        import tempfile
+
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
         path = Path(tempfile.gettempdir()) / f"devbox-{os.getuid()}-{digest}"
     path.mkdir(mode=0o700, exist_ok=True)
