@@ -63,8 +63,13 @@ def test_idle_timeout_counts_execs_and_tunnels_but_not_the_main_process(
 ) -> None:
     serve = "exec /usr/bin/python3 -m http.server 8000 --bind 127.0.0.1"
     sandbox = workspace.create(
-        *("sh", "-c", serve), timeout=80_000, idle_timeout=60, unencrypted_ports=[8000]
+        *("sh", "-c", serve),
+        timeout=80_000,
+        idle_timeout=60,
+        unencrypted_ports=[8000],
+        readiness_probe=modal.Probe.with_tcp(8000),
     )
+    sandbox.wait_until_ready(timeout=20)
     inside = emulator.sandboxes[sandbox.object_id]
     process = sandbox.exec("cat")
     emulator.advance(300)
