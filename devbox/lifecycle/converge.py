@@ -201,12 +201,12 @@ def _publish(ws: Workspace, box: Box) -> None:
     if box.endpoint is not None and box.endpoint.host_keys is None:
         fingerprint = known_hosts.pin_first_use(box)
         ws.narrate(f"{box.name}: host key of {box.endpoint.host} pinned: {fingerprint}")
-    config.publish(ws.store.boxes.all())
+    config.publish(ws.store.boxes.all)
 
 
 def _forget(ws: Workspace, box: Box) -> None:
     config.forget(box)
-    config.publish(ws.store.boxes.all())
+    config.publish(ws.store.boxes.all)
 
 
 def _cost_line(ws: Workspace, box: Box) -> str:

@@ -7,6 +7,7 @@ IMMEDIATE transaction, so that two processes never both read, decide and then wr
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,11 +52,12 @@ MIGRATIONS = [
 
 
 class Database:
-    """An open state file. One per process and thread of use; connections are cheap."""
+    """An open state file. One a process; its threads take turns."""
 
     def __init__(self, path: Path, *, busy_timeout: float = 20.0) -> None:
         """busy_timeout: seconds to wait for another process's write."""
         self.path = path
+        self._turn = threading.RLock()
         self._connection = sqlite3.connect(
             path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
         )
@@ -70,15 +72,21 @@ class Database:
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """All rows of a read."""
-        return self._connection.execute(sql, values).fetchall()
+        with self._turn:
+            return self._connection.execute(sql, values).fetchall()
 
     def named(self, sql: str, **values: object) -> list[sqlite3.Row]:
         """All rows of a read with :named values."""
-        return self._connection.execute(sql, values).fetchall()
+        with self._turn:
+            return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """An IMMEDIATE transaction: committed at the end, rolled back on any exception."""
+        with self._turn:
+            yield from self._transaction()
+
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,29 @@ def test_ten_processes_write_at_once_and_lose_nothing() -> None:
     assert [writer.wait(60) for writer in writers] == [0] * 10
     found = Store.open().events.of_box("b", limit=1000)
     assert len({event.message for event in found}) == 250
+
+
+def test_threads_of_one_process_take_turns(store: Store) -> None:
+    def write(name: int) -> None:
+        for index in range(25):
+            store.events.add("b", "x", f"{name}-{index}", 1.0)
+            store.events.of_box("b")
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len({e.message for e in store.events.of_box("b", limit=1000)}) == 200
+
+
+def test_a_write_that_fails_changes_nothing(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.database.write() as connection:
+        connection.execute(
+            "INSERT INTO events (box_id, at, kind, message) VALUES ('b', 1, 'x', 'y')"
+        )
+        raise ZeroDivisionError
+    assert store.events.of_box("b") == []
 
 
 def test_ten_processes_open_a_new_file_at_once() -> None:
