@@ -44,14 +44,14 @@ def at(folder: Folder, now: float) -> Look | None:
     )
     if life is None:
         return Look(_before(base, folder, goal, alive, now))
-    if life.ended is not None:
+    if life.ended is not None and not alive:
         return Look(_ended(base, folder, life, failed=life.began is None and goal.want != PAUSED))
-    base = base._replace(billed=True, billed_since=life.began)
+    base = base._replace(billed=life.ended is None, billed_since=life.began)
     server = folder.server()
-    if goal.want == PAUSED or not folder.holds("server.lock") or server is None:
+    serving = goal.want != PAUSED and folder.holds("server.lock")
+    if not serving or server is None or life.began is None:
         stopping = base._replace(state=BoxState.PAUSING, stage="stopping")
         return Look(stopping, needs_end=not alive)
-    assert life.began is not None
     return Look(
         base._replace(
             state=BoxState.RUNNING,

@@ -206,14 +206,15 @@ class Local(Provider, CanPause):
             shutil.rmtree(self._new(token), ignore_errors=True)
 
     @contextmanager
-    def _at(self, token: str, patience: float = _PATIENCE) -> Iterator[None]:
+    def _at(self, token: str, patience: float | None = None) -> Iterator[None]:
         """One thread of one process at a time works on a box. The locks are striped, so that
         they need not be removed with the boxes."""
         locks = self._root / ".locks"
         stripe = sum(token.encode()) % _STRIPES
         try:
             locks.mkdir(mode=0o700, exist_ok=True)
-            with files.locked(locks / str(stripe), timeout=patience):
+            wait = _PATIENCE if patience is None else patience
+            with files.locked(locks / str(stripe), timeout=wait):
                 yield
         except Conflict as error:
             raise Unavailable(error.what, means="nothing was changed", fix=error.fix) from error

@@ -41,7 +41,8 @@ def main() -> int:
     server = os.fork()
     if server:
         guard.watch(folder, start["life"], server, start["uptime"])
-        return 0
+        sys.stderr.flush()
+        os._exit(0)  # at once: whoever reads the meter next finds nothing left
     os.close(held)
     return _serve(folder, start)
 

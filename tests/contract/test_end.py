@@ -1,0 +1,122 @@
+"""terminate, the ceiling and the watchdog: what ends costs nothing and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from devbox.errors import DevboxError
+from devbox.providers.base import Provider
+from devbox.spec import Seconds
+from tests.contract.harness import Harness, needs
+
+HOSTILE = [
+    "",
+    "..",
+    "../x",
+    "/etc",
+    "a/../../b",
+    ".locks",
+    "x\0y",
+    "x\ny",
+    "-oProxyCommand=touch x",
+    "$(touch x)",
+    "`touch x`",
+    "'; drop table boxes; --",
+    "*",
+    "é" * 300,
+    "a" * 10_000,
+    "\u202ex",
+    "%2e%2e%2f",
+]
+
+
+def test_terminate_ends_a_box_for_good(harness: Harness, provider: Provider) -> None:
+    handle = provider.create(harness.request())
+    harness.running(provider, handle)
+    provider.terminate(handle)
+    harness.gone(provider, handle)
+    assert harness.live() == 0
+    harness.found(provider, lambda listing: all(not seen.billed for seen in listing))
+    provider.terminate(handle)
+    harness.make().terminate(handle)
+    harness.gone(provider, handle)
+
+
+def test_terminate_of_a_box_on_its_way(harness: Harness, provider: Provider) -> None:
+    handle = provider.create(harness.request())
+    provider.terminate(handle)
+    harness.gone(provider, handle)
+    assert harness.live() == 0
+
+
+def test_terminate_spares_the_others(harness: Harness, provider: Provider) -> None:
+    one, two = (provider.create(harness.request(name)) for name in ("one", "two"))
+    for handle in (one, two):
+        harness.running(provider, handle)
+    provider.terminate(one)
+    harness.gone(provider, one)
+    harness.running(provider, two)
+    assert harness.live() == 1
+
+
+@pytest.mark.parametrize("handle", HOSTILE, ids=lambda handle: ascii(handle)[:24])
+def test_a_hostile_handle_touches_nothing(
+    harness: Harness, provider: Provider, handle: str
+) -> None:
+    kept = provider.create(harness.request())
+    for call in (provider.observe, provider.terminate, provider.watchdog):
+        try:
+            seen = call(handle)
+        except DevboxError as error:
+            assert len(error.render()) < 2000
+        else:
+            assert call is provider.watchdog or seen is None
+    harness.running(provider, kept)
+    assert harness.live() == 1
+
+
+@needs("ceiling")
+def test_a_box_ends_at_its_ceiling_by_itself(harness: Harness, provider: Provider) -> None:
+    handle = provider.create(harness.request(max_uptime=Seconds(harness.short)))
+    harness.pass_uptime()
+    harness.until(provider, handle, lambda seen: seen is None or not seen.billed)
+    assert harness.live() == 0
+
+
+@needs("login", "watchdog")
+def test_the_watchdogs_recipe_stops_the_bill(harness: Harness, provider: Provider) -> None:
+    request = harness.request()
+    handle = provider.create(request)
+    seen = harness.running(provider, handle)
+    recipe = provider.watchdog(handle)
+    assert recipe is not None
+    assert json.loads(json.dumps(recipe)) == recipe
+    assert recipe["kind"] in {"exec", "http"}
+    with harness.login(request, seen) as connection:
+        if recipe["kind"] == "exec":
+            connection.run(recipe["argv"], check=False)
+        else:
+            connection.run(
+                [
+                    "sh",
+                    "-c",
+                    _CURL,
+                    "sh",
+                    recipe["method"],
+                    recipe["url"],
+                    recipe["token_env"],
+                    json.dumps(recipe["body"]),
+                ]
+            )
+    harness.until(provider, handle, lambda seen: seen is None or not seen.billed)
+    assert harness.live() == 0
+
+
+_CURL = (
+    'python3 -c "import os,sys,urllib.request as u;'
+    "u.urlopen(u.Request(sys.argv[2],sys.argv[4].encode(),"
+    "{'Authorization':'Bearer '+os.environ[sys.argv[3]],'Content-Type':'application/json'},"
+    'method=sys.argv[1]))" "$@"'
+)
