@@ -13,6 +13,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from devbox.onbox.gpu.reasons import throttle_reasons
 
 INVALID = re.compile(r'Field "([\w.]+)" is not a valid field')
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_UUID = re.compile(r"(GPU|MIG)-")
 _MIB = 1 << 20
 # A newer and an older name of one field; whichever the driver refuses, the other is asked.
 _RENAMED = {"clocks_throttle_reasons.active": "clocks_event_reasons.active"}
@@ -21,7 +23,7 @@ _RENAMED = {"clocks_throttle_reasons.active": "clocks_event_reasons.active"}
 def parse_gpu(line: str, fields: List[str]) -> Optional[Dict[str, Any]]:
     """The values of `fields`; those not asked are None. None when the line is something else."""
     words = [word.strip() for word in line.split(",")]
-    if len(words) != len(fields) or not words[0].isdigit():
+    if len(words) != len(fields) or not _DIGITS.fullmatch(words[0]):
         return None
     row: Dict[str, Any] = {key: None for key, _ in FIELDS.values()}
     for field, word in zip(fields, words):
@@ -33,7 +35,7 @@ def parse_gpu(line: str, fields: List[str]) -> Optional[Dict[str, Any]]:
 def parse_process(line: str) -> Optional[Tuple[str, Dict[str, Any]]]:
     """(GPU uuid, process) of a line `gpu_uuid, pid, used_memory, process_name`."""
     words = [word.strip() for word in line.split(",", 3)]
-    if len(words) != 4 or not words[1].isdigit():
+    if len(words) != 4 or not _UUID.match(words[0]) or not _DIGITS.fullmatch(words[1]):
         return None
     name = _text(words[3])
     return words[0], {
@@ -82,7 +84,7 @@ def _mebibytes(word: str) -> Optional[int]:
 
 def _reasons(word: str) -> Optional[List[str]]:
     try:
-        return throttle_reasons(int(word, 16))
+        return throttle_reasons(int(word[:18], 16))
     except ValueError:
         return None
 

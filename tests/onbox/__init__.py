@@ -1,0 +1,1 @@
+"""The box half: sampling, history, streams, GPUs."""
