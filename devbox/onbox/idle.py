@@ -21,7 +21,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from devbox.onbox.ceiling import Ceiling, Moment
 from devbox.onbox.notes import number
 from devbox.onbox.signals import ACTIVE, QUIET, SILENT, Finding, Tuning
-from devbox.onbox.signals.gpus import Gpus
+from devbox.onbox.signals.gpus import Gpu, Gpus
 from devbox.onbox.signals.machine import Cpu, Network
 from devbox.onbox.signals.traffic import Ssh, Terminals
 from devbox.onbox.signals.work import Jobs, Requests
@@ -200,6 +200,27 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
         deadline=state.ceiling.deadline if state.ceiling else None,
         due=due,
     )
+
+
+def summary(policy: Policy, state: State, now: Moment) -> Dict[str, Any]:
+    """What `restored` needs, as JSON."""
+    gpus = {key: [gpu.label, now.mono - gpu.last_use()] for key, gpu in state.gpus.known}
+    return {"idle_for": now.mono - last_use(policy, state, now), "gpus": gpus}
+
+
+def restored(state: State, saved: Any, now: Moment) -> State:
+    """`state`, just begun, with the idle times of a watch that ended a moment ago."""
+    fields = saved if isinstance(saved, dict) else {}
+    idle_for = number(fields.get("idle_for")) or 0.0
+    gpus = fields.get("gpus") if isinstance(fields.get("gpus"), dict) else {}
+    known = []
+    for key, value in (gpus or {}).items():
+        label, unused = value if isinstance(value, list) and len(value) == 2 else ("", None)
+        seconds = number(unused)
+        if seconds is not None:
+            since = now.mono - seconds
+            known.append((key, Gpu(str(label)[:20], since, util_at=now.mono, memory_at=None)))
+    return state._replace(armed=now.mono - idle_for, gpus=Gpus(tuple(known)))
 
 
 def last_use(policy: Policy, state: State, now: Moment) -> float:

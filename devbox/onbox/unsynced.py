@@ -20,13 +20,13 @@ from devbox.onbox.units import size
 from devbox.onbox.wire import clean
 
 NAMES = 200
-_SECONDS = 60.0  # the walk stops then, and says so
+_SECONDS = 20.0  # the walk stops then, and says so
 _EXCLUDE = ("__pycache__", "*.pyc", ".venv", "node_modules", ".cache", ".ipynb_checkpoints")
 
 
 class Unsynced(NamedTuple):
-    """files, bytes: how many and how large; names: the first 200, relative to the workdir; complete: the walk saw
-    everything; since: unix seconds of the last sync, 0 for never."""
+    """files, bytes: how many and how large; names: the first 200, relative to the workdir;
+    complete: the walk saw everything; since: unix seconds of the last sync, 0 for never."""
 
     files: int
     bytes: int

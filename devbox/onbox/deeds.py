@@ -1,0 +1,56 @@
+"""What the ladder really does on a box: events, lines on terminals, the save command, the pause."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Callable
+
+from devbox.onbox import hooks, journal, pausing, terminals, unsynced
+from devbox.onbox.orders import Orders
+from devbox.onbox.watchdog import Report
+
+
+class Deeds:
+    """spoke: called whenever a line went to the terminals."""
+
+    def __init__(
+        self, root: Path, given: Orders, spoke: Callable[[], None], pts: Path = terminals.PTS
+    ) -> None:
+        self._root, self._orders, self._spoke, self._pts = root, given, spoke, pts
+
+    def event(self, kind: str, message: str) -> None:
+        """A disk that is full must not stop the ladder: the log tells it then."""
+        try:
+            journal.append(self._root, kind, message)
+        except OSError as error:
+            print(f"event {kind} not written: {error}: {message}", file=sys.stderr, flush=True)
+
+    def say(self, message: str) -> None:
+        if terminals.say(message, self._pts):
+            self._spoke()
+
+    def save(self) -> Report:
+        """The save command in the workdir, then what is only here."""
+        folder = unsynced.workdir(self._orders.workdir)
+        policy = self._orders.policy
+        ok, detail = True, "no save command"
+        if policy.save_command:
+            done = hooks.run(
+                policy.save_command,
+                timeout=policy.save_timeout,
+                cwd=folder if folder.is_dir() else None,
+            )
+            ok, detail = done.ok, "the save command ended well"
+            if done.code is None:
+                detail = f"the save command was killed after {policy.save_timeout:.0f} s"
+            elif not ok:
+                detail = f"the save command ended with code {done.code}: {done.tail.strip()[-200:]}"
+        return Report(ok, detail, unsynced.find(self._root, folder).sentence())
+
+    def pause(self) -> Report:
+        if self._orders.pause is None:
+            return Report(False, "this box cannot pause itself")
+        outcome = pausing.attempt(self._orders.pause, os.environ)
+        return Report(outcome.ok, outcome.detail)

@@ -1,0 +1,54 @@
+"""`keep --until UNIX --now UNIX`: no idle pause before then. Both times are by the caller's clock.
+
+Prints {"until", "capped", "now"} by the same clock. The ceiling does not move: a time past it is
+cut to it, and `capped` says so. A keep never shortens one that is in force; a time that is not
+in the future ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from typing import List
+
+from devbox.onbox import journal, notes, orders, place, procs
+from devbox.onbox.units import brief
+
+
+def main(args: List[str]) -> int:
+    """The verb. Exit code 3: this box was never armed."""
+    options = _parser().parse_args(args)
+    root, now = place.root(), orders.moment()
+    given = orders.read(root, now)
+    if given is None:
+        print("this box was never armed", file=sys.stderr)
+        return 3
+    wanted = options.until - options.now
+    if wanted <= 0:
+        (root / "keep.json").unlink(missing_ok=True)
+        granted, capped = 0.0, False
+        message = "kept no longer"
+    else:
+        before = orders.hold(root, now)
+        granted = max(wanted, (before or 0.0) - now.mono)
+        ceiling = given.ceiling
+        left = ceiling.due(now) + ceiling.lead - now.mono if ceiling else granted
+        capped = granted > left
+        granted = max(0.0, min(granted, left))
+        orders.set_hold(root, now.mono + granted, now)
+        message = f"kept for {brief(granted)}" + (", until its max_uptime" if capped else "")
+    journal.append(root, "keep", message)
+    known = notes.read(root / "agent.json")
+    if known and procs.is_alive(known):
+        procs.send([known["pid"]], signal.SIGHUP)
+    print(json.dumps({"until": options.now + granted, "capped": capped, "now": options.now}))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="onbox keep")
+    parser.add_argument("--until", type=float, required=True)
+    parser.add_argument("--now", type=float, required=True)
+    return parser

@@ -1,0 +1,126 @@
+"""What the person's machine told this box when it armed it: config.json, and keep.json.
+
+    {"v": 1, "box", "token", "policy": {...}, "deadline": unix|null, "started": unix,
+     "sent": unix, "pause": recipe|null, "workdir"}
+
+`deadline`, `started` and `sent` are by the sender's clock. The box adds "armed": its own clocks
+and boot when that arrived, so that neither a wrong nor a changed clock moves the deadline.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, NamedTuple, Optional
+
+from devbox.onbox import notes, pausing, procs
+from devbox.onbox.ceiling import Ceiling, Moment
+from devbox.onbox.idle import Policy
+from devbox.onbox.wire import clean
+
+FILE = "config.json"
+
+
+class Orders(NamedTuple):
+    """id: names one arming. ceiling None: no max_uptime. pause None: it cannot pause itself."""
+
+    id: str
+    box: str
+    policy: Policy
+    ceiling: Optional[Ceiling]
+    pause: Optional[Dict[str, Any]]
+    workdir: str
+
+
+def moment() -> Moment:
+    """Now, by this box's clocks."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    mono = time.monotonic() if boottime is None else time.clock_gettime(boottime)
+    return Moment(time.time(), mono)
+
+
+def receive(root: Path, document: Dict[str, Any], now: Moment) -> Orders:
+    """Check orders that have just arrived and keep them. ValueError says what is wrong."""
+    armed = {"wall": now.wall, "mono": now.mono, "boot": procs.boot_id()}
+    document = {**document, "armed": {**armed, "id": secrets.token_hex(8)}}
+    orders = _parse(document)
+    notes.write(root / FILE, document)
+    return orders
+
+
+def read(root: Path, now: Moment) -> Optional[Orders]:
+    """The orders in force, None without any. On a machine that booted since, the deadline is
+    taken from the wall clock once and counted from there."""
+    document = notes.read(root / FILE)
+    if document is None:
+        return None
+    try:
+        orders = _parse(document)
+    except ValueError:
+        return None
+    if document["armed"].get("boot") == procs.boot_id():
+        return orders
+    ceiling = orders.ceiling.anchored(now) if orders.ceiling else None
+    left = ceiling.left if ceiling else None
+    again = {"wall": now.wall, "mono": now.mono, "boot": procs.boot_id(), "left": left}
+    try:
+        notes.write(root / FILE, {**document, "armed": {**document["armed"], **again}})
+    except OSError as error:  # a full disk must not keep the box unwatched
+        print(f"{FILE}: {error}", file=sys.stderr, flush=True)
+    return orders._replace(ceiling=ceiling)
+
+
+def hold(root: Path, now: Moment) -> Optional[float]:
+    """The moment (mono) before which `devbox keep` allows no idle pause."""
+    kept = notes.read(root / "keep.json") or {}
+    until, mono = notes.number(kept.get("until")), notes.number(kept.get("mono"))
+    if mono is not None and kept.get("boot") == procs.boot_id():
+        return mono
+    return None if until is None else now.mono + until - now.wall
+
+
+def set_hold(root: Path, until: float, now: Moment) -> None:
+    """Keep until that moment (mono)."""
+    wall = now.wall + until - now.mono
+    note = {"until": wall, "mono": until, "boot": procs.boot_id()}
+    notes.write(root / "keep.json", note)
+
+
+def _parse(document: Dict[str, Any]) -> Orders:
+    armed = document.get("armed")
+    if document.get("v") != 1 or not isinstance(armed, dict):
+        raise ValueError("these are not orders of a version this box understands")
+    policy, workdir = document.get("policy"), document.get("workdir", "work")
+    if not isinstance(policy, dict) or not isinstance(workdir, str) or "\0" in workdir:
+        raise ValueError("policy or workdir is not what it should be")
+    rules = Policy.read(policy)
+    return Orders(
+        id=str(armed.get("id")),
+        box=clean(str(document.get("box", "")), 60),
+        policy=rules,
+        ceiling=_ceiling(document, armed, rules),
+        pause=pausing.check(document.get("pause")),
+        workdir=workdir,
+    )
+
+
+def _ceiling(document: Dict[str, Any], armed: Dict[str, Any], rules: Policy) -> Optional[Ceiling]:
+    if document.get("deadline") is None:
+        return None
+    deadline = notes.number(document["deadline"])
+    wall, mono = notes.number(armed.get("wall")), notes.number(armed.get("mono"))
+    if deadline is None or wall is None or mono is None:
+        raise ValueError("deadline is not a time")
+    sent = notes.number(document.get("sent"))
+    sent = wall if sent is None else sent
+    started = notes.number(document.get("started"))
+    left = armed.get("left")
+    return Ceiling(
+        deadline=deadline,
+        left=left if isinstance(left, (int, float)) else deadline - sent,
+        armed=Moment(wall, mono),
+        span=max(1.0, deadline - (sent if started is None else started)),
+        save=rules.save_timeout if rules.save_command else 0.0,
+    )

@@ -1,0 +1,44 @@
+"""`verdict`: the watchdog's present verdict as JSON on stdout, with "now" by this box's clock.
+
+Fields are those of devbox.onbox.idle.Verdict. Exit code 3: no watchdog runs on this box.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import List
+
+from devbox.onbox import notes, orders, place, procs
+
+_STALE = 60.0  # seconds without a new verdict after which the watchdog does not run properly
+
+
+def main(args: List[str]) -> int:
+    """The verb."""
+    del args
+    root, now = place.root(), time.time()
+    known = notes.read(root / "agent.json")
+    if not known or not procs.is_alive(known):
+        print("no watchdog runs on this box", file=sys.stderr)
+        return 3
+    found = notes.read(root / "verdict.json")
+    if found is None:
+        given = orders.read(root, orders.moment())
+        found = {
+            "state": "active",
+            "idle_for": 0.0,
+            "pauses_at": None,
+            "cause": None,
+            "reasons": ["the watchdog has just started"],
+            "keep_until": None,
+            "deadline": given.ceiling.deadline if given and given.ceiling else None,
+            "warned": False,
+            "t": now,
+        }
+    age = now - (notes.number(found.get("t")) or now)
+    if age > _STALE:
+        found["reasons"] = [f"the watchdog has said nothing for {age:.0f} s", *found["reasons"]]
+    print(json.dumps({**found, "now": now}))
+    return 0
