@@ -75,13 +75,15 @@ class Offer(msgspec.Struct, frozen=True):
 
 class Endpoint(msgspec.Struct, frozen=True):
     """How ssh reaches a box. host_keys: 'ssh-ed25519 AAAA…' lines obtained through a channel we
-    trust (None: the gateway's key is pinned on first use and its fingerprint shown)."""
+    trust (None: the gateway's key is pinned on first use and its fingerprint shown). via: a
+    ProxyCommand of the person's own ssh config, with %h and %p, when there is one."""
 
     host: str
     port: int = 22
     user: str = "devbox"
     host_keys: tuple[str, ...] | None = None
     host_key_alias: str = ""
+    via: str = ""
 
 
 class Box(msgspec.Struct, frozen=True):

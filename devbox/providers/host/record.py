@@ -1,0 +1,64 @@
+"""What this computer has adopted: one small file a box, under DEVBOX_HOME/hosts.
+
+The machine itself is not ours to create or delete, so the adoption *is* the resource: making the
+record is `create`, removing it is `terminate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from devbox import paths
+from devbox.files import locked, write_atomic
+
+
+class Record(msgspec.Struct, frozen=True):
+    """target: what the person types after `ssh`. host_keys: read through the person's own ssh.
+    paused: our pause_command was run and the machine has not been seen since."""
+
+    token: str
+    name: str
+    target: str
+    host: str
+    port: int
+    user: str
+    via: str
+    host_keys: tuple[str, ...]
+    since: float
+    pause_command: tuple[str, ...] = ()
+    paused: float | None = None
+    deadline: float | None = None
+
+
+class Records:
+    """The folder of records. Writes are atomic and under one lock."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or paths.home() / "hosts"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def get(self, token: str) -> Record | None:
+        try:
+            return msgspec.json.decode(self._file(token).read_bytes(), type=Record)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def all(self) -> Iterator[Record]:
+        for file in sorted(self._folder.glob("*.json")):
+            record = self.get(file.stem)
+            if record:
+                yield record
+
+    def put(self, record: Record) -> None:
+        with locked(self._folder / "lock"):
+            write_atomic(self._file(record.token), msgspec.json.encode(record))
+
+    def remove(self, token: str) -> None:
+        with locked(self._folder / "lock"):
+            self._file(token).unlink(missing_ok=True)
+
+    def _file(self, token: str) -> Path:
+        return self._folder / f"{token}.json"
