@@ -16,6 +16,7 @@ from devbox.cli.common import box_argument, json_option, narrate, print_json, qu
 
 if TYPE_CHECKING:
     from devbox.model import Box
+    from devbox.ssh.command import Host
 
 
 @click.command("ssh")
@@ -26,7 +27,7 @@ def ssh_command(box_name: str | None) -> None:
     The same host is `devbox-BOX` for ssh, scp, rsync and git once `devbox ssh-config --install`
     was run.
     """
-    _become(_running(box_name), [], tty=True)
+    _become(_reachable(box_name), [], tty=True)
 
 
 @click.command(
@@ -48,7 +49,7 @@ def exec_command(box_name: str, command: tuple[str, ...], tty: bool) -> None:
     words = list(command[1:] if command[0] == "--" else command)
     if not words:
         raise click.UsageError("Name a command to run, or use devbox ssh for a shell.")
-    _become(_running(box_name), words, tty=tty and sys.stdin.isatty())
+    _become(_reachable(box_name), words, tty=tty and sys.stdin.isatty())
 
 
 @click.command("forward")
@@ -156,10 +157,19 @@ def ssh_config_command(action: str | None, as_json: bool, quiet: bool) -> None:
         narrate(f"{own} {'now ' if changed else ''}{state} {config}")
 
 
+def _reachable(box_name: str | None) -> Host:
+    """As `_running`, without loading the model when there is nothing to explain."""
+    from devbox import paths
+    from devbox.state import glance
+
+    seen = glance.reachable(paths.state_db(), box_name) if box_name else None
+    return seen if seen and paths.ssh_config().exists() else _running(box_name)
+
+
 def _running(box_name: str | None) -> Box:
     """The box a person means, when a login can work as far as we know."""
     from devbox import paths
-    from devbox.ssh.command import check_running
+    from devbox.ssh.ready import check_running
     from devbox.state.boxes import Boxes
     from devbox.state.database import Database
 
@@ -184,12 +194,12 @@ def _published() -> None:
         store.close()
 
 
-def _become(box: Box, remote: list[str], *, tty: bool) -> NoReturn:
+def _become(host: Host, remote: list[str], *, tty: bool) -> NoReturn:
     """Replace this process by ssh: its exit code, signals and terminal are then the person's."""
     from devbox.errors import UsageError
     from devbox.ssh.command import argv
 
-    line = argv(box, remote, tty=tty)
+    line = argv(host, remote, tty=tty)
     sys.stdout.flush()
     sys.stderr.flush()
     try:

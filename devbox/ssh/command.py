@@ -6,14 +6,21 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from typing import Protocol
 
 from devbox import paths
-from devbox.errors import Conflict, NotFound, UsageError
-from devbox.model import Box, BoxState
+from devbox.errors import UsageError
+
+
+class Host(Protocol):
+    """What has a host alias in devbox's ssh config: a `model.Box`, or less."""
+
+    @property
+    def alias(self) -> str: ...
 
 
 def argv(
-    box: Box, remote: Sequence[str] = (), *, tty: bool = False, options: Sequence[str] = ()
+    box: Host, remote: Sequence[str] = (), *, tty: bool = False, options: Sequence[str] = ()
 ) -> list[str]:
     """ssh to `box`, running `remote` there (none: a login shell).
 
@@ -28,24 +35,6 @@ def argv(
         line.append("-T")
     line += [*options, "--", box.alias]
     return [*line, quote(remote)] if remote else line
-
-
-def check_running(box: Box) -> None:
-    """Raise unless a login can work, as far as we last knew: NotFound for a box that is over,
-    Conflict for one in another state, each with the command that brings it back."""
-    state, name = box.state, box.name
-    if state.is_over:
-        raise NotFound(f"box {name} is {state}", fix=f"make it again with: devbox up {name}")
-    if state is BoxState.RUNNING and box.endpoint:
-        return
-    if state is BoxState.PAUSED:
-        fix = f"bring it back with: devbox resume {name}"
-    elif state is BoxState.FAILED:
-        fix = f"see why with: devbox status {name}; end it with: devbox down {name}"
-    else:
-        fix = f"wait for it with: devbox status {name} --wait"
-    stands = "has no ssh address yet" if state is BoxState.RUNNING else f"is {state}, not running"
-    raise Conflict(f"box {name} {stands}", fix=fix)
 
 
 def quote(remote: Sequence[str]) -> str:

@@ -357,7 +357,8 @@ def test_exec_and_ssh_import_little(box: Box) -> None:
         "fabric", "paramiko", "invoke", "cryptography", "asyncssh", "asyncio", "filelock",
         "huggingface_hub", "modal", "docker", "rich", "textual", "subprocess", "logging",
         "devbox.spec", "devbox.workspace", "devbox.providers", "devbox.lifecycle",
-        "devbox.process", "urllib.request", "http.client", "tomllib",
+        "devbox.process", "devbox.model", "devbox.names", "msgspec", "json", "hashlib",
+        "urllib.request", "http.client", "tomllib",
     }  # fmt: skip
     assert loaded & heavy == set()
     assert box.state is BoxState.RUNNING
