@@ -1,0 +1,169 @@
+"""The part of sync that runs on the box: `python3 -c <this file> VERB`, a JSON request on stdin.
+
+list     every file and symlink under a folder that the given rules keep, NUL-ended records
+digest   the content hash of the named files
+delete   exactly the named files, then those of the named folders that are empty
+stamp    writes synced.json (see devbox/onbox/unsynced.py)
+
+Standard library only, Python 3.9; it is sent as text, so it imports nothing of ours. Names are
+bytes, carried in JSON as latin-1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import time
+from typing import Any, Dict, Iterator, List, Tuple
+
+STAMP_BYTES = 900_000
+
+
+def main() -> int:
+    verb, request = sys.argv[1], json.load(sys.stdin)
+    out = sys.stdout.buffer
+    answer = {"list": list_files, "digest": digest, "delete": delete, "stamp": stamp}[verb]
+    for record in answer(request):
+        out.write(record + b"\0")
+    out.flush()
+    return 0
+
+
+def list_files(request: Dict[str, Any]) -> Iterator[bytes]:
+    """First 'now <unix ns>', then 'f|l size mtime_ns path' and, for a symlink, its target as a
+    record of its own; 'missing' when there is no such folder; 'more' when it stopped early."""
+    root = os.fsencode(request["root"])
+    yield b"now %d" % time.time_ns()
+    if not os.path.isdir(root):
+        yield b"missing"
+        return
+    folders, files = _rules(request["folders"]), _rules(request["files"])
+    left, waiting = int(request["limit"]), [(root, b"")]
+    while waiting:
+        path, under = waiting.pop()
+        for name, entry in _entries(path, under):
+            folder = entry.is_dir(follow_symlinks=False)
+            if not _keeps(folders if folder else files, name):
+                continue
+            if folder:
+                waiting.append((entry.path, name))
+                continue
+            try:
+                about = entry.stat(follow_symlinks=False)
+                link = stat.S_ISLNK(about.st_mode)
+                target = os.readlink(entry.path) if link else b""
+            except OSError:
+                continue
+            if not link and not stat.S_ISREG(about.st_mode):
+                continue
+            left -= 1
+            if left < 0:
+                yield b"more"
+                return
+            size = 0 if link else about.st_size
+            yield b"%s %d %d %s" % (b"l" if link else b"f", size, about.st_mtime_ns, name)
+            if link:
+                yield target
+
+
+def digest(request: Dict[str, Any]) -> Iterator[bytes]:
+    """'<hex blake2b> path' for each named file that can be read; symlinks are not followed."""
+    for name in _names(request):
+        path = os.path.join(os.fsencode(request["root"]), name)
+        found = hashlib.blake2b(digest_size=16)
+        try:
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+                for block in iter(lambda: stream.read(1 << 20), b""):
+                    found.update(block)
+        except OSError:
+            continue
+        yield found.hexdigest().encode() + b" " + name
+
+
+def delete(request: Dict[str, Any]) -> Iterator[bytes]:
+    """'path' of each file that is gone now. A name whose folder became a symlink is left."""
+    root = os.path.realpath(os.fsencode(request["root"]))
+    parents = set()
+    for name in _names(request):
+        path = os.path.join(root, name)
+        if os.path.realpath(os.path.dirname(path)) != os.path.dirname(path):
+            continue
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            print("%s: %s" % (os.fsdecode(name), error.strerror), file=sys.stderr)
+            continue
+        yield name
+        while b"/" in name:
+            name = name.rpartition(b"/")[0]
+            parents.add(name)
+    for name in sorted(parents, key=len, reverse=True):
+        try:
+            os.rmdir(os.path.join(root, name))
+        except OSError:
+            continue  # something else lives there
+
+
+def stamp(request: Dict[str, Any]) -> Iterator[bytes]:
+    """t: unix seconds, or null for now. pushed: [[path, mtime ns]], added to those that are
+    already there unless t is given. Yields the t in force."""
+    folder = os.environ.get("DEVBOX_BOX_ROOT") or os.path.join(
+        os.path.expanduser("~"), ".devbox-box"
+    )
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, "synced.json")
+    try:
+        with open(path) as stream:
+            old = json.load(stream)
+        since, pushed = float(old["t"]), dict(old.get("pushed") or {})
+    except (OSError, ValueError, KeyError, TypeError):
+        since, pushed = 0.0, {}
+    first = not since
+    if request["t"] is not None or first:
+        since, pushed = request["t"] or time.time(), {}
+    if not first:
+        pushed.update((name, mtime) for name, mtime in request["pushed"])
+    value = {"v": 1, "t": since, "pushed": pushed, "exclude": request["exclude"]}
+    if len(json.dumps(value)) > STAMP_BYTES:
+        value["pushed"] = {}  # then those files count as unsynced: too many, never too few
+    part = "%s.%d" % (path, os.getpid())
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        json.dump(value, stream, separators=(",", ":"))
+    os.replace(part, path)
+    yield b"%f" % since
+
+
+def _entries(path: bytes, under: bytes) -> Iterator[Tuple[bytes, Any]]:
+    try:
+        with os.scandir(path) as found:
+            for entry in found:
+                yield (under + b"/" + entry.name if under else entry.name), entry
+    except OSError:
+        return
+
+
+def _rules(rules: List[List[Any]]) -> Tuple[Any, List[bool]]:
+    whole = "|".join("(%s\\Z)" % regex for regex, _ in rules) or "(?!)"
+    return re.compile(whole.encode("latin-1"), re.DOTALL), [keep for _, keep in rules]
+
+
+def _keeps(rules: Tuple[Any, List[bool]], name: bytes) -> bool:
+    found = rules[0].match(name)
+    return not found or not found.lastindex or rules[1][found.lastindex - 1]
+
+
+def _names(request: Dict[str, Any]) -> Iterator[bytes]:
+    for text in request["names"]:
+        name = text.encode("latin-1")
+        if name and not name.startswith(b"/") and b".." not in name.split(b"/"):
+            yield name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What is never synced unless the spec's `include` names it."""
+
+from __future__ import annotations
+
+#: Partly transferred files wait here, beside the file they become, on whichever side receives.
+PARTIAL = ".devbox-partial"
+
+#: Ours; not even `include` brings them along.
+OURS: tuple[str, ...] = (f"{PARTIAL}/", ".devbox/", ".devbox-box/")
+
+#: Made anew on each machine, or harmful there. `.git` because an index or a ref copied half-way,
+#: or from under a running git, breaks the repository: clone or push instead.
+JUNK: tuple[str, ...] = (
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv/",
+    "venv/",
+    "node_modules/",
+    "__pycache__/",
+    "*.py[co]",
+    ".mypy_cache/",
+    ".pytest_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    ".tox/",
+    ".nox/",
+    ".cache/",
+    ".ipynb_checkpoints/",
+    ".idea/",
+    ".DS_Store",
+    "._*",
+    "Thumbs.db",
+    "*.sw[op]",
+    "*~",
+    ".#*",
+)
+
+#: Held back, and said so, because a box is a rented machine. The `!` lines are samples that
+#: people commit.
+SECRETS: tuple[str, ...] = (
+    ".env",
+    ".env.*",
+    "!.env.example",
+    "!.env.sample",
+    "!.env.template",
+    ".envrc",
+    ".netrc",
+    ".pypirc",
+    ".ssh/",
+    ".aws/",
+    "*.pem",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_ecdsa_sk",
+    "id_ed25519_sk",
+)

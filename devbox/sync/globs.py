@@ -1,0 +1,252 @@
+"""One glob of an ignore file → the same thing as rsync patterns and as a regular expression.
+
+Git, Docker and rsync share one matching engine ("wildmatch") but wrap it differently: in git a
+name without a slash matches at any depth, `**` needs its own path component and the last matching
+line wins; in rsync `**` spans slashes anywhere and the first match wins. Here a glob is taken
+apart into components and written out again in both forms, so that rsync and our own matcher
+decide alike. Everything is bytes, as names on disk are.
+
+Facts: gitignore(5); git's wildmatch.c and dir.c; rsync(1), "PATTERN MATCHING RULES".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from devbox.errors import SyncError
+from devbox.text import clean
+
+#: More `**/` in one glob than this is refused: each doubles the rsync patterns.
+MAX_DOUBLE = 6
+#: rsync refuses a longer filter rule, and no path is longer.
+MAX_BYTES = 4000
+_CLASSES = {
+    b"alnum": rb"[0-9A-Za-z]", b"alpha": rb"[A-Za-z]", b"blank": rb"[ \t]",
+    b"cntrl": rb"[\x00-\x1f\x7f]", b"digit": rb"[0-9]", b"graph": rb"[!-~]",
+    b"lower": rb"[a-z]", b"print": rb"[ -~]", b"punct": rb"[!-/:-@\[-`{-~]",
+    b"space": rb"[ \t-\r]", b"upper": rb"[A-Z]", b"xdigit": rb"[0-9A-Fa-f]",
+}  # fmt: skip
+
+
+class Token(NamedTuple):
+    """A piece of one path component: rsync's spelling where wildcards are on, where they are
+    off (None: this is a wildcard), and the regular expression."""
+
+    wild: bytes
+    plain: bytes | None
+    regex: bytes
+
+
+Part = tuple[Token, ...]
+#: A component `**`: any number of folders.
+DOUBLE: Part = (Token(b"**", None, b""),)
+_STAR = Token(b"*", None, rb"[^/]*")
+_ANY_ONE = Token(b"?", None, rb"[^/]")
+
+
+class Glob(NamedTuple):
+    """parts: the components from the root of the synced tree down (`DOUBLE` for `**`).
+    folders_only: matches folders alone. contents: matches everything below instead."""
+
+    parts: tuple[Part, ...]
+    folders_only: bool = False
+
+    def regex(self) -> bytes:
+        """Matches a whole path without a leading or trailing slash."""
+        out, last = b"", len(self.parts) - 1
+        for at, part in enumerate(self.parts):
+            if part is not DOUBLE:
+                out += b"".join(token.regex for token in part) + (b"/" if at < last else b"")
+            else:
+                out += rb".+" if at == last else rb"(?:.*/)?"
+        return out
+
+    def rsync(self) -> list[bytes]:
+        """Patterns for rsync which together match the same paths."""
+        tail = b"/" if self.folders_only else b""
+        if len(self.parts) == 2 and self.parts[0] is DOUBLE and self.parts[1] is not DOUBLE:
+            return [_spell((self.parts[1],)) + tail]
+        return [b"/" + _spell(choice) + tail for choice in _choices(self.parts)]
+
+    def below(self) -> Glob:
+        """Everything inside what this matches."""
+        return Glob((*self.parts, DOUBLE)) if self.parts[-1] is not DOUBLE else Glob(self.parts)
+
+    def above(self) -> list[Glob]:
+        """The folders on the way to it, as far as they are written out (not below a `**`)."""
+        out: list[Glob] = []
+        for at, part in enumerate(self.parts[:-1]):
+            if part is DOUBLE:
+                break
+            out.append(Glob(self.parts[: at + 1], folders_only=True))
+        return out
+
+    def inside(self, folder: bytes) -> list[Glob]:
+        """What remains of this glob for the paths within `folder` (one component). Used for the
+        ignore files of folders above the synced one."""
+        if not self.parts:
+            return []
+        head, rest = self.parts[0], self.parts[1:]
+        out = [self, *Glob(rest, self.folders_only).inside(folder)] if head is DOUBLE else []
+        if head is not DOUBLE and re.fullmatch(_regex(head), folder, re.DOTALL):
+            out.append(Glob(rest, self.folders_only))
+        return [glob for glob in out if glob.parts]
+
+
+def parse(text: bytes, *, under: bytes = b"", anywhere: bool = True) -> Glob | None:
+    """A glob in gitignore syntax, without '!' and trailing blanks. None when it can match nothing,
+    SyncError when it is too tangled to hand to rsync.
+
+    under: the folder of its ignore file, relative to the root. anywhere: a glob without a slash
+    matches at any depth (gitignore), else only at the top (dockerignore).
+    """
+    folders_only = text.endswith(b"/")
+    text = text[:-1] if folders_only else text
+    free = anywhere and b"/" not in text
+    text = text.removeprefix(b"/")
+    if not text or len(text) > MAX_BYTES:
+        return None
+    parts = _parts(text)
+    if parts is None or not all(parts):
+        return None
+    if free:
+        name = (_STAR,) if parts[0] is DOUBLE else parts[0]
+        parts = [DOUBLE, name]
+    prefix = [literal(name) for name in under.split(b"/") if name]
+    squeezed = [p for at, p in enumerate(parts) if p is not DOUBLE or parts[at - 1 : at] != [p]]
+    if sum(part is DOUBLE for part in squeezed) > MAX_DOUBLE:
+        raise SyncError(
+            f"the pattern {clean(text.decode(errors='replace'), 60)!r} has more than "
+            f"{MAX_DOUBLE} '**'",
+            fix="write it as several simpler patterns",
+        )
+    return Glob((*prefix, *squeezed), folders_only)
+
+
+def literal(name: bytes) -> Part:
+    """A component that matches exactly `name`."""
+    return tuple(map(_literal, (name[i : i + 1] for i in range(len(name)))))
+
+
+def _literal(byte: bytes) -> Token:
+    return Token(b"\\" + byte if byte in b"*?[\\" else byte, byte, re.escape(byte))
+
+
+def _regex(part: Part) -> bytes:
+    return b"".join(token.regex for token in part)
+
+
+def _spell(parts: tuple[Part, ...]) -> bytes:
+    """rsync reads a backslash as an escape only in a pattern that holds one of `*?[`."""
+    plain = b"/".join(b"".join(t.plain or b"" for t in part) for part in parts)
+    tokens = [token for part in parts for token in part]
+    wild = DOUBLE in parts or any(t.plain is None for t in tokens) or re.search(rb"[*?\[]", plain)
+    if not wild:
+        return plain
+    return b"/".join(b"".join(t.wild for t in part) for part in parts)
+
+
+def _choices(parts: tuple[Part, ...]) -> list[tuple[Part, ...]]:
+    """rsync's `a/**/b` wants at least one folder between; git's also means none."""
+    if not parts:
+        return [()]
+    head, rest = parts[0], _choices(parts[1:])
+    out = [(head, *tail) for tail in rest]
+    return out + rest if head is DOUBLE and parts[1:] else out
+
+
+def _parts(text: bytes) -> list[Part] | None:
+    """Components of a glob; None when a class or an escape is not closed (never matches)."""
+    parts: list[Part] = []
+    now: list[Token] = []
+    stars = at = 0
+
+    def close() -> None:
+        nonlocal stars
+        parts.append(DOUBLE if stars > 1 and not now else (*now, *([_STAR] if stars else [])))
+        now.clear()
+        stars = 0
+
+    while at < len(text):
+        byte = text[at : at + 1]
+        if byte == b"\\":
+            at += 1
+            byte = text[at : at + 1]
+            if not byte:
+                return None
+            escaped = True
+        else:
+            escaped = False
+        at += 1
+        if byte == b"/":
+            close()
+        elif byte == b"*" and not escaped:
+            stars += 1
+            continue
+        else:
+            if stars:
+                now.append(_STAR)
+                stars = 0
+            if escaped or byte not in b"?[":
+                now.append(_literal(byte))
+            elif byte == b"?":
+                now.append(_ANY_ONE)
+            else:
+                found = _class(text, at)
+                if found is None:
+                    return None
+                token, at = found
+                now.append(token)
+    close()
+    return parts
+
+
+def _class(text: bytes, at: int) -> tuple[Token, int] | None:
+    """The character class that begins before `at`, and where it ends."""
+    start = at
+    negated = text[at : at + 1] in (b"!", b"^")
+    at += negated
+    members: set[int] = set()
+    previous, first = -1, True
+    while first or text[at : at + 1] != b"]":
+        first = False
+        byte = text[at : at + 1]
+        if not byte:
+            return None
+        if byte == b"\\":
+            at += 1
+            if at >= len(text):
+                return None
+            previous = text[at]
+            members.add(previous)
+        elif byte == b"-" and previous > 0 and text[at + 1 : at + 2] not in (b"", b"]"):
+            at += 1
+            if text[at : at + 1] == b"\\":
+                at += 1
+                if at >= len(text):
+                    return None
+            members.update(range(previous, text[at] + 1))
+            previous = -1
+        elif byte == b"[" and text[at + 1 : at + 2] == b":":
+            end = text.find(b"]", at + 2)
+            if end < 0:
+                return None
+            if text[end - 1 : end] == b":" and end - 1 >= at + 2:
+                known = _CLASSES.get(text[at + 2 : end - 1])
+                if known is None:
+                    return None
+                members.update(i for i in range(256) if re.match(known, bytes([i])))
+                at, previous = end, -1
+            else:
+                members.add(byte[0])
+                previous = byte[0]
+        else:
+            previous = byte[0]
+            members.add(previous)
+        at += 1
+    chosen = set(range(256)) - members if negated else members
+    chosen.discard(ord("/"))
+    body = b"".join(b"\\x%02x" % i for i in sorted(chosen))
+    regex = b"[" + body + b"]" if body else rb"(?!)"
+    return Token(b"[" + text[start:at] + b"]", None, regex), at + 1

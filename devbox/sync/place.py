@@ -1,0 +1,97 @@
+"""Which folder here goes with which folder on a box, and the locks of their syncs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from devbox import files, spec
+from devbox.errors import Conflict, UsageError
+from devbox.model import Box, BoxState
+from devbox.ssh import ready
+from devbox.sync.stamp import folder
+from devbox.text import clean
+from devbox.workspace import Workspace
+
+
+#: How long a sync waits for another one of the same box and direction, seconds.
+WAIT = 30.0
+
+
+class Place(NamedTuple):
+    """root: the local folder, with symlinks resolved. folder: the one on the box, absolute or
+    relative to the login folder. sync: the rules in force."""
+
+    root: Path
+    folder: str
+    sync: spec.Sync
+
+
+def find(ws: Workspace, box: Box) -> Place:
+    """Where `box` syncs, from the devbox.toml in force, which wins over the one it was made with.
+
+    UsageError outside its project, and for a root that is the whole home folder or disk.
+    Conflict and NotFound for a box that is not running (see `ssh.ready.check_running`).
+    """
+    # A pause and a down fetch the files first: the box still runs then.
+    if box.state not in (BoxState.PAUSING, BoxState.STOPPING):
+        ready.check_running(box)
+    if box.name in ws.spec.boxes:
+        sync = ws.spec.boxes[box.name].sync
+    elif box.project == ws.spec.project:
+        sync = spec.decode_box(box.spec).sync
+    else:
+        raise UsageError(
+            f"this folder belongs to project {ws.spec.project}, box {box.name} to "
+            f"{clean(box.project, 60) or 'none'}",
+            means="nothing was synced",
+            fix=f"go to that project's folder, or add [boxes.{box.name}] to devbox.toml here",
+        )
+    root = Path(os.path.realpath(ws.spec.root / Path(sync.path).expanduser()))
+    if root in (Path(root.anchor), Path(os.path.realpath(Path.home()))):
+        raise UsageError(
+            f"refusing to sync all of {root}",
+            fix="set sync.path in devbox.toml to the project's folder",
+        )
+    return Place(root, str(PurePosixPath(box.workdir) / sync.remote), sync)
+
+
+def inside(place: Place, paths: tuple[str, ...]) -> list[bytes]:
+    """Paths a person named, relative to the current folder or absolute, as paths relative to
+    the root. UsageError for one outside it."""
+    out: list[bytes] = []
+    for text in paths:
+        if "\0" in text:
+            raise UsageError("a path cannot hold a NUL byte")
+        # Only the folder is resolved: the path itself may be a symlink that is synced as one.
+        given = Path(text).absolute()
+        full = Path(os.path.realpath(given.parent)) / given.name
+        if given.name in ("", ".."):
+            full = Path(os.path.realpath(given))
+        if not full.is_relative_to(place.root):
+            raise UsageError(
+                f"{clean(text, 120)!r} is not inside the synced folder {place.root}",
+                fix="sync.path in devbox.toml says what is synced",
+            )
+        out.append(os.fsencode(full.relative_to(place.root)))
+    return out
+
+
+@contextmanager
+def locked(box: Box, direction: str) -> Iterator[None]:
+    """One sync of a box in a direction ('up' or 'down') at a time. Conflict after WAIT s."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(
+                files.locked(folder() / f"{box.id}.{direction}.lock", timeout=WAIT)
+            )
+        except Conflict as error:
+            raise Conflict(
+                f"another sync {direction} of box {box.name} is running",
+                means="this one changed nothing",
+                fix="wait for it to end, or end it with Ctrl-C where it runs",
+            ) from error
+        yield

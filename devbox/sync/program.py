@@ -1,0 +1,195 @@
+"""Running rsync: the command line, its output as it comes, a lost connection tried again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from devbox import process
+from devbox.errors import DevboxError, SshError, SyncError, ToolMissing
+from devbox.model import Box
+from devbox.ssh import command
+from devbox.sync import flavour
+from devbox.sync.flavour import Flavour
+from devbox.sync.progress import Amount, Item, Newer, parse
+from devbox.text import clean
+
+#: Waits before each further try, seconds. What was sent so far is kept and continued.
+BACKOFF = (0.5, 2.0, 5.0, 10.0, 20.0)
+#: rsync's codes for a connection that broke: socket, protocol stream, timeouts, and ssh's own.
+CUT = frozenset({10, 12, 30, 35, 255})
+#: Files vanished or could not be read; everything else was done.
+PARTLY = frozenset({23, 24})
+_HOPELESS = (
+    "Permission denied",
+    "Host key verification failed",
+    "REMOTE HOST IDENTIFICATION",
+    "Could not resolve hostname",
+)
+_MAX_LINE = 1 << 16
+
+
+class Job(NamedTuple):
+    """One rsync run. up: towards the box. folder: on the box. filters: for --exclude-from.
+    files: these paths alone, with what is inside those that are folders if `inside`. extra:
+    further flags."""
+
+    box: Box
+    root: Path
+    folder: str
+    up: bool
+    filters: bytes = b""
+    files: Sequence[bytes] | None = None
+    inside: bool = False
+    extra: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """items, newer: all tries together, each path once. code: 0, or one of PARTLY. said: the end
+    of what rsync complained about. tries: how often it was started."""
+
+    items: dict[bytes, Item]
+    newer: set[bytes]
+    code: int
+    said: str
+    tries: int
+
+
+def run(
+    job: Job,
+    *,
+    sleep: Callable[[float], None],
+    narrate: Callable[[str], None],
+    on_output: Callable[[Item | Amount | None], None] = lambda _: None,
+    backoff: Sequence[float] = BACKOFF,
+) -> Outcome:
+    """Run it to the end, again after each cut. on_output gets what rsync reports, and None when
+    the connection was lost. SyncError, or SshError for a box that cannot be reached at all."""
+    program = process.require("rsync")
+    items: dict[bytes, Item] = {}
+    newer: set[bytes] = set()
+    with tempfile.TemporaryDirectory(prefix="devbox-sync-") as scratch:
+        argv = arguments(job, program, flavour.detect(program), Path(scratch))
+        for tries in range(1, len(backoff) + 2):
+            code, said = _once(argv, items, newer, on_output)
+            if code not in CUT or tries > len(backoff) or any(h in said for h in _HOPELESS):
+                break
+            on_output(None)
+            wait = backoff[tries - 1]
+            narrate(
+                f"connection to {job.box.name} lost; trying again in {wait:g} s "
+                f"({tries} of {len(backoff)}), what was sent is kept"
+            )
+            sleep(wait)
+    if code and code not in PARTLY:
+        raise _failed(job.box, code, said, tries)
+    return Outcome(items, newer, code, said, tries)
+
+
+def arguments(job: Job, program: str, kind: Flavour, scratch: Path) -> list[str]:
+    """The command line. Writes the filter and file lists into `scratch`. Nothing a person or a
+    box named is read as an option: paths are absolute or follow 'alias:'."""
+    argv = [program, *kind.flags(), *([] if job.up else kind.receiving()), *job.extra]
+    argv += ["-e", command.rsh(), f"--rsync-path={_there(job)}"]
+    if job.filters:
+        (scratch / "filters").write_bytes(job.filters)
+        argv.append(f"--exclude-from={scratch / 'filters'}")
+    if job.files is not None:
+        if not job.inside:
+            argv[1] = argv[1].replace("r", "", 1)
+        (scratch / "files").write_bytes(b"".join(path + b"\0" for path in job.files))
+        argv.append(f"--files-from={scratch / 'files'}")
+    here, there = f"{job.root}/", kind.remote(job.box.alias, f"{job.folder}/")
+    return [*argv, *((here, there) if job.up else (there, here))]
+
+
+def _there(job: Job) -> str:
+    """What to run on the box: rsync, after its folder was made. One round trip instead of two,
+    and it works with an rsync without --mkpath. `sh -c` because the login shell may be any."""
+    if not job.up:
+        return "rsync"
+    script = f'mkdir -p -- {shlex.quote(job.folder)} && exec rsync "$@"'
+    return f"sh -c {shlex.quote(script)} rsync"
+
+
+def _once(
+    argv: Sequence[str],
+    items: dict[bytes, Item],
+    newer: set[bytes],
+    on_output: Callable[[Item | Amount | None], None],
+) -> tuple[int, str]:
+    # stderr goes to a file: a ControlMaster that ssh leaves behind may hold a pipe open.
+    # Under the C locale rsync escapes every byte that is not ASCII, and numbers are plain.
+    env = {**os.environ, "LC_ALL": "C"}
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env
+        ) as running,
+    ):
+        try:
+            assert running.stdout
+            for line in _lines(running.stdout):
+                found = parse(line)
+                if isinstance(found, Newer):
+                    newer.add(found.path)
+                    continue
+                if isinstance(found, Item) and not found.folder:
+                    items[found.path] = found
+                if found:
+                    on_output(found)
+            code = running.wait()
+        except BaseException:
+            _stop(running)
+            raise
+        errors.seek(0)
+        said = errors.read(1 << 16).decode(errors="replace")
+    return code, clean(said.strip(), 4000)
+
+
+def _stop(running: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C or an error of ours: rsync puts the half-sent file aside, then ends."""
+    if running.poll() is None:
+        running.send_signal(signal.SIGINT)
+    try:
+        running.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        running.kill()
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Pieces ended by CR or LF as they come; one longer than any name is dropped."""
+    rest = b""
+    while block := os.read(stream.fileno(), 1 << 16):
+        *whole, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
+        yield from whole
+        rest = rest if len(rest) <= _MAX_LINE else b""
+    if rest:
+        yield rest
+
+
+def _failed(box: Box, code: int, said: str, tries: int) -> DevboxError:
+    tail = said[-600:] or f"rsync ended with code {code}"
+    if code == 127:
+        return ToolMissing(
+            f"box {box.name} has no rsync", fix=f"devbox exec {box.name} apt-get install -y rsync"
+        )
+    if code in CUT and tries == 1 or code == 255:
+        return SshError(
+            f"box {box.name} cannot be reached: {tail}",
+            means="files that were complete are in place; a partly sent one is kept apart",
+            fix=f"devbox status {box.name}; then run the sync again",
+        )
+    if code in CUT:
+        return SyncError(
+            f"the connection to {box.name} kept breaking ({tries} tries): {tail}",
+            means="files that were complete are in place; a partly sent one is kept and continued",
+            fix=f"devbox status {box.name}; then run the sync again",
+        )
+    return SyncError(f"rsync ended with code {code}: {tail}", fix=f"devbox doctor {box.name}")

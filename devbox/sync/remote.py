@@ -1,0 +1,175 @@
+"""Asking the box about its files, over ssh. All of what it answers is bounded and checked."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from devbox import process
+from devbox.errors import SshError, SyncError
+from devbox.model import Box
+from devbox.ssh import command
+from devbox.sync.rules import Rules
+from devbox.sync.tree import Entry
+from devbox.text import clean
+
+#: A tree with more files than this is not compared, and a longer answer is not read.
+MAX_FILES = 2_000_000
+_MAX_ANSWER = 512 << 20
+_MAX_SIZE = 1 << 62
+_SECONDS = 600.0
+
+
+class Listing(NamedTuple):
+    """now: the box's clock when it looked, unix ns. missing: it has no such folder."""
+
+    now: int
+    files: dict[bytes, Entry]
+    missing: bool = False
+
+
+def list_files(box: Box, folder: str, rules: Rules) -> Listing:
+    """Every file and symlink under `folder` on the box that `rules` keep. SshError when the box
+    cannot be reached, SyncError when it has too many files or answers nonsense."""
+    folders, files = rules.regexes()
+    request = {
+        "root": folder,
+        "folders": [[regex.decode("latin-1"), keep] for regex, keep in folders],
+        "files": [[regex.decode("latin-1"), keep] for regex, keep in files],
+        "limit": MAX_FILES,
+    }
+    return parse(_ask(box, "list", request))
+
+
+def digests(box: Box, folder: str, paths: Iterable[bytes]) -> dict[bytes, str]:
+    """Content hashes (blake2b, 16 bytes, hex) of files on the box; unreadable ones are left out."""
+    request = {"root": folder, "names": [path.decode("latin-1") for path in paths]}
+    rows = (record.partition(b" ") for record in _ask(box, "digest", request))
+    return {path: clean(found.decode(errors="replace"), 40) for found, _, path in rows}
+
+
+def delete(box: Box, folder: str, paths: Iterable[bytes]) -> set[bytes]:
+    """Delete exactly these files on the box, and the folders that are empty afterwards. What is
+    gone now."""
+    names = list(paths)
+    if not names:
+        return set()
+    request = {"root": folder, "names": [path.decode("latin-1") for path in names]}
+    return set(_ask(box, "delete", request)) & set(names)
+
+
+def stamp(
+    box: Box, since: float | None, pushed: Sequence[tuple[bytes, int]], exclude: Sequence[str]
+) -> int:
+    """Tell the box what the laptop knows of: everything there up to `since` (unix seconds of the
+    box's clock; None leaves it, or says 'now' on the first sync), and the `pushed` (path, mtime
+    ns). The time in force, ns of the box's clock."""
+    names = [(path.decode("latin-1"), mtime) for path, mtime in pushed]
+    request = {"t": since, "pushed": names, "exclude": list(exclude)}
+    said = next(_ask(box, "stamp", request), b"")
+    if not re.fullmatch(rb"[0-9]{1,12}\.[0-9]{6}", said):
+        raise SyncError(f"box {box.name} did not say what time it is", fix="devbox doctor BOX")
+    return int(float(said) * 1e9)
+
+
+def parse(records: Iterator[bytes]) -> Listing:
+    """The records of `boxside.list_files`. Names that would leave the folder are an error."""
+    first = next(records, b"")
+    if not first.startswith(b"now ") or not first[4:24].isdigit():
+        raise SyncError("the box did not answer with a list of files", fix="devbox doctor BOX")
+    files: dict[bytes, Entry] = {}
+    for record in records:
+        if record == b"missing":
+            return Listing(int(first[4:24]), {}, True)
+        if record == b"more" or len(files) >= MAX_FILES:
+            raise SyncError(
+                f"the box has more than {MAX_FILES:,} files in its workdir",
+                fix="leave folders out with sync.exclude in devbox.toml",
+            )
+        path, entry = _entry(record)
+        if entry.kind == "l":
+            entry = entry._replace(target=next(records, b""))
+        files[path] = entry
+    return Listing(int(first[4:24]), files)
+
+
+def _entry(record: bytes) -> tuple[bytes, Entry]:
+    kind, size, mtime, path = (record.split(b" ", 3) + [b"", b"", b""])[:4]
+    usable = (
+        kind in (b"f", b"l")
+        and size.isdigit()
+        and mtime.lstrip(b"-").isdigit()
+        and len(size) < 20
+        and len(mtime) < 21
+        and 0 < len(path) < 4096
+        and not {b"", b".", b".."} & set(path.split(b"/"))
+    )
+    if not usable:
+        raise SyncError(
+            f"the box sent a file name that cannot be: {clean(repr(path[:80]), 90)}",
+            means="nothing was changed",
+            fix="devbox doctor BOX",
+        )
+    return path, Entry(kind.decode(), min(int(size), _MAX_SIZE), int(mtime))
+
+
+@cache
+def _source() -> str:
+    return (Path(__file__).parent / "boxside.py").read_text(encoding="utf-8")
+
+
+def _ask(box: Box, verb: str, request: dict[str, Any]) -> Iterator[bytes]:
+    argv = command.argv(box, ["python3", "-ISc", _source(), verb])
+    code, answer, said = _talk(argv, json.dumps(request).encode())
+    if code == 127:
+        raise SyncError(f"box {box.name} has no python3", fix=f"devbox doctor {box.name}")
+    if code:
+        kind = SshError if code == 255 else SyncError
+        raise kind(f"box {box.name}: {said or 'no answer'}", fix=f"devbox doctor {box.name}")
+    if len(answer) > _MAX_ANSWER:
+        raise SyncError(f"box {box.name} answered with more than devbox reads")
+    return iter(answer.split(b"\0")[:-1])
+
+
+def _talk(argv: Sequence[str], body: bytes) -> tuple[int, bytes, str]:
+    """Exit code, stdout (cut just past the limit) and the end of stderr."""
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [process.require(argv[0]), *argv[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as running,
+    ):
+        assert running.stdin and running.stdout
+        feeder = threading.Thread(target=_feed, args=(running.stdin, body), daemon=True)
+        limit = threading.Timer(_SECONDS, running.kill)
+        feeder.start()
+        limit.start()
+        try:
+            answer = running.stdout.read(_MAX_ANSWER + 1)
+            if len(answer) > _MAX_ANSWER:
+                running.kill()
+            code = running.wait()
+        finally:
+            limit.cancel()
+            running.kill()
+        feeder.join()
+        errors.seek(0)
+        said = errors.read(8000)[-2000:].decode(errors="replace")
+    return code, answer, clean(said.strip(), 400)
+
+
+def _feed(stream: IO[bytes], body: bytes) -> None:
+    # A box that does not read its request says why on stderr.
+    with suppress(BrokenPipeError), stream:
+        stream.write(body)

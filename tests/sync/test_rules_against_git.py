@@ -1,0 +1,84 @@
+"""Our reading of ignore files agrees with git's own, and rsync's with ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devbox import spec
+from devbox.sync import tree
+
+_NAME = st.text(alphabet="ab[]!\\*? -é#", min_size=1, max_size=3).filter(
+    lambda name: name not in (".", "..") and not name.endswith("\\")
+)
+_PIECE = st.sampled_from(
+    ["a", "b", "ab", "*", "**", "?", "[ab]", "[!a]", "[a-b]*", "\\*", "\\!", "***", "a*b", "[", "é"]
+    + ["[[:alpha:]]", "a**", "**b", "\\a", " ", "b ", "b\\ ", "[]a]", "[^b]"]
+)
+_LINE = st.tuples(
+    st.sampled_from(["", "", "!"]),
+    st.sampled_from(["", "/"]),
+    st.lists(_PIECE, min_size=1, max_size=3).map("/".join),
+    st.sampled_from(["", "", "/"]),
+).map("".join)
+_FILE = st.lists(_LINE, max_size=4).map("\n".join)
+_PATHS = st.lists(st.lists(_NAME, min_size=1, max_size=3), min_size=1, max_size=6)
+
+
+def _make(root: Path, paths: Iterable[list[str]]) -> None:
+    for path in paths:
+        file = root.joinpath(*path)
+        if not any(p.is_file() for p in [file, *file.parents]) and not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"x")
+
+
+def _git_files(root: Path) -> set[bytes]:
+    env = {"PATH": os.environ["PATH"], "HOME": str(root), "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", "init", "-q", str(root)], check=True, env=env)
+    out = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"],
+        check=True, env=env, capture_output=True,
+    ).stdout  # fmt: skip
+    return set(out.split(b"\0")) - {b""}
+
+
+def _rsync_files(root: Path, filters: bytes) -> set[bytes]:
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "rules").write_bytes(filters)
+        (Path(scratch) / "to").mkdir()
+        command = ["rsync", "-rl", "-0", f"--exclude-from={scratch}/rules"]
+        subprocess.run([*command, f"{root}/", f"{scratch}/to/"], check=True)
+        top = os.fsencode(f"{scratch}/to")
+        return {
+            os.path.relpath(os.path.join(folder, name), top)
+            for folder, _, names in os.walk(top)
+            for name in names
+        }
+
+
+@settings(max_examples=120, deadline=None)
+@given(paths=_PATHS, top=_FILE, nested=_FILE)
+def test_git_rsync_and_we_choose_the_same_files(
+    paths: list[list[str]], top: str, nested: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="dbx") as folder:
+        root = Path(folder).resolve() / "t"
+        root.mkdir()
+        _make(root, paths)
+        (root / ".gitignore").write_text(top)
+        for child in sorted(root.iterdir()):
+            if child.is_dir():
+                (child / ".gitignore").write_text(nested)
+                break
+        found = tree.read(root, spec.Sync(), files=True)
+        ours = set(found.files)
+        assert ours == _rsync_files(root, found.rules.filters())
+        assert all(found.rules.keeps(path, folder=False) for path in ours)
+        assert ours == _git_files(root)
