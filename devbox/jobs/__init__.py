@@ -1,1 +1,1 @@
-"""Control side of jobs: catalogue, submit, follow, fetch results."""
+"""Jobs from this side: what there is, starting a run, following it, fetching what it made."""

@@ -149,6 +149,18 @@ def active() -> List[str]:
     )
 
 
+def settle_dead() -> List[str]:
+    """Settle every run whose supervisor is gone, which also ends what it left running. For the
+    watchdog, now and then. Their ids."""
+    running = active()
+    found = [name for name in os.listdir(_active_folder()) if _ID.fullmatch(name)]
+    dead = sorted(set(found) - set(running))
+    for name in dead:
+        RunFolder(name).settled()
+        (_active_folder() / name).unlink(missing_ok=True)
+    return dead
+
+
 def read_json(path: Path) -> Optional[Dict[str, Any]]:
     """A JSON object, or None when the file is missing or not one."""
     try:

@@ -5,8 +5,9 @@ to --after. A cursor is "<event seq>.<log offset>". Kinds:
 
     event   {"event": {...}}                        as in events.jsonl
     log     {"text": str, "end": "\\n" | "\\r" | "", "dropped": bytes missing just before}
-    status  {"status": {...}}                       status.json, whenever it has changed
-    end     {"status": {...}}                       the run is over and everything was said
+    status  {"status": {...}, "now": box's clock}   status.json, whenever it has changed
+    end     {"status": {...}, "now"}                the run is over and everything was said
+    alive   {}                                      nothing else was said for 15 s
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from devbox.onbox.wire import encode
 
 _TICK = 0.1
 _SETTLE_EVERY = 2.0
+_ALIVE_EVERY = 15.0
 _MAX_LINE = 1 << 15  # bytes of one log line in one message; a longer one comes in pieces
 _CHUNK = 1 << 18
 _CURSOR = re.compile(r"(\d{1,15})\.(\d{1,18})")
@@ -52,9 +54,9 @@ class Follower:
                 break
         if status != self._status and status is not None and not over:
             self._status = status
-            found.append({**self._at(), "kind": "status", "status": status})
+            found.append({**self._at(), "kind": "status", "status": status, "now": time.time()})
         if over and not lines:
-            found.append({**self._at(), "kind": "end", "status": status})
+            found.append({**self._at(), "kind": "end", "status": status, "now": time.time()})
             return found, True
         return found, False
 
@@ -116,10 +118,13 @@ def follow(folder: RunFolder, after: str, *, wait: bool) -> int:
     there is and stop."""
     folder.require()
     follower = Follower(folder, after)
-    settled_at = time.monotonic()
+    settled_at = said_at = time.monotonic()
     while True:
         lines, over = follower.news()
+        if not lines and time.monotonic() - said_at > _ALIVE_EVERY:
+            lines = [{"v": 1, "kind": "alive"}]
         if lines:
+            said_at = time.monotonic()
             sys.stdout.buffer.write(b"".join(encode(line) for line in lines))
             sys.stdout.buffer.flush()
         if over or (not wait and not lines):

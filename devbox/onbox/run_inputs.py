@@ -1,7 +1,8 @@
 """Inputs of runs on the box: inputs/<key>/, where the key names the content that was sent.
 
-A run's retry, or the next run on the same files, finds them there. `prepare` starts a new key
-from an older one by hard links, so that only what changed travels.
+A key is 16 digits that name the source (which folder of which computer) and 16 that name its
+files with their sizes and times. A retry, or the next run on the same files, finds them there;
+after an edit the new key starts as hard links to the last one, so that only the edit travels.
 """
 
 from __future__ import annotations
@@ -10,23 +11,23 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from devbox.onbox import place
 from devbox.onbox.run_files import BadRequest
 
-_KEY = re.compile(r"[0-9a-f]{16,64}")
+_KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def prepare(key: str, like: str) -> Dict[str, Any]:
+def prepare(key: str) -> Dict[str, Any]:
     """{"complete": bool}: whether all of it is here. If not, the folder is made, filled with
-    links to the files of `like` ("" or an older key)."""
+    links to the files of the latest key of the same source."""
     folder = _folder(key)
     if _mark(folder).exists():
         return {"v": 1, "complete": True}
     if not folder.exists():
-        older = _folder(like) if like else None
-        if older is not None and _mark(older).exists():
+        older = _latest(folder)
+        if older is not None:
             part = folder.with_name(f"{key}.part-{os.getpid()}")
             # rsync writes anew and renames, so a linked file is never changed in place.
             shutil.copytree(older, part, copy_function=os.link, symlinks=True)
@@ -47,10 +48,18 @@ def finish(key: str) -> Dict[str, Any]:
 
 def _folder(key: str) -> Path:
     if not _KEY.fullmatch(key):
-        raise BadRequest("bad_request", "an input key is 16 to 64 hexadecimal digits")
+        raise BadRequest("bad_request", "an input key is 32 hexadecimal digits")
     path = place.root() / "inputs"
     path.mkdir(mode=0o700, exist_ok=True)
     return path / key
+
+
+def _latest(folder: Path) -> Optional[Path]:
+    """The last complete input of the same source."""
+    marks = list(folder.parent.glob(folder.name[:16] + "*.complete"))
+    marks.sort(key=lambda mark: mark.stat().st_mtime)
+    found = [mark.with_suffix("") for mark in marks if mark.with_suffix("").is_dir()]
+    return found[-1] if found else None
 
 
 def _mark(folder: Path) -> Path:

@@ -1,16 +1,18 @@
 """`onbox job …`: start, look after and follow runs on the box. Answers are JSON on stdout.
 
     start                            request JSON on stdin → status
-    status ID | list                 settled status, or {"runs": [...]} newest last
+    status ID                        → status
+    list [ID …]                      → {"runs": [status, …]}, newest last
     follow ID [--after CURSOR|tail] [--once]
     cancel ID                        → status, once it is over
-    input prepare KEY [LIKE] | input finish KEY
+    input prepare|finish KEY         → {"complete": bool}
 
 A request: {"v": 1, "id", "job", "attempt": 1, "module" | "command": [...], "template": bool,
-"args": {}, "inputs": {name: path}, "patterns": {name: [...]}, "checkpoints": {name: path},
-"env": {}, "packages": [], "workdir": path, "timeout": s | null, "grace": s}. Paths are absolute
-or relative to the login folder. Starting the same id and attempt again changes nothing.
-Errors: {"v": 1, "error": {"kind", "message"}} and exit code 1.
+"extra": [], "args": {}, "inputs": {name: path}, "patterns": {name: [...]}, "checkpoints":
+{name: path}, "env": {}, "packages": [], "workdir": path, "timeout": s | null, "grace": s}.
+Paths are absolute or relative to the login folder. template: replace {name} in the command;
+extra: further words for it, taken as they are. Starting the same id and attempt again changes nothing.
+Every answer holds "now", the box's clock. Errors: {"error": {"kind", "message"}}, exit code 1.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ _FIELDS: Dict[str, Any] = {
     "module": (str, ""),
     "command": (list, []),
     "template": (bool, False),
+    "extra": (list, []),
     "args": (dict, {}),
     "inputs": (dict, {}),
     "patterns": (dict, {}),
@@ -55,10 +58,11 @@ def main(argv: List[str]) -> int:
         if argv[:1] == ["follow"] and len(argv) > 1:
             after = argv[argv.index("--after") + 1] if "--after" in argv[:-1] else ""
             return follow(RunFolder(argv[1]), after, wait="--once" not in argv)
-        print(json.dumps(_answer(argv)))
+        print(json.dumps({**_answer(argv), "now": time.time()}))
         return 0
     except BadRequest as error:
-        print(json.dumps({"v": 1, "error": {"kind": error.kind, "message": str(error)}}))
+        answer = {"v": 1, "error": {"kind": error.kind, "message": str(error)}}
+        print(json.dumps({**answer, "now": time.time()}))
         return 1
 
 
@@ -66,15 +70,16 @@ def _answer(argv: List[str]) -> Dict[str, Any]:
     verb, words = (argv[0] if argv else ""), argv[1:]
     if verb == "start" and not words:
         return start(_read_request())
-    if verb == "list" and not words:
-        found = [folder.settled() for folder in all_runs()[-MAX_LISTED:]]
+    if verb == "list":
+        folders = [RunFolder(word) for word in words] or all_runs()
+        found = [folder.settled() for folder in folders[-MAX_LISTED:]]
         return {"v": 1, "runs": [status for status in found if status]}
     if verb == "status" and len(words) == 1:
         return RunFolder(words[0]).require()
     if verb == "cancel" and len(words) == 1:
         return cancel(RunFolder(words[0]))
-    if verb == "input" and words[:1] == ["prepare"] and len(words) in (2, 3):
-        return run_inputs.prepare(words[1], words[2] if len(words) == 3 else "")
+    if verb == "input" and words[:1] == ["prepare"] and len(words) == 2:
+        return run_inputs.prepare(words[1])
     if verb == "input" and words[:1] == ["finish"] and len(words) == 2:
         return run_inputs.finish(words[1])
     raise BadRequest("bad_request", "usage: job start|status|list|follow|cancel|input …")
@@ -134,7 +139,7 @@ def normal(request: Any) -> Dict[str, Any]:
     timeout: Optional[Any] = found.setdefault("timeout", None)
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
         raise BadRequest("bad_request", "timeout has the wrong type")
-    words = [*found["command"], *found["packages"], found["workdir"]]
+    words = [*found["command"], *found["extra"], *found["packages"], found["workdir"]]
     for field in ("env", "inputs", "checkpoints"):
         words += [*found[field].keys(), *found[field].values()]
     for word in words:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
+import sys
 import time
 import traceback
 from typing import Any, Dict, List, Optional
@@ -204,6 +206,9 @@ class Supervisor:
         while any(tail.is_behind for tail in self._tails):
             self._observe()
         self._gpus.close()
+        # What was too short to be sampled; the kernel keeps it for the largest single process.
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        self._rss = max(self._rss, largest * (1 if sys.platform == "darwin" else 1024))
         self._vram.measured(self._tally.vram)
         self._attempts[-1]["ended"] = time.time()
         self._events.progress(self._tally, 0.0, float("inf"))

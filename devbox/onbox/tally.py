@@ -80,7 +80,7 @@ class Tally:
             "stage": self.stage,
             "note": self.message,
             "timings": {name: round(value, 3) for name, value in self.timings.items()},
-            "failures": [{"item": item, "error": error} for item, error in named],
+            "failures": [{"item": _text(i, _NAME), "error": error} for i, error in named],
             "failures_dropped": len(self.failed) - len(named),
         }
 

@@ -113,6 +113,7 @@ def _become(folder: RunFolder, request: Dict[str, Any], extra: List[str]) -> int
         places.update({name: str(home(path)) for name, path in request["checkpoints"].items()})
         places["out"] = str(folder.out)
         command = fill(command, {"args": request["args"], "places": places})
+    command += request["extra"]
     if extra:
         rest = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(extra + ([rest] if rest else []))

@@ -1,0 +1,54 @@
+"""What a run made, brought to this computer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from devbox.errors import Conflict
+from devbox.files import write_atomic
+from devbox.jobs import calls, control, status
+from devbox.jobs.transfer import rsync
+from devbox.model import Run
+from devbox.onbox.job import PART
+from devbox.ssh.boxhalf import FOLDER
+from devbox.workspace import Workspace
+
+NOTES = ".devbox"  # folder beside the results: the run's status.json, with its cost, and log.txt
+
+
+def default_folder(ws: Workspace, run: Run) -> Path:
+    """results/<run id>/ in the project."""
+    return ws.spec.root / "results" / run.id
+
+
+def fetch(ws: Workspace, run: Run, dest: Path | None = None) -> Path:
+    """Bring the run's outputs to `dest` (default: `default_folder`); returns that folder.
+
+    May be called while it runs and again later: only what is new travels. Files that are already
+    there and not among the outputs stay. Links and special files a box may hold are not taken.
+    Conflict when the box does not run; SyncError when the transfer failed.
+    """
+    box = ws.store.boxes.get(run.box_id)
+    if box is None:
+        raise Conflict(f"the box of run {run.id} is gone, and its outputs with it")
+    calls.require_running(box)
+    folder = (dest or default_folder(ws, run)).absolute()
+    (folder / NOTES).mkdir(parents=True, exist_ok=True)
+    there = f"{box.alias}:{FOLDER}/runs/{run.id}"
+    # Without rsync's --links: a link from a box could make this computer write somewhere else.
+    out = [f"--exclude=.*{PART}*", f"--exclude=/{NOTES}"]
+    rsync(out, f"{there}/out/", f"{folder}/", sleep=ws.sleep)
+    rsync([], f"{there}/log.txt", f"{folder / NOTES}/", sleep=ws.sleep)
+    note = {
+        "run": run.id,
+        "job": run.job,
+        "box": run.box_name,
+        "cost_micro_dollars": control.cost(ws, run),
+        **msgspec.to_builtins(status.of(run)),
+    }
+    note.pop("submitter")
+    text = msgspec.json.format(msgspec.json.encode(note))
+    write_atomic(folder / NOTES / "status.json", text + b"\n", mode=0o644)
+    return folder

@@ -1,0 +1,99 @@
+"""Inputs of runs: named by what they hold, sent once, found again by a retry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import NamedTuple
+
+from devbox.errors import UsageError
+from devbox.jobs.calls import call
+from devbox.jobs.transfer import rsync
+from devbox.ssh.boxhalf import FOLDER
+from devbox.ssh.connection import Connection
+from devbox.text import clean, size
+from devbox.workspace import Workspace
+
+MAX_FILES = 2_000_000
+
+
+class Source(NamedTuple):
+    """A local input as it is now. key: see devbox.onbox.run_inputs. bytes: its size."""
+
+    name: str
+    path: Path
+    key: str
+    files: int
+    bytes: int
+
+    @property
+    def remote(self) -> str:
+        """Where it lies on a box, relative to the login folder."""
+        return f"{FOLDER}/inputs/{self.key}/{self.path.name}"
+
+
+def look(name: str, path: Path) -> Source:
+    """Name a file or folder by path, sizes and times (not by content: a video is large).
+    UsageError when it cannot be read, holds a link to its own parent, or far too many files."""
+    if not path.name:
+        raise UsageError(f"input {name}: the whole file system is not an input")
+    listing = [("", path)] if path.is_file() else _walk(path)
+    entries = []
+    total = 0
+    for relative, file in listing:
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise UsageError(
+                f"input {name}: {clean(str(file), 200)} cannot be read: {error.strerror}",
+                fix="repair or remove it",
+            ) from error
+        entries.append([os.fsencode(relative).hex(), found.st_size, found.st_mtime_ns])
+        total += found.st_size
+    source = _digest([platform.node(), os.fsencode(path).hex()])
+    return Source(name, path, source + _digest(entries), len(entries), total)
+
+
+def send(ws: Workspace, connection: Connection, source: Source) -> None:
+    """Make sure that all of it is on the box. SyncError when it could not be sent."""
+    if call(connection, "input", "prepare", source.key)["complete"]:
+        ws.narrate(f"input {source.name}: already on {connection.box.name}")
+        return
+    many = f"{source.files} files, " if source.files != 1 else ""
+    shown = clean(source.path.name, 60)
+    ws.narrate(f"input {source.name}: sending {shown} ({many}{size(source.bytes)})")
+    # The folder is ours alone on the box: what the last version had and this one has not goes.
+    options = ["-L", "--delete"] if source.path.is_dir() else ["-L"]
+    # Its own name travels in the list of files, where no shell sees it.
+    target = f"{connection.box.alias}:{FOLDER}/inputs/{source.key}/"
+    rsync(options, str(source.path), target, sleep=ws.sleep)
+    call(connection, "input", "finish", source.key)
+
+
+def _walk(folder: Path) -> list[tuple[str, Path]]:
+    """Every file below, links followed, in a fixed order."""
+    found: list[tuple[str, Path]] = []
+    above = {folder: {os.path.realpath(folder)}}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        known = above.pop(here)
+        folders.sort()
+        for name in folders:
+            real = os.path.realpath(here / name)
+            if real in known:
+                raise UsageError(
+                    f"{clean(str(here / name), 200)} links to a folder it lies in",
+                    fix="remove the link",
+                )
+            above[here / name] = known | {real}
+        found += [(str((here / name).relative_to(folder)), here / name) for name in sorted(files)]
+        if len(found) > MAX_FILES:
+            raise UsageError(f"{clean(str(folder), 200)} holds over {MAX_FILES:,} files")
+    return found
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -1,0 +1,188 @@
+"""Starting runs: their ids, what is sent, and starting again what failed.
+
+The run is journalled before anything reaches the box, and starting is idempotent by its id there:
+a reply that is lost is asked for again, and a laptop that dies in between finds the run later.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from devbox import spec
+from devbox.errors import Conflict, NoAnswer, NotFound, SpecError, UsageError
+from devbox.jobs import calls, inputs, status
+from devbox.jobs.arguments import Value
+from devbox.jobs.catalogue import COMMAND, plain
+from devbox.model import Box, Run, RunState
+from devbox.onbox import procs
+from devbox.spec import JobSpec
+from devbox.ssh import boxhalf, connection
+from devbox.workspace import Workspace
+
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_WAITS = (0.5, 2.0, 5.0)  # seconds before asking again after a lost reply
+
+
+def submit(
+    ws: Workspace,
+    box: Box,
+    job: JobSpec,
+    args: Mapping[str, Value],
+    sources: Mapping[str, Path],
+    *,
+    extra: Sequence[str] = (),
+) -> Run:
+    """Send the inputs and start the job; returns once it runs, or is known to have been refused.
+
+    args: a value for every argument; sources: input name → local file or folder; both as
+    `arguments.parse` gives them. extra: further words for a command.
+    Conflict when the box does not run; SyncError, SshError when it cannot be reached. After a
+    NoAnswer the run may have been started all the same: `control.refresh` finds out.
+    """
+    calls.require_running(box)
+    looked = [inputs.look(name, path) for name, path in sources.items()]
+    now = ws.clock()
+    run_id = new_id(job.name, now)
+    request = _request(ws, box, job, args, looked, extra) | {"id": run_id}
+    journalled = {"request": request, "sources": {s.name: str(s.path) for s in looked}}
+    run = Run(
+        id=run_id,
+        box_id=box.id,
+        box_name=box.name,
+        job=job.name,
+        state=RunState.QUEUED,
+        created=now,
+        request=msgspec.json.encode(journalled),
+        status=msgspec.json.encode({"submitter": procs.identity(os.getpid())}),
+    )
+    ws.store.runs.put(run)
+    ws.store.events.add(box.id, "run", f"run {run_id} begins", now)
+    return _start(ws, box, run, request, looked)
+
+
+def retry(ws: Workspace, run: Run) -> Run:
+    """A further attempt of a run that is over, on the same inputs, keeping what is done.
+
+    Conflict while it runs, when its box is gone, or when an input has changed since and the box
+    no longer has the old one.
+    """
+    box = ws.store.boxes.get(run.box_id)
+    if box is None or box.state.is_over:
+        raise Conflict(
+            f"the box of run {run.id} is gone, and with it what the run had done",
+            fix=f"start anew on another box: devbox run {_again(run)}",
+        )
+    calls.require_running(box)
+    if run.state in (RunState.RUNNING, RunState.QUEUED):
+        raise Conflict(f"run {run.id} is {run.state}", fix=f"devbox attach {run.id}")
+    journalled = msgspec.json.decode(run.request)
+    request = journalled["request"]
+    request["attempt"] = status.of(run).attempt + 1
+    looked = []
+    for name, path in journalled["sources"].items():
+        source = _as_sent(box, run, name, Path(path), request["inputs"][name])
+        looked += [source] if source else []
+    journalled["request"] = request
+    run = msgspec.structs.replace(
+        run, request=msgspec.json.encode(journalled), state=RunState.QUEUED
+    )
+    ws.store.runs.put(run)
+    ws.store.events.add(box.id, "run", f"run {run.id} is tried again", ws.clock())
+    return _start(ws, box, run, request, looked)
+
+
+def new_id(job: str, now: float) -> str:
+    """'track-20261122-151203-x7f2': sorts by time (UTC) within a job, safe as a folder name."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{job}-{stamp}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
+
+
+def _start(
+    ws: Workspace, box: Box, run: Run, request: dict[str, Any], looked: list[inputs.Source]
+) -> Run:
+    asked = False
+    for wait in (*_WAITS, None):
+        try:
+            with connection.connect(box) as link:
+                boxhalf.install(link)
+                for source in looked:
+                    inputs.send(ws, link, source)
+                asked = True
+                answer = calls.call(link, "start", request=request)
+            break
+        except NoAnswer as error:
+            if wait is None:
+                raise NoAnswer(
+                    f"{error.what}, while starting run {run.id}",
+                    means="it may have been started; nothing is lost either way",
+                    fix=f"devbox runs, then devbox attach {run.id} or devbox retry {run.id}",
+                ) from error
+            ws.narrate(f"{error.what}; asking again")
+            ws.sleep(wait)
+        except Exception as error:
+            # Certainly not started; else the row stays queued, until `control.refresh` knows.
+            if not asked or isinstance(error, (NotFound, UsageError)):
+                ws.store.runs.put(status.fail(run, str(error), ws.clock()))
+            raise
+    seen = status.read(answer, box_now=answer.get("now"), now=ws.clock())
+    run = status.apply(run, seen)
+    ws.store.runs.put(run)
+    return run
+
+
+def _request(
+    ws: Workspace,
+    box: Box,
+    job: JobSpec,
+    args: Mapping[str, Value],
+    looked: Sequence[inputs.Source],
+    extra: Sequence[str],
+) -> dict[str, Any]:
+    wanted = spec.decode_box(box.spec)
+    return {
+        "v": 1,
+        "job": job.name,
+        "attempt": 1,
+        "module": job.module,
+        "command": list(job.command),
+        "template": job.name != COMMAND,
+        "extra": [plain(word, "the command") for word in extra],
+        "args": dict(args),
+        "inputs": {source.name: source.remote for source in looked},
+        "patterns": {s.name: list(job.inputs[s.name].patterns) for s in looked},
+        "checkpoints": {name: _checkpoint(ws, job, name) for name in job.checkpoints},
+        "env": dict(wanted.env),
+        "packages": list(job.packages),
+        "workdir": box.workdir,
+        "timeout": None if job.timeout is None else float(job.timeout),
+    }
+
+
+def _checkpoint(ws: Workspace, job: JobSpec, name: str) -> str:
+    if name not in ws.spec.checkpoints:
+        raise SpecError(
+            f"job {job.name} needs the checkpoint {name}, which devbox.toml does not have",
+            fix=f"add a [checkpoints.{name}] table with source and path",
+        )
+    return ws.spec.checkpoints[name].path
+
+
+def _as_sent(box: Box, run: Run, name: str, path: Path, remote: str) -> inputs.Source | None:
+    """The input to send again should the box not have it; None when the box must have it,
+    because here it is gone or another one."""
+    try:
+        source = inputs.look(name, path)
+    except (NotFound, OSError):
+        return None
+    return source if source.remote == remote else None
+
+
+def _again(run: Run) -> str:
+    return "-- COMMAND …" if run.job == COMMAND else f"{run.job} -- …"
