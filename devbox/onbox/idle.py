@@ -202,6 +202,11 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
     )
 
 
+def uses(policy: Policy, state: State, now: Moment) -> List[str]:
+    """In words, what is in use now; empty when nothing is seen to be."""
+    return [f.text for f in _findings(state, policy.tuning, now.mono) if f.kind == ACTIVE]
+
+
 def summary(policy: Policy, state: State, now: Moment) -> Dict[str, Any]:
     """What `restored` needs, as JSON."""
     gpus = {key: [gpu.label, now.mono - gpu.last_use()] for key, gpu in state.gpus.known}

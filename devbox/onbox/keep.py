@@ -3,6 +3,9 @@
 Prints {"until", "capped", "now"} by the same clock. The ceiling does not move: a time past it is
 cut to it, and `capped` says so. A keep never shortens one that is in force; a time that is not
 in the future ends it.
+
+`keep --syncing SECONDS`: ssh traffic of so long belongs to the pause that is coming (the laptop
+fetches what would be lost), so it does not count as use; 0 ends that.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ def main(args: List[str]) -> int:
     """The verb. Exit code 3: this box was never armed."""
     options = _parser().parse_args(args)
     root, now = place.root(), orders.moment()
+    if options.syncing is not None:
+        notes.write(root / "syncing.json", {"until": now.wall + options.syncing})
+        print(json.dumps({"syncing": options.syncing}))
+        return 0
     given = orders.read(root, now)
     if given is None:
         print("this box was never armed", file=sys.stderr)
@@ -49,6 +56,14 @@ def main(args: List[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="onbox keep")
-    parser.add_argument("--until", type=float, required=True)
-    parser.add_argument("--now", type=float, required=True)
+    parser.add_argument("--until", type=_time, default=0.0)
+    parser.add_argument("--now", type=_time, default=0.0)
+    parser.add_argument("--syncing", type=_time)
     return parser
+
+
+def _time(text: str) -> float:
+    found = notes.number(float(text))
+    if found is None:
+        raise ValueError(text)
+    return found

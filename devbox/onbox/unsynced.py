@@ -1,8 +1,9 @@
 """What a pause might lose: files in the workdir that changed since they were last fetched.
 
-synced.json {"t": unix seconds, "exclude": [patterns]} is written when a sync has succeeded; without
-it every file counts. A file counts by its content's and its inode's time, so one that was unpacked
-with an old date counts too. Other file systems (volumes) are left out: they outlive the box.
+synced.json {"t": unix seconds, "pushed": {path: mtime ns}, "exclude": [names]} is written when a
+sync has succeeded; without it every file counts. A file counts by its content's and its inode's
+time, so one that was unpacked with an old date counts too; one that came from the laptop since
+does not while it is as it came. Other file systems (volumes) are left out: they outlive the box.
 """
 
 from __future__ import annotations
@@ -21,7 +22,20 @@ from devbox.onbox.wire import clean
 
 NAMES = 200
 _SECONDS = 20.0  # the walk stops then, and says so
-_EXCLUDE = ("__pycache__", "*.pyc", ".venv", "node_modules", ".cache", ".ipynb_checkpoints")
+_NEVER_SYNCED = (
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv",
+    "venv",
+    "node_modules",
+    "__pycache__",
+    "*.py[co]",
+    ".cache",
+    ".*_cache",
+    ".ipynb_checkpoints",
+    ".devbox-*",
+)
 
 
 class Unsynced(NamedTuple):
@@ -48,15 +62,16 @@ def find(root: Path, workdir: Path, *, seconds: float = _SECONDS) -> Unsynced:
     if since:
         # A laptop's clock that runs ahead must not hide what changed meanwhile.
         since = min(since, (root / "synced.json").stat().st_mtime)
-    patterns = stamp.get("exclude")
-    exclude = (
-        [p for p in patterns if isinstance(p, str)] if isinstance(patterns, list) else _EXCLUDE
-    )
+    more, pushed = stamp.get("exclude"), stamp.get("pushed")
+    known = pushed if isinstance(pushed, dict) else {}
+    theirs = [name for name in more if isinstance(name, str)] if isinstance(more, list) else []
+    exclude = [*_NEVER_SYNCED, *theirs]
     count, total, complete = 0, 0, True
     names: List[str] = []
     until = time.monotonic() + seconds
     for path, about in _files(workdir, exclude):
-        if max(about.st_mtime, about.st_ctime) > since:
+        came = known.get(os.fsencode(path).decode("latin-1"))
+        if max(about.st_mtime, about.st_ctime) > since and came != about.st_mtime_ns:
             count, total = count + 1, total + about.st_size
             if len(names) < NAMES:
                 names.append(clean(os.fsencode(path).decode(errors="replace"), 300))

@@ -1,0 +1,147 @@
+"""The `idle` group: the idle policy tried on what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from devbox.cli.common import json_option, narrate, print_json
+from devbox.errors import UsageError
+
+if TYPE_CHECKING:
+    from devbox import spec
+    from devbox.onbox.idle import Policy
+    from devbox.telemetry.replay import Replay
+
+
+@click.group("idle")
+def idle_command() -> None:
+    """Try the idle policy on recorded samples.
+
+    \b
+    devbox top BOX --json > trace.jsonl
+    devbox idle replay trace.jsonl
+    """
+
+
+@idle_command.command("replay")
+@click.argument("trace", type=click.File("rb"))
+@click.option(
+    "--policy",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the policy of a box in this devbox.toml (default: the built-in one).",
+)
+@click.option("--box", "name", help="Whose policy, and whose samples, when there are several.")
+@click.option("--max-uptime", help="A ceiling from the first sample on, such as 8h.")
+@click.option("--price", type=click.FloatRange(min=0), help="Dollars an hour, to tell the saving.")
+@json_option
+def replay_command(
+    trace: IO[bytes],
+    file: Path | None,
+    name: str | None,
+    max_uptime: str | None,
+    price: float | None,
+    as_json: bool,
+) -> None:
+    """When TRACE, run through the idle policy, would have warned and paused, and why.
+
+    TRACE holds a sample a line, as `devbox top --json` prints and the box's history keeps them;
+    - is stdin.
+    """
+    from devbox.telemetry.replay import replay
+    from devbox.text import parse_duration
+
+    try:
+        ceiling = parse_duration(max_uptime) if max_uptime else None
+    except ValueError as error:
+        raise UsageError(f"--max-uptime: {error}") from error
+    policy = _policy(file, name)
+    lines = _Lines(trace, name)
+    found = replay(policy, lines, max_uptime=ceiling)
+    if not found.samples:
+        raise UsageError(
+            f"{trace.name} holds no sample", fix="record one with: devbox top BOX --json"
+        )
+    if as_json:
+        saved = None if price is None else round(found.off / 3600 * price * 1_000_000)
+        print_json(
+            "idle-replay",
+            start=found.start,
+            end=found.end,
+            samples=found.samples,
+            skipped=lines.skipped,
+            changes=found.changes,
+            pauses=found.pauses,
+            off_seconds=found.off,
+            saved_micro=saved,
+        )
+        return
+    if lines.skipped:
+        narrate(f"{lines.skipped} lines are no samples and were left out")
+    _print(found, policy, price)
+
+
+def _policy(file: Path | None, name: str | None) -> Policy:
+    from devbox import spec
+    from devbox.onbox.idle import Policy
+    from devbox.telemetry.arming import policy_fields
+
+    wanted: spec.Idle = spec.load(file).box(name)[1].idle if file else spec.Idle()
+    return Policy.read(policy_fields(wanted))
+
+
+class _Lines:
+    """The samples in a file; what is none is counted. UsageError for those of several boxes."""
+
+    def __init__(self, stream: IO[bytes], box: str | None) -> None:
+        self._stream, self._box = stream, box
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        from devbox.onbox.wire import MAX_LINE, decode
+
+        first: str | None = None
+        while line := self._stream.readline(MAX_LINE + 1):
+            body = decode(line) or {}
+            sample, box = body.get("sample", body), body.get("box")
+            if isinstance(box, str) and self._box not in (None, box):
+                continue
+            if isinstance(box, str) and first not in (None, box):
+                raise UsageError(
+                    "the trace holds samples of several boxes", fix="choose one with --box NAME"
+                )
+            first = box if isinstance(box, str) else first
+            if isinstance(sample, dict) and "t" in sample and "boot" in sample:
+                yield sample
+            elif line.strip() and "event" not in body and "hb" not in body:
+                self.skipped += 1
+
+
+def _print(found: Replay, policy: Policy, price: float | None) -> None:
+    from devbox.text import brief, clean, dollars
+
+    rules = f"pause after {brief(policy.after)}, warned {brief(policy.warn)} before"
+    rules += f", VRAM stuck after {brief(policy.stuck_after)}"
+    length = found.end - found.start
+    click.echo(f"{found.samples:,} samples over {brief(length)}; {rules}")
+    for change in found.changes:
+        why = clean("; ".join(change.reasons[:4]), 200).replace("\n", " ")
+        if change.state == "paused":
+            hooks = "save command and " if policy.save_command else ""
+            why = f"after {hooks}unsynced list, quiet for {brief(change.idle_for)}: {why}"
+        click.echo(f"{brief(change.at - found.start):>7}  {change.state:7}  {why}")
+    for pause in found.pauses:
+        if pause.needed:
+            at = brief(pause.end - pause.start)
+            needed = clean(pause.needed, 120)
+            click.echo(f"a resume would have been needed {at} after a pause: {needed}")
+    share = 100 * found.off / length if length else 0.0
+    saved = "" if price is None else f", {dollars(found.off / 3600 * price * 1_000_000)} saved"
+    count = len(found.pauses)
+    times = "once" if count == 1 else f"{count} times"
+    verb = f"would have paused {times}" if count else "would not have paused"
+    click.echo(f"{verb}: off for {brief(found.off)} of {brief(length)} ({share:.0f} %){saved}")

@@ -1,0 +1,177 @@
+"""Talking to a box's watchdog: give it its orders, hold it off, ask for its verdict.
+
+The watchdog itself is devbox.onbox.agent; it works with this machine off. Times cross between two
+clocks here: what a box says in its own time is told in ours.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from devbox import spec
+from devbox.errors import NotFound, SshError
+from devbox.model import Box
+from devbox.process import Completed
+from devbox.ssh import boxhalf
+from devbox.text import brief, clean
+
+_NO_ANSWER = 3  # exit code: no watchdog runs, or the box was never armed
+_SYNC_MOST = 3600.0
+
+
+class Runs(Protocol):
+    """The part of ssh.connection.Connection that is needed."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | None = None,
+        timeout: float | None = 60.0,
+        check: bool = True,
+    ) -> Completed: ...
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The idle policy's answer. state: active (in use), idle, held (idle, but kept), warned,
+    saving, pausing. idle_for: seconds. pauses_at: unix seconds, as things stand, and cause: which
+    of idle and ceiling it would be; None where nothing would pause it. deadline: max_uptime's end.
+    warned: the person was told. Unix times are by this machine's clock."""
+
+    state: Literal["active", "idle", "held", "warned", "saving", "pausing"]
+    idle_for: float
+    pauses_at: float | None
+    reasons: tuple[str, ...]
+    keep_until: float | None = None
+    deadline: float | None = None
+    warned: bool = False
+    cause: Literal["idle", "ceiling"] | None = None
+    now: float = 0.0
+
+    def sentence(self, now: float) -> str:
+        """One line for a person: 'would pause in 7m because …'. now: unix seconds, ours."""
+        why = "; ".join(self.reasons[:4])
+        left = None if self.pauses_at is None else brief(max(0.0, self.pauses_at - now))
+        if self.state == "active":
+            end = f"; pauses at max_uptime in {left}" if left else ""
+            return f"in use: {why}{end}"
+        if self.state == "saving":
+            return f"saving before it pauses: {why}"
+        if self.state == "pausing":
+            return f"pausing: {why}"
+        if left is None:
+            return f"idle for {brief(self.idle_for)}, and nothing pauses it: {why}"
+        return f"would pause in {left} because {why}"
+
+
+def arm(
+    connection: Runs,
+    box: Box,
+    recipe: Mapping[str, Any] | None,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Give the box its idle policy, its deadline and how it pauses itself (the provider's
+    `watchdog` recipe), and have its watchdog follow them. Arming again replaces the orders.
+    SshError when no watchdog follows them."""
+    orders = json.dumps(_orders(box, recipe, clock())).encode()
+    done = connection.run(boxhalf.command("arm"), input=orders, check=False)
+    if done.code:
+        raise SshError(
+            f"the watchdog of {box.name} could not be armed: {clean(done.err.strip(), 300)}",
+            means=f"{box.name} runs and costs, and only its provider's own timeout ends it",
+            fix=f"devbox doctor {box.name}, or end it with: devbox down {box.name}",
+        )
+
+
+def keep(connection: Runs, until: float, *, clock: Callable[[], float] = time.time) -> float:
+    """Hold off the idle pause until then (unix seconds). Returns the time that is in force:
+    earlier when max_uptime comes first, later when a longer hold was in force already."""
+    argv = boxhalf.command("keep", "--until", repr(float(until)), "--now", repr(clock()))
+    answer = _answer(connection, argv)
+    granted = answer.get("until")
+    if not isinstance(granted, (int, float)) or isinstance(granted, bool):
+        raise SshError("the box's answer to keep makes no sense", fix="devbox doctor BOX")
+    return float(granted)
+
+
+def verdict(connection: Runs, *, clock: Callable[[], float] = time.time) -> Verdict:
+    """The watchdog's present verdict. NotFound when no watchdog runs on the box."""
+    answer = _answer(connection, boxhalf.command("verdict"))
+    try:
+        found = msgspec.convert(answer, Verdict)
+    except msgspec.ValidationError as error:
+        raise SshError(
+            f"the box's verdict makes no sense: {clean(str(error), 200)}", fix="devbox doctor BOX"
+        ) from error
+    shift = clock() - found.now
+    return msgspec.structs.replace(
+        found,
+        reasons=tuple(clean(reason, 200).replace("\n", " ") for reason in found.reasons[:20]),
+        pauses_at=None if found.pauses_at is None else found.pauses_at + shift,
+        keep_until=None if found.keep_until is None else found.keep_until + shift,
+        now=found.now + shift,
+    )
+
+
+@contextmanager
+def syncing(connection: Runs) -> Iterator[None]:
+    """While this machine fetches what a coming pause would lose: that traffic is not use, so it
+    does not call the pause off. At most an hour."""
+    _answer(connection, boxhalf.command("keep", "--syncing", repr(_SYNC_MOST)))
+    try:
+        yield
+    finally:
+        _answer(connection, boxhalf.command("keep", "--syncing", "0"))
+
+
+def policy_fields(wanted: spec.Idle) -> dict[str, Any]:
+    """A spec's idle table as the box half's policy: seconds, per cent, bytes a minute."""
+    fields = msgspec.structs.asdict(wanted)
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+
+
+def _orders(box: Box, recipe: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+    """The schema is in devbox.onbox.orders."""
+    wanted = spec.decode_box(box.spec)
+    started = box.started if box.started is not None else now
+    deadline = box.deadline if box.deadline is not None else started + wanted.max_uptime
+    return {
+        "v": 1,
+        "box": box.name,
+        "token": box.token,
+        "policy": policy_fields(wanted.idle),
+        "deadline": deadline,
+        "started": started,
+        "sent": now,
+        "pause": None if recipe is None else dict(recipe),
+        "workdir": box.workdir,
+    }
+
+
+def _answer(connection: Runs, argv: Sequence[str]) -> dict[str, Any]:
+    done = connection.run(argv, check=False)
+    if done.code == _NO_ANSWER:
+        raise NotFound(
+            "no watchdog runs on this box",
+            means="it is not paused when idle; its provider's own timeout still ends it",
+            fix="arm it again with: devbox up BOX",
+        )
+    if done.code:
+        raise SshError(
+            f"the box's watchdog could not be asked: {clean(done.err.strip()[-300:], 300)}",
+            fix="devbox doctor BOX",
+        )
+    try:
+        answer = msgspec.json.decode(done.out)
+    except msgspec.DecodeError as error:
+        raise SshError("the box's answer is not JSON", fix="devbox doctor BOX") from error
+    if not isinstance(answer, dict):
+        raise SshError("the box's answer is not an object", fix="devbox doctor BOX")
+    return answer
