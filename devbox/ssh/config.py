@@ -7,24 +7,27 @@ The file is rewritten whole, under a lock, and kept only when `ssh -G` reads bac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from devbox import files, paths
 from devbox.errors import DevboxError, SshError
 from devbox.model import Box
 from devbox.process import run
-from devbox.ssh import blocks, keys, known_hosts, wsl
-from devbox.text import clean
+from devbox.ssh import blocks, effective, keys, known_hosts, wsl
 
 
-def publish(boxes: Sequence[Box] | Callable[[], Sequence[Box]]) -> None:
+def publish(
+    boxes: Sequence[Box] | Callable[[], Sequence[Box]],
+    *,
+    narrate: Callable[[str], None] | None = None,
+) -> None:
     """Write the config and the pinned host keys of all live boxes (those without an endpoint get
     no entry yet). Pass a function to have the boxes read under the lock, so that two processes
     at once never lose one.
 
     A box whose endpoint is unusable is left out and named in the SshError raised after the
     others are written. SshError too when `ssh -G` does not read back what was meant: then the
-    previous file is back in place.
+    previous file is back in place. Under WSL the Windows side follows; when it cannot, that is
+    told to `narrate` (None: raised at the end), for everything on this side works.
     """
     # Before any box is looked at: a path that ssh cannot be told of is no fault of theirs.
     blocks.render([], place())
@@ -34,8 +37,7 @@ def publish(boxes: Sequence[Box] | Callable[[], Sequence[Box]]) -> None:
         good, bad = _sort_out(live)
         _pin(live, good)
         _write(good)
-        if wsl.detected():
-            wsl.mirror(good)
+        trouble = _mirrored(good) if wsl.detected() else None
     if bad:
         box, error = bad[0]
         raise SshError(
@@ -43,6 +45,10 @@ def publish(boxes: Sequence[Box] | Callable[[], Sequence[Box]]) -> None:
             means="the other boxes are configured",
             fix=f"devbox status {box.name}",
         )
+    if trouble and narrate:
+        narrate(trouble.render())
+    elif trouble:
+        raise trouble
 
 
 def forget(box: Box) -> None:
@@ -50,19 +56,6 @@ def forget(box: Box) -> None:
     config; no connection, or no entry, is fine."""
     if paths.ssh_config().exists():
         run(["ssh", "-F", str(paths.ssh_config()), "-O", "exit", "--", box.alias], check=False)
-
-
-def effective(config: Path, host: str) -> dict[str, str]:
-    """What ssh would use for `host`, from `ssh -G` (keys in lower case; the last value of a
-    repeated key). SshError with ssh's own words when it cannot read the file."""
-    done = run(["ssh", "-F", str(config), "-G", "--", host], check=False, timeout=20)
-    if done.code:
-        raise SshError(
-            f"ssh cannot read {config}: {clean(done.err.strip()[-300:], 300)}",
-            means="the previous ssh configuration is in place",
-            fix=f"look at it with: ssh -F {config} -G {host}",
-        )
-    return {key: value for key, _, value in (row.partition(" ") for row in done.out.splitlines())}
 
 
 def place() -> blocks.Place:
@@ -84,6 +77,15 @@ def _sort_out(boxes: Iterable[Box]) -> tuple[list[Box], list[tuple[Box, DevboxEr
         except DevboxError as error:
             bad.append((box, error))
     return good, bad
+
+
+def _mirrored(boxes: Sequence[Box]) -> DevboxError | None:
+    """Bring the Windows side up to date; what stood in the way."""
+    try:
+        wsl.mirror(boxes)
+    except DevboxError as error:
+        return error
+    return None
 
 
 def _pin(live: Iterable[Box], good: Iterable[Box]) -> None:
@@ -129,7 +131,7 @@ def _meant(box: Box) -> dict[str, str]:
 
 
 def _verify(host: str, meant: dict[str, str]) -> None:
-    settings = effective(paths.ssh_config(), host)
+    settings = effective.settings(paths.ssh_config(), host)
     wrong = [key for key, value in meant.items() if settings.get(key) != value]
     if wrong:
         raise SshError(

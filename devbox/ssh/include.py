@@ -11,7 +11,7 @@ from pathlib import Path
 
 from devbox import files, paths
 from devbox.errors import SshError
-from devbox.ssh import blocks, config, include_line, wsl
+from devbox.ssh import blocks, config, effective, include_line, wsl
 
 
 def install() -> bool:
@@ -34,11 +34,7 @@ def remove() -> bool:
     False when there was none. SshError when the file is read-only."""
     with files.locked(paths.ssh_dir() / "include.lock"):
         file = persons_config()
-        changed = include_line.take(file, paths.ssh_config())
-        if changed and _made_by_us().exists() and not file.read_bytes().strip():
-            file.unlink()
-        if changed:
-            _made_by_us().unlink(missing_ok=True)
+        changed = include_line.take(file, paths.ssh_config(), _made_by_us())
         if wsl.detected():
             changed = wsl.remove() or changed
     return changed
@@ -61,44 +57,34 @@ def _install_here() -> bool:
     before = file.read_bytes() if file.exists() else None
     if before is not None and not installed():
         _must_be_readable(file)
-    if not include_line.add(file, paths.ssh_config()):
+    if not include_line.add(file, paths.ssh_config(), _made_by_us()):
         return False
-    if before is None and not file.is_symlink():
-        _made_by_us().touch()
     try:
-        found = config.effective(file, blocks.PROBE).get("hostname")
+        found = effective.settings(file, blocks.PROBE).get("hostname")
         if found != blocks.PROBE_HOST:
             raise SshError(f"ssh does not follow the Include devbox put into {file}")
     except SshError as error:
-        _restore(file, before)
+        include_line.restore(file, before, _made_by_us())
         raise SshError(
             f"{file} could not be extended: {error.what}",
             means="its previous content is back in place; devbox's own commands work without it",
             fix=f"put this line at its top yourself: {include_line.text(paths.ssh_config())}",
         ) from error
     except BaseException:
-        _restore(file, before)
+        include_line.restore(file, before, _made_by_us())
         raise
     return True
 
 
 def _must_be_readable(file: Path) -> None:
     try:
-        config.effective(file, blocks.PROBE)
+        effective.settings(file, blocks.PROBE)
     except SshError as error:
         raise SshError(
             f"ssh itself cannot read your {file}: {error.what}",
             means="devbox did not touch it; its own commands work without it",
             fix=f"correct that line, then: devbox ssh-config --install (check: ssh -F {file} -G x)",
         ) from error
-
-
-def _restore(file: Path, before: bytes | None) -> None:
-    if before is None:
-        file.resolve().unlink()
-        _made_by_us().unlink(missing_ok=True)
-    else:
-        files.write_atomic(file, before)
 
 
 def _made_by_us() -> Path:

@@ -15,27 +15,45 @@ def text(target: PurePath) -> str:
     return "Include " + "".join(f"\\{c}" if c in "*?[" else c for c in plain)
 
 
-def add(config: Path, target: PurePath) -> bool:
+def add(config: Path, target: PurePath, made: Path) -> bool:
     """Make the Include the first line of `config`, creating the file (0600, its folder 0700) if
-    need be. False when it is the first line already. SshError when the file is not writable."""
-    before = config.read_bytes() if config.exists() else b""
+    need be. False when it is the first line already. SshError when the file is not writable.
+    made: a file of ours that exists while `config` is one that we created."""
+    there = config.exists()
+    before = config.read_bytes() if there else b""
     if before.splitlines()[:1] == [text(target).encode()]:
         return False
     check_writable(config, target)
     config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not there and not config.is_symlink():
+        made.touch()
     files.write_atomic(config, put(before, target))
     return True
 
 
-def take(config: Path, target: PurePath) -> bool:
-    """Remove the Include from `config`. False when it is not there."""
+def take(config: Path, target: PurePath, made: Path) -> bool:
+    """Remove the Include from `config`; a file that we made and nobody wrote in since goes with
+    it. False when it is not there."""
     before = config.read_bytes() if config.exists() else b""
     after = strip(before, target)
     if after == before:
         return False
     check_writable(config, target)
-    files.write_atomic(config, after)
+    if made.exists() and not after.strip():
+        config.unlink()
+    else:
+        files.write_atomic(config, after)
+    made.unlink(missing_ok=True)
     return True
+
+
+def restore(config: Path, before: bytes | None, made: Path) -> None:
+    """Undo `add`: the previous bytes are back, or there is no file again."""
+    if before is None:
+        config.resolve().unlink()
+        made.unlink(missing_ok=True)
+    else:
+        files.write_atomic(config, before)
 
 
 def put(content: bytes, target: PurePath) -> bytes:

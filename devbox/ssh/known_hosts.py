@@ -18,14 +18,13 @@ from devbox.model import Box
 from devbox.process import run
 from devbox.text import clean
 
-_TYPES = frozenset(
-    {
-        "ssh-ed25519",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "ssh-rsa",
-    }
+# In the order they are preferred in: a client settles on the first one it knows a key of.
+_TYPES = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
 )
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
@@ -93,6 +92,7 @@ def pin_first_use(
             f"{endpoint.host} port {endpoint.port} does not answer as an ssh server",
             fix=f"try again; see the state with: devbox status {box.name}",
         )
+    found.sort(key=lambda key: _TYPES.index(key.split()[0]))
     pin(name, found)
     mark = fingerprint(found[0])
     narrate(f"trusting {endpoint.host} on first use: {found[0].split()[0]} {mark}")
@@ -125,7 +125,7 @@ def _checked(host_key: str) -> str:
 
 def _lines() -> Iterable[tuple[str, str]]:
     if paths.known_hosts().exists():
-        for line in paths.known_hosts().read_text(encoding="utf-8").splitlines():
+        for line in paths.known_hosts().read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, rest = line.partition(" ")
             if rest:
                 yield name, rest

@@ -18,7 +18,7 @@ from devbox import files, paths
 from devbox.errors import SshError
 from devbox.model import Box
 from devbox.process import run
-from devbox.ssh import blocks, include_line, keys
+from devbox.ssh import blocks, effective, include_line, keys
 from devbox.text import clean
 
 
@@ -50,7 +50,8 @@ def side() -> Side:
 
 def mirror(boxes: Sequence[Box], to: Side | None = None) -> Path:
     """Copy config, key and pinned host keys to the Windows side; returns the folder there.
-    boxes: those with a usable endpoint. OSError of the Windows drive becomes SshError."""
+    boxes: those with a usable endpoint. SshError when the Windows drive refuses, or when Windows'
+    ssh cannot read the config: then the previous one is back."""
     to = to or side()
     keys.ensure_identity()
     target, there = to.folder / "devbox", to.windows / "devbox"
@@ -66,9 +67,7 @@ def mirror(boxes: Sequence[Box], to: Side | None = None) -> Path:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in copies.items():
             if not (target / name).exists() or (target / name).read_bytes() != content:
-                files.write_atomic(target / name, content, mode=0o600)
-                if name == "id_ed25519":
-                    _only_for_its_owner(there / name, to.user)
+                _replace(target / name, content, there / name, to)
     except OSError as error:
         raise SshError(
             f"the Windows folder {target} cannot be written: {error.strerror}",
@@ -78,20 +77,53 @@ def mirror(boxes: Sequence[Box], to: Side | None = None) -> Path:
 
 
 def install(to: Side | None = None) -> bool:
-    """Put the Include at the top of the Windows ssh config. False when it was there."""
+    """Put the Include at the top of the Windows ssh config. False when it was there. SshError as
+    for our own side; then the previous bytes are back."""
     to = to or side()
-    return include_line.add(to.folder / "config", to.windows / "devbox" / "config")
+    file = to.folder / "config"
+    before = file.read_bytes() if file.exists() else None
+    changed = include_line.add(file, to.windows / "devbox" / "config", _made_by_us())
+    if changed:
+        _verify(file, to.windows / "config", before)
+    return changed
 
 
 def remove(to: Side | None = None) -> bool:
     """Take the Include and our copies away again. False when there was no Include."""
     to = to or side()
-    taken = include_line.take(to.folder / "config", to.windows / "devbox" / "config")
+    taken = include_line.take(to.folder / "config", to.windows / "devbox" / "config", _made_by_us())
     for name in ("id_ed25519", "id_ed25519.pub", "known_hosts", "config"):
         (to.folder / "devbox" / name).unlink(missing_ok=True)
     if (to.folder / "devbox").is_dir():
         (to.folder / "devbox").rmdir()
     return taken
+
+
+def _replace(file: Path, content: bytes, windows: PureWindowsPath, to: Side) -> None:
+    before = file.read_bytes() if file.exists() else None
+    files.write_atomic(file, content, mode=0o600)
+    if file.name == "id_ed25519":
+        _only_for_its_owner(windows, to.user)
+    if file.name == "config":
+        _verify(file, windows, before)
+
+
+def _verify(file: Path, windows: PureWindowsPath, before: bytes | None) -> None:
+    """Windows' own ssh reads the file and finds our probe in it, or the file is put back."""
+    if not shutil.which("ssh.exe"):
+        return
+    try:
+        found = effective.settings(windows, blocks.PROBE, program="ssh.exe").get("hostname")
+        if found != blocks.PROBE_HOST:
+            raise SshError(f"ssh on Windows does not find devbox's hosts through {windows}")
+    except SshError:
+        include_line.restore(file, before, _made_by_us())
+        raise
+
+
+def _made_by_us() -> Path:
+    """Exists while the Windows ssh config is one that `install` created."""
+    return paths.ssh_dir() / "made-windows-config"
 
 
 def _only_for_its_owner(file: PureWindowsPath, user: str) -> None:

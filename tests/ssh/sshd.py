@@ -5,6 +5,7 @@ ssh client really talk to. `import` the `sshd` fixture into a conftest, or call 
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 import subprocess
 import time
@@ -56,7 +57,9 @@ class Sshd:
             "AllowTcpForwarding yes\nSubsystem sftp internal-sftp\nMaxStartups 50:30:100\n"
             "PermitRootLogin prohibit-password\nLogLevel VERBOSE\n"
         )
-        Path("/run/sshd").mkdir(exist_ok=True)
+        if os.getuid() == 0:
+            # Where sshd confines its unprivileged half; it has one only when started by root.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         log = self.folder / "log"
         self._process = subprocess.Popen([_SSHD, "-D", "-f", config, "-E", log])
         wait_until(lambda: _answers(self.port), "sshd answers")

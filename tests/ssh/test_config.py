@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from devbox import paths
 from devbox.errors import DevboxError, SshError
 from devbox.model import Box, Endpoint
-from devbox.ssh import blocks, command, config, keys, known_hosts
+from devbox.ssh import blocks, command, config, effective, keys, known_hosts
 from tests.ssh.sshd import Sshd, box_at, make_box
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2mLw2oT4cP3cH1bQGc1VQd4cQmJbGxkM9o6hXJ7a8b"
@@ -31,7 +31,7 @@ def test_ssh_reads_back_what_was_meant(home: Path) -> None:
     del home
     box = make_box("train", Endpoint("example.org", 2222, "me", (KEY,), "gateway.example"))
     config.publish([box, make_box("starting")])
-    found = config.effective(paths.ssh_config(), "devbox-train")
+    found = effective.settings(paths.ssh_config(), "devbox-train")
     expected = {
         "hostname": "example.org",
         "port": "2222",
@@ -151,7 +151,7 @@ def test_two_hundred_boxes(home: Path) -> None:
     boxes = [box_at(1000 + n, KEY, f"b{n}") for n in range(200)]
     config.publish(boxes[:199])
     config.publish(boxes)
-    assert config.effective(paths.ssh_config(), "devbox-b199")["port"] == "1199"
+    assert effective.settings(paths.ssh_config(), "devbox-b199")["port"] == "1199"
     assert len(known_hosts.pinned("devbox-b0")) == 1
 
 

@@ -118,6 +118,23 @@ def test_stream_gives_lines_as_they_come(connection: Connection, home: Path) -> 
             list(connection.stream(["sh", "-c", "echo x; echo gone wrong >&2; exit 5"]))
 
 
+def test_what_a_box_sends_is_bounded(
+    connection: Connection, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAX_OUTPUT", "MAX_LINE", "MAX_FILE"):
+        monkeypatch.setattr(f"devbox.ssh.connection.{name}", 100_000)
+    (home / "large").write_bytes(b"x" * 100_001)
+    with connection:
+        for stream in ("", " >&2"):
+            with pytest.raises(SshError, match="printed over"):
+                connection.run(["sh", "-c", f"yes{stream}"])
+        with pytest.raises(SshError, match="printed a line over"):
+            list(connection.stream(["sh", "-c", "tr '\\0' x < /dev/zero"]))
+        with pytest.raises(SshError, match="is over"):
+            connection.get(str(home / "large"))
+        assert connection.run(["echo", "well"]).out == "well\n"
+
+
 def test_leaving_a_stream_frees_the_connection(connection: Connection) -> None:
     with connection:
         lines = connection.stream(["yes"])

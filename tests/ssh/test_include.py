@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from devbox import paths
 from devbox.errors import SshError
-from devbox.ssh import blocks, config, include, include_line
+from devbox.ssh import blocks, config, effective, include, include_line
 from tests.ssh.sshd import box_at
 from tests.ssh.test_config import KEY
 
@@ -67,7 +67,7 @@ def test_a_missing_file_and_folder_come_and_go(home: Path) -> None:
     file = home / ".ssh" / "config"
     assert file.parent.stat().st_mode & 0o777 == 0o700
     assert file.stat().st_mode & 0o777 == 0o600
-    assert config.effective(file, blocks.PROBE)["hostname"] == blocks.PROBE_HOST
+    assert effective.settings(file, blocks.PROBE)["hostname"] == blocks.PROBE_HOST
     assert include.remove()
     assert not file.exists()
 
@@ -143,7 +143,7 @@ def test_any_home(home: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> N
     monkeypatch.setenv("DEVBOX_HOME", str(home / folder / ".devbox"))
     include.install()
     file = home / folder / ".ssh" / "config"
-    assert config.effective(file, blocks.PROBE)["hostname"] == blocks.PROBE_HOST
+    assert effective.settings(file, blocks.PROBE)["hostname"] == blocks.PROBE_HOST
     include.remove()
     assert not file.exists()
 
@@ -191,7 +191,7 @@ def test_put_and_strip_are_inverse(content: bytes) -> None:
 
 
 def _of_box(file: Path) -> tuple[str, str, str]:
-    found = config.effective(file, "devbox-one")
+    found = effective.settings(file, "devbox-one")
     return found["hostname"], found["port"], found["stricthostkeychecking"]
 
 

@@ -1,0 +1,22 @@
+"""What ssh makes of a config file: the check after every write."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from devbox.errors import SshError
+from devbox.process import run
+from devbox.text import clean
+
+
+def settings(config: PurePath, host: str, *, program: str = "ssh") -> dict[str, str]:
+    """What `program` would use for `host`, from `ssh -G` (keys in lower case; the last value of a
+    repeated key). SshError with ssh's own words when it cannot read the file."""
+    done = run([program, "-F", config.as_posix(), "-G", "--", host], check=False, timeout=20)
+    if done.code:
+        raise SshError(
+            f"{program} cannot read {config}: {clean(done.err.strip()[-300:], 300)}",
+            means="the previous ssh configuration is in place",
+            fix=f"look at it with: {program} -F {config} -G {host}",
+        )
+    return {key: value for key, _, value in (row.partition(" ") for row in done.out.splitlines())}
