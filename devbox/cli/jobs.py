@@ -234,10 +234,8 @@ def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> No
     run, seen = ended.run, ended.status
     folder = fetch.fetch(ws, run, dest)
     shown = _relative(folder)
-    price = dollars(control.cost(ws, run))
-    ws.narrate(
-        f"{run.id} {run.state} in {duration(seen.seconds(ws.clock()))}{_counts(ended)}; cost {price}"
-    )
+    took, price = duration(seen.seconds(ws.clock())), dollars(control.cost(ws, run))
+    ws.narrate(f"{run.id} {run.state} in {took}{_counts(ended)}; cost {price}")
     if as_json:
         print_json("run", run={**_as_json(ws, run), "results": str(folder)})
     else:
