@@ -244,7 +244,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """The client is gone: HUP to the process group, unless all of it had ended."""
         was_open = any(source.is_open for source in self._sources)
         self._release()
-        if self._child is None:
+        if self._child is None or self._terminal:
+            # The system hangs up on a terminal's programs; a second HUP would make a shell die
+            # before it has passed the first one on to its jobs.
             return
         if self._code is None:
             for name in ("SIGHUP", "SIGCONT"):
