@@ -37,9 +37,7 @@ def test_the_terminals_type_and_modes_are_the_clients(terminal: Open) -> None:
     person.expect("both")
 
 
-def test_ctrl_c_and_job_control(
-    terminal: Open, box_home: Path, until: Callable[..., None]
-) -> None:
+def test_ctrl_c_and_job_control(terminal: Open, box_home: Path, until: Callable[..., None]) -> None:
     person = terminal()
     person.type("PS1='ready> '\n")
     person.expect("ready> ")
