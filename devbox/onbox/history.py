@@ -24,7 +24,7 @@ Position = Tuple[str, int]  # (boot, seq)
 
 _NAME = re.compile(r"(\d{8})\.jsonl(\.gz)?")
 # `wire.encode` keeps a sample's key order, so its name and time are read without parsing it all
-_HEAD = re.compile(rb'\{"v":\d+,"boot":"([\w-]{1,64})","seq":(\d{1,15}),"t":(-?[0-9.e+]{1,30}),')
+_HEAD = re.compile(rb'\{"v":\d+,"boot":"([\w-]{1,64})","seq":(\d{1,15}),"t":(-?[0-9.e+]{1,30})[,}]')
 
 
 class Row(NamedTuple):
@@ -61,7 +61,8 @@ class History:
         """Store one sample with a single write. False when the disk did not take it; it is then
         missing from the history, and the next one is tried anew."""
         line, t = wire.encode(sample), float(sample["t"])
-        if self._size >= self._segment_bytes or not 0 <= t - self._began < self._segment_age:
+        full = self._size + len(line) > self._segment_bytes
+        if full or not 0 <= t - self._began < self._segment_age:
             self.close()
         try:
             fd = self._begin(t) if self._fd is None else self._fd
