@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from devbox.ssh import connection
 from devbox.text import clean
 from devbox.workspace import Workspace
 
+_ID = re.compile(r"[a-z0-9-]{1,80}")
 _LOGIN = 5.0  # seconds for a box to answer when many are asked
 _AT_ONCE = 8
 
@@ -31,8 +33,9 @@ def find(ws: Workspace, run_id: str | None) -> Run:
         if runs:
             return runs[0]
         raise NotFound("there are no runs yet", fix="devbox run JOB -- ARGUMENTS")
-    exact = ws.store.runs.get(run_id)
-    matching = [exact] if exact else [run for run in runs if run.id.startswith(run_id)]
+    exact = ws.store.runs.get(run_id) if _ID.fullmatch(run_id) else None
+    begun = [run for run in runs if run_id and run.id.startswith(run_id)]
+    matching = [exact] if exact else begun
     if len(matching) == 1:
         return matching[0]
     count = "no run" if not matching else f"{len(matching)} runs"

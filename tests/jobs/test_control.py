@@ -1,0 +1,430 @@
+"""Runs from this side, on a real local box over real ssh and rsync."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from devbox.errors import Conflict, NoAnswer, NotFound, UsageError
+from devbox.jobs import calls, catalogue, control, inputs, status
+from devbox.jobs.fetch import fetch
+from devbox.jobs.follow import Ended, Line, Message, Note, follow, followed
+from devbox.jobs.submit import retry, submit
+from devbox.model import Box, BoxState, Run, RunState
+from devbox.spec import Argument, Checkpoint, Input, JobSpec
+from devbox.ssh import connection
+from devbox.workspace import Workspace
+from tests.core.hostile import ALL
+from tests.jobs.conftest import until
+
+PYTHON = "python3"
+
+
+def command(ws: Workspace, box: Box, *words: str) -> Run:
+    return submit(ws, box, catalogue.bare(words), {}, {})
+
+
+def texts(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages if isinstance(message, Line)]
+
+
+def usable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def test_a_command_from_start_to_results(local_workspace: Workspace, local_box: Box) -> None:
+    run = command(
+        local_workspace,
+        local_box,
+        "sh",
+        "-c",
+        "echo hello; mkdir $DEVBOX_OUT/a; pwd > $DEVBOX_OUT/a/b",
+    )
+    messages = list(follow(local_workspace, run))
+    assert texts(messages) == ["hello"]
+    ended = messages[-1]
+    assert isinstance(ended, Ended)
+    assert local_workspace.store.runs.get(run.id) == ended.run
+    assert (ended.run.state, ended.run.exit_code) == (RunState.SUCCEEDED, 0)
+    folder = fetch(local_workspace, ended.run)
+    assert folder == local_workspace.spec.root / "results" / run.id
+    assert (folder / "a/b").read_text().endswith("/work\n")
+    note = json.loads((folder / ".devbox/status.json").read_text())
+    assert (note["run"], note["state"], note["exit_code"]) == (run.id, "succeeded", 0)
+    assert (folder / ".devbox/log.txt").read_text() == "hello\n"
+
+
+def test_the_cost_of_a_run_is_its_share_of_the_ledger(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    run = command(local_workspace, local_box, "true")
+    run = followed(local_workspace, run).run
+    assert control.cost(local_workspace, run) is None
+    local_workspace.store.ledger.open(local_box, local_box.price, local_box.created)
+    assert run.started
+    assert run.ended
+    assert control.cost(local_workspace, run) == round(1e6 * (run.ended - run.started) / 3600)
+
+
+def test_hostile_words_and_arguments_arrive_intact(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    """All of them through a bare command, a template, and a module's arguments."""
+    words = [text for text in ALL if usable(text)]
+    assert len(words) >= 200
+    show = (
+        "import json,os,sys; "
+        "open(os.environ['DEVBOX_OUT'] + '/x', 'w').write(json.dumps(sys.argv[1:]))"
+    )
+    bare = command(local_workspace, local_box, PYTHON, "-c", show, *words, "{out}", "{args}")
+    job = JobSpec(
+        name="probe",
+        command=(PYTHON, "-c", show, "{args}", "<{a0}>", "{nothing}"),
+        args={f"a{n}": Argument() for n in range(len(words))},
+    )
+    args = {f"a{n}": word for n, word in enumerate(words)}
+    filled = submit(local_workspace, local_box, job, args, {}, extra=words)
+    for run, expected in (
+        (bare, [*words, "{out}", "{args}"]),
+        (
+            filled,
+            [*(f"--a{n}={w}" for n, w in enumerate(words)), f"<{words[0]}>", "{nothing}", *words],
+        ),
+    ):
+        ended = followed(local_workspace, run)
+        assert ended.status.message == ""
+        folder = fetch(local_workspace, ended.run)
+        assert json.loads((folder / "x").read_text()) == expected
+
+
+def test_hostile_words_that_cannot_arrive_are_refused_before_anything_is_made(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    for text in ALL:
+        if not usable(text):
+            with pytest.raises(UsageError):
+                command(local_workspace, local_box, "echo", text)
+    assert local_workspace.store.runs.latest() == []
+
+
+def test_inputs_with_hostile_names_arrive(
+    local_workspace: Workspace, local_box: Box, tmp_path: Path
+) -> None:
+    folder = tmp_path / "-in put's; $(id) \"名\n"
+    folder.mkdir()
+    names = [t for t in ALL if usable(t) and "/" not in t and 0 < len(t.encode()) < 250]
+    names = [name for name in dict.fromkeys(names) if name not in (".", "..")]
+    for number, name in enumerate(names):
+        (folder / name).write_text(str(number))
+    job = JobSpec(
+        name="probe",
+        command=("sh", "-c", 'cp -R "$1" "$DEVBOX_OUT/all"', "sh", "{files}"),
+        inputs={"files": Input()},
+    )
+    ended = followed(
+        local_workspace, submit(local_workspace, local_box, job, {}, {"files": folder})
+    )
+    assert ended.run.state == RunState.SUCCEEDED
+    result = fetch(local_workspace, ended.run)
+    assert {p.name: p.read_text() for p in (result / "all").iterdir()} == {
+        name: str(number) for number, name in enumerate(names)
+    }
+
+
+def test_an_input_is_sent_once_and_an_edit_sends_only_itself(
+    local_workspace: Workspace, local_box: Box, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b", "gone"):
+        (folder / name).write_text(name)
+    job = JobSpec(
+        name="probe",
+        command=("sh", "-c", "cd $DEVBOX_INPUT_FILES && stat -c '%n %i' * && cat *"),
+        inputs={"files": Input()},
+    )
+    said: list[str] = []
+    local_workspace.narrate = said.append
+
+    def seen() -> list[str]:
+        run = submit(local_workspace, local_box, job, {}, {"files": folder})
+        return texts(list(follow(local_workspace, run)))
+
+    first, second = seen(), seen()
+    assert first == second
+    assert [text.split(":")[1].split()[0] for text in said] == ["sending", "already"]
+    (folder / "b").write_text("changed")
+    (folder / "gone").unlink()
+    third = seen()
+    assert third[0] == first[0]
+    assert third[1] != first[1]
+    assert third[2:] == ["achanged"]
+
+
+def test_inputs_that_cannot_be_named_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "up").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="links to a folder it lies in"):
+        inputs.look("files", tmp_path)
+    (tmp_path / "in" / "up").unlink()
+    (tmp_path / "in" / "dead").symlink_to("nothing")
+    with pytest.raises(UsageError, match="cannot be read"):
+        inputs.look("files", tmp_path)
+    with pytest.raises(UsageError, match="whole file system"):
+        inputs.look("files", Path("/"))
+
+
+def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
+    local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = calls.call
+    lost: list[dict[str, Any]] = []
+
+    def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
+        answer = real(link, *words, **more)
+        if words == ("start",) and not lost:
+            lost.append(answer)
+            raise NoAnswer("the connection was cut")
+        return answer
+
+    monkeypatch.setattr(calls, "call", losing)
+    local_workspace.sleep = lambda _: None
+    run = command(local_workspace, local_box, "sh", "-c", "echo x >> once; cat once")
+    assert lost
+    assert texts(list(follow(local_workspace, run))) == ["x"]
+
+
+def test_a_start_whose_reply_never_came_is_found_later(
+    local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = calls.call
+
+    def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
+        real(link, *words, **more)
+        raise NoAnswer("the connection was cut")
+
+    local_workspace.sleep = lambda _: None
+    with monkeypatch.context() as patch:
+        patch.setattr(calls, "call", losing)
+        with pytest.raises(NoAnswer, match="while starting run") as raised:
+            command(local_workspace, local_box, "sleep", "300")
+    run = local_workspace.store.runs.latest()[0]
+    assert run.state == RunState.QUEUED
+    assert f"devbox attach {run.id}" in raised.value.fix
+    assert control.refresh(local_workspace, [run])[0].state == RunState.RUNNING
+
+
+def test_a_run_that_was_never_started_is_told_and_can_be_tried_again(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    """devbox was killed after the journal, before the box heard of it."""
+    run = command(local_workspace, local_box, "echo", "hi")
+    followed(local_workspace, run)
+    submitter = subprocess.Popen(["true"])
+    submitter.wait()
+    dead = {"pid": submitter.pid, "started": "0", "boot": "x"}
+    journal = msgspec.json.decode(run.request)
+    journal["request"]["id"] = "cmd-20000101-000000-aaaa"
+    orphan = msgspec.structs.replace(
+        run,
+        id="cmd-20000101-000000-aaaa",
+        state=RunState.QUEUED,
+        started=None,
+        ended=None,
+        request=msgspec.json.encode(journal),
+        status=msgspec.json.encode({"submitter": dead}),
+    )
+    local_workspace.store.runs.put(orphan)
+    found = control.refresh(local_workspace, [orphan])[0]
+    assert found.state == RunState.FAILED
+    assert status.of(found).message.startswith("it was never started")
+    again = retry(local_workspace, found)
+    assert texts(list(follow(local_workspace, again))) == ["hi"]
+
+
+def test_a_refused_start_is_a_failed_run_not_a_queued_one(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    job = JobSpec(name="probe", command=("true",), checkpoints=("w",))
+    local_workspace.spec = msgspec.structs.replace(
+        local_workspace.spec, checkpoints={"w": Checkpoint(source="s", path="w.bin")}
+    )
+    with pytest.raises(NotFound, match=r"checkpoint w is not on the box: w\.bin"):
+        submit(local_workspace, local_box, job, {}, {})
+    assert local_workspace.store.runs.latest()[0].state == RunState.FAILED
+
+
+def test_following_through_cuts_loses_and_doubles_nothing(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    """Its ssh, and the connection it shares, are killed again and again."""
+    code = "import time\nfor n in range(400): print('line', n, flush=True); time.sleep(0.01)"
+    run = command(local_workspace, local_box, PYTHON, "-c", code)
+    local_workspace.sleep = lambda _: None
+    stop = threading.Event()
+
+    def cut() -> None:
+        while not stop.wait(0.7):
+            for process in psutil.process_iter(["name", "cmdline"]):
+                line = " ".join(process.info["cmdline"] or ())
+                if process.info["name"] == "ssh" and os.environ["DEVBOX_HOME"] in line:
+                    process.kill()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        messages = list(follow(local_workspace, run))
+    finally:
+        stop.set()
+        cutter.join()
+    assert texts(messages) == [f"line {n}" for n in range(400)]
+    assert any(isinstance(m, Note) and "was cut" in m.text for m in messages)
+    assert isinstance(messages[-1], Ended)
+
+
+def test_a_box_that_stays_silent_ends_following_but_not_the_run(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    run = command(local_workspace, local_box, "sleep", "300")
+    clock = iter(range(0, 100_000, 60))
+    local_workspace.clock = lambda: float(next(clock))
+    local_workspace.sleep = lambda _: None
+    kill_server(local_box)
+    with pytest.raises(NoAnswer) as raised:
+        list(follow(local_workspace, run))
+    assert raised.value.fix == f"devbox attach {run.id}"
+
+
+def test_cancel_and_retry(local_workspace: Workspace, local_box: Box) -> None:
+    run = command(local_workspace, local_box, "sh", "-c", "test -e go || sleep 300; echo went")
+    with pytest.raises(Conflict, match="is running"):
+        retry(local_workspace, run)
+    run = control.cancel(local_workspace, run)
+    assert run.state == RunState.CANCELLED
+    assert control.cancel(local_workspace, run) == run
+    with connection.connect(local_box) as link:
+        link.run(["touch", "work/go"])
+    ended = followed(local_workspace, retry(local_workspace, run))
+    assert (ended.run.state, ended.status.attempt) == (RunState.SUCCEEDED, 2)
+    assert len(ended.status.attempts) == 2
+
+
+def test_a_retry_needs_the_input_it_was_begun_with(
+    local_workspace: Workspace, local_box: Box, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("one")
+    job = JobSpec(name="probe", command=("cat", "{file}", "missing"), inputs={"file": Input()})
+    run = submit(local_workspace, local_box, job, {}, {"file": tmp_path / "a"})
+    ended = followed(local_workspace, run)
+    assert ended.run.state == RunState.FAILED
+    (tmp_path / "a").write_text("another")
+    again = list(follow(local_workspace, retry(local_workspace, ended.run), after=""))
+    printed = "".join(texts(again))
+    assert printed.count("one") == 2  # once in each attempt, though here it is another file now
+    assert "another" not in printed
+    with connection.connect(local_box) as link:
+        link.run(["rm", "-rf", ".devbox-box/inputs"])
+    with pytest.raises(NotFound, match="input file is not on the box"):
+        retry(local_workspace, local_workspace.store.runs.latest()[0])
+
+
+def test_runs_of_boxes_that_are_away_are_told_honestly(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    run = command(local_workspace, local_box, "sleep", "300")
+
+    def with_box(state: BoxState) -> Run:
+        local_workspace.store.boxes.update(msgspec.structs.replace(local_box, state=state))
+        return control.refresh(local_workspace, [run])[0]
+
+    assert with_box(BoxState.PAUSED).state == RunState.UNKNOWN
+    assert with_box(BoxState.RUNNING).state == RunState.RUNNING
+    over = with_box(BoxState.TERMINATED)
+    assert over.state == RunState.FAILED
+    assert status.of(over).message == "its box was ended before the run was seen to finish"
+    with pytest.raises(Conflict, match="is gone"):
+        retry(local_workspace, over)
+
+
+def test_a_box_that_does_not_answer_does_not_hold_up_the_list(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    run = command(local_workspace, local_box, "sleep", "300")
+    kill_server(local_box)
+    assert control.refresh(local_workspace, [run], patience=8) == [run]
+
+
+def test_a_run_the_box_no_longer_knows_is_lost(local_workspace: Workspace, local_box: Box) -> None:
+    run = command(local_workspace, local_box, "true")
+    until(lambda: control.refresh(local_workspace, [run])[0].state.is_over)
+    with connection.connect(local_box) as link:
+        link.run(["rm", "-rf", f".devbox-box/runs/{run.id}"])
+    assert status.of(control.refresh(local_workspace, [run])[0]).message.startswith(
+        "the box no longer knows it"
+    )
+
+
+def test_what_is_not_whole_or_not_a_file_is_not_fetched(
+    local_workspace: Workspace, local_box: Box, home: Path
+) -> None:
+    script = (
+        'cd "$DEVBOX_OUT"; echo ok > good; echo half > .x.devbox-part-1-2.mp4; '
+        f"ln -s {home} door; mkfifo pipe; mkdir .devbox; echo fake > .devbox/status.json"
+    )
+    ended = followed(local_workspace, command(local_workspace, local_box, "sh", "-c", script))
+    assert ended.run.state == RunState.SUCCEEDED
+    folder = fetch(local_workspace, ended.run)
+    assert sorted(os.listdir(folder)) == [".devbox", "good"]
+    assert json.loads((folder / ".devbox/status.json").read_text())["run"] == ended.run.id
+
+
+def test_runs_are_found_by_the_beginning_of_their_id(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    with pytest.raises(NotFound, match="no runs yet"):
+        control.find(local_workspace, None)
+    first = command(local_workspace, local_box, "true")
+    second = command(local_workspace, local_box, "true")
+    assert control.find(local_workspace, None).id in (first.id, second.id)
+    assert control.find(local_workspace, first.id).id == first.id
+    assert control.find(local_workspace, second.id[:-1]).id == second.id
+    with pytest.raises(NotFound, match="2 runs with an id that begins"):
+        control.find(local_workspace, "cmd-")
+    for text in ALL:
+        if text and text not in first.id:
+            with pytest.raises(NotFound):
+                control.find(local_workspace, text)
+
+
+def test_nothing_is_started_on_a_box_that_does_not_run(
+    local_workspace: Workspace, local_box: Box
+) -> None:
+    paused = msgspec.structs.replace(local_box, state=BoxState.PAUSED)
+    with pytest.raises(Conflict, match="box b is paused") as raised:
+        command(local_workspace, paused, "true")
+    assert raised.value.fix == "devbox resume b"
+    assert local_workspace.store.runs.latest() == []
+
+
+def kill_server(box: Box) -> None:
+    """The box's ssh server and everything else of the box: it no longer answers."""
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue  # ended meanwhile
+        if "devbox.providers.local.server" in line and any(box.token in word for word in line):
+            process.send_signal(signal.SIGKILL)
+            process.wait(5)
