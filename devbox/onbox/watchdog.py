@@ -265,7 +265,11 @@ class Thread:
     def __init__(self, work: Callable[[], Report]) -> None:
         self.report: Optional[Report] = None
         self._work = work
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
 
     def _run(self) -> None:
         try:
