@@ -114,8 +114,8 @@ class Sink:
                 return
             self._queue.popleft()
         self._loop.remove_writer(self._fd)
-        self._release()
-        if self._ending:
+        self._release()  # may bring more, and the end with it
+        if self._ending and not self._queue:
             self.close()
 
     def _put(self, data: memoryview) -> int:
