@@ -76,9 +76,12 @@ def ask_to_stop(folder: Folder, reason: str, patience: float) -> None:
     `patience` seconds are over."""
     import psutil
 
+    record = folder.server()
     replace(folder.stop, reason)
+    if record is None:
+        return  # it does not listen yet: there is nobody to part from
     with suppress(psutil.Error):
-        server = psutil.Process((folder.server() or {"pid": -1})["pid"])
+        server = psutil.Process(record["pid"])
         # The pid may be another program's by now: only one that carries our mark is ours.
         if server.environ().get(MARK) == folder.mark:
             server.terminate()

@@ -169,8 +169,10 @@ class Local(Provider, CanPause):
         """Bring a box down: its server and guard do it where they live, else we do."""
         life = _life(folder)
         folder.write_goal(want, life)
-        at = None if folder.alive() else folder.last_beat()
-        if at is None:
+        at = None
+        if not folder.alive():
+            at = folder.last_beat()
+        else:
             launch.ask_to_stop(folder, reason, _PARTING)
         if not guard.finish(folder, life, reason, at):
             raise ProviderError(
