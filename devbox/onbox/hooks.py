@@ -12,7 +12,7 @@ from typing import Dict, NamedTuple, Optional, Sequence
 
 from devbox.onbox.wire import clean
 
-_TAIL = 4096  # bytes
+_TAIL = 600  # bytes
 _GRACE = 5.0  # seconds between asking and killing
 
 

@@ -99,7 +99,7 @@ def test_an_idle_box_is_warned_saved_and_paused_in_this_order() -> None:
     box = Box()
     box.live(HOUR)
     assert box.off
-    assert box.kinds() == ["warning", "saving", "saved", "pausing"]
+    assert box.kinds() == ["warning", "saving", "saved", "pausing", "paused"]
     assert [second for second, _, _ in box.events][:2] == [25 * MINUTE, 30 * MINUTE]
     assert box.calls[0] == (30 * MINUTE + 1, "save")
     assert [name for _, name in box.calls] == ["save", "pause"]
