@@ -18,7 +18,8 @@ import re
 import stat
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 STAMP_BYTES = 900_000
 
@@ -33,7 +34,7 @@ def main() -> int:
     return 0
 
 
-def list_files(request: Dict[str, Any]) -> Iterator[bytes]:
+def list_files(request: dict[str, Any]) -> Iterator[bytes]:
     """First 'now <unix ns>', then 'f|l size mtime_ns path' and, for a symlink, its target as a
     record of its own; 'missing' when there is no such folder; 'more' when it stopped early."""
     root = os.fsencode(request["root"])
@@ -70,7 +71,7 @@ def list_files(request: Dict[str, Any]) -> Iterator[bytes]:
                 yield target
 
 
-def digest(request: Dict[str, Any]) -> Iterator[bytes]:
+def digest(request: dict[str, Any]) -> Iterator[bytes]:
     """'<hex blake2b> path' for each named file that can be read; symlinks are not followed."""
     for name in _names(request):
         path = os.path.join(os.fsencode(request["root"]), name)
@@ -84,10 +85,10 @@ def digest(request: Dict[str, Any]) -> Iterator[bytes]:
         yield found.hexdigest().encode() + b" " + name
 
 
-def delete(request: Dict[str, Any]) -> Iterator[bytes]:
+def delete(request: dict[str, Any]) -> Iterator[bytes]:
     """'path' of each file that is gone now. A name whose folder became a symlink is left."""
     root = os.path.realpath(os.fsencode(request["root"]))
-    parents = set()
+    parents: set[bytes] = set()
     for name in _names(request):
         path = os.path.join(root, name)
         if os.path.realpath(os.path.dirname(path)) != os.path.dirname(path):
@@ -97,12 +98,11 @@ def delete(request: Dict[str, Any]) -> Iterator[bytes]:
         except FileNotFoundError:
             pass
         except OSError as error:
-            print("%s: %s" % (os.fsdecode(name), error.strerror), file=sys.stderr)
+            print(f"{os.fsdecode(name)}: {error.strerror}", file=sys.stderr)
             continue
         yield name
-        while b"/" in name:
-            name = name.rpartition(b"/")[0]
-            parents.add(name)
+        parts = name.split(b"/")
+        parents.update(b"/".join(parts[:n]) for n in range(1, len(parts)))
     for name in sorted(parents, key=len, reverse=True):
         try:
             os.rmdir(os.path.join(root, name))
@@ -110,7 +110,7 @@ def delete(request: Dict[str, Any]) -> Iterator[bytes]:
             continue  # something else lives there
 
 
-def stamp(request: Dict[str, Any]) -> Iterator[bytes]:
+def stamp(request: dict[str, Any]) -> Iterator[bytes]:
     """t: unix seconds, or null for now. pushed: [[path, mtime ns]], added to those that are
     already there unless t is given. Yields the t in force."""
     folder = os.environ.get("DEVBOX_BOX_ROOT") or os.path.join(
@@ -132,14 +132,14 @@ def stamp(request: Dict[str, Any]) -> Iterator[bytes]:
     value = {"v": 1, "t": since, "pushed": pushed, "exclude": request["exclude"]}
     if len(json.dumps(value)) > STAMP_BYTES:
         value["pushed"] = {}  # then those files count as unsynced: too many, never too few
-    part = "%s.%d" % (path, os.getpid())
+    part = f"{path}.{os.getpid()}"
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         json.dump(value, stream, separators=(",", ":"))
     os.replace(part, path)
     yield b"%f" % since
 
 
-def _entries(path: bytes, under: bytes) -> Iterator[Tuple[bytes, Any]]:
+def _entries(path: bytes, under: bytes) -> Iterator[tuple[bytes, Any]]:
     try:
         with os.scandir(path) as found:
             for entry in found:
@@ -148,17 +148,17 @@ def _entries(path: bytes, under: bytes) -> Iterator[Tuple[bytes, Any]]:
         return
 
 
-def _rules(rules: List[List[Any]]) -> Tuple[Any, List[bool]]:
-    whole = "|".join("(%s\\Z)" % regex for regex, _ in rules) or "(?!)"
+def _rules(rules: list[list[Any]]) -> tuple[Any, list[bool]]:
+    whole = "|".join(f"({regex}\\Z)" for regex, _ in rules) or "(?!)"
     return re.compile(whole.encode("latin-1"), re.DOTALL), [keep for _, keep in rules]
 
 
-def _keeps(rules: Tuple[Any, List[bool]], name: bytes) -> bool:
+def _keeps(rules: tuple[Any, list[bool]], name: bytes) -> bool:
     found = rules[0].match(name)
     return not found or not found.lastindex or rules[1][found.lastindex - 1]
 
 
-def _names(request: Dict[str, Any]) -> Iterator[bytes]:
+def _names(request: dict[str, Any]) -> Iterator[bytes]:
     for text in request["names"]:
         name = text.encode("latin-1")
         if name and not name.startswith(b"/") and b".." not in name.split(b"/"):

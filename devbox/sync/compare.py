@@ -58,7 +58,7 @@ def fetch(here: Files, there: Files, stamp: Stamp, *, force: bool = False) -> Fe
     keep: dict[bytes, str] = {}
     for path in sorted(there):
         mine = here.get(path)
-        if mine and mine.kind == "d" or any(folder in here for folder in above(path)):
+        if (mine and mine.kind == "d") or any(folder in here for folder in above(path)):
             keep[path] = IN_THE_WAY
         elif mine is None:
             take.append(path)

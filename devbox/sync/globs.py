@@ -208,45 +208,48 @@ def _class(text: bytes, at: int) -> tuple[Token, int] | None:
     negated = text[at : at + 1] in (b"!", b"^")
     at += negated
     members: set[int] = set()
-    previous, first = -1, True
+    previous, first = 0, True
     while first or text[at : at + 1] != b"]":
-        first = False
-        byte = text[at : at + 1]
-        if not byte:
+        member = _member(text, at, previous)
+        if member is None:
             return None
-        if byte == b"\\":
-            at += 1
-            if at >= len(text):
-                return None
-            previous = text[at]
-            members.add(previous)
-        elif byte == b"-" and previous > 0 and text[at + 1 : at + 2] not in (b"", b"]"):
-            at += 1
-            if text[at : at + 1] == b"\\":
-                at += 1
-                if at >= len(text):
-                    return None
-            members.update(range(previous, text[at] + 1))
-            previous = -1
-        elif byte == b"[" and text[at + 1 : at + 2] == b":":
-            end = text.find(b"]", at + 2)
-            if end < 0:
-                return None
-            if text[end - 1 : end] == b":" and end - 1 >= at + 2:
-                known = _CLASSES.get(text[at + 2 : end - 1])
-                if known is None:
-                    return None
-                members.update(i for i in range(256) if re.match(known, bytes([i])))
-                at, previous = end, -1
-            else:
-                members.add(byte[0])
-                previous = byte[0]
-        else:
-            previous = byte[0]
-            members.add(previous)
-        at += 1
+        found, previous, at = member
+        members |= found
+        first = False
     chosen = set(range(256)) - members if negated else members
     chosen.discard(ord("/"))
     body = b"".join(b"\\x%02x" % i for i in sorted(chosen))
     regex = b"[" + body + b"]" if body else rb"(?!)"
     return Token(b"[" + text[start:at] + b"]", None, regex), at + 1
+
+
+def _member(text: bytes, at: int, previous: int) -> tuple[set[int], int, int] | None:
+    """One member of a class: its bytes, the byte that a following '-' would range from (0: none)
+    and where it ends. None for one that is not closed."""
+    byte = text[at : at + 1]
+    if byte == b"-" and previous and text[at + 1 : at + 2] not in (b"", b"]"):
+        end = _one(text, at + 1)
+        return (set(range(previous, text[end] + 1)), 0, end + 1) if end else None
+    if byte == b"[" and text[at + 1 : at + 2] == b":":
+        end = text.find(b"]", at + 2)
+        if end < 0:
+            return None
+        if text[end - 1 : end] == b":" and end - 1 >= at + 2:
+            known = _CLASSES.get(text[at + 2 : end - 1])
+            return (
+                None
+                if known is None
+                else ({i for i in range(256) if re.match(known, bytes([i]))}, 0, end + 1)
+            )
+    else:
+        plain = _one(text, at)
+        if not plain:
+            return None
+        at = plain
+    return {text[at]}, text[at], at + 1
+
+
+def _one(text: bytes, at: int) -> int:
+    """Where the byte at `at` stands once a backslash before it is passed; 0: nowhere."""
+    at += text[at : at + 1] == b"\\"
+    return at if at < len(text) else 0

@@ -16,7 +16,6 @@ from devbox.sync.stamp import folder
 from devbox.text import clean
 from devbox.workspace import Workspace
 
-
 #: How long a sync waits for another one of the same box and direction, seconds.
 WAIT = 30.0
 
@@ -85,9 +84,7 @@ def locked(box: Box, direction: str) -> Iterator[None]:
     """One sync of a box in a direction ('up' or 'down') at a time. Conflict after WAIT s."""
     with ExitStack() as held:
         try:
-            held.enter_context(
-                files.locked(folder() / f"{box.id}.{direction}.lock", timeout=WAIT)
-            )
+            held.enter_context(files.locked(folder() / f"{box.id}.{direction}.lock", timeout=WAIT))
         except Conflict as error:
             raise Conflict(
                 f"another sync {direction} of box {box.name} is running",

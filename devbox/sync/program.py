@@ -35,6 +35,10 @@ _HOPELESS = (
 _MAX_LINE = 1 << 16
 
 
+class Lost(SyncError):
+    """The connection broke and did not come back within the tries."""
+
+
 class Job(NamedTuple):
     """One rsync run. up: towards the box. folder: on the box. filters: for --exclude-from.
     files: these paths alone, with what is inside those that are folders if `inside`. extra:
@@ -180,14 +184,14 @@ def _failed(box: Box, code: int, said: str, tries: int) -> DevboxError:
         return ToolMissing(
             f"box {box.name} has no rsync", fix=f"devbox exec {box.name} apt-get install -y rsync"
         )
-    if code in CUT and tries == 1 or code == 255:
+    if (code in CUT and tries == 1) or code == 255:
         return SshError(
             f"box {box.name} cannot be reached: {tail}",
             means="files that were complete are in place; a partly sent one is kept apart",
             fix=f"devbox status {box.name}; then run the sync again",
         )
     if code in CUT:
-        return SyncError(
+        return Lost(
             f"the connection to {box.name} kept breaking ({tries} tries): {tail}",
             means="files that were complete are in place; a partly sent one is kept and continued",
             fix=f"devbox status {box.name}; then run the sync again",

@@ -102,7 +102,7 @@ def parse(records: Iterator[bytes]) -> Listing:
 
 
 def _entry(record: bytes) -> tuple[bytes, Entry]:
-    kind, size, mtime, path = (record.split(b" ", 3) + [b"", b"", b""])[:4]
+    kind, size, mtime, path = [*record.split(b" ", 3), b"", b"", b""][:4]
     usable = (
         kind in (b"f", b"l")
         and size.isdigit()
@@ -150,7 +150,8 @@ def _talk(argv: Sequence[str], body: bytes) -> tuple[int, bytes, str]:
             stderr=errors,
         ) as running,
     ):
-        assert running.stdin and running.stdout
+        assert running.stdin
+        assert running.stdout
         feeder = threading.Thread(target=_feed, args=(running.stdin, body), daemon=True)
         limit = threading.Timer(_SECONDS, running.kill)
         feeder.start()
@@ -166,7 +167,7 @@ def _talk(argv: Sequence[str], body: bytes) -> tuple[int, bytes, str]:
         feeder.join()
         errors.seek(0)
         said = errors.read(8000)[-2000:].decode(errors="replace")
-    return code, answer, clean(said.strip(), 400)
+    return code, answer, clean(said.strip()[-400:], 400)
 
 
 def _feed(stream: IO[bytes], body: bytes) -> None:

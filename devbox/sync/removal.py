@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from devbox.sync.compare import above
+
 
 def remove(root: Path, paths: Iterable[bytes]) -> list[bytes]:
     """Delete exactly these files and symlinks under `root`, then those of their folders that are
@@ -23,9 +25,7 @@ def remove(root: Path, paths: Iterable[bytes]) -> list[bytes]:
         except (FileNotFoundError, IsADirectoryError, PermissionError):
             continue  # not in the answer, so the caller does not claim it
         gone.append(path)
-        while b"/" in path:
-            path = path.rpartition(b"/")[0]  # noqa: PLW2901
-            folders.add(path)
+        folders.update(above(path))
     for folder in sorted(folders, key=len, reverse=True):
         try:
             os.rmdir(os.path.join(top, folder))
