@@ -1,0 +1,97 @@
+"""`sync down`: the box's list first, then exactly what was decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from devbox import process
+from devbox.model import Box
+from devbox.sync import compare, flavour, program, remote, removal, stamp, tree
+from devbox.sync.place import Place
+from devbox.sync.report import Report, kept, shown
+from devbox.sync.rules import selection
+from devbox.sync.session import Options, Session
+from devbox.workspace import Workspace
+
+
+class Pull(Session):
+    """Fetches what changed on the box; see `rsync.down`."""
+
+    def __init__(self, ws: Workspace, box: Box, where: Place, options: Options) -> None:
+        super().__init__(ws, box, where, options, "down")
+
+    def run(self) -> Report:
+        self.where.root.mkdir(parents=True, exist_ok=True)
+        found = tree.read(self.where.root, self.where.sync, files=self.options.delete)
+        chosen = self.where.sync.down
+        listing = remote.list_files(
+            self.box, self.where.folder, found.plain if chosen else found.rules
+        )
+        if listing.missing:
+            return self.finish(missing=True)
+        picked = selection(chosen)
+        names = compare.within(listing.files, self.chosen)
+        there = {
+            p: listing.files[p] for p in names if not chosen or not picked.keeps(p, folder=False)
+        }
+        here = tree.look(self.where.root, there)
+        plan = compare.fetch(here, there, self.stamp, force=self.options.force)
+        keep = self._really(plan.keep, here, there)
+        doomed: list[bytes] = []
+        if self.options.delete:
+            doomed = sorted(set(compare.within(found.files, self.chosen)) - set(listing.files))
+        size = sum(there[p].size for p in plan.take)
+        if self.options.dry_run:
+            return self.finish(
+                moved=shown(plan.take), bytes=size, deleted=shown(doomed), kept=kept(keep)
+            )
+        deleted = []
+        if doomed and self.options.approve(shown(doomed)):
+            deleted = removal.remove(self.where.root, doomed)
+        items, retries = self._take(plan.take, there, keep, size)
+        self._stamp(keep, items, listing.now)
+        return self.finish(
+            moved=shown(items),
+            bytes=sum(there[p].size for p in items if p in there),
+            deleted=shown(deleted),
+            kept=kept(keep),
+            retries=retries,
+        )
+
+    def _really(
+        self, keep: Mapping[bytes, str], here: compare.Files, there: compare.Files
+    ) -> dict[bytes, str]:
+        """Without those that only have another time."""
+        alike = [
+            path
+            for path in keep
+            if path in here and here[path].kind == there[path].kind == "f"
+            and here[path].size == there[path].size
+        ]  # fmt: skip
+        equal = set(alike) - self.differing(alike)
+        return {path: why for path, why in keep.items() if path not in equal}
+
+    def _take(
+        self, take: Sequence[bytes], there: compare.Files, keep: dict[bytes, str], size: int
+    ) -> tuple[list[bytes], int]:
+        if not take:
+            return [], 0
+        # --update once more: a file may be saved here between the list and the transfer. And one
+        # may be gone from the box by then; what a job cleans up is no reason to fail.
+        informs = flavour.detect(process.require("rsync")).informs
+        extra: tuple[str, ...] = ("--ignore-missing-args",) if informs else ()
+        extra += () if self.options.force else ("--update",)
+        job = program.Job(self.box, self.where.root, self.where.folder, False, files=take)
+        done = self.transfer(job._replace(extra=extra), lambda: size)
+        wanted = set(take)
+        keep.update((path, compare.NEWER_HERE) for path in done.newer & wanted)
+        here = tree.look(self.where.root, take)
+        arrived = [p for p in take if p in here and compare.same(here[p], there[p])]
+        return sorted({*arrived, *(done.items.keys() & wanted)}), done.tries - 1
+
+    def _stamp(self, keep: Mapping[bytes, str], items: Sequence[bytes], now: int) -> None:
+        whole = not self.chosen and compare.BOTH not in keep.values()
+        self.remember(keep, items, now if whole else self.stamp.box_time)
+        if whole:
+            remote.stamp(self.box, now / 1e9, [], self.excludes())
+            stamp.save(self.box, stamp.load(self.box, self.where.root).recent(self.start))

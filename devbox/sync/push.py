@@ -1,0 +1,161 @@
+"""`sync up`: one rsync run towards the box."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from devbox import process
+from devbox.errors import UsageError
+from devbox.model import Box
+from devbox.sync import compare, flavour, program, remote, stamp, tree
+from devbox.sync.place import Place
+from devbox.sync.report import Report, kept, shown
+from devbox.sync.rules import Rules
+from devbox.sync.session import Options, Session
+from devbox.sync.stamp import Stamp
+from devbox.sync.tree import Entry
+from devbox.workspace import Workspace
+
+#: A sync shorter than this shows no total, seconds.
+_COUNT_AFTER = 0.5
+
+
+class Push(Session):
+    """Sends what the rules keep; see `rsync.up`."""
+
+    def __init__(self, ws: Workspace, box: Box, where: Place, options: Options) -> None:
+        super().__init__(ws, box, where, options, "up")
+
+    def run(self) -> Report:
+        found = tree.read(self.where.root, self.where.sync)
+        self.report = msgspec.structs.replace(self.report, secrets=shown(found.secrets))
+        self._check_chosen(found.rules)
+        kind = flavour.detect(process.require("rsync"))
+        planned: compare.Differences | None = None
+        if self.options.dry_run or self.options.delete or not kind.informs:
+            planned, here, there = self._plan(found.rules)
+            newer = {
+                p for p in planned.differing if not self.options.force and _newer(there, here, p)
+            }
+            going = sorted({*planned.only_here, *planned.differing} - newer)
+            if self.options.dry_run:
+                doomed = planned.only_there if self.options.delete else []
+                return self.finish(
+                    moved=shown(going),
+                    bytes=sum(here[p].size for p in going),
+                    deleted=shown(doomed),
+                    kept=kept(dict.fromkeys(newer, compare.NEWER_THERE)),
+                )
+        deleted = self._delete(planned.only_there) if planned and self.options.delete else []
+        done = self._send(found.rules)
+        left = self.differing(done.newer if kind.informs else newer)
+        moved = list(done.items)
+        self._stamp(left, moved)
+        return self.finish(
+            moved=shown(moved),
+            bytes=sum(item.size for item in done.items.values()),
+            deleted=shown(deleted),
+            kept=kept(dict.fromkeys(left, compare.NEWER_THERE)),
+            retries=done.tries - 1,
+        )
+
+    def _check_chosen(self, rules: Rules) -> None:
+        for path in self.chosen:
+            full = os.path.join(os.fsencode(self.where.root), path)
+            name = shown([path])[0]
+            if not os.path.lexists(full):
+                raise UsageError(f"there is no {name!r} to send")
+            folder = os.path.isdir(full) and not os.path.islink(full)
+            if path != b"." and not rules.keeps(path, folder=folder):
+                raise UsageError(
+                    f"{name!r} is left out of syncs",
+                    fix=f'to send it: [boxes.{self.box.name}.sync] include = ["{name}"]',
+                )
+
+    def _plan(self, rules: Rules) -> tuple[compare.Differences, compare.Files, compare.Files]:
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(remote.list_files, self.box, self.where.folder, rules)
+            here: Mapping[bytes, Entry] = tree.read(
+                self.where.root, self.where.sync, files=True
+            ).files
+            there = asked.result().files
+        here = {p: here[p] for p in compare.within(here, self.chosen)}
+        there = {p: there[p] for p in compare.within(there, self.chosen)}
+        return compare.differences(here, there), here, there
+
+    def _delete(self, doomed: Sequence[bytes]) -> list[bytes]:
+        if not doomed or not self.options.approve(shown(doomed)):
+            return []
+        return sorted(remote.delete(self.box, self.where.folder, doomed))
+
+    def _send(self, rules: Rules) -> program.Outcome:
+        extra = () if self.options.force else ("--update",)
+        job = program.Job(self.box, self.where.root, self.where.folder, True, rules.filters())
+        if self.chosen:
+            return self.transfer(
+                job._replace(files=self.chosen, inside=True, extra=extra), lambda: None
+            )
+        again = self.stamp.saved_again(self.where.root)
+        again = [path for path in again if rules.keeps(path, folder=False)]
+        with _Pending(self.where, self.stamp, wanted=bool(self.options.on_progress)) as pending:
+            done = self.transfer(job._replace(extra=extra), pending.total)
+            if again:
+                more = job._replace(files=again, extra=("--ignore-times", *extra))
+                second = self.transfer(more, pending.total)
+                done = done._replace(
+                    items=done.items | second.items, newer=done.newer | second.newer
+                )
+        return done
+
+    def _stamp(self, left: Iterable[bytes], moved: Sequence[bytes]) -> None:
+        first = self.stamp.is_first
+        box_time = self.stamp.box_time
+        if first or moved:
+            entries = tree.look(self.where.root, moved)
+            pushed = [(path, entry.mtime) for path, entry in entries.items()]
+            seen = remote.stamp(self.box, None, pushed, self.excludes())
+            box_time = box_time or seen
+        self.remember(left, moved, box_time)
+        if first and not self.chosen:
+            stamp.save(self.box, stamp.load(self.box, self.where.root).recent(self.start))
+
+
+class _Pending:
+    """How many bytes there are to send, counted beside rsync: the files that changed since the
+    last sync, as far as times tell. Begins after a while, so that a short sync pays nothing."""
+
+    def __init__(self, where: Place, since: Stamp, *, wanted: bool) -> None:
+        self.where, self.since, self.wanted = where, since, wanted
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._count, daemon=True)
+        self.found: int | None = None
+
+    def __enter__(self) -> _Pending:
+        if self.wanted:
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+
+    def total(self) -> int | None:
+        return self.found
+
+    def _count(self) -> None:
+        if self.done.wait(_COUNT_AFTER):
+            return
+        files = tree.read(self.where.root, self.where.sync, files=True).files
+        self.found = sum(
+            entry.size
+            for path, entry in files.items()
+            if self.since.is_first or self.since.changed_here(path, entry)
+        )
+
+
+def _newer(one: compare.Files, other: compare.Files, path: bytes) -> bool:
+    return one[path].mtime // 10**9 > other[path].mtime // 10**9
