@@ -31,7 +31,7 @@ def call(
     done = connection.run(boxhalf.command("job", *words), input=body, timeout=timeout, check=False)
     try:
         answer = msgspec.json.decode(done.out)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         said = clean((done.err or done.out).strip()[-300:], 300) or "nothing"

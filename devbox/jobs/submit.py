@@ -161,6 +161,7 @@ def _request(
         "env": dict(wanted.env),
         "packages": list(job.packages),
         "workdir": box.workdir,
+        "vram": int(job.vram),
         "timeout": None if job.timeout is None else float(job.timeout),
     }
 

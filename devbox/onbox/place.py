@@ -8,6 +8,9 @@ events.jsonl     what the watchdog did, {"seq", "t", "kind", "message"} a line
 ssh.json         {"sessions", "rx_bytes", "tx_bytes"} where the ssh server counts for us
 served.json      {"count": N} cumulative served requests, written by services
 runs/<id>/       one folder a run
+active/<id>      identity of the supervisor of a run that runs
+inputs/<key>/    inputs of runs, named by their content
+packages/<hash>/ Python packages installed for jobs
 streams/<pid>    bytes our own telemetry streams sent, so that they do not count as use
 """
 

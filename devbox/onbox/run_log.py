@@ -39,10 +39,11 @@ class LogWriter:
         while data:
             if self._room <= 0:
                 self._turn()
-            chunk, data = data[: self._room], data[self._room :]
-            _write_all(self._stream, chunk)
-            self._room -= len(chunk)
-            self.offset += len(chunk)
+            # Counted piece by piece: a full disk takes part of it and then refuses.
+            written = self._stream.write(data[: self._room]) or 0
+            data = data[written:]
+            self._room -= written
+            self.offset += written
 
     def close(self) -> None:
         self._stream.close()
@@ -102,9 +103,3 @@ def _segments(folder: Path) -> List[Tuple[int, Path]]:
         if match:
             found.append((int(match[1]), folder / name))
     return sorted(found)
-
-
-def _write_all(stream: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[stream.write(view) :]

@@ -9,10 +9,11 @@
 
 A request: {"v": 1, "id", "job", "attempt": 1, "module" | "command": [...], "template": bool,
 "extra": [], "args": {}, "inputs": {name: path}, "patterns": {name: [...]}, "checkpoints":
-{name: path}, "env": {}, "packages": [], "workdir": path, "timeout": s | null, "grace": s}.
-Paths are absolute or relative to the login folder. template: replace {name} in the command;
-extra: further words for it, taken as they are. Starting the same id and attempt again changes nothing.
-Every answer holds "now", the box's clock. Errors: {"error": {"kind", "message"}}, exit code 1.
+{name: path}, "env": {}, "packages": [], "vram": bytes, "workdir": path, "timeout": s | null,
+"grace": s}. Paths are absolute or relative to the login folder. template: replace {name} in the
+command; extra: further words for it, taken as they are. Starting the same id and attempt again
+changes nothing. Every answer holds "now", the box's clock. Errors: {"error": {"kind",
+"message"}} and exit code 1.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ _FIELDS: Dict[str, Any] = {
     "packages": (list, []),
     "workdir": (str, "work"),
     "attempt": (int, 1),
+    "vram": (int, 0),
     "grace": ((int, float), GRACE),
 }
 

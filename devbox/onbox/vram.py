@@ -51,6 +51,24 @@ class PeakVram:
             self.peak, self.source = value, source
 
 
+def total(patience: float = 5.0) -> Optional[int]:
+    """Bytes of GPU memory of this box, all GPUs together; 0 without a GPU, None when the driver
+    does not tell within `patience` seconds."""
+    source = gpu.detect()
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            cards = source.read(time.time())
+            if cards is not None:
+                sizes = [card.get("mem_total") for card in cards]
+                return None if None in sizes else sum(size or 0 for size in sizes)
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.05)
+    finally:
+        source.close()
+
+
 class GpuReader:
     """Reads the GPUs on a thread of its own: opening a driver may take many seconds."""
 

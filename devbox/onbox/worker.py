@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Dict, List
 
-from devbox.onbox import packages, procs
+from devbox.onbox import packages, procs, vram
 from devbox.onbox.job import Job
 from devbox.onbox.run_files import MARK, RunFolder
 
@@ -32,6 +32,9 @@ def main(argv: List[str]) -> int:
         extra = packages.provide(request["packages"], lambda text: print(text, flush=True))
     except (OSError, packages.PackagesMissing) as error:
         return _fail(folder, str(error), UNPREPARED)
+    lacking = _lacks_memory(request["vram"])
+    if lacking:
+        return _fail(folder, lacking, UNPREPARED)
     if request["command"]:
         return _become(folder, request, [str(extra)] if extra else [])
     # Behind the box half, before what the box has: the job's own packages; last the workdir.
@@ -147,6 +150,17 @@ def _run_module(folder: RunFolder, request: Dict[str, Any]) -> int:
     finally:
         _report_vram(folder)
     return FAILED_ITEMS if job.failed else 0
+
+
+def _lacks_memory(wanted: int) -> str:
+    """Why the GPUs of this box are too small for the job; "" when they are not, or do not tell."""
+    have = vram.total() if wanted else None
+    if have is None or have >= wanted:
+        return ""
+    gigabytes = f"{wanted / (1 << 30):.0f} GB of GPU memory"
+    if not have:
+        return f"the job needs a GPU with {gigabytes}, and this box has none"
+    return f"the job needs {gigabytes}, and this box has {have / (1 << 30):.0f} GB"
 
 
 def _report_vram(folder: RunFolder) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -101,6 +103,42 @@ def test_a_job_that_raises_or_leaves_items_out_has_failed(one_box: BoxHalf) -> N
     early = "def run(job):\n    next(iter(job.items('abc')))\n"
     one_box.start("early", module=one_box.module(early))
     assert one_box.end("early")["message"] == "3 of 3 items were never worked on"
+
+
+def test_a_job_that_needs_more_gpu_memory_than_there_is_says_so(one_box: BoxHalf) -> None:
+    smi = one_box.home / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text(
+        "#!/bin/sh\ncase $1 in *query-gpu*)\n"
+        "echo '0, GPU-1, NVIDIA L4, 0, 0, 100, 24576, 20, 72, 40, 300, 400, 0x0, 0, Disabled'\n"
+        "sleep 60;; esac\n"
+    )
+    smi.chmod(0o755)
+    path = os.environ["PATH"]
+    for folder, said in (
+        (f"{smi.parent}:", "the job needs 40 GB of GPU memory, and this box has 24 GB"),
+        ("", "the job needs a GPU with 40 GB of GPU memory, and this box has none"),
+    ):
+        run_id = "with" if folder else "without"
+        env = {**os.environ, "PATH": folder + path}
+        request = {"v": 1, "id": run_id, "job": "t", "command": ["true"], "vram": 40 << 30}
+        one_box.popen("start", env=env).communicate(json.dumps(request).encode(), timeout=30)
+        assert one_box.end(run_id)["message"] == said
+
+
+def test_a_full_disk_costs_the_log_not_the_run(one_box: BoxHalf) -> None:
+    """A limit on file sizes stands in for it: writes fail in the same way."""
+    code = "import os,sys\nfor n in range(4000): print('line', n, 'x' * 100)\nsys.exit(5)"
+    request = {"v": 1, "id": "r1", "job": "t", "command": [sys.executable, "-c", code]}
+    starter = one_box.popen(
+        "start",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    starter.communicate(json.dumps(request).encode(), timeout=30)
+    status = one_box.end()
+    assert (status["state"], status["exit_code"]) == ("failed", 5)
+    assert status["message"] == "ended with exit code 5; the log is not complete: File too large"
+    assert status["log_bytes"] == (one_box.root / "runs/r1/log.txt").stat().st_size == 100_000
 
 
 def test_skipped_items_and_timings_are_counted(one_box: BoxHalf) -> None:

@@ -1,0 +1,65 @@
+"""Packages a job needs are found, or installed once beside the box's Python. No network."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from devbox.onbox import packages, place
+from tests.jobs.conftest import BoxHalf
+
+
+def wheel(folder: Path, name: str) -> str:
+    """A requirement that names a wheel file holding one module."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", "VALUE = 42\n")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    return f"{name} @ {path.as_uri()}"
+
+
+def test_what_is_there_in_a_good_version_is_used() -> None:
+    said: list[str] = []
+    assert packages.provide(["pytest>=3", "Click"], said.append) is None
+    assert said == []
+
+
+def test_a_missing_package_is_installed_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    requirement = wheel(tmp_path, "devbox_probe_one")
+    folder = packages.provide([requirement], said.append)
+    assert folder is not None
+    assert (folder / "devbox_probe_one.py").is_file()
+    assert packages.provide([requirement], said.append) == folder
+    assert said == [f"installing {requirement}"]
+    assert list(folder.parent.glob("*.part-*")) == []
+
+
+def test_a_package_that_cannot_be_installed_leaves_nothing(tmp_path: Path) -> None:
+    missing = f"devbox_probe_two @ {(tmp_path / 'devbox_probe_two-1-py3-none-any.whl').as_uri()}"
+    with pytest.raises(packages.PackagesMissing, match="pip could not install devbox_probe_two"):
+        packages.provide([missing], print)
+    assert list((place.root() / "packages").iterdir()) == []
+
+
+def test_a_job_and_a_command_find_their_packages(one_box: BoxHalf, tmp_path: Path) -> None:
+    requirement = wheel(tmp_path, "devbox_probe_three")
+    module = one_box.module(
+        "def run(job):\n"
+        "    import devbox_probe_three\n"
+        "    job.write('x', str(devbox_probe_three.VALUE))\n"
+    )
+    one_box.start("module", module=module, packages=[requirement])
+    assert one_box.end("module")["message"] == ""
+    assert one_box.out("x", "module").read_text() == "42"
+    code = "import devbox_probe_three; print(devbox_probe_three.VALUE)"
+    one_box.start("command", command=[one_box.python, "-c", code], packages=[requirement])
+    assert one_box.end("command")["state"] == "succeeded"
+    assert one_box.log("command") == "42\n"
