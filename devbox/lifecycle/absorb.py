@@ -25,7 +25,9 @@ _ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.
 def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
     """Write what the provider said of `box` into the store and the ledger; the updated box."""
     now = ws.clock()
-    after = _vanished(box, now) if seen is None else _merged(box, seen, now)
+    goals = [intent.goal for intent in ws.store.boxes.open_intents(box.id)]
+    goal = goals[-1] if goals else ""
+    after = _vanished(box, now) if seen is None else _merged(box, seen, goal, now)
     if seen is None:
         # Asked for and gone: it ended by now. Gone by itself: we know of it only until `seen`.
         ws.store.ledger.close(box.id, now if after.state is BoxState.TERMINATED else box.seen)
@@ -80,10 +82,10 @@ def _vanished(box: Box, now: float) -> Box:
     )
 
 
-def _merged(box: Box, seen: Observation, now: float) -> Box:
+def _merged(box: Box, seen: Observation, goal: str, now: float) -> Box:
     return msgspec.structs.replace(
         box,
-        state=_state(box.state, seen.state),
+        state=_state(goal, seen.state),
         handle=seen.handle or box.handle,
         token=seen.token or box.token,
         endpoint=seen.endpoint or box.endpoint,
@@ -98,10 +100,11 @@ def _merged(box: Box, seen: Observation, now: float) -> Box:
     )
 
 
-def _state(ours: BoxState, theirs: BoxState) -> BoxState:
-    if ours is BoxState.STOPPING and theirs is not BoxState.TERMINATED:
+def _state(goal: str, theirs: BoxState) -> BoxState:
+    """Theirs, unless we have asked for an end or a pause that they do not show yet."""
+    if goal == "terminated" and theirs is not BoxState.TERMINATED:
         return BoxState.STOPPING
-    if ours is BoxState.PAUSING and theirs in _ALIVE:
+    if goal == "paused" and theirs in _ALIVE:
         return BoxState.PAUSING
     return theirs
 

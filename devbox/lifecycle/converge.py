@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 
 from devbox import paths, secrets, spec
-from devbox.errors import BuildFailed, Gone, ProviderError
+from devbox.errors import BuildFailed, Gone, ProviderError, SshError
 from devbox.files import write_atomic
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import Journal, current, retried
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Request
-from devbox.ssh import boxhalf, config, keys, known_hosts, wait
+from devbox.ssh import boxhalf, config, include, keys, wait
 from devbox.telemetry import arming
 from devbox.text import dollars
 from devbox.workspace import Workspace
@@ -37,7 +37,13 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
     journal.step("ssh", lambda: _publish(ws, box))
     connection = journal.step(
         "login",
-        lambda: wait.for_login(box, timeout=LOGIN_TIMEOUT, clock=ws.clock, sleep=ws.sleep),
+        lambda: wait.for_login(
+            box,
+            timeout=LOGIN_TIMEOUT,
+            clock=ws.clock,
+            sleep=ws.sleep,
+            first_use=ws.narrate,
+        ),
     )
     with connection:
         journal.step("boxhalf", lambda: boxhalf.install(connection))
@@ -198,15 +204,17 @@ def _until_running(ws: Workspace, box: Box) -> Box:
 
 
 def _publish(ws: Workspace, box: Box) -> None:
-    if box.endpoint is not None and box.endpoint.host_keys is None:
-        fingerprint = known_hosts.pin_first_use(box)
-        ws.narrate(f"{box.name}: host key of {box.endpoint.host} pinned: {fingerprint}")
-    config.publish(ws.store.boxes.all)
+    """Make `ssh devbox-NAME` work. A ~/.ssh/config we may not write does not stop the box."""
+    config.publish(ws.store.boxes.all, narrate=ws.narrate)
+    try:
+        include.install()
+    except SshError as error:
+        ws.narrate(f"{box.name}: {error.what}; devbox's own verbs work all the same")
 
 
 def _forget(ws: Workspace, box: Box) -> None:
     config.forget(box)
-    config.publish(ws.store.boxes.all)
+    config.publish(ws.store.boxes.all, narrate=ws.narrate)
 
 
 def _cost_line(ws: Workspace, box: Box) -> str:

@@ -6,7 +6,7 @@ from devbox import spec
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState
 from devbox.ssh.connection import connect
-from devbox.sync import status, transfer
+from devbox.sync import rsync, status
 from devbox.telemetry import arming
 from devbox.telemetry.arming import Verdict
 from devbox.text import clean
@@ -35,7 +35,7 @@ def save(ws: Workspace, box: Box) -> None:
     rules = spec.decode_box(box.spec).sync
     if box.state is BoxState.RUNNING and rules.before_pause and rules.down:
         ws.narrate(f"{box.name}: fetching {', '.join(rules.down)}")
-        transfer.down(ws, box)
+        rsync.down(ws, box)
 
 
 def losses(ws: Workspace, box: Box) -> list[str]:
@@ -44,13 +44,13 @@ def losses(ws: Workspace, box: Box) -> list[str]:
     if box.state is not BoxState.RUNNING:
         return [f"{box.name} is {box.state}: what is on it and not here is unknown"]
     try:
-        only_there = status.status(ws, box).only_on_box
+        only_there = status.status(ws, box).only_there
     except DevboxError as error:
         return [f"{box.name}: what is on it and not here is unknown: {error.what}"]
     if not only_there:
         return [f"{box.name}: every file on it is also on this computer"]
     lines = [f"{box.name}: {len(only_there)} files on it are not on this computer:"]
-    lines += [f"  {clean(str(path), 200)}" for path in only_there[:_SHOWN]]
+    lines += [f"  {clean(file.path, 200)}" for file in only_there[:_SHOWN]]
     if len(only_there) > _SHOWN:
         lines.append(f"  … and {len(only_there) - _SHOWN} more (devbox sync status {box.name})")
     return lines

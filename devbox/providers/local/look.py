@@ -45,19 +45,21 @@ def at(folder: Folder, now: float) -> Look | None:
     if life is None:
         return Look(_before(base, folder, goal, alive, now))
     if life.ended is not None and not alive:
-        return Look(_ended(base, folder, life, failed=life.began is None and goal.want != PAUSED))
+        return Look(_ended(base, folder, life, goal))
     base = base._replace(billed=life.ended is None, billed_since=life.began)
     server = folder.server()
     serving = goal.want != PAUSED and folder.holds("server.lock")
-    if not serving or server is None or life.began is None:
+    listening = server is not None and server.get("life") == goal.life and life.began is not None
+    if not serving or server is None or not listening:
+        coming = alive and goal.want != PAUSED and not listening and not folder.stop.exists()
         stopping = base._replace(state=BoxState.PAUSING, stage="stopping")
-        return Look(stopping, needs_end=not alive)
+        return Look(base if coming else stopping, needs_end=not alive)
     return Look(
         base._replace(
             state=BoxState.RUNNING,
             stage="running",
             endpoint=Endpoint("127.0.0.1", server["port"], host_keys=(settings["host_key"],)),
-            deadline=life.began + settings["uptime"],
+            deadline=(life.began or now) + settings["uptime"],
         )
     )
 
@@ -75,8 +77,8 @@ def _is_open(life: Life | None) -> bool:
     return life is not None and life.began is not None and life.ended is None
 
 
-def _ended(base: Observation, folder: Folder, life: Life, failed: bool) -> Observation:
-    if failed:
+def _ended(base: Observation, folder: Folder, life: Life, goal: Goal) -> Observation:
+    if goal.want != PAUSED and (life.failed or life.began is None):
         return _failed(base, folder, life.reason)._replace(ended_at=life.ended)
     return base._replace(
         state=BoxState.PAUSED, stage="paused", message=clean(life.reason, 300), ended_at=life.ended
