@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from devbox import lifecycle
@@ -99,17 +97,17 @@ def test_a_box_that_vanishes_is_lost_and_billed_to_when_it_was_last_seen(ws: Wor
 
 def test_a_box_that_ends_itself_shows_as_paused_with_the_time_it_ended(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
-    server = next(
-        p
-        for p in psutil.process_iter()
-        if "devbox.providers.local.server" in " ".join(_line(p))
-        and box.handle in " ".join(_line(p))
-    )
-    os.kill(server.pid, signal.SIGTERM)
-    server.wait(10)
-    (after,) = lifecycle.refresh(ws, [box])
-    assert after.state is BoxState.PAUSED
-    assert ws.store.ledger.current(box.id) is None
+    recipe = ws.provider("local").watchdog(box.handle)
+    assert recipe is not None
+    subprocess.run(recipe["argv"], check=True)
+    deadline = time.monotonic() + 20
+    while box.state is not BoxState.PAUSED:
+        assert time.monotonic() < deadline
+        (box,) = lifecycle.refresh(ws, [box])
+    assert box.state is BoxState.PAUSED
+    (interval,) = ws.store.ledger.of_box(box.id)
+    assert interval.end is not None
+    assert interval.end <= time.time()
 
 
 def test_a_stranger_is_listed_then_adopted_or_removed(ws: Workspace) -> None:
@@ -204,10 +202,3 @@ def test_passing_faults_are_retried_with_the_waits_the_provider_asks_for(home: P
 
     with pytest.raises(Unavailable):
         retried(ws, never)
-
-
-def _line(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return []
