@@ -45,6 +45,7 @@ class Life(NamedTuple):
     began: float | None
     ended: float | None
     reason: str
+    failed: bool
 
 
 class Folder:
@@ -104,22 +105,24 @@ class Folder:
     def life(self, number: int) -> Life | None:
         """What the meter has of one life; None when it has neither begun nor ended."""
         began = ended = None
-        reason = ""
+        reason, failed = "", False
         for line in self._meter():
             if line.get("life") == number:
                 if line["event"] == "start":
                     began = line["at"]
                 else:
-                    ended, reason = line["at"], line["reason"]
-        return None if began is None and ended is None else Life(number, began, ended, reason)
+                    ended, reason, failed = line["at"], line["reason"], line["failed"]
+        if began is None and ended is None:
+            return None
+        return Life(number, began, ended, reason, failed)
 
     def stamp_start(self, life: int) -> None:
-        self._stamp({"event": "start", "life": life, "at": time.time(), "reason": ""})
+        self._stamp({"event": "start", "life": life, "at": time.time()})
 
-    def stamp_end(self, life: int, at: float, reason: str) -> None:
+    def stamp_end(self, life: int, at: float, reason: str, failed: bool) -> None:
         """Write the end of a life. The first one to write it is right; later ones change
-        nothing."""
-        self._stamp({"event": "end", "life": life, "at": at, "reason": reason})
+        nothing. failed: the server ended by itself, and nobody wanted it to."""
+        self._stamp({"event": "end", "life": life, "at": at, "reason": reason, "failed": failed})
 
     def _stamp(self, line: dict[str, Any]) -> None:
         with open(self.path / "meter.jsonl", "a+b") as meter:

@@ -35,11 +35,13 @@ def watch(folder: Folder, life: int, server: int, uptime: float) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    status = _wait(server, uptime)
-    finish(folder, life, _why(folder, status))
+    reason, failed = _why(folder, _wait(server, uptime))
+    finish(folder, life, reason, failed=failed)
 
 
-def finish(folder: Folder, life: int, reason: str, at: float | None = None) -> bool:
+def finish(
+    folder: Folder, life: int, reason: str, *, at: float | None = None, failed: bool = False
+) -> bool:
     """End every process of the box, then stamp the end of its life: `at`, else now. False when
     another user's process outlived it; then the life goes on."""
     from devbox.providers.local.processes import end_all
@@ -47,7 +49,7 @@ def finish(folder: Folder, life: int, reason: str, at: float | None = None) -> b
     if left := end_all(folder):
         print(f"could not end: {[p.pid for p in left]}", file=sys.stderr, flush=True)
         return False
-    folder.stamp_end(life, time.time() if at is None else at, reason)
+    folder.stamp_end(life, time.time() if at is None else at, reason, failed)
     return True
 
 
@@ -71,12 +73,13 @@ def _wait(server: int, uptime: float) -> int | None:
             os.read(reader, 4096)
 
 
-def _why(folder: Folder, status: int | None) -> str:
+def _why(folder: Folder, status: int | None) -> tuple[str, bool]:
+    """Why the server is gone, and whether by its own fault."""
     if status is None:
-        return "max_uptime reached and its server hung"
+        return "max_uptime reached and its server hung", False
     if reason := folder.stop_reason():
-        return reason
+        return reason, False
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        return f"its server was killed by {signal.Signals(-code).name}"
-    return f"its server ended with code {code}"
+        return f"its server was killed by {signal.Signals(-code).name}", False
+    return f"its server ended with code {code}", True

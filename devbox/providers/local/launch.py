@@ -71,15 +71,15 @@ def start(folder: Folder, request: Request, life: int) -> None:
         )
 
 
-def ask_to_stop(folder: Folder, reason: str, patience: float) -> None:
+def ask_to_stop(folder: Folder, life: int, reason: str, patience: float) -> None:
     """Tell the server to part from its sessions, and wait until it and its guard are gone or
-    `patience` seconds are over."""
+    `patience` seconds are over. One that does not listen yet has nobody to part from."""
     import psutil
 
     record = folder.server()
     replace(folder.stop, reason)
-    if record is None:
-        return  # it does not listen yet: there is nobody to part from
+    if record is None or record["life"] != life:
+        return
     with suppress(psutil.Error):
         server = psutil.Process(record["pid"])
         # The pid may be another program's by now: only one that carries our mark is ours.

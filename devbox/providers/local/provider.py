@@ -15,13 +15,14 @@ from devbox import files, names, paths
 from devbox.errors import Conflict, Gone, ProviderError, Unavailable
 from devbox.model import Offer, Price
 from devbox.providers.base import CanPause, Observation, Provider, Request
-from devbox.providers.local import guard, hardware, launch, look
+from devbox.providers.local import guard, hardware, launch, look, volumes
 from devbox.providers.local.folder import PAUSED, RUNNING, TERMINATED, Folder
 from devbox.spec import ProviderConfig
 from devbox.text import clean
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _NEW = ".new-"
+_VOLUMES = ".volumes"
 _STRIPES = 64
 _PATIENCE = 30.0  # seconds to wait for another process at work on the same box
 _PARTING = 4.0  # seconds a server and its guard get to end a box by themselves
@@ -35,7 +36,7 @@ def make(config: ProviderConfig) -> Provider:
 class Local(Provider, CanPause):
     """A box is a folder, an embedded SSH server on 127.0.0.1 and a guard that outlives it.
 
-    root: the folder of boxes. clock: () → unix seconds.
+    clock: () → unix seconds.
     """
 
     name = "local"
@@ -44,7 +45,6 @@ class Local(Provider, CanPause):
         self,
         config: ProviderConfig,
         *,
-        root: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._price = (
@@ -52,7 +52,7 @@ class Local(Provider, CanPause):
             if config.price is None
             else Price(round(config.price * 1_000_000), "config")
         )
-        self._root = Path(os.path.realpath(root or paths.local_boxes()))
+        self._root = Path(os.path.realpath(paths.local_boxes()))
         self._clock = clock
 
     def offers(self) -> list[Offer]:
@@ -155,6 +155,7 @@ class Local(Provider, CanPause):
             host_key = launch.public_line(request.host_key)
             files.write_atomic(folder.host_key, request.host_key, mode=0o600)
         (folder.home / names.inner_path(request.spec.workdir)).mkdir(parents=True, exist_ok=True)
+        volumes.mount(self._root / _VOLUMES, folder.home, request.spec.volumes)
         folder.write_settings(
             {
                 "v": 1,
@@ -173,8 +174,8 @@ class Local(Provider, CanPause):
         if not folder.alive():
             at = folder.last_beat()
         else:
-            launch.ask_to_stop(folder, reason, _PARTING)
-        if not guard.finish(folder, life, reason, at):
+            launch.ask_to_stop(folder, life, reason, _PARTING)
+        if not guard.finish(folder, life, reason, at=at):
             raise ProviderError(
                 f"some processes of the local box {folder.path.name} cannot be ended",
                 means="the box keeps showing as stopping",
@@ -186,7 +187,8 @@ class Local(Provider, CanPause):
         with suppress(Unavailable), self._at(folder.path.name, patience=0.0):
             seen = look.at(folder, self._clock())
             if seen is not None and seen.needs_end:
-                guard.finish(folder, _life(folder), "its server was killed", folder.last_beat())
+                at = folder.last_beat()
+                guard.finish(folder, _life(folder), "its server was killed", at=at)
 
     def _want(self, folder: Folder) -> str:
         goal = folder.goal()

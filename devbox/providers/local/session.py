@@ -137,11 +137,15 @@ class Session(asyncssh.SSHServerSession[bytes]):
         else:
             self._hang_up()
 
-    def farewell(self, words: str) -> None:
-        """Last words, where a person reads them."""
-        if self._terminal and not self._gone:
-            with suppress(OSError):
+    def part(self, words: str) -> None:
+        """End it from our side: last words where a person reads them, HUP, a closed channel."""
+        if self._files or self._gone:
+            return
+        with suppress(OSError):
+            if self._terminal:
                 self._chan.write(f"\r\n{words}\r\n".encode())
+            self._hang_up()
+            self._chan.exit_with_signal("HUP")
 
     def _start(self) -> None:
         home = self._server.folder.home

@@ -116,12 +116,12 @@ class Server:
         """Last words on every terminal, then hang up everywhere."""
         self.traffic.write()
         for session in list(self.sessions):
-            session.farewell(f"devbox: {self.name} stops now ({reason}); its files are kept")
+            session.part(f"devbox: {self.name} stops now ({reason}); its files are kept")
+        # Clients drop what they have not shown yet when they are disconnected at once.
+        await _while(self.sessions, _FLUSH)
         for connection in list(self.connections):
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, f"the box stops: {reason}")
-        until = time.monotonic() + _FLUSH
-        while self.connections and time.monotonic() < until:
-            await asyncio.sleep(0.005)
+        await _while(self.connections, _FLUSH)
 
 
 class Door(Forwards, asyncssh.SSHServer):
@@ -149,6 +149,13 @@ class Door(Forwards, asyncssh.SSHServer):
 
     def session_requested(self) -> Session:
         return Session(self._server)
+
+
+async def _while(some: set[Any], seconds: float) -> None:
+    """Until the set is empty, at most that long."""
+    until = time.monotonic() + seconds
+    while some and time.monotonic() < until:
+        await asyncio.sleep(0.005)
 
 
 def _nothing() -> None:

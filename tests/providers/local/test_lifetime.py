@@ -22,7 +22,7 @@ from devbox.providers.base import Observation
 from devbox.providers.local import processes, provider
 from devbox.providers.local.folder import Folder
 from devbox.providers.local.provider import Local
-from devbox.spec import BoxSpec, ProviderConfig, Seconds
+from devbox.spec import BoxSpec, ProviderConfig, Seconds, Volume
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox, request_for, wait_for_state
 from tests.providers.local.conftest import Client, Terminal
@@ -212,8 +212,10 @@ def test_a_server_that_cannot_start_is_failed_and_says_why(local: Local) -> None
     local.pause(request.token)
     folder.host_key.write_text("garbage")
     local.resume(request._replace(host_key=""), request.token)
-    seen = wait_for_state(local, request.token, BoxState.PAUSED)
+    seen = wait_for_state(local, request.token, BoxState.FAILED)
     assert "ended with code 1" in seen.message
+    assert "KeyImportError" in seen.message
+    assert not seen.billed
     local.resume(request, request.token)
     wait_for_state(local, request.token, BoxState.RUNNING)
     local.terminate(request.token)
@@ -270,6 +272,9 @@ def test_gpus_are_offered_where_there_are_any(home: Path, monkeypatch: pytest.Mo
         {"name": "-oX"},
         {"spec": BoxSpec(workdir="/srv")},
         {"spec": BoxSpec(workdir="../up")},
+        {"spec": BoxSpec(volumes={"v": Volume(source="../up", mount="v")})},
+        {"spec": BoxSpec(volumes={"v": Volume(source="v", mount="/srv")})},
+        {"spec": BoxSpec(volumes={"v": Volume(source="v", mount="v", read_only=True)})},
     ],
     ids=str,
 )
@@ -291,7 +296,7 @@ def test_folders_without_write_permission_go_too(client: Client, local: Local) -
 def test_processes_that_cannot_be_ended_keep_the_box_stopping(
     client: Client, local: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devbox.providers.local.guard.finish", lambda *_: False)
+    monkeypatch.setattr("devbox.providers.local.guard.finish", lambda *_, **__: False)
     with pytest.raises(ProviderError, match="cannot be ended"):
         local.terminate(client.box.handle)
     monkeypatch.undo()
@@ -311,6 +316,15 @@ def test_signals_of_the_starter_are_not_inherited(
             signal.signal(number, handler)
     ignored = int(client.out("grep SigIgn /proc/self/status").split()[1], 16)
     assert ignored == 0
+
+
+def test_a_volume_outlives_its_box(make_local_box: MakeBox, local: Local) -> None:
+    volumes = {"data": Volume(source="set/one", mount="work/data")}
+    first = Client(make_local_box("one", volumes=volumes))
+    first.out("echo kept >work/data/note")
+    local.terminate(first.box.handle)
+    second = Client(make_local_box("two", volumes=volumes))
+    assert second.out("cat work/data/note") == "kept\n"
 
 
 def test_a_box_is_found_by_its_record(local_box: Box, local: Local) -> None:
