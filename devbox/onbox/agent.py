@@ -16,8 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple, TypeVar
 
-from devbox.onbox import deeds, idle, journal, notes, orders, place, procs, terminals
+from devbox.onbox import deeds, idle, journal, notes, orders, place, procs
 from devbox.onbox.ceiling import Moment
+from devbox.onbox.terminals import Terminals
 from devbox.onbox.watchdog import CALM, Effects, Rung, Watchdog
 
 T = TypeVar("T")
@@ -84,10 +85,11 @@ class Agent:
         history: History,
         *,
         effects: Callable[[orders.Orders], Effects] | None = None,
-        pts: Path = terminals.PTS,
+        ttys: Optional[Terminals] = None,
     ) -> None:
-        self._root, self._make, self._history, self._pts = root, sampler, history, pts
-        self._effects = effects or (lambda given: deeds.Deeds(root, given, self._spoke, pts))
+        self._root, self._make, self._history = root, sampler, history
+        self._ttys = Terminals() if ttys is None else ttys
+        self._effects = effects or (lambda given: deeds.Deeds(root, given, self._ttys, self._spoke))
         self._sampler: Optional[Sampler] = None
         self._made_at = float("-inf")
         self._watch: Optional[_Watch] = None
@@ -162,7 +164,7 @@ class Agent:
             self._made_at = self._now.mono
             self._sampler = self._make()
         sample = self._sampler.sample(self._now.wall)
-        sample["tty"] = terminals.look(self._pts)
+        sample["tty"] = self._ttys.look(self._now.mono)
         return sample
 
     def _keep(self, sample: Dict[str, Any]) -> None:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Callable
 
-from devbox.onbox import hooks, journal, pausing, terminals, unsynced
+from devbox.onbox import hooks, journal, pausing, unsynced
 from devbox.onbox.orders import Orders
+from devbox.onbox.terminals import Terminals
 from devbox.onbox.watchdog import Report
 
 
@@ -16,9 +17,9 @@ class Deeds:
     """spoke: called whenever a line went to the terminals."""
 
     def __init__(
-        self, root: Path, given: Orders, spoke: Callable[[], None], pts: Path = terminals.PTS
+        self, root: Path, given: Orders, ttys: Terminals, spoke: Callable[[], None]
     ) -> None:
-        self._root, self._orders, self._spoke, self._pts = root, given, spoke, pts
+        self._root, self._orders, self._ttys, self._spoke = root, given, ttys, spoke
 
     def event(self, kind: str, message: str) -> None:
         """A disk that is full must not stop the ladder: the log tells it then."""
@@ -28,7 +29,7 @@ class Deeds:
             print(f"event {kind} not written: {error}: {message}", file=sys.stderr, flush=True)
 
     def say(self, message: str) -> None:
-        if terminals.say(message, self._pts):
+        if self._ttys.say(message):
             self._spoke()
 
     def save(self) -> Report:

@@ -38,8 +38,7 @@ def test_all_it_started_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
     assert "started" in done.tail
     assert time.monotonic() - began < 20
     pid = int(pids.read_text())
-    until(lambda: procs.identity(pid) is None)
-    assert not [one for one in procs.table() if one.group == pid and one.state != "Z"]
+    until(lambda: not [one for one in procs.table() if one.group == pid and one.state != "Z"])
 
 
 def test_a_background_child_is_not_waited_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox.onbox import terminals
+from devbox.onbox.terminals import SHARED, Terminals
 from tests.jobs.conftest import until
 
 
@@ -51,8 +52,8 @@ def terminal() -> Iterator[Pty]:
 
 def test_a_line_reaches_the_terminal_cleaned_and_bounded(terminal: Pty) -> None:
     terminal.attend()
-    assert terminal.path in terminals.mine()
-    assert terminals.say("pauses in 5m\n\x1b]0;evil\x07" + "x" * 5000) >= 1
+    assert terminal.path in Terminals().mine(0.0)
+    assert Terminals().say("pauses in 5m\n\x1b]0;evil\x07" + "x" * 5000) >= 1
     until(lambda: b"pauses in 5m" in terminal.seen)
     assert terminal.seen.startswith(b"\r")
     assert b"\x1b" not in terminal.seen
@@ -66,7 +67,7 @@ def test_a_terminal_that_nobody_reads_does_not_stop_the_others(terminal: Pty) ->
             os.write(terminal.slave, b"x" * 4096)
     other = Pty()
     other.attend()
-    assert terminals.say("still here") >= 1
+    assert Terminals().say("still here") >= 1
     until(lambda: b"still here" in other.seen)
     os.close(other.master)
     os.close(other.slave)
@@ -80,7 +81,7 @@ def test_typing_moves_the_time_of_the_latest_input(terminal: Pty) -> None:
     assert before == 1_000_000_000
     os.write(terminal.master, b"ls\n")
     until(lambda: terminal.path.stat().st_atime > before)
-    found = terminals.look()
+    found = Terminals().look(0.0)
     assert found is not None
     assert found["count"] >= 1
     assert found["input_at"] > before
@@ -89,13 +90,31 @@ def test_typing_moves_the_time_of_the_latest_input(terminal: Pty) -> None:
 def test_writing_to_a_terminal_is_not_input(terminal: Pty) -> None:
     terminal.attend()
     os.utime(terminal.path, (1_000_000_000, 1_000_000_000))
-    terminals.say("a warning")
+    Terminals().say("a warning")
     until(lambda: b"a warning" in terminal.seen)
     assert terminal.path.stat().st_atime == 1_000_000_000
 
 
 def test_where_terminals_cannot_be_seen_nothing_is_said_of_them(tmp_path: Path) -> None:
-    assert terminals.look(tmp_path / "none") is None
+    assert Terminals(tmp_path / "none").look(0.0) is None
     (tmp_path / "7").write_text("not a terminal")
-    assert terminals.look(tmp_path) == {"count": 0, "input_at": None}
-    assert terminals.say("hello", tmp_path) == 0
+    assert Terminals(tmp_path).look(0.0) == {"count": 0, "input_at": None}
+    assert Terminals(tmp_path).say("hello") == 0
+
+
+def test_on_a_shared_machine_only_the_boxs_own_terminals_count(terminal: Pty) -> None:
+    own = Pty()
+    program = subprocess.Popen(
+        ["sleep", "60"], stdin=own.slave, env={**os.environ, SHARED: "box-one"}
+    )
+    try:
+        box = Terminals(shared="box-one")
+        assert box.mine(0.0) == [own.path]
+        assert Terminals(shared="box-two").mine(0.0) == []
+    finally:
+        program.kill()
+        program.wait()
+    assert box.mine(5.0) == [own.path]
+    assert box.mine(11.0) == []
+    os.close(own.master)
+    os.close(own.slave)

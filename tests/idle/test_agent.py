@@ -1,0 +1,294 @@
+"""The agent's second by second work, with a clock, a sampler and a disk of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devbox.onbox import journal, orders, place, procs
+from devbox.onbox.agent import Agent
+from devbox.onbox.ceiling import Moment
+from devbox.onbox.terminals import Terminals
+from tests.idle.traces import HOUR, MINUTE, T0, sample
+from tests.jobs.conftest import until
+
+ORDERS: dict[str, Any] = {
+    "v": 1,
+    "box": "gpu1",
+    "token": "t",
+    "policy": {"after": 1800, "warn": 300},
+    "deadline": T0 + 8 * HOUR,
+    "started": T0,
+    "sent": T0,
+    "pause": None,
+    "workdir": "work",
+}
+
+
+class Parts:
+    """A sampler and a history that fail when told to."""
+
+    def __init__(self) -> None:
+        self.sample_now: Callable[[], Any] = sample
+        self.kept: list[Any] = []
+        self.full = False
+        self.made = 0
+
+    def make(self) -> Parts:
+        self.made += 1
+        return self
+
+    def sample(self, now: float) -> dict[str, Any]:
+        made = self.sample_now()
+        assert isinstance(made, dict)
+        return {"v": 1, "boot": "b", "seq": 1, "t": now, **made}
+
+    def append(self, one: dict[str, Any]) -> bool:
+        self.kept.append(one)
+        return not self.full
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class World:
+    """An agent and its clock. wall is T0 + second, plus what `shift` says."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.root, self.parts, self.second, self.shift = place.root(), Parts(), 0.0, 0.0
+        self.pause_file = self.root / "pause-asked"
+        recipe = {"kind": "exec", "argv": ["touch", str(self.pause_file)]}
+        self.arm(**{"pause": recipe, **changes})
+        self.agent = self.start()
+
+    def arm(self, **changes: Any) -> None:
+        orders.receive(self.root, {**ORDERS, **changes}, self.now())
+
+    def start(self) -> Agent:
+        self.agent = Agent(
+            self.root, self.parts.make, self.parts, ttys=Terminals(self.root / "no-terminals")
+        )
+        return self.agent
+
+    def now(self) -> Moment:
+        return Moment(T0 + self.second + self.shift, 1000.0 + self.second)
+
+    def live(self, seconds: float, *, step: float = 1.0) -> None:
+        end = self.second + seconds
+        while self.second < end:
+            self.second += step
+            self.agent.tick(self.now())
+
+    def until_event(self, kind: str) -> None:
+        """Let tasks on their threads come to their end, without the clock running far."""
+
+        def there() -> bool:
+            self.live(0.01, step=0.01)
+            return kind in self.kinds()
+
+        until(there)
+
+    def kinds(self) -> list[str]:
+        return [event["kind"] for event in journal.read(self.root)]
+
+    def verdict(self) -> dict[str, Any]:
+        found = json.loads((self.root / "verdict.json").read_text())
+        assert isinstance(found, dict)
+        return found
+
+
+def test_it_samples_every_second_and_judges_every_five() -> None:
+    world = World()
+    world.live(11)
+    assert len(world.parts.kept) == 11
+    assert world.parts.kept[-1]["tty"] is None
+    assert world.verdict()["t"] == T0 + 11
+    world.live(3)
+    assert world.verdict()["t"] == T0 + 11
+
+
+def test_an_idle_box_asks_its_provider_to_pause() -> None:
+    world = World(policy={**ORDERS["policy"], "save_command": ["touch", "../saved"]})
+    (Path.home() / "work").mkdir()
+    (Path.home() / "work" / "model.pt").write_bytes(b"x" * 2048)
+    world.live(30 * MINUTE + 1)
+    world.until_event("paused")
+    assert world.pause_file.exists()
+    assert (Path.home() / "saved").exists()
+    assert world.kinds() == ["warning", "saving", "saved", "pausing", "paused"]
+    assert journal.read(world.root)[-1]["message"] == "paused with 1 unsynced file (2.0 KB)"
+    assert json.loads((world.root / "unsynced.json").read_text())["names"] == ["model.pt"]
+
+
+def _boom() -> Any:
+    raise RuntimeError("NVML fell over")
+
+
+@pytest.mark.parametrize(
+    "broken", [_boom, lambda: None, lambda: {"cpu": 1, "gpus": [{"util": []}]}]
+)
+def test_a_broken_sampler_neither_pauses_early_nor_outlives_the_ceiling(
+    broken: Callable[[], Any],
+) -> None:
+    world = World(deadline=T0 + 2 * HOUR)
+    world.live(60)
+    world.parts.sample_now = broken
+    world.live(100 * MINUTE)
+    assert not world.pause_file.exists()
+    assert "warning" not in world.kinds()
+    world.live(20 * MINUTE)
+    world.until_event("paused")
+    assert world.pause_file.exists()
+
+
+def test_a_fault_is_told_once_in_ten_minutes() -> None:
+    world = World()
+    world.parts.sample_now = _boom
+    world.live(9 * MINUTE)
+    faults = [e for e in journal.read(world.root) if e["kind"] == "fault"]
+    assert [fault["message"] for fault in faults] == ["sampling: RuntimeError: NVML fell over"]
+
+
+def test_a_full_disk_does_not_stop_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(deadline=T0 + HOUR)
+    world.live(10)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("devbox.onbox.notes.write", full)
+    monkeypatch.setattr("devbox.onbox.journal.append", full)
+    world.parts.full = True
+    world.live(HOUR - 20)
+    pause = world.pause_file
+
+    def paused() -> bool:
+        world.live(0.01, step=0.01)
+        return pause.exists()
+
+    until(paused)
+
+
+def test_orders_that_change_are_heeded_and_begin_afresh() -> None:
+    world = World()
+    world.live(29 * MINUTE)
+    assert world.verdict()["state"] == "warned"
+    world.arm(policy={"after": 600, "warn": 60})
+    world.live(9 * MINUTE)
+    assert world.verdict()["state"] == "idle"
+    assert world.verdict()["idle_for"] < 10 * MINUTE
+    world.live(30)
+    assert world.verdict()["state"] == "warned"
+    assert json.loads((world.root / "agent.json").read_text())["pid"] == os.getpid()
+
+
+def test_orders_that_make_no_sense_leave_those_in_force() -> None:
+    world = World()
+    world.live(10)
+    (world.root / "config.json").write_text("{}")
+    world.live(40 * MINUTE)
+    world.until_event("paused")
+
+
+def test_keep_is_heeded() -> None:
+    world = World()
+    world.live(26 * MINUTE)
+    orders.set_hold(world.root, world.now().mono + 2 * HOUR, world.now())
+    world.live(HOUR)
+    assert world.kinds() == ["warning", "called-off"]
+    assert world.verdict()["state"] == "held"
+    assert world.verdict()["keep_until"] == pytest.approx(T0 + 26 * MINUTE + 2 * HOUR)
+
+
+def test_an_agent_that_was_killed_goes_on_counting() -> None:
+    world = World()
+    world.live(27 * MINUTE)
+    world.second += 20
+    world.start()
+    world.live(10)
+    assert world.verdict()["state"] == "warned"
+    assert world.verdict()["idle_for"] == pytest.approx(27 * MINUTE, abs=40)
+    assert world.kinds() == ["warning", "restarted"]
+    world.live(4 * MINUTE)
+    world.until_event("paused")
+    assert world.kinds().count("warning") == 1
+
+
+def test_an_agent_that_was_away_for_long_begins_afresh() -> None:
+    world = World()
+    world.live(27 * MINUTE)
+    world.second += 10 * MINUTE
+    world.start()
+    world.live(29 * MINUTE)
+    assert world.kinds() == ["warning", "restarted", "warning"]
+    assert world.verdict()["idle_for"] == pytest.approx(29 * MINUTE, abs=10)
+
+
+def test_a_new_arming_begins_afresh_even_right_after_a_pause() -> None:
+    world = World()
+    world.live(30 * MINUTE + 1)
+    world.until_event("paused")
+    world.arm()
+    world.start()
+    world.live(20)
+    assert world.verdict()["state"] == "active"
+
+
+def test_the_deadline_survives_a_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(deadline=T0 + 2 * HOUR)
+    world.parts.sample_now = lambda: sample(jobs=["r1"])
+    world.live(HOUR)
+    monkeypatch.setattr(procs, "boot_id", lambda: "another-boot")
+    world.start()
+    start = world.second
+
+    def rebooted() -> Moment:
+        return Moment(T0 + world.second, 5.0 + world.second - start)
+
+    monkeypatch.setattr(world, "now", rebooted)
+    world.live(5)
+    assert world.verdict()["pauses_at"] == pytest.approx(T0 + 2 * HOUR - 30)
+    # counted from here on by the clock that never jumps, also after the next restart
+    monkeypatch.setattr(
+        world, "now", lambda: Moment(T0 + world.second - 9 * HOUR, 5.0 + world.second - start)
+    )
+    world.start()
+    world.live(HOUR)
+    world.until_event("paused")
+
+
+def test_a_sync_that_belongs_to_the_pause_does_not_call_it_off() -> None:
+    world = World()
+    moved = 0
+
+    def syncing() -> dict[str, Any]:
+        nonlocal moved
+        moved += 5_000_000
+        return sample(ssh={"sessions": 1, "rx_bytes": 0, "tx_bytes": moved})
+
+    world.live(26 * MINUTE)
+    note = {"until": world.now().wall + 600}
+    (world.root / "syncing.json").write_text(json.dumps(note))
+    world.parts.sample_now = syncing
+    world.live(3 * MINUTE)
+    assert world.verdict()["state"] == "warned"
+    (world.root / "syncing.json").write_text(json.dumps({"until": 0}))
+    world.live(5)
+    assert world.verdict()["state"] == "active"
+
+
+def test_a_sampler_that_cannot_be_made_is_tried_again() -> None:
+    world = World()
+
+    def fails() -> Parts:
+        world.parts.made += 1
+        raise RuntimeError("no driver")
+
+    world.agent = Agent(world.root, fails, world.parts)
+    world.live(3 * MINUTE)
+    assert world.parts.made == 3
