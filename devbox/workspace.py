@@ -41,6 +41,8 @@ class Workspace:
         self.sleep = sleep
         self.narrate = narrate
         self.on_step = on_step
+        #: whether `up` may put its Include into ~/.ssh/config
+        self.integrate = True
         self._providers: dict[str, Provider] = {}
 
     @classmethod

@@ -206,6 +206,8 @@ def _until_running(ws: Workspace, box: Box) -> Box:
 def _publish(ws: Workspace, box: Box) -> None:
     """Make `ssh devbox-NAME` work. A ~/.ssh/config we may not write does not stop the box."""
     config.publish(ws.store.boxes.all, narrate=ws.narrate)
+    if not ws.integrate:
+        return
     try:
         include.install()
     except SshError as error:
