@@ -107,6 +107,12 @@ class Provider(ABC):
         del handle
         return None
 
+    def login_help(self, handle: str) -> str:
+        """What the person must do when the box's gateway does not accept our key; '' when there
+        is nothing to add to the ssh error itself."""
+        del handle
+        return ""
+
     def doctor(self) -> list[tuple[str, str, str]]:
         """Checks of credentials and reachability: (level ok|warn|fail, what, fix)."""
         return []
@@ -122,6 +128,20 @@ class CanPause(ABC):
     @abstractmethod
     def resume(self, request: Request, handle: str) -> str:
         """Ask to run again; idempotent. Returns the handle to use from now on."""
+
+
+class CanRestart(ABC):
+    @abstractmethod
+    def restart(self, handle: str, *, factory: bool) -> None:
+        """Start the box's app anew on the same hardware; with `factory`, build its image anew.
+        Files outside volumes are lost as on a pause. The caller observes until it runs."""
+
+
+class CanChangeHardware(ABC):
+    @abstractmethod
+    def change_hardware(self, handle: str, hardware: str) -> None:
+        """Ask to move the box to other hardware of the provider's offers; idempotent. Files
+        outside volumes are lost as on a pause. The caller observes until it runs there."""
 
 
 class HasBuildLogs(ABC):

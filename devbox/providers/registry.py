@@ -11,6 +11,8 @@ from devbox.text import clean
 
 _MODULES = {
     "local": "devbox.providers.local.provider",
+    "hf-space": "devbox.providers.hf.space",
+    "hf-job": "devbox.providers.hf.job",
 }
 
 NAMES = tuple(_MODULES)

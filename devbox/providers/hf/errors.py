@@ -1,0 +1,111 @@
+"""The client library's faults as devbox errors, each with where to fix it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, Unavailable
+from devbox.text import clean
+
+if TYPE_CHECKING:
+    import httpx2
+
+TOKENS = "https://huggingface.co/settings/tokens"
+KEYS = "https://huggingface.co/settings/keys"
+BILLING = "https://huggingface.co/settings/billing"
+PRO = "https://huggingface.co/pro"
+LOG_IN = f"log in with: hf auth login (make a token at {TOKENS})"
+_LONGEST_WAIT = 600.0
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Run calls of the client library; `doing` completes "… failed", as in "creating me/box"."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except DevboxError:
+        raise
+    except HfHubHTTPError as error:
+        raise of_status(error.response, doing, error.server_message or "") from error
+    except LocalTokenNotFoundError as error:
+        raise no_token() from error
+    except OfflineModeIsEnabled as error:
+        raise ProviderError(
+            f"{doing} failed: HF_HUB_OFFLINE keeps the client off the network",
+            fix="unset HF_HUB_OFFLINE",
+        ) from error
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+        raise ProviderError(
+            f"{doing} failed: {clean(str(error), 200)}",
+            fix="check endpoint in [providers.hf], or HF_ENDPOINT",
+        ) from error
+    except httpx2.HTTPError as error:
+        said = clean(str(error), 200) or type(error).__name__
+        raise Unavailable(
+            f"{doing} failed: the Hub did not answer: {said}",
+            fix="check the network and https://status.huggingface.co",
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # The library reads answers without a schema; a refusal of bad arguments is a ValueError.
+        raise ProviderError(f"{doing} failed: {clean(str(error), 300)}") from error
+
+
+def had_no_effect(error: DevboxError) -> bool:
+    """Whether a call that failed so surely did nothing: it was turned away, not cut off."""
+    response = getattr(error.__cause__, "response", None)
+    return not isinstance(error, Unavailable) or getattr(response, "status_code", 0) in (429, 503)
+
+
+def no_token() -> AuthError:
+    return AuthError("no Hugging Face token was found", means="nothing was started", fix=LOG_IN)
+
+
+def of_status(response: httpx2.Response, doing: str, said: str) -> DevboxError:
+    """The error for an HTTP status. A 401 is never read as "not there"."""
+    status = response.status_code
+    reason = clean(said.strip(), 300)
+    what = f"{doing} failed: {reason or 'no reason given'} (HTTP {status})"
+    plain: dict[int, DevboxError] = {
+        401: AuthError(f"{what}: the token is invalid or expired", fix=LOG_IN),
+        402: AuthError(what, means="nothing was started", fix=_of_402(reason)),
+        403: AuthError(what, fix=_of_403(reason)),
+        404: Gone(what, fix="see: devbox ls --refresh"),
+        409: Conflict(what, fix="try again"),
+        412: Conflict(what, fix="try again"),
+    }
+    if status in plain:
+        return plain[status]
+    if status in (408, 429) or status >= 500:
+        return Unavailable(
+            what,
+            fix="try again; see https://status.huggingface.co",
+            retry_after=_retry_after(response),
+        )
+    return ProviderError(what)
+
+
+def _of_402(reason: str) -> str:
+    if re.search(r"\bPRO\b|subscription", reason):
+        return f"subscribe to PRO at {PRO}, or use an organization with a plan"
+    return f"add a payment method or credits at {BILLING}"
+
+
+def _of_403(reason: str) -> str:
+    if re.search(r"\bPRO\b|Dev Mode", reason):
+        return f"Dev Mode needs PRO ({PRO}) or a Team plan"
+    return f"use a token with write access to this namespace: {TOKENS}"
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds, from `Retry-After` or the `t=` of `RateLimit`, when the server said."""
+    said = response.headers.get("Retry-After", "")
+    if not said.isdecimal():
+        found = re.search(r"\bt=(\d{1,6})\b", response.headers.get("RateLimit", ""))
+        said = found[1] if found and response.status_code == 429 else ""
+    return min(float(said), _LONGEST_WAIT) if said else None

@@ -1,0 +1,175 @@
+"""Hardware and prices: live, from an hour-old answer, else from the dated catalogue."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from devbox.errors import DevboxError
+from devbox.files import write_atomic
+from devbox.model import Hardware, Offer, Price
+from devbox.providers.hf import notes
+from devbox.providers.hf.hub import Hub
+from devbox.text import clean, duration, parse_size
+
+Kind = Literal["spaces", "jobs"]
+FREE = "cpu-basic"
+_FRESH = 3600.0
+_PER_HOUR = {"second": 3600, "minute": 60, "hour": 1}
+_CATALOGUE = Path(__file__).with_name("catalogue.json")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One flavour. micro_per_hour None: its price is not known."""
+
+    hardware: Hardware
+    micro_per_hour: int | None
+
+
+class _Kept(msgspec.Struct):
+    at: float
+    rows: list[Row]
+
+
+class _Listed(msgspec.Struct):
+    name: str
+    dollars: float
+    gpu: str = ""
+    gpus: int = 0
+    vram_gb: int = 0
+
+
+class _Catalogue(msgspec.Struct):
+    source: str
+    dates: dict[str, str]
+    spaces: list[_Listed]
+    jobs: list[_Listed]
+
+
+class Rates:
+    """What one kind of compute costs at one endpoint. provider: the name that offers carry."""
+
+    def __init__(
+        self, hub: Hub, kind: Kind, provider: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._hub, self._kind, self._provider, self._clock = hub, kind, provider, clock
+        self._lock = threading.Lock()
+        self._memory: _Kept | None = None
+
+    def offers(self) -> list[Offer]:
+        """All flavours with prices. An answer of the last hour is used again; a failing Hub
+        leaves the last answer with its age, else the catalogue with its date."""
+        now = self._clock()
+        kept = self._kept()
+        if kept is None or not 0 <= now - kept.at < _FRESH:
+            try:
+                kept = self._ask(now)
+            except DevboxError:
+                # why: prices that say how old they are serve better than none.
+                if kept is None:
+                    return self._catalogued()
+        age = max(0.0, now - kept.at)
+        source = "live" if age < 1 else f"cached {duration(age)}"
+        return [self._offer(row, source, kept.at) for row in kept.rows]
+
+    def price(self, flavour: str) -> Price | None:
+        """The price of a flavour, from what was last heard; asks only when nothing was."""
+        kept = self._kept()
+        if kept is None:
+            self.offers()
+            kept = self._kept()
+        for row in kept.rows if kept else ():
+            if row.hardware.name == flavour:
+                return Price(row.micro_per_hour, "live")
+        return None
+
+    def _ask(self, now: float) -> _Kept:
+        answer = self._hub.get(
+            f"listing the hardware of {self._kind}", f"/api/{self._kind}/hardware", public=True
+        )
+        rows = [row for each in (answer if isinstance(answer, list) else []) if (row := _row(each))]
+        kept = _Kept(now, rows)
+        if rows:
+            with self._lock:
+                self._memory = kept
+            write_atomic(self._file(), msgspec.json.encode(kept))
+        return kept
+
+    def _kept(self) -> _Kept | None:
+        with self._lock:
+            if self._memory is None:
+                try:
+                    self._memory = msgspec.json.decode(self._file().read_bytes(), type=_Kept)
+                except (OSError, msgspec.DecodeError):
+                    return None
+            return self._memory
+
+    def _catalogued(self) -> list[Offer]:
+        catalogue = msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
+        date = catalogue.dates[self._kind]
+        at = datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()
+        listed = catalogue.spaces if self._kind == "spaces" else catalogue.jobs
+        return [
+            self._offer(
+                Row(
+                    Hardware(each.name, each.gpu, each.gpus, each.vram_gb * 1024**3),
+                    round(each.dollars * 1_000_000),
+                ),
+                f"catalogue {date}",
+                at,
+            )
+            for each in listed
+        ]
+
+    def _offer(self, row: Row, source: str, at: float) -> Offer:
+        return Offer(self._provider, row.hardware, Price(row.micro_per_hour, source), at)
+
+    def _file(self) -> Path:
+        digest = hashlib.sha256(self._hub.endpoint.encode()).hexdigest()[:12]
+        return notes.folder() / f"hardware-{self._kind}-{digest}.json"
+
+
+def _row(said: Any) -> Row | None:
+    """One row of the Hub's listing; None when it does not even have a usable name."""
+    if not isinstance(said, dict):
+        return None
+    name = said.get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        return None
+    chip = said.get("accelerator")
+    chip = chip if isinstance(chip, dict) else {}
+    unit, cost = _PER_HOUR.get(str(said.get("unitLabel"))), said.get("unitCostMicroUSD")
+    known = unit is not None and isinstance(cost, (int, float)) and 0 <= cost < 10**12
+    return Row(
+        Hardware(
+            name=name,
+            gpu=clean(str(chip.get("model") or ""), 60),
+            gpus=_count(chip.get("quantity")),
+            vram=_size(chip.get("vram")),
+            cpus=_count(said.get("cpu")),
+            memory=_size(said.get("ram")),
+            disk=_size(said.get("ephemeralStorage")),
+        ),
+        round(cost * unit) if known and unit and isinstance(cost, (int, float)) else None,
+    )
+
+
+def _count(said: object) -> int:
+    """The number that text such as "8 vCPU" begins with; 0 for none."""
+    found = re.match(r"\s*(\d{1,6})", str(said))
+    return int(found[1]) if found else 0
+
+
+def _size(said: object) -> int:
+    try:
+        return parse_size(str(said))
+    except ValueError:
+        return 0

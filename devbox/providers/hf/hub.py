@@ -1,0 +1,168 @@
+"""The Hub behind both providers: endpoint, credentials, bounded waiting, one way to call."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from devbox import __version__
+from devbox.errors import AuthError, ProviderError
+from devbox.providers.hf import errors
+from devbox.spec import ProviderConfig
+from devbox.text import clean
+
+if TYPE_CHECKING:
+    import httpx2
+    from huggingface_hub import HfApi
+
+T = TypeVar("T")
+PUBLIC = "https://huggingface.co"
+_CONNECT, _ANSWER = 10.0, 60.0  # seconds; the library itself waits for ever
+_PAGES = 100
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_REPO = re.compile(f"{_NAME}/{_NAME}")
+
+
+class Hub:
+    """One endpoint with the credentials that the Hub's own tools would use (HF_TOKEN, the token
+    file of `hf auth login`). Nothing of them is kept."""
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self.endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
+        self._namespace = config.namespace
+        self._who: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+
+    def token(self) -> str:
+        """The person's token. AuthError when there is none."""
+        from huggingface_hub import get_token
+
+        found = get_token()
+        if not found:
+            raise errors.no_token()
+        return found
+
+    def call(self, doing: str, action: Callable[[HfApi], T]) -> T:
+        """Run a call of the client library, its faults as devbox errors."""
+        with errors.translated(doing):
+            from huggingface_hub import HfApi
+
+            self.session()
+            api = HfApi(
+                endpoint=self.endpoint,
+                token=self.token(),
+                library_name="devbox",
+                library_version=__version__,
+            )
+            return action(api)
+
+    def get(self, doing: str, path: str, params: Any = None, *, public: bool = False) -> Any:
+        """The JSON of a GET below the endpoint. public: no token is needed, and none is fine."""
+        with errors.translated(doing):
+            return self._get(f"{self.endpoint}{path}", params, public=public).json()
+
+    def pages(self, doing: str, path: str, params: Any = None) -> Iterator[Any]:
+        """Rows of a listing over all its pages. No page is asked for twice: whoever called us
+        tries again, and knows how to say so."""
+        url: str | None = f"{self.endpoint}{path}"
+        for _ in range(_PAGES):
+            if url is None:
+                return
+            with errors.translated(doing):
+                reply = self._get(url, params)
+                rows = reply.json()
+            yield from rows if isinstance(rows, list) else []
+            following = reply.links.get("next", {}).get("url")
+            # A token goes to our own endpoint only, whatever a listing says.
+            safe = isinstance(following, str) and following.startswith(f"{self.endpoint}/")
+            url, params = (following if safe else None), None
+
+    def session(self) -> httpx2.Client:
+        """The library's HTTP client, with an end to its waiting."""
+        import httpx2
+        from huggingface_hub import get_session
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+        disable_progress_bars()
+        client = get_session()
+        client.timeout = httpx2.Timeout(_ANSWER, connect=_CONNECT)
+        return client
+
+    def headers(self, *, public: bool = False) -> dict[str, str]:
+        from huggingface_hub import get_token
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        token = (get_token() or False) if public else self.token()
+        return dict(
+            build_hf_headers(token=token, library_name="devbox", library_version=__version__)
+        )
+
+    def who(self) -> dict[str, Any]:
+        """What the Hub says of the token (`whoami`); asked once a process, as it is rationed."""
+        token = self.token()
+        with self._lock:
+            if token not in self._who:
+                said = self.call("asking who the token belongs to", lambda api: api.whoami())
+                self._who = {token: dict(said)}
+            return self._who[token]
+
+    def namespace(self) -> str:
+        """The user or organization that boxes are made under."""
+        if self._namespace:
+            return self._namespace
+        name = self.who().get("name")
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+            raise ProviderError("the Hub did not say who the token belongs to", fix=errors.LOG_IN)
+        return name
+
+    def confirm_gone(self, handle: str) -> None:
+        """After a 404: AuthError unless this token would see `handle` if it existed. Another
+        account's token gets the same 404, and a box that is only out of sight still costs."""
+        owner = handle.partition("/")[0]
+        who = self.who()
+        orgs = who.get("orgs")
+        names = {who.get("name")} | {
+            org.get("name") for org in (orgs if isinstance(orgs, list) else []) if _is(org)
+        }
+        if owner in names and _sees(who, owner, handle):
+            return
+        raise AuthError(
+            f"{clean(handle, 120)} cannot be seen with the token of "
+            f"{clean(str(who.get('name')), 60)}",
+            means="it may exist and cost; its record here was not changed",
+            fix=f"log in to an account with access to {clean(owner, 60)}: hf auth login",
+        )
+
+    def _get(self, url: str, params: Any, *, public: bool = False) -> httpx2.Response:
+        from huggingface_hub import hf_raise_for_status
+
+        reply = self.session().get(url, params=params, headers=self.headers(public=public))
+        hf_raise_for_status(reply)
+        return reply
+
+
+def repo_id(handle: str) -> str:
+    """`handle` when it is a well-formed "namespace/name". ProviderError otherwise."""
+    if not _REPO.fullmatch(handle) or ".." in handle or "--" in handle:
+        raise ProviderError(
+            f"{clean(handle, 60)!r} is not the name of a Space", fix='write it as "me/name"'
+        )
+    return handle
+
+
+def _is(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _sees(who: dict[str, Any], owner: str, handle: str) -> bool:
+    """False for a fine-grained token that is scoped to other things."""
+    access = (who.get("auth") or {}).get("accessToken") or {}
+    if access.get("role") != "fineGrained":
+        return True
+    grained = access.get("fineGrained") or {}
+    scoped = grained.get("scoped")
+    entities = [s.get("entity") or {} for s in (scoped if isinstance(scoped, list) else [])]
+    return bool(grained.get("global")) or any(e.get("name") in (owner, handle) for e in entities)

@@ -1,0 +1,202 @@
+"""Boxes on Hugging Face Jobs. The handle is "namespace/id". A Job cannot pause: it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from devbox.errors import Conflict, Gone, ProviderError, Unavailable
+from devbox.files import locked
+from devbox.model import Offer
+from devbox.providers.base import HasRunLogs, Observation, Provider, Request
+from devbox.providers.hf import account, errors, image, notes, tags, volumes
+from devbox.providers.hf import job_command as keepalive
+from devbox.providers.hf.hardware import Rates
+from devbox.providers.hf.hub import Hub
+from devbox.providers.hf.job_look import LIVE, JobLook, Row, job_id
+from devbox.providers.hf.notes import Notebook, Notes
+from devbox.providers.hf.space_make import ceiling, check
+from devbox.spec import ProviderConfig
+from devbox.text import clean
+
+_PATIENCE = 60.0  # seconds to wait for another process that creates the same box
+
+
+def make(config: ProviderConfig) -> Provider:
+    """Jobs of [providers.hf]: endpoint, namespace, ssh_gateway."""
+    return HfJob(config)
+
+
+class HfJob(Provider, HasRunLogs):
+    """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out.
+
+    clock: () → unix seconds.
+    """
+
+    name = "hf-job"
+    find_lag = 5.0
+    ephemeral_disk = True
+
+    def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
+        self._hub = Hub(config)
+        self._clock = clock
+        self._rates = Rates(self._hub, "jobs", self.name, clock)
+        self._notebook = Notebook(self._hub.endpoint)
+        self._look = JobLook(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
+
+    def offers(self) -> list[Offer]:
+        return self._rates.offers()
+
+    def create(self, request: Request) -> str:
+        """Run the Job, or join the live one of this box name.
+
+        Jobs have no names that are unique, so two computers may both start one. Each then lists
+        what carries the name: the one created first stays, and whoever made a later one cancels
+        it and returns the first. One whose listing has not yet caught up keeps its own, which
+        shows as a stranger in `devbox reconcile`.
+        """
+        check(request)
+        namespace = self._hub.namespace()
+        try:
+            with locked(notes.folder() / f"{namespace}.{request.name}.lock", timeout=_PATIENCE):
+                return self._create(namespace, request)
+        except Conflict as error:
+            raise Unavailable(error.what, means="nothing was started", fix=error.fix) from error
+
+    def observe(self, handle: str) -> Observation | None:
+        return self._look.at(*job_id(handle))
+
+    def find(self, token: str | None = None) -> list[Observation]:
+        """Live Jobs with our tag; with a token also one that is over."""
+        namespace = self._hub.namespace()
+        if token is None:
+            rows = self._look.listing(namespace, stages=LIVE)
+        elif tags.is_token(token):
+            rows = self._look.listing(namespace, labels={tags.L_TOKEN: token})
+        else:
+            return []
+        found = [self._look.observation(namespace, row) for row in rows]
+        return [seen for seen in found if seen is not None]
+
+    def terminate(self, handle: str) -> None:
+        namespace, job = job_id(handle)
+        try:
+            row = self._look.info(namespace, job)
+            if tags.of_labels(row.labels) is None:
+                return
+            noted = self._notebook.read(handle)
+            noted.ending, noted.asked_stop = True, self._clock()
+            self._notebook.write(handle, noted)
+            if row.stage in LIVE:
+                self._cancel(namespace, job)
+        except Gone:
+            self._hub.confirm_gone(handle)
+
+    def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        return self._look.lines(*job_id(handle), follow=follow)
+
+    def watchdog(self, handle: str) -> Mapping[str, Any]:
+        """Its main process watches a file, and ends the Job when it appears."""
+        namespace, job = job_id(handle)
+        token = self._notebook.read(handle).token
+        if not token:
+            tag = tags.of_labels(self._look.info(namespace, job).labels)
+            token = tag.token if tag else ""
+        if not token:
+            raise Gone(f"{clean(handle, 120)} is no devbox", fix="see: devbox ls --refresh")
+        return {"kind": "exec", "argv": ["touch", keepalive.stop_file(token)]}
+
+    def login_help(self, handle: str) -> str:
+        return account.login_help(self._hub)
+
+    def doctor(self) -> list[tuple[str, str, str]]:
+        return account.doctor(self._hub, dev_mode=False)
+
+    def _create(self, namespace: str, request: Request) -> str:
+        first = self._first(namespace, request)
+        if first is not None:
+            return f"{namespace}/{first.id}"
+        self._wait_for_listing(request)
+        row = self._run(namespace, request)
+        # Two computers at once: the one that came first stays.
+        first = self._first(namespace, request) or row
+        if first.id != row.id and first.order() < row.order():
+            self._cancel(namespace, row.id)
+            return f"{namespace}/{first.id}"
+        return f"{namespace}/{row.id}"
+
+    def _first(self, namespace: str, request: Request) -> Row | None:
+        """The live Job of this box that was created first."""
+        rows = self._look.listing(namespace, labels={tags.L_NAME: request.name}, stages=LIVE)
+        return min((row for row in rows if tags.of_labels(row.labels)), key=Row.order, default=None)
+
+    def _wait_for_listing(self, request: Request) -> None:
+        """A lost reply leaves a Job that the listing may not show yet: nothing is run again for
+        this token until it would."""
+        noted = self._notebook.read(_asked(request.token))
+        if noted.asked_start is None:
+            return
+        left = noted.asked_start + self.find_lag - self._clock()
+        if 0 < left <= self.find_lag:
+            raise Unavailable(
+                f"{request.name} was asked for a moment ago and is not listed yet",
+                means="nothing more was started",
+                fix=f"devbox up {request.name}",
+                retry_after=left,
+            )
+
+    def _run(self, namespace: str, request: Request) -> Row:
+        noted = Notes(token=request.token, name=request.name, asked_start=self._clock())
+        self._notebook.write(_asked(request.token), noted)
+        labels = {
+            tags.L_TOKEN: request.token,
+            tags.L_NAME: request.name,
+            tags.L_CEILING: str(ceiling(request)),
+        }
+        try:
+            made = self._hub.call(
+                f"running the Job of {request.name}",
+                lambda api: api.run_job(
+                    image=image.base(request.spec.image),
+                    command=keepalive.command(request.token),
+                    env=dict(request.spec.env),
+                    secrets=dict(request.secrets) or None,
+                    flavor=request.hardware or None,
+                    timeout=ceiling(request),
+                    name=tags.space_name(request.name),
+                    labels=labels,
+                    volumes=volumes.of(request.spec) or None,
+                    ssh=True,
+                    namespace=namespace,
+                ),
+            )
+        except ProviderError as error:
+            if not errors.had_no_effect(error):
+                raise
+            self._notebook.write(
+                _asked(request.token), Notes()
+            )  # refused: there is none to wait for
+            raise
+        self._notebook.write(
+            f"{namespace}/{made.id}", Notes(token=request.token, name=request.name)
+        )
+        created = made.created_at.timestamp() if made.created_at else self._clock()
+        return Row(id=made.id, created=created, labels=labels)
+
+    def _cancel(self, namespace: str, job: str) -> None:
+        try:
+            self._hub.call(
+                f"cancelling the Job {job}",
+                lambda api: api.cancel_job(job_id=job, namespace=namespace),
+            )
+        except ProviderError as error:
+            # Refused because it is over already: that is what was wanted.
+            over = type(error) is ProviderError or isinstance(error, Conflict)
+            if not over or self._look.info(namespace, job).stage in LIVE:
+                raise
+
+
+def _asked(token: str) -> str:
+    """Where the notes of a token are kept whose Job has no id yet."""
+    return f"?{token}"

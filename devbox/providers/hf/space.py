@@ -1,0 +1,202 @@
+"""Boxes on Hugging Face Spaces, in Dev Mode. The handle is the Space's "namespace/name"."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from devbox.errors import Gone, ProviderError
+from devbox.model import Offer
+from devbox.providers.base import (
+    CanChangeHardware,
+    CanPause,
+    CanRestart,
+    HasBuildLogs,
+    HasRunLogs,
+    Observation,
+    Provider,
+    Request,
+)
+from devbox.providers.hf import account, errors, hardware, stages, tags
+from devbox.providers.hf.hub import Hub, repo_id
+from devbox.providers.hf.notes import Notebook
+from devbox.providers.hf.space_look import Look
+from devbox.providers.hf.space_make import Maker
+from devbox.spec import ProviderConfig
+from devbox.text import clean
+
+_WORKERS = 8
+
+
+def make(config: ProviderConfig) -> Provider:
+    """Spaces of [providers.hf]: endpoint, namespace, ssh_gateway, pause_token."""
+    return HfSpace(config)
+
+
+class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, HasRunLogs):
+    """A private Docker Space per box, or one that the person has (`space = "me/name"`).
+
+    clock: () → unix seconds.
+    """
+
+    name = "hf-space"
+    find_lag = 10.0
+    ephemeral_disk = True
+
+    def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
+        self._hub = Hub(config)
+        self._pause_token = config.pause_token
+        self._clock = clock
+        self._rates = hardware.Rates(self._hub, "spaces", self.name, clock)
+        self._notebook = Notebook(self._hub.endpoint)
+        self._look = Look(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
+        self._maker = Maker(self._hub, self._notebook, self._look, config.pause_token, clock)
+
+    def offers(self) -> list[Offer]:
+        return self._rates.offers()
+
+    def create(self, request: Request) -> str:
+        """Make the Space, or adopt or join one, and bring it to where it starts by itself.
+
+        One of this box name that another computer made is joined: its handle is returned, and
+        `observe` tells its token. Conflict when the name is taken by a Space that is not ours.
+        """
+        return self._maker.create(request)
+
+    def observe(self, handle: str) -> Observation | None:
+        return self._look.at(repo_id(handle))
+
+    def find(self, token: str | None = None) -> list[Observation]:
+        """A token is looked up directly where its box name or our notes say, as listings lag."""
+        namespace = self._hub.namespace()
+        if token is not None:
+            for handle in self._candidates(namespace, token):
+                seen = self._look.at(handle)
+                if seen is not None and seen.token == token:
+                    return [seen]
+        rows = [row for row in self._look.listing(namespace) if _may_be_ours(row)]
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            found = [seen for seen in pool.map(self._look.row, rows) if seen is not None]
+        return [seen for seen in found if token in (None, seen.token)]
+
+    def terminate(self, handle: str) -> None:
+        """Delete the Space. One that was adopted is the person's: it is paused and let go."""
+        handle = repo_id(handle)
+        notes = self._notebook.read(handle)
+        try:
+            tag = self._look.tag(handle)
+            if tag is None and not notes.ending:
+                return
+            notes.ending, notes.asked_stop = True, self._clock()
+            notes.adopted = notes.adopted or (tag is not None and tag.adopted)
+            if tag is not None:
+                notes.token, notes.name = tag.token, tag.name
+            self._notebook.write(handle, notes)
+            if notes.adopted:
+                self._pause(handle)
+            else:
+                self._hub.call(
+                    f"deleting {handle}", lambda api: api.delete_repo(handle, repo_type="space")
+                )
+        except Gone:
+            self._hub.confirm_gone(handle)
+
+    def pause(self, handle: str) -> str:
+        handle = repo_id(handle)
+        notes = self._notebook.read(handle)
+        notes.asked_stop = self._clock()
+        self._notebook.write(handle, notes)
+        try:
+            self._pause(handle)
+        except Gone:
+            self._hub.confirm_gone(handle)
+            raise
+        return handle
+
+    def resume(self, request: Request, handle: str) -> str:
+        return self._maker.resume(request, repo_id(handle))
+
+    def restart(self, handle: str, *, factory: bool) -> None:
+        handle = repo_id(handle)
+        self._hub.call(
+            f"restarting {handle}",
+            lambda api: api.restart_space(handle, factory_reboot=factory),
+        )
+
+    def change_hardware(self, handle: str, hardware: str) -> None:
+        handle = repo_id(handle)
+        tag = self._look.tag(handle)
+        self._maker.hardware(handle, hardware, tag.ceiling if tag else 0)
+
+    def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        return self._logs(repo_id(handle), build=True, follow=follow)
+
+    def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        return self._logs(repo_id(handle), build=False, follow=follow)
+
+    def watchdog(self, handle: str) -> Mapping[str, Any] | None:
+        """None without `[providers.hf] pause_token`: the box then has nothing to pause itself
+        with, and must not have the person's own token."""
+        if not self._pause_token:
+            return None
+        return {
+            "kind": "http",
+            "method": "POST",
+            "url": f"{self._hub.endpoint}/api/spaces/{repo_id(handle)}/pause",
+            "token_env": tags.PAUSE_TOKEN,
+            "body": None,
+        }
+
+    def login_help(self, handle: str) -> str:
+        return account.login_help(self._hub, "Dev Mode needs PRO or a Team plan")
+
+    def doctor(self) -> list[tuple[str, str, str]]:
+        return account.doctor(self._hub, dev_mode=True) + account.pause_token(self._pause_token)
+
+    def _pause(self, handle: str) -> None:
+        try:
+            said = self._hub.call(f"pausing {handle}", lambda api: api.pause_space(handle))
+        except ProviderError as error:
+            # Refused for a reason of its state: fine when that state costs nothing.
+            if type(error) is not ProviderError or self._look.runtime(handle).billed:
+                raise
+            return
+        if not stages.runtime(said.raw).billed:
+            notes = self._notebook.read(handle)
+            if notes.asked_stop is not None:
+                notes.asked_stop = self._clock()
+                self._notebook.write(handle, notes)
+
+    def _candidates(self, namespace: str, token: str) -> list[str]:
+        box = token.rpartition("-")[0]
+        named = [f"{namespace}/{tags.space_name(box)}"] if box else []
+        return [h for h in dict.fromkeys([*named, *self._notebook.handles(token)]) if _is_id(h)]
+
+    def _logs(self, handle: str, *, build: bool, follow: bool) -> Iterator[str]:
+        with errors.translated(f"reading the log of {handle}"):
+            yield from self._hub.call(
+                f"reading the log of {handle}",
+                lambda api: (
+                    clean(line.rstrip("\n"), 4000)
+                    for line in api.fetch_space_logs(handle, build=build, follow=follow)
+                ),
+            )
+
+
+def _may_be_ours(row: Mapping[str, Any]) -> bool:
+    """Named or tagged as ours, or in Dev Mode, as an adopted one is: worth reading its tag."""
+    listed = row.get("tags")
+    return (
+        str(row["id"]).partition("/")[2].startswith(tags.PREFIX)
+        or (isinstance(listed, list) and "devbox" in listed)
+        or stages.runtime(row.get("runtime")).dev_mode
+    )
+
+
+def _is_id(handle: str) -> bool:
+    try:
+        return bool(repo_id(handle))
+    except ProviderError:
+        return False

@@ -1,0 +1,62 @@
+"""Our tag: variables of a Space, labels of a Job. Read back, it says which box this is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+TOKEN, NAME = "DEVBOX_TOKEN", "DEVBOX_NAME"
+CEILING, ADOPTED = "DEVBOX_MAX_UPTIME", "DEVBOX_ADOPTED"
+PAUSE_TOKEN = "DEVBOX_PAUSE_TOKEN"  # noqa: S105 - the name of a secret, not one
+OURS = (TOKEN, NAME, CEILING, ADOPTED)
+L_TOKEN, L_NAME, L_CEILING = "devbox-token", "devbox-name", "devbox-max-uptime"
+L_RUN = "devbox-run"
+PREFIX = "devbox-"
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Tag(NamedTuple):
+    """ceiling: max_uptime in seconds, 0 when unknown. adopted: made by somebody else."""
+
+    token: str
+    name: str
+    ceiling: int = 0
+    adopted: bool = False
+
+
+def of_variables(said: Any) -> Tag | None:
+    """The tag among a Space's variables, as `GET …/variables` gives them; None for none."""
+    if not isinstance(said, dict):
+        return None
+
+    def value(key: str) -> str:
+        entry = said.get(key)
+        found = entry.get("value") if isinstance(entry, dict) else None
+        return found if isinstance(found, str) else ""
+
+    return _tag(value(TOKEN), value(NAME), value(CEILING), adopted=value(ADOPTED) == "1")
+
+
+def of_labels(said: Any) -> Tag | None:
+    """The tag among a Job's labels; None for none."""
+    labels = said if isinstance(said, dict) else {}
+    token, name, ceiling = (labels.get(key) for key in (L_TOKEN, L_NAME, L_CEILING))
+    return _tag(str(token or ""), str(name or ""), str(ceiling or ""), adopted=False)
+
+
+def space_name(box: str) -> str:
+    """The repository name of a box's Space. The Hub forbids '--', which a box name may hold."""
+    return PREFIX + re.sub(r"(?<=-)-", ".-", box)
+
+
+def _tag(token: str, name: str, ceiling: str, *, adopted: bool) -> Tag | None:
+    if not _TOKEN.fullmatch(token):
+        return None
+    seconds = int(ceiling) if re.fullmatch(r"[0-9]{1,9}", ceiling) else 0
+    shown = name if re.fullmatch(r"[a-z][a-z0-9-]{0,39}", name) else "unnamed"
+    return Tag(token, shown, seconds, adopted)
+
+
+def is_token(text: str) -> bool:
+    """Whether it could be the token of a tag."""
+    return bool(_TOKEN.fullmatch(text))
