@@ -1,0 +1,217 @@
+"""The laptop's side: what is sent, what is believed, and a local box that pauses itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devbox import spec
+from devbox.errors import NotFound, SshError
+from devbox.model import Box, BoxState, Price
+from devbox.process import Completed
+from devbox.spec import BoxSpec, Idle, Seconds
+from devbox.ssh import boxhalf
+from devbox.ssh.connection import connect
+from devbox.telemetry import arming
+from devbox.workspace import Workspace
+from tests.boxes import MakeBox, local_workspace, make_local_box
+from tests.jobs.conftest import until
+
+__all__ = ["local_workspace", "make_local_box"]
+
+NOW = 1_750_000_000.0
+BOX_AHEAD = 3 * 3600.0  # the box's clock runs ahead of ours
+ANSWER: dict[str, Any] = {
+    "state": "idle",
+    "idle_for": 720.0,
+    "pauses_at": NOW + BOX_AHEAD + 420,
+    "cause": "idle",
+    "reasons": ["GPU 0 at 2 % (quiet below 5 %)", "no ssh traffic for 12m"],
+    "keep_until": NOW + BOX_AHEAD + 60,
+    "deadline": NOW + 9000,
+    "warned": False,
+    "t": NOW + BOX_AHEAD - 2,
+    "now": NOW + BOX_AHEAD,
+}
+
+
+class Line:
+    """A connection that gives one answer and remembers what was asked."""
+
+    def __init__(self, out: Any = None, code: int = 0, err: str = "") -> None:
+        self.answer = Completed(code, out if isinstance(out, str) else json.dumps(out), err)
+        self.asked: list[tuple[list[str], bytes | None]] = []
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | None = None,
+        timeout: float | None = 60.0,
+        check: bool = True,
+    ) -> Completed:
+        assert timeout
+        assert not check
+        self.asked.append((list(argv), input))
+        return self.answer
+
+
+def box(**fields: Any) -> Box:
+    wanted = BoxSpec(idle=Idle(after=Seconds(600), save_command=("make", "save")), workdir="w")
+    made = Box("i", "gpu1", "local", "tok", BoxState.RUNNING, "cpu", Price(0), NOW, NOW, NOW)
+    import msgspec
+
+    return msgspec.structs.replace(made, spec=spec.encode_box(wanted), workdir="w", **fields)
+
+
+def test_arm_sends_policy_deadline_and_recipe() -> None:
+    line = Line({"armed": True})
+    recipe = {"kind": "exec", "argv": ["true"]}
+    arming.arm(line, box(started=NOW - 60, deadline=NOW + 7000), recipe, clock=lambda: NOW)
+    argv, sent = line.asked[0]
+    assert argv == boxhalf.command("arm")
+    orders = json.loads(sent or b"")
+    assert orders["policy"]["after"] == 600
+    assert orders["policy"]["save_command"] == ["make", "save"]
+    del orders["policy"]
+    assert orders == {
+        "v": 1,
+        "box": "gpu1",
+        "token": "tok",
+        "deadline": NOW + 7000,
+        "started": NOW - 60,
+        "sent": NOW,
+        "pause": recipe,
+        "workdir": "w",
+    }
+
+
+def test_without_a_deadline_max_uptime_makes_one() -> None:
+    line = Line({"armed": True})
+    arming.arm(line, box(started=NOW - 60), None, clock=lambda: NOW)
+    orders = json.loads(line.asked[0][1] or b"")
+    assert orders["deadline"] == NOW - 60 + 8 * 3600
+    assert orders["pause"] is None
+
+
+def test_an_arming_that_fails_says_what_it_means_for_money() -> None:
+    with pytest.raises(SshError) as caught:
+        arming.arm(Line("", 1, "no \x1b[31mspace left"), box(), None)
+    assert "no space left" in caught.value.what
+    assert "costs" in caught.value.means
+    assert "devbox down gpu1" in caught.value.fix
+
+
+def test_the_verdicts_times_are_told_by_our_clock() -> None:
+    found = arming.verdict(Line(ANSWER), clock=lambda: NOW)
+    assert found.pauses_at == NOW + 420
+    assert found.keep_until == NOW + 60
+    assert found.deadline == NOW + 9000
+    assert found.sentence(NOW) == (
+        "would pause in 7m because GPU 0 at 2 % (quiet below 5 %); no ssh traffic for 12m"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"state": "active", "reasons": ["job r1 runs"], "pauses_at": None}, "in use: job r1 runs"),
+        (
+            {"state": "active", "reasons": ["job r1 runs"], "cause": "ceiling"},
+            "in use: job r1 runs; pauses at max_uptime in 7m",
+        ),
+        ({"state": "saving", "reasons": ["a"]}, "saving before it pauses: a"),
+        ({"state": "pausing", "reasons": ["HTTP 503"]}, "pausing: HTTP 503"),
+        (
+            {"pauses_at": None, "reasons": ["the idle policy is switched off"]},
+            "idle for 12m, and nothing pauses it: the idle policy is switched off",
+        ),
+    ],
+)
+def test_the_sentence(changes: dict[str, Any], said: str) -> None:
+    found = arming.verdict(Line({**ANSWER, **changes}), clock=lambda: NOW)
+    assert found.sentence(NOW) == said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "[]",
+        "{",
+        "null",
+        {**ANSWER, "state": "on fire"},
+        {**ANSWER, "idle_for": "long"},
+        {**ANSWER, "reasons": "none"},
+        {**ANSWER, "reasons": [1]},
+        {"state": "idle"},
+    ],
+)
+def test_a_verdict_that_makes_no_sense_is_an_error(answer: Any) -> None:
+    with pytest.raises(SshError):
+        arming.verdict(Line(answer))
+
+
+def test_what_a_box_says_is_cleaned_and_bounded() -> None:
+    hostile = ["\x1b]0;evil\x07" + "x" * 9999, "a\nb"] + ["more"] * 500
+    found = arming.verdict(Line({**ANSWER, "reasons": hostile}))
+    assert len(found.reasons) == 20
+    assert len(found.reasons[0]) == 200
+    assert "\x1b" not in found.sentence(NOW)
+    assert "\n" not in found.sentence(NOW)
+
+
+def test_no_watchdog_is_told_apart_from_no_answer() -> None:
+    with pytest.raises(NotFound, match="no watchdog"):
+        arming.verdict(Line("", 3))
+    with pytest.raises(SshError):
+        arming.verdict(Line("", 1, "Traceback"))
+
+
+def test_keep_returns_the_time_in_force() -> None:
+    line = Line({"until": NOW + 100, "capped": True, "now": NOW})
+    assert arming.keep(line, NOW + 900, clock=lambda: NOW) == NOW + 100
+    assert line.asked[0][0] == boxhalf.command(
+        "keep", "--until", repr(NOW + 900), "--now", repr(NOW)
+    )
+    with pytest.raises(SshError):
+        arming.keep(Line({"until": "later"}), NOW)
+
+
+def test_a_sync_is_announced_and_its_end_too() -> None:
+    line = Line({"syncing": 1})
+    with arming.syncing(line):
+        assert line.asked[-1][0][-2:] == ["--syncing", "3600.0"]
+    assert line.asked[-1][0][-2:] == ["--syncing", "0"]
+
+
+def test_a_local_box_pauses_itself(
+    local_workspace: Workspace, make_local_box: MakeBox, home: Path
+) -> None:
+    never = 10.0**6
+    idle = Idle(
+        after=Seconds(4),
+        warn=Seconds(2),
+        cpu_util=never,
+        gpu_util=never,
+        net_bytes=spec.Bytes(10**15),
+        save_command=("touch", "saved"),
+    )
+    made = make_local_box("b", idle=idle)
+    provider = local_workspace.provider("local")
+    with connect(made) as connection:
+        boxhalf.install(connection)
+        arming.arm(connection, made, provider.watchdog(made.handle))
+        first = arming.verdict(connection)
+        assert first.state in ("active", "idle", "warned")
+        assert first.deadline is not None
+
+    def paused() -> bool:
+        seen = provider.observe(made.handle)
+        return seen is not None and seen.state is BoxState.PAUSED
+
+    until(paused, 60)
