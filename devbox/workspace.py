@@ -57,7 +57,9 @@ class Workspace:
     def provider(self, name: str) -> Provider:
         """The provider of that name, made once."""
         if name not in self._providers:
-            self._providers[name] = registry.load(name, self.spec.provider(name))
+            provider = registry.load(name, self.spec.provider(name))
+            provider.narrate = lambda line: self.narrate(line)
+            self._providers[name] = provider
         return self._providers[name]
 
     def box(self, name: str | None) -> Box:

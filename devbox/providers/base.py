@@ -10,7 +10,7 @@ Rules every provider keeps (tests/contract holds them):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from devbox.model import BoxState, Endpoint, Offer, Price
@@ -59,10 +59,17 @@ class Observation(NamedTuple):
     deadline: float | None = None
 
 
+def _silent(_: str) -> None:
+    """Narration that nobody asked for."""
+
+
 class Provider(ABC):
     """One place boxes come from."""
 
     name: str
+    #: tells a person, line by line, what a call that may take long is doing, and what they should
+    #: know before it costs; a Workspace sets it to its own
+    narrate: Callable[[str], None] = staticmethod(_silent)
     #: seconds by which `find` may lag behind `create` (an eventually consistent listing)
     find_lag: float = 0.0
     #: files outside volumes are lost on pause
@@ -71,6 +78,11 @@ class Provider(ABC):
     @abstractmethod
     def offers(self) -> list[Offer]:
         """All hardware with prices, live where the provider tells, else the dated catalogue."""
+
+    def offers_for(self, wanted: BoxSpec) -> list[Offer]:
+        """The offers for one spec, where a part of it (cpu, memory) changes the price."""
+        del wanted
+        return self.offers()
 
     @abstractmethod
     def create(self, request: Request) -> str:
@@ -142,6 +154,25 @@ class CanChangeHardware(ABC):
     def change_hardware(self, handle: str, hardware: str) -> None:
         """Ask to move the box to other hardware of the provider's offers; idempotent. Files
         outside volumes are lost as on a pause. The caller observes until it runs there."""
+
+
+class CanSucceed(ABC):
+    """Goes on past its provider's longest life: in a successor with the same files."""
+
+    @abstractmethod
+    def succeed(self, request: Request, handle: str) -> str:
+        """Save its files, end it and start a successor from them; programs that ran are gone.
+        Idempotent by the handle of the box as it is before. Returns the handle to use from now
+        on. Never are both billed at once; cut off in between, the box is paused."""
+
+
+class CanAdmit(ABC):
+    """Lets another key into a running box without logging in, through the provider's own way."""
+
+    @abstractmethod
+    def admit(self, handle: str, public_key: str) -> None:
+        """Allow one more OpenSSH public key line to log in. Idempotent. Gone when it does not
+        run."""
 
 
 class HasBuildLogs(ABC):
