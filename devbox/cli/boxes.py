@@ -78,6 +78,47 @@ def down_command(
     _report(ws, lifecycle.down(ws, box, save=not no_save), as_json)
 
 
+@click.command("restart")
+@box_argument()
+@click.option("--factory", is_flag=True, help="Build the image anew.")
+@click.option("--no-save", is_flag=True, help="Do not sync down first.")
+@json_option
+@quiet_option
+def restart_command(
+    box_name: str | None, factory: bool, no_save: bool, as_json: bool, quiet: bool
+) -> None:
+    """Start BOX's app anew, after edits made on it; files outside volumes may be lost."""
+    ws = workspace(quiet=quiet)
+    box = lifecycle.restart(ws, ws.box(box_name), factory=factory, save=not no_save)
+    _report(ws, box, as_json)
+
+
+@click.command("hardware")
+@box_argument(required=True)
+@click.argument("hardware")
+@click.option("--no-save", is_flag=True, help="Do not sync down first.")
+@json_option
+@quiet_option
+def hardware_command(
+    box_name: str, hardware: str, no_save: bool, as_json: bool, quiet: bool
+) -> None:
+    """Move BOX to other HARDWARE of its provider (devbox offers)."""
+    ws = workspace(quiet=quiet)
+    box = lifecycle.change_hardware(ws, ws.box(box_name), hardware, save=not no_save)
+    _report(ws, box, as_json)
+
+
+@click.command("succeed")
+@box_argument()
+@click.option("--no-save", is_flag=True, help="Do not sync down first.")
+@json_option
+@quiet_option
+def succeed_command(box_name: str | None, no_save: bool, as_json: bool, quiet: bool) -> None:
+    """Go on past the provider's longest life: a successor of BOX with the same files."""
+    ws = workspace(quiet=quiet)
+    _report(ws, lifecycle.succeed(ws, ws.box(box_name), save=not no_save), as_json)
+
+
 @click.command("keep")
 @box_argument(required=True)
 @click.argument("time", metavar="DURATION")
@@ -108,7 +149,7 @@ def reconcile_command(
     ws = workspace(quiet=quiet or as_json)
     if strangers == "remove":
         confirm("End everything with our tag that this computer does not track?", yes=yes)
-    findings = lifecycle.reconcile(ws, provider=provider, strangers=strangers or "list")  # type: ignore[arg-type]
+    findings = lifecycle.reconcile(ws, provider=provider, wanted=strangers or "list")  # type: ignore[arg-type]
     if as_json:
         print_json("reconcile", findings=[msgspec.to_builtins(f) for f in findings])
         return

@@ -38,7 +38,9 @@ def box_fields(ws: Workspace, box: Box) -> dict[str, Any]:
 
 
 @click.command("ls")
-@click.option("--all", "everyone", is_flag=True, help="Also boxes that are over.")
+@click.option(
+    "--all", "everyone", is_flag=True, help="Also boxes that are over, or another computer's."
+)
 @click.option("--refresh", is_flag=True, help="Ask the providers first.")
 @json_option
 def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
@@ -57,9 +59,20 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         from devbox import lifecycle
 
         boxes = lifecycle.refresh(ws, boxes)
+    others = _others(ws) if everyone else []
     if as_json:
-        print_json("boxes", boxes=[box_fields(ws, box) for box in boxes])
+        print_json(
+            "boxes",
+            boxes=[box_fields(ws, box) for box in boxes],
+            **({"untracked": others} if everyone else {}),
+        )
         return
+    for other in others:
+        click.echo(
+            f"not tracked here: {other['provider']} {other['name']} {other['state']} "
+            f"({other['handle']}); take it on with: devbox reconcile --adopt",
+            err=True,
+        )
     if not boxes:
         click.echo("no boxes; make one with: devbox init && devbox up", err=True)
         return
@@ -122,6 +135,32 @@ def events_command(box_name: str | None, limit: int, as_json: bool) -> None:
     for event in events:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
         click.echo(f"{at}  {event.kind:6}  {event.message}")
+
+
+def _others(ws: Workspace) -> list[dict[str, Any]]:
+    """What carries our tag at the providers this project or the store knows, and is not ours."""
+    from devbox import lifecycle
+    from devbox.errors import DevboxError
+
+    known = {box.provider for box in ws.store.boxes.all(over=True)}
+    found = []
+    for provider in sorted(known | {box.provider for box in ws.spec.boxes.values()}):
+        try:
+            seen = lifecycle.strangers(ws, provider)
+        except DevboxError as error:
+            click.echo(f"{provider}: cannot be listed: {error.what}", err=True)
+            continue
+        found += [
+            {
+                "provider": provider,
+                "name": clean(each.name, 60),
+                "handle": clean(each.handle, 100),
+                "state": str(each.state),
+                "hardware": clean(each.hardware, 60),
+            }
+            for each in seen
+        ]
+    return found
 
 
 def _lines(ws: Workspace, box: Box, verdict: Any) -> list[tuple[str, str]]:

@@ -6,20 +6,25 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 """
 
 from devbox.lifecycle.absorb import refresh
-from devbox.lifecycle.reconcile import Finding, reconcile
+from devbox.lifecycle.changes import change_hardware, restart, succeed
+from devbox.lifecycle.reconcile import Finding, reconcile, strangers
 from devbox.lifecycle.saving import losses, verdict
 from devbox.lifecycle.verbs import down, keep, pause, resume, settle, up
 
 __all__ = [
     "Finding",
+    "change_hardware",
     "down",
     "keep",
     "losses",
     "pause",
     "reconcile",
     "refresh",
+    "restart",
     "resume",
     "settle",
+    "strangers",
+    "succeed",
     "up",
     "verdict",
 ]

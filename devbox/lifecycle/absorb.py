@@ -23,7 +23,10 @@ _ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.
 
 
 def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
-    """Write what the provider said of `box` into the store and the ledger; the updated box."""
+    """Write what the provider said of `box` into the store and the ledger; the updated box.
+    One that is over stays so."""
+    if box.state.is_over:
+        return box
     now = ws.clock()
     goals = [intent.goal for intent in ws.store.boxes.open_intents(box.id)]
     goal = goals[-1] if goals else ""

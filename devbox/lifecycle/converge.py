@@ -9,13 +9,15 @@ from pathlib import Path
 import msgspec
 
 from devbox import paths, secrets, spec
-from devbox.errors import BuildFailed, Gone, ProviderError, SshError
+from devbox.errors import BuildFailed, Gone, KeyRefused, ProviderError, SshError
 from devbox.files import write_atomic
 from devbox.lifecycle.absorb import absorb
+from devbox.lifecycle.building import BuildLog
 from devbox.lifecycle.steps import Journal, current, retried
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Request
 from devbox.ssh import boxhalf, config, include, keys, wait
+from devbox.ssh.connection import Connection
 from devbox.telemetry import arming
 from devbox.text import dollars
 from devbox.workspace import Workspace
@@ -35,16 +37,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         return box
     box = journal.step("observe", lambda: _until_running(ws, box))
     journal.step("ssh", lambda: _publish(ws, box))
-    connection = journal.step(
-        "login",
-        lambda: wait.for_login(
-            box,
-            timeout=LOGIN_TIMEOUT,
-            clock=ws.clock,
-            sleep=ws.sleep,
-            first_use=ws.narrate,
-        ),
-    )
+    connection = journal.step("login", lambda: _log_in(ws, box))
     with connection:
         journal.step("boxhalf", lambda: boxhalf.install(connection))
         recipe = ws.provider(box.provider).watchdog(box.handle)
@@ -94,6 +87,11 @@ def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
         )
     else:
         box = absorb(ws, box, None)
+    return closed(ws, box, journal)
+
+
+def closed(ws: Workspace, box: Box, journal: Journal) -> Box:
+    """The last step for a box that is over: nothing of it stays in ssh."""
     journal.step("forget", lambda: _forget(ws, box))
     _host_key_file(box).unlink(missing_ok=True)
     journal.finish(box.state)
@@ -104,20 +102,21 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> Box:
     """Create, or join what another computer made under this name; resume when it is paused."""
     provider = ws.provider(box.provider)
     if not box.handle or box.state is BoxState.FAILED:
-        request = _request(ws, box)
-        handle = journal.call("create", lambda: provider.create(request))
+        asked = request(ws, box)
+        handle = journal.call("create", lambda: provider.create(asked))
         box = _mark(ws, box, BoxState.PROVISIONING, handle=handle)
         box = absorb(ws, box, retried(ws, lambda: provider.observe(handle)))
-        if box.token != request.token:
+        if box.token != asked.token:
             ws.narrate(f"{box.name}: joined the box that another computer made")
     if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
-        request = _request(ws, box)
-        handle = journal.call("resume", lambda: provider.resume(request, box.handle))
+        asked = request(ws, box)
+        handle = journal.call("resume", lambda: provider.resume(asked, box.handle))
         box = _mark(ws, box, BoxState.STARTING, handle=handle)
     return box
 
 
-def _request(ws: Workspace, box: Box) -> Request:
+def request(ws: Workspace, box: Box) -> Request:
+    """What a provider needs to make this box; its secrets are read now."""
     wanted = spec.decode_box(box.spec)
     return Request(
         name=box.name,
@@ -187,7 +186,14 @@ def _until(ws: Workspace, box: Box, done: Callable[[Box], bool], timeout: float)
 
 
 def _until_running(ws: Workspace, box: Box) -> Box:
-    box = _until(ws, box, lambda b: b.state.is_settled, START_TIMEOUT)
+    log = BuildLog(ws.provider(box.provider), ws.narrate)
+
+    def settled(seen: Box) -> bool:
+        log.look(seen)
+        return seen.state.is_settled
+
+    box = _until(ws, box, settled, START_TIMEOUT)
+    log.finish()
     if box.state is BoxState.RUNNING:
         return box
     if box.state is BoxState.FAILED:
@@ -201,6 +207,22 @@ def _until_running(ws: Workspace, box: Box) -> Box:
         means=_cost_line(ws, box),
         fix=f"devbox up {box.name}",
     )
+
+
+def _log_in(ws: Workspace, box: Box) -> Connection:
+    """Wait for a login. A gateway that knows keys of its own says which one it lacks."""
+    try:
+        return wait.for_login(
+            box,
+            timeout=LOGIN_TIMEOUT,
+            clock=ws.clock,
+            sleep=ws.sleep,
+            first_use=ws.narrate,
+        )
+    except KeyRefused as error:
+        help_ = ws.provider(box.provider).login_help(box.handle)
+        means = _cost_line(ws, box)
+        raise KeyRefused(error.what, means=means, fix=help_ or error.fix) from error
 
 
 def _publish(ws: Workspace, box: Box) -> None:

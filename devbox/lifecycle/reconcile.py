@@ -38,7 +38,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def reconcile(
-    ws: Workspace, *, provider: str | None = None, strangers: Strangers = "list"
+    ws: Workspace, *, provider: str | None = None, wanted: Strangers = "list"
 ) -> list[Finding]:
     """Settle every open goal, look at every live box, then at what else carries our tag."""
     findings = []
@@ -54,8 +54,20 @@ def reconcile(
         elif after.message.startswith("unreachable: "):
             findings.append(Finding("failed", after.name, after.provider, after.message))
     for name in {box.provider for box in boxes} | ({provider} if provider else set()):
-        findings += _strangers(ws, name, strangers)
+        findings += _strangers(ws, name, wanted)
     return findings
+
+
+def strangers(ws: Workspace, provider: str) -> list[Observation]:
+    """What carries our tag at a provider and this computer does not track."""
+    listed_until = ws.clock() - ws.provider(provider).find_lag
+    known = {
+        box.token
+        for box in ws.store.boxes.all(over=True)
+        if not box.state.is_over or box.updated >= listed_until
+    }
+    found = retried(ws, ws.provider(provider).find)
+    return [s for s in found if s.token not in known and s.state is not BoxState.TERMINATED]
 
 
 def _settle(ws: Workspace, box: Box, intent: Intent) -> Finding:
@@ -65,13 +77,10 @@ def _settle(ws: Workspace, box: Box, intent: Intent) -> Finding:
             journal = Journal(ws, intent.id)
             if not box.handle and intent.goal == "running":
                 return _give_up(ws, box, intent, journal)
-            if box.handle:
+            if box.handle and not box.state.is_over:
                 look = retried(ws, lambda: ws.provider(box.provider).observe(box.handle))
                 box = absorb(ws, box, look)
-            if box.state.is_over:
-                journal.finish(box.state)
-            else:
-                box = verbs.finish(ws, box, intent.goal, journal)
+            box = verbs.finish(ws, box, intent.goal, journal)
             return Finding("finished", box.name, box.provider, f"{intent.goal}: now {box.state}")
     except Conflict as error:
         return Finding("busy", box.name, box.provider, error.what)
@@ -92,26 +101,18 @@ def _give_up(ws: Workspace, box: Box, intent: Intent, journal: Journal) -> Findi
     return Finding("given-up", box.name, box.provider, "it was never created; nothing was billed")
 
 
-def _strangers(ws: Workspace, provider: str, strangers: Strangers) -> list[Finding]:
-    listed_until = ws.clock() - ws.provider(provider).find_lag
-    known = {
-        box.token
-        for box in ws.store.boxes.all(over=True)
-        if not box.state.is_over or box.updated >= listed_until
-    }
+def _strangers(ws: Workspace, provider: str, wanted: Strangers) -> list[Finding]:
     findings = []
     try:
-        found = retried(ws, ws.provider(provider).find)
+        found = strangers(ws, provider)
     except DevboxError as error:
         return [Finding("failed", "-", provider, error.what)]
     for seen in found:
-        if seen.token in known or seen.state is BoxState.TERMINATED:
-            continue
         label = clean(f"{seen.name} ({seen.handle}, {seen.stage or seen.state})", 200)
-        if strangers == "remove":
+        if wanted == "remove":
             retried(ws, lambda: ws.provider(provider).terminate(seen.handle))  # noqa: B023
             findings.append(Finding("removed", label, provider, "end requested"))
-        elif strangers == "adopt":
+        elif wanted == "adopt":
             box = adopt(ws, provider, seen)
             findings.append(Finding("adopted", box.name, provider, f"now {box.state}"))
         else:
@@ -127,7 +128,7 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
     if taken and not taken.state.is_over:
         name = f"{name[:34]}-{uuid.uuid4().hex[:4]}"
     now = ws.clock()
-    wanted = ws.spec.boxes.get(name) or spec.BoxSpec(provider=provider)
+    asked = ws.spec.boxes.get(name) or spec.BoxSpec(provider=provider)
     box = Box(
         id=uuid.uuid4().hex[:12],
         name=name,
@@ -140,9 +141,9 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
         updated=now,
         seen=now,
         handle=seen.handle,
-        workdir=wanted.workdir,
+        workdir=asked.workdir,
         project=ws.spec.project,
-        spec=spec.encode_box(wanted),
+        spec=spec.encode_box(asked),
     )
     intent = ws.store.boxes.insert(box, "running", {"adopted": True}, now)
     with owned(ws, box.id, box.name):

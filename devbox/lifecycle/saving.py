@@ -38,6 +38,18 @@ def save(ws: Workspace, box: Box) -> None:
         rsync.down(ws, box)
 
 
+def save_or_stop(ws: Workspace, box: Box, verb: str) -> None:
+    """`save`, or an error that says the box was left running for the sake of its files."""
+    try:
+        save(ws, box)
+    except DevboxError as error:
+        raise DevboxError(
+            f"{box.name}: its files could not be fetched: {error.what}",
+            means="it was left running, so that nothing is lost, and it is still costing",
+            fix=f"try again, or go on without them: devbox {verb} {box.name} --no-save",
+        ) from error
+
+
 def losses(ws: Workspace, box: Box) -> list[str]:
     """Lines that say what is on the box and not on this computer. A box that is paused or cannot
     be reached says that this is unknown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from devbox import names, spec
-from devbox.errors import Conflict, DevboxError, NotFound
+from devbox.errors import Conflict, NotFound
 from devbox.lifecycle import converge, saving
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import Journal, current, owned, retried
@@ -27,7 +27,7 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
     known = ws.store.boxes.named(name)
     box = known if known and not known.state.is_over else _new(ws, name, wanted)
     with owned(ws, box.id, box.name):
-        box = _looked(ws, current(ws, box))
+        box = looked(ws, current(ws, box))
         if box.state.is_over:
             # The provider ended it behind our back; the name is free for a new one.
             ws.narrate(f"{name}: the earlier box is {box.state}; making a new one")
@@ -38,7 +38,7 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
 def resume(ws: Workspace, box: Box) -> Box:
     """Bring a paused box back, with the spec it was made from."""
     with owned(ws, box.id, box.name):
-        box = _looked(ws, current(ws, box))
+        box = looked(ws, current(ws, box))
         _refuse_over(box)
         return _run(ws, box, wait=True)
 
@@ -46,7 +46,7 @@ def resume(ws: Workspace, box: Box) -> Box:
 def settle(ws: Workspace, box: Box) -> Box:
     """Finish the open goal of a box, whatever it is; without one, only look."""
     with owned(ws, box.id, box.name):
-        box = _looked(ws, current(ws, box))
+        box = looked(ws, current(ws, box))
         work = ws.store.boxes.open_intents(box.id)
         if not work:
             return box
@@ -56,12 +56,12 @@ def settle(ws: Workspace, box: Box) -> Box:
 def pause(ws: Workspace, box: Box, *, save: bool = True) -> Box:
     """Stop paying and keep the files; `save` fetches what the sync rules name first."""
     with owned(ws, box.id, box.name):
-        box = _looked(ws, current(ws, box))
+        box = looked(ws, current(ws, box))
         _refuse_over(box)
         if box.state is BoxState.PAUSED:
             return box
         if save:
-            _save(ws, box, "pause")
+            saving.save_or_stop(ws, box, "pause")
         intent = ws.store.boxes.begin(box.id, "paused", {}, ws.clock())
         return converge.to_paused(ws, box, Journal(ws, intent))
 
@@ -74,7 +74,7 @@ def down(ws: Workspace, box: Box, *, save: bool = True) -> Box:
         if box.state.is_over:
             return box
         if save and box.state is BoxState.RUNNING:
-            _save(ws, _looked(ws, box), "end")
+            saving.save_or_stop(ws, looked(ws, box), "down")
         intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
         return converge.to_terminated(ws, box, Journal(ws, intent))
 
@@ -100,6 +100,8 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
 
 def finish(ws: Workspace, box: Box, goal: str, journal: Journal) -> Box:
     """Run the steps of a goal; the caller holds the box's lock."""
+    if box.state.is_over:
+        return converge.closed(ws, box, journal)
     if goal == "running":
         return converge.to_running(ws, box, journal)
     if goal == "paused":
@@ -160,25 +162,13 @@ def _check_budget_again(ws: Workspace, box: Box) -> None:
     budget.check(ws.spec.budget, ws.store.database, box.price, wanted.max_uptime, ws.clock())
 
 
-def _looked(ws: Workspace, box: Box) -> Box:
+def looked(ws: Workspace, box: Box) -> Box:
     """The box with its provider's present answer, so that no verb acts on an old state."""
     if box.state.is_over:
         return box
     if not box.handle:
         return converge.find_handle(ws, box)
     return absorb(ws, box, retried(ws, lambda: ws.provider(box.provider).observe(box.handle)))
-
-
-def _save(ws: Workspace, box: Box, verb: str) -> None:
-    try:
-        saving.save(ws, box)
-    except DevboxError as error:
-        word = "pause" if verb == "pause" else "down"
-        raise DevboxError(
-            f"{box.name}: its files could not be fetched: {error.what}",
-            means="it was left running, so that nothing is lost, and it is still costing",
-            fix=f"try again, or {verb} it without them: devbox {word} {box.name} --no-save",
-        ) from error
 
 
 def _refuse_over(box: Box) -> None:

@@ -80,9 +80,18 @@ def block(box: Box, place: Place) -> str:
     if place.control:
         socket = quoted(place.control)[:-1] + '/%C"'
         lines += ["ControlMaster auto", f"ControlPath {socket}", "ControlPersist 10m"]
-    if endpoint.host in _LOOPBACK:
+    if endpoint.via:
+        lines.append(f"ProxyCommand {_one_line(endpoint.via)}")
+    elif endpoint.host in _LOOPBACK:
         lines.append("ProxyCommand none")
     return "\n".join([f"Host {names.name(box.name) and box.alias}", *map("  {}".format, lines), ""])
+
+
+def _one_line(command: str) -> str:
+    """A ProxyCommand of the person's own config. SshError for one that is more than a line."""
+    if not command.isprintable() or len(command) > 2000:
+        raise SshError(f"the ProxyCommand {clean(command, 80)!r} cannot be written to a config")
+    return command
 
 
 def quoted(path: PurePath, *, tokens: bool = True) -> str:

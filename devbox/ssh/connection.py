@@ -248,7 +248,14 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
     return connection
 
 
-def _socket(endpoint: Endpoint, where: str, timeout: float) -> socket.socket:
+def _socket(
+    endpoint: Endpoint, where: str, timeout: float
+) -> socket.socket | paramiko.ProxyCommand:
+    if endpoint.via:
+        import paramiko
+
+        line = endpoint.via.replace("%h", endpoint.host).replace("%p", str(endpoint.port))
+        return paramiko.ProxyCommand(line.replace("%r", endpoint.user))
     try:
         connected = socket.create_connection((endpoint.host, endpoint.port), timeout)
     except OSError as error:

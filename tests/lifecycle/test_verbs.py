@@ -117,12 +117,12 @@ def test_a_stranger_is_listed_then_adopted_or_removed(ws: Workspace) -> None:
         connection.execute("DELETE FROM boxes")
     (finding,) = lifecycle.reconcile(ws, provider="local")
     assert finding.kind == "stranger"
-    (finding,) = lifecycle.reconcile(ws, provider="local", strangers="adopt")
+    (finding,) = lifecycle.reconcile(ws, provider="local", wanted="adopt")
     assert (finding.kind, finding.name) == ("adopted", "b")
     assert ws.box("b").token == box.token
     with ws.store.database.write() as connection:
         connection.execute("DELETE FROM boxes")
-    (finding,) = lifecycle.reconcile(ws, provider="local", strangers="remove")
+    (finding,) = lifecycle.reconcile(ws, provider="local", wanted="remove")
     assert finding.kind == "removed"
     assert ws.provider("local").find() == []
 

@@ -1,0 +1,93 @@
+"""Changes to a box that runs: its app started anew, its image rebuilt, other hardware, a successor
+past its provider's longest life. Each ends with the box reachable again, like `up`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from devbox import spec
+from devbox.errors import Conflict, ProviderError
+from devbox.lifecycle import converge, saving
+from devbox.lifecycle.steps import Journal, current, owned
+from devbox.lifecycle.verbs import looked
+from devbox.model import Box, BoxState
+from devbox.money import budget
+from devbox.money.fit import fit
+from devbox.providers.base import CanChangeHardware, CanRestart, CanSucceed
+from devbox.text import dollars
+from devbox.workspace import Workspace
+
+
+def restart(ws: Workspace, box: Box, *, factory: bool = False, save: bool = True) -> Box:
+    """Start the box's app anew; with `factory` build its image anew. Files outside volumes are
+    lost where the provider's disk is ephemeral; `save` fetches what the sync rules name first."""
+    provider = ws.provider(box.provider)
+    if not isinstance(provider, CanRestart):
+        raise _cannot(box, "restart")
+    name = "rebuild" if factory else "restart"
+    return _change(ws, box, name, lambda b: provider.restart(b.handle, factory=factory), save=save)
+
+
+def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True) -> Box:
+    """Move a box to other hardware of its provider, at that hardware's price from then on."""
+    provider = ws.provider(box.provider)
+    if not isinstance(provider, CanChangeHardware):
+        raise _cannot(box, "change hardware")
+    wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
+    offer = fit(wanted, provider.offers())
+    now = ws.clock()
+    budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
+    price = dollars(offer.price.micro_per_hour, per_hour=True)
+    ws.narrate(f"{box.name}: to {hardware} at {price} ({offer.price.source})")
+
+    def ask(box: Box) -> None:
+        # The wish is part of the box from here on, also when its provider is slow to show it.
+        ws.store.boxes.update(
+            msgspec.structs.replace(current(ws, box), spec=spec.encode_box(wanted))
+        )
+        provider.change_hardware(box.handle, hardware)
+
+    return _change(ws, box, "hardware", ask, save=save)
+
+
+def succeed(ws: Workspace, box: Box, *, save: bool = True) -> Box:
+    """Go on in a successor with the same files; what runs on the box ends."""
+    provider = ws.provider(box.provider)
+    if not isinstance(provider, CanSucceed):
+        raise _cannot(box, "go on in a successor")
+
+    def hand_over(box: Box) -> None:
+        handle = provider.succeed(converge.request(ws, box), box.handle)
+        latest = current(ws, box)
+        ws.store.boxes.update(
+            msgspec.structs.replace(latest, handle=handle, state=BoxState.STARTING)
+        )
+
+    return _change(ws, box, "succeed", hand_over, save=save)
+
+
+def _change(ws: Workspace, box: Box, step: str, ask: Callable[[Box], object], *, save: bool) -> Box:
+    with owned(ws, box.id, box.name):
+        box = looked(ws, current(ws, box))
+        if box.state is not BoxState.RUNNING:
+            raise Conflict(
+                f"{box.name} is {box.state}, not running",
+                means="nothing was changed",
+                fix=f"devbox up {box.name}",
+            )
+        if save:
+            saving.save_or_stop(ws, box, step)
+        intent = ws.store.boxes.begin(box.id, "running", {"change": step}, ws.clock())
+        journal = Journal(ws, intent)
+        journal.call(step, lambda: ask(box))
+        return converge.to_running(ws, current(ws, box), journal)
+
+
+def _cannot(box: Box, what: str) -> ProviderError:
+    return ProviderError(
+        f"boxes of provider {box.provider} cannot {what}",
+        means=f"{box.name} goes on as it is",
+        fix=f"end it and make a new one: devbox down {box.name} && devbox up {box.name}",
+    )
