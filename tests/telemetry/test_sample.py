@@ -1,0 +1,135 @@
+"""Whatever a box sends, reading it never raises and never lets anything harmful through."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devbox.onbox import wire
+from devbox.telemetry import sample as telemetry
+from devbox.telemetry.sample import BoxEvent, Gpu, Heartbeat, Sample, parse
+
+GOOD: dict[str, Any] = {
+    "v": 1, "boot": "b1", "seq": 7, "t": 1795310810.5,
+    "cpu": {"util": 12.5, "count": 8, "load1": 0.5},
+    "mem": {"used": 10, "total": 20},
+    "disk": {"path": "/home", "used": 1, "total": 2, "read_bps": 3, "write_bps": 4},
+    "net": {"rx_bps": 5, "tx_bps": 6},
+    "ssh": {"sessions": 1, "rx_bytes": 7, "tx_bytes": 8},
+    "requests": 9, "jobs": ["run-1"],
+    "gpus": [{"index": 0, "uuid": "GPU-1", "name": "A10G", "util": 97, "mem_util": 61,
+              "mem_used": 5, "mem_total": 6, "power_w": 298.6, "power_limit_w": 300.0, "temp_c": 71,
+              "sm_mhz": 1560, "mem_mhz": 6250, "throttle": ["sw_power_cap"], "ecc_errors": 0,
+              "mig": False, "processes": [{"pid": 1, "name": "python", "mem_used": 5}]}],
+}  # fmt: skip
+
+
+def read(body: Any) -> Any:
+    return parse(json.dumps(body).encode())
+
+
+def test_a_good_sample_comes_through_whole() -> None:
+    found = read(GOOD)
+    assert isinstance(found, Sample)
+    expected = {key: value for key, value in GOOD.items() if key != "v"}
+    assert json.loads(msgspec.json.encode(found)) == expected
+
+
+def test_every_leaf_may_be_null_or_missing() -> None:
+    bare = read({"v": 1, "boot": "b", "seq": 1, "t": 2})
+    nulls = read({**dict.fromkeys(GOOD), "v": 1, "boot": "b", "seq": 1, "t": 2})
+    assert bare == nulls == Sample("b", 1, 2.0)
+    assert bare.cpu.util is None
+    assert bare.gpus is None
+    assert read({**GOOD, "gpus": []}).gpus == ()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["x", -1, 1e300, True, [], {}, {"util": 1}, float("nan"), float("inf"), 10**400, "9" * 5000],
+)
+def test_a_wrong_leaf_is_null_and_the_rest_stays(bad: Any) -> None:
+    found = read({**GOOD, "cpu": {"util": bad, "count": 8}, "requests": bad, "unknown": bad})
+    if found is None:  # Python itself refuses to read such a number
+        assert isinstance(bad, int)
+        assert bad > 1 << 62
+        return
+    assert found.cpu.util is None
+    assert found.cpu.count == 8
+    assert found.requests is None
+    assert found.gpus[0].util == 97
+    assert read({**GOOD, "gpus": bad}).cpu.count == 8
+    assert read({**GOOD, "gpus": [bad, GOOD["gpus"][0]]}).gpus[1].util == 97
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"", b"{}", b"[]", b"null", b"\xff\xfe", b"{" * 100_000, b'{"v":1}', b'{"v":2,"boot":"b"}',
+        b'{"v":1,"boot":"b","seq":"1","t":1}', b'{"v":1,"boot":"b","seq":1}',
+        b'{"v":1,"boot":"-oProxyCommand=x y","seq":1,"t":1}', b'{"v":1,"boot":"","seq":1,"t":1}',
+        b'{"v":1,"boot":"../b","seq":1,"t":1}', b'{"v":1,"boot":"b","seq":-1,"t":1}',
+        b'{"v":1,"boot":"b\\n","seq":1,"t":1}', b'{"v":1,"boot":"b","seq":1,"t":NaN}',
+        b'{"v":1,"hb":"x"}', b'{"v":1,"event":{"seq":1}}', b'{"v":1,"event":7}',
+        b'{"v":1,"boot":"b","seq":1,"t":1,"pad":"' + b"x" * wire.MAX_LINE + b'"}',
+    ],
+)  # fmt: skip
+def test_what_is_no_message_is_dropped(line: bytes) -> None:
+    assert parse(line) is None
+
+
+def test_texts_are_harmless_and_short() -> None:
+    evil = "\x1b]0;owned\x07\x1b[31mA100\u202e\n" + "x" * 250
+    gpu = {"name": evil, "uuid": evil, "throttle": [evil] * 3, "processes": [{"name": "p"}] * 99}
+    found = read({**GOOD, "gpus": [gpu] * 99, "jobs": [evil] * 150, "disk": {"path": evil}})
+    assert len(found.gpus) == telemetry.MAX_GPUS
+    assert len(found.gpus[0].processes) == telemetry.MAX_PROCESSES
+    assert len(found.jobs) == telemetry.MAX_JOBS
+    texts = [found.gpus[0].name, found.jobs[0], found.disk.path, found.gpus[0].throttle[0]]
+    for text in texts:
+        assert text.startswith("A100 x")
+        assert len(text) <= 200
+        assert text.isprintable()
+
+
+def test_events_and_heartbeats() -> None:
+    body = {"v": 1, "event": {"seq": 3, "t": 9, "kind": "warn\x1b[2J", "message": "m" * 9999}}
+    event = read(body)
+    assert isinstance(event, BoxEvent)
+    assert event.kind == "warn"
+    assert len(event.message) == 500
+    assert read({"v": 1, "hb": 12.5, "agent": True}) == Heartbeat(12.5, True)
+    assert read({"v": 1, "hb": 12.5, "agent": "yes"}) == Heartbeat(12.5, False)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(
+            st.sampled_from([*GOOD, *Gpu.__struct_fields__]) | st.text(), inner, max_size=8
+        )
+    ),
+    max_leaves=40,
+)
+
+
+@given(JSON)
+def test_any_json_is_read_without_raising(body: Any) -> None:
+    for message in (body, {"v": 1, "boot": "b", "seq": 1, "t": 1, "gpus": [body], "cpu": body}):
+        found = parse(json.dumps(message).encode())
+        if isinstance(found, Sample):
+            for part in (found.cpu, found.mem, found.disk, found.net, found.ssh):
+                for value in msgspec.structs.asdict(part).values():
+                    assert not isinstance(value, float) or math.isfinite(value)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_without_raising(line: bytes) -> None:
+    parse(line)
