@@ -70,6 +70,7 @@ def run_command(
     devbox run track -- --video clip.mp4
     devbox run --detach -- python train.py --lr 3
     """
+    from devbox.cli.run_view import transfers
     from devbox.jobs import arguments, catalogue
     from devbox.jobs.submit import submit
 
@@ -90,7 +91,7 @@ def run_command(
             extra, words = words, []
         given = arguments.parse(job, words)
     box = ws.box(box_name or job.box or None)
-    run = submit(ws, box, job, given.args, given.inputs, extra=extra)
+    run = submit(ws, box, job, given.args, given.inputs, extra=extra, tell=transfers(ws))
     _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
@@ -118,12 +119,13 @@ def retry_command(
     run_id: str | None, detach: bool, dest: Path | None, as_json: bool, quiet: bool
 ) -> None:
     """Run again what failed or is missing of RUN (default: the latest); what is done is kept."""
+    from devbox.cli.run_view import transfers
     from devbox.jobs import control
     from devbox.jobs.submit import retry
 
     ws = workspace(quiet=quiet)
     run = control.refresh(ws, [control.find(ws, run_id)])[0]
-    run = retry(ws, run)
+    run = retry(ws, run, tell=transfers(ws))
     _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
@@ -226,13 +228,14 @@ def _follow(
 
 def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> None:
     """Fetch, say where and what it cost. JobFailed when not all of it is well."""
+    from devbox.cli.run_view import transfers
     from devbox.errors import JobFailed
     from devbox.jobs import control, fetch
     from devbox.model import RunState
     from devbox.text import dollars, duration
 
     run, seen = ended.run, ended.status
-    folder = fetch.fetch(ws, run, dest)
+    folder = fetch.fetch(ws, run, dest, tell=transfers(ws))
     shown = _relative(folder)
     took, price = duration(seen.seconds(ws.clock())), dollars(control.cost(ws, run))
     ws.narrate(f"{run.id} {run.state} in {took}{_counts(ended)}; cost {price}")

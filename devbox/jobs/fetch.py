@@ -9,10 +9,11 @@ import msgspec
 from devbox.errors import Conflict
 from devbox.files import write_atomic
 from devbox.jobs import calls, control, status
-from devbox.jobs.transfer import rsync
+from devbox.jobs.transfer import Tell, transfer
 from devbox.model import Run
 from devbox.onbox.job import PART
 from devbox.ssh.boxhalf import FOLDER
+from devbox.sync import program
 from devbox.workspace import Workspace
 
 NOTES = ".devbox"  # folder beside the results: the run's status.json, with its cost, and log.txt
@@ -23,11 +24,12 @@ def default_folder(ws: Workspace, run: Run) -> Path:
     return ws.spec.root / "results" / run.id
 
 
-def fetch(ws: Workspace, run: Run, dest: Path | None = None) -> Path:
+def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | None = None) -> Path:
     """Bring the run's outputs to `dest` (default: `default_folder`); returns that folder.
 
     May be called while it runs and again later: only what is new travels. Files that are already
-    there and not among the outputs stay. Links and special files a box may hold are not taken.
+    there and not among the outputs stay. Links that lead out and special files are not taken.
+    tell: gets the progress of the transfer.
     Conflict when the box does not run; SyncError when the transfer failed.
     """
     box = ws.store.boxes.get(run.box_id)
@@ -36,11 +38,12 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None) -> Path:
     calls.require_running(box)
     folder = (dest or default_folder(ws, run)).absolute()
     (folder / NOTES).mkdir(parents=True, exist_ok=True)
-    there = f"{box.alias}:{FOLDER}/runs/{run.id}"
-    # Without rsync's --links: a link from a box could make this computer write somewhere else.
-    out = [f"--exclude=.*{PART}*", f"--exclude=/{NOTES}"]
-    rsync(out, f"{there}/out/", f"{folder}/", sleep=ws.sleep)
-    rsync([], f"{there}/log.txt", f"{folder / NOTES}/", sleep=ws.sleep)
+    there = f"{FOLDER}/runs/{run.id}"
+    filters = f"- .*{PART}*\0- /{NOTES}\0".encode()
+    out = program.Job(box, folder, f"{there}/out", False, filters=filters)
+    transfer(ws, out, total=None, tell=tell)
+    log = program.Job(box, folder / NOTES, there, False, files=[b"log.txt"])
+    transfer(ws, log, total=None)
     note = {
         "run": run.id,
         "job": run.job,

@@ -7,10 +7,10 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from devbox.errors import JobFailed, NoAnswer, NotFound, SshError
+from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import status
 from devbox.jobs.status import Status
-from devbox.model import Run
+from devbox.model import Run, RunState
 from devbox.onbox.wire import decode
 from devbox.ssh import boxhalf
 from devbox.ssh.link import Link
@@ -89,7 +89,8 @@ def follow(
         now = ws.clock()
         silent_since = now if silent_since is None else silent_since
         why = clean(link.err.decode(errors="replace").strip()[-200:], 200) or "no answer"
-        if not heard and code not in (0, None, _SSH_FAILED):
+        # Anything else is ssh's failure or its end: a cut.
+        if not heard and code is not None and 0 < code != _SSH_FAILED:
             raise SshError(
                 f"following run {run.id} on {box.name} ended with code {code}: {why}",
                 fix=f"devbox doctor {box.name}",
@@ -129,6 +130,11 @@ class _Reader:
             return []  # not ours: a login banner, or a line of impossible length
         error = message.get("error")
         if isinstance(error, dict):
+            if self._run.state == RunState.QUEUED:
+                raise Conflict(
+                    f"run {self._run.id} is still being sent to {self._run.box_name}",
+                    fix=f"in a moment: devbox attach {self._run.id}",
+                )
             raise NotFound(
                 f"{self._run.box_name}: {clean(str(error.get('message')), 300)}",
                 fix=f"devbox retry {self._run.id}",

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from devbox.errors import UsageError
 from devbox.jobs.calls import call
-from devbox.jobs.transfer import rsync
+from devbox.jobs.transfer import Tell, transfer
 from devbox.ssh.boxhalf import FOLDER
 from devbox.ssh.connection import Connection
+from devbox.sync import program
 from devbox.text import clean, size
 from devbox.workspace import Workspace
 
@@ -57,7 +58,7 @@ def look(name: str, path: Path) -> Source:
     return Source(name, path, source + _digest(entries), len(entries), total)
 
 
-def send(ws: Workspace, connection: Connection, source: Source) -> None:
+def send(ws: Workspace, connection: Connection, source: Source, tell: Tell | None = None) -> None:
     """Make sure that all of it is on the box. SyncError when it could not be sent."""
     if call(connection, "input", "prepare", source.key)["complete"]:
         ws.narrate(f"input {source.name}: already on {connection.box.name}")
@@ -65,11 +66,17 @@ def send(ws: Workspace, connection: Connection, source: Source) -> None:
     many = f"{source.files} files, " if source.files != 1 else ""
     shown = clean(source.path.name, 60)
     ws.narrate(f"input {source.name}: sending {shown} ({many}{size(source.bytes)})")
-    # The folder is ours alone on the box: what the last version had and this one has not goes.
-    options = ["-L", "--delete"] if source.path.is_dir() else ["-L"]
-    # Its own name travels in the list of files, where no shell sees it.
-    target = f"{connection.box.alias}:{FOLDER}/inputs/{source.key}/"
-    rsync(options, str(source.path), target, sleep=ws.sleep)
+    if source.path.is_dir():
+        # The folder is ours alone on the box: what the last version had and this one has not goes.
+        extra = ("-L", "--delete")
+        job = program.Job(connection.box, source.path, source.remote, True, extra=extra)
+    else:
+        folder = f"{FOLDER}/inputs/{source.key}"
+        names = [os.fsencode(source.path.name)]
+        job = program.Job(
+            connection.box, source.path.parent, folder, True, files=names, extra=("-L",)
+        )
+    transfer(ws, job, total=source.bytes, tell=tell)
     call(connection, "input", "finish", source.key)
 
 

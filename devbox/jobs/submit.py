@@ -20,6 +20,7 @@ from devbox.errors import Conflict, NoAnswer, NotFound, SpecError, UsageError
 from devbox.jobs import calls, inputs, status
 from devbox.jobs.arguments import Value
 from devbox.jobs.catalogue import COMMAND, plain
+from devbox.jobs.transfer import Tell
 from devbox.model import Box, Run, RunState
 from devbox.onbox import procs
 from devbox.spec import JobSpec
@@ -38,11 +39,13 @@ def submit(
     sources: Mapping[str, Path],
     *,
     extra: Sequence[str] = (),
+    tell: Tell | None = None,
 ) -> Run:
     """Send the inputs and start the job; returns once it runs, or is known to have been refused.
 
     args: a value for every argument; sources: input name → local file or folder; both as
-    `arguments.parse` gives them. extra: further words for a command.
+    `arguments.parse` gives them. extra: further words for a command. tell: gets the progress of
+    the transfer.
     Conflict when the box does not run; SyncError, SshError when it cannot be reached. After a
     NoAnswer the run may have been started all the same: `control.refresh` finds out.
     """
@@ -64,10 +67,10 @@ def submit(
     )
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run_id} begins", now)
-    return _start(ws, box, run, request, looked)
+    return _start(ws, box, run, request, looked, tell)
 
 
-def retry(ws: Workspace, run: Run) -> Run:
+def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
     """A further attempt of a run that is over, on the same inputs, keeping what is done.
 
     Conflict while it runs, when its box is gone, or when an input has changed since and the box
@@ -95,7 +98,7 @@ def retry(ws: Workspace, run: Run) -> Run:
     )
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run.id} is tried again", ws.clock())
-    return _start(ws, box, run, request, looked)
+    return _start(ws, box, run, request, looked, tell)
 
 
 def new_id(job: str, now: float) -> str:
@@ -105,7 +108,12 @@ def new_id(job: str, now: float) -> str:
 
 
 def _start(
-    ws: Workspace, box: Box, run: Run, request: dict[str, Any], looked: list[inputs.Source]
+    ws: Workspace,
+    box: Box,
+    run: Run,
+    request: dict[str, Any],
+    looked: list[inputs.Source],
+    tell: Tell | None,
 ) -> Run:
     asked = False
     for wait in (*_WAITS, None):
@@ -113,7 +121,7 @@ def _start(
             with connection.connect(box) as link:
                 boxhalf.install(link)
                 for source in looked:
-                    inputs.send(ws, link, source)
+                    inputs.send(ws, link, source, tell)
                 asked = True
                 answer = calls.call(link, "start", request=request)
             break

@@ -1,33 +1,41 @@
-"""Files of runs up and down: rsync over the box's ssh alias, resumed after a cut."""
+"""Files of runs up and down, over the rsync that `devbox sync` uses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 
-from devbox import process
 from devbox.errors import SyncError
-from devbox.ssh.command import rsh
-from devbox.text import clean
+from devbox.sync import program
+from devbox.sync.progress import Amount, Item, Meter, Progress
+from devbox.workspace import Workspace
 
-# Exit codes of rsync(1) and ssh that a passing fault of the network gives.
-_PASSING = (10, 12, 30, 35, 255)
-_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
-_PARTIAL = ".devbox-partial"
+Tell = Callable[[Progress], None]
 
 
-def rsync(
-    options: Sequence[str], source: str, target: str, *, sleep: Callable[[float], None]
+def transfer(
+    ws: Workspace, job: program.Job, *, total: int | None, tell: Tell | None = None
 ) -> None:
-    """Bring `source` to `target`, one of them "alias:path". What a cut left half-way is gone on
-    with. SyncError says what rsync said."""
-    argv = ["rsync", "-rt", f"--partial-dir={_PARTIAL}", "-e", rsh(), *options, "--"]
-    for wait in (*_WAITS, None):
-        done = process.run([*argv, source, target], timeout=None, check=False)
-        if done.code == 0:
-            return
-        if done.code not in _PASSING or wait is None:
-            raise SyncError(
-                f"rsync ended with code {done.code}: {clean(done.err.strip()[-400:], 400)}",
-                means="what has arrived is kept; trying again goes on from there",
-            )
-        sleep(wait)
+    """Run it to the end, resumed after each cut. total: bytes there are, if known.
+
+    SyncError when not all of it arrived, SshError when the box cannot be reached.
+    """
+    meter = Meter(time.monotonic, lambda: total)
+
+    def on_output(found: Item | Amount | None) -> None:
+        if found is None:
+            meter.cut()
+        elif isinstance(found, Item):
+            meter.item(found)
+        else:
+            meter.amount(found)
+        if tell:
+            tell(meter.progress())
+
+    done = program.run(job, sleep=ws.sleep, narrate=ws.narrate, on_output=on_output)
+    if done.code:
+        raise SyncError(
+            f"not every file could be read: {done.said[-600:]}",
+            means="what has arrived is kept; trying again goes on from there",
+            fix="make them readable, and leave them alone meanwhile",
+        )

@@ -114,7 +114,11 @@ def test_a_detached_run_is_attached_to_later(project: Path) -> None:
     (listed,) = json.loads(devbox(project, "runs", "--json").stdout)["runs"]
     assert (listed["id"], listed["state"]) == (run_id, "running")
     process = subprocess.Popen(
-        [*DEVBOX, "attach"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*DEVBOX, "attach", run_id],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert devbox(project, "run", "--", "touch", "go").returncode == 0
     out, err = process.communicate(timeout=60)

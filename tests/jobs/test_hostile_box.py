@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devbox.errors import NotFound, SshError, UsageError
+from devbox.errors import Conflict, NotFound, SshError, UsageError
 from devbox.jobs import calls, status
 from devbox.jobs.follow import _Reader
 from devbox.model import Run, RunState
@@ -21,6 +21,13 @@ CONTROLS = set("\x00\x07\x08\x1b\x7f\x9b\u202e\u200b\ufeff")
 
 def run() -> Run:
     return Run("r-1", "box", "b", "job", RunState.RUNNING, 0.0)
+
+
+def test_attaching_to_a_run_that_is_on_its_way_says_so(local_workspace: Workspace) -> None:
+    """Another devbox is still sending its inputs, so the box does not know it yet."""
+    queued = Run("r-1", "box", "b", "job", RunState.QUEUED, 0.0)
+    with pytest.raises(Conflict, match="run r-1 is still being sent to b"):
+        says(_Reader(local_workspace, queued, ""), error={"kind": "not_found", "message": "no"})
 
 
 def says(reader: _Reader, **message: Any) -> list[Any]:
