@@ -46,7 +46,7 @@ def at(folder: Folder, now: float) -> Look | None:
         return Look(_before(base, folder, goal, alive, now))
     if life.ended is not None and not alive:
         return Look(_ended(base, folder, life, goal))
-    base = base._replace(billed=life.ended is None, billed_since=life.began)
+    base = base._replace(billed=True, billed_since=life.began)
     server = folder.server()
     serving = goal.want != PAUSED and folder.holds("server.lock")
     listening = server is not None and server.get("life") == goal.life and life.began is not None

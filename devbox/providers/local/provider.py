@@ -238,14 +238,15 @@ def _is_down(folder: Folder) -> bool:
 
 def _remove(path: Path) -> None:
     """Remove a tree, folders without write permission in it too (package caches have them)."""
-
-    def open_up(remove: Callable[..., Any], inside: str, _: object) -> None:
-        os.chmod(os.path.dirname(inside), 0o700)
-        if os.path.isdir(inside) and not os.path.islink(inside):
-            os.chmod(inside, 0o700)
-            shutil.rmtree(inside)
-        else:
-            remove(inside)
-
-    if path.exists():
-        shutil.rmtree(path, onerror=open_up)
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        if path.exists():
+            raise
+    except PermissionError:
+        for folder, inside, _ in os.walk(path):
+            for each in inside:
+                entry = os.path.join(folder, each)
+                if not os.path.islink(entry):
+                    os.chmod(entry, 0o700)
+        shutil.rmtree(path)

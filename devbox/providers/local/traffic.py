@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -31,7 +32,12 @@ class Traffic:
         """Write the file when a count has changed since it was last written."""
         counts = {"sessions": self.sessions, "rx_bytes": self.received, "tx_bytes": self.sent}
         content = json.dumps(counts)
-        if content != self._written:
+        if content == self._written:
+            return
+        self._written = content
+        try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
             replace(self._path, content)
-            self._written = content
+        except OSError as error:
+            # A full disk, or a person's file in its place: no reason for the server to end.
+            logging.getLogger(__name__).warning("%s is not written: %s", self._path, error)

@@ -286,11 +286,33 @@ def test_a_request_that_cannot_work_makes_nothing(local: Local, change: dict[str
     assert [p.name for p in paths.local_boxes().iterdir() if p.name != ".locks"] == []
 
 
-def test_folders_without_write_permission_go_too(client: Client, local: Local) -> None:
-    client.out("mkdir -p a/b && touch a/b/c && chmod 500 a/b a && ln -s / root")
-    local.terminate(client.box.handle)
-    assert not client.folder.path.exists()
-    assert Path("/etc").is_dir()
+def test_folders_without_write_permission_go_too(home: Path) -> None:
+    target, tree = home / "target", home / "tree"
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "a/b/c").touch()
+    target.mkdir(mode=0o500)
+    (tree / "link").symlink_to(target)
+    for folder in (tree / "a/b", tree / "a"):
+        folder.chmod(0o500)
+    child = os.fork()
+    if not child:
+        if os.geteuid() == 0:  # permissions do not bind root
+            for path in (home, *home.rglob("*")):
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+            os.setuid(65534)
+        provider._remove(tree)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not tree.exists()
+    assert target.stat().st_mode & 0o777 == 0o500
+
+
+def test_a_file_in_place_of_the_counts_does_not_end_the_server(
+    client: Client, local: Local, until: Callable[..., None]
+) -> None:
+    client.out("rm -rf .devbox-box; echo mine >.devbox-box; head -c 5000 /dev/zero")
+    until(lambda: "is not written" in client.folder.log_tail())
+    assert client.out("cat .devbox-box") == "mine\n"
 
 
 def test_processes_that_cannot_be_ended_keep_the_box_stopping(
