@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -338,6 +339,15 @@ def test_signals_of_the_starter_are_not_inherited(
             signal.signal(number, handler)
     ignored = int(client.out("grep SigIgn /proc/self/status").split()[1], 16)
     assert ignored == 0
+
+
+def test_a_box_whose_folder_was_deleted_ends_itself(
+    client: Client, local: Local, until: Callable[..., None]
+) -> None:
+    client.out("setsid sleep 301 >/dev/null 2>&1 </dev/null &")
+    shutil.rmtree(client.folder.path)
+    until(lambda: of(client) == [])
+    assert local.observe(client.box.handle) is None
 
 
 def test_a_volume_outlives_its_box(make_local_box: MakeBox, local: Local) -> None:
