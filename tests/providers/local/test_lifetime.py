@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -345,7 +344,7 @@ def test_a_box_whose_folder_was_deleted_ends_itself(
     client: Client, local: Local, until: Callable[..., None]
 ) -> None:
     client.out("setsid sleep 301 >/dev/null 2>&1 </dev/null &")
-    shutil.rmtree(client.folder.path)
+    client.folder.path.rename(client.folder.path.with_name(".deleted"))
     until(lambda: of(client) == [])
     assert local.observe(client.box.handle) is None
 
