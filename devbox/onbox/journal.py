@@ -17,6 +17,7 @@ from devbox.onbox.wire import clean, decode, encode
 FILE = "events.jsonl"
 MAX_BYTES = 256 << 10
 _MESSAGE = 500  # characters
+_BLOCK = 16 << 10
 
 
 def append(folder: Path, kind: str, message: str, t: float | None = None) -> Dict[str, Any]:
@@ -24,15 +25,15 @@ def append(folder: Path, kind: str, message: str, t: float | None = None) -> Dic
     path = folder / FILE
     with open(folder / "events.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        old = _lines(path)
         event = {
-            "seq": (old[-1]["seq"] if old else 0) + 1,
+            "seq": _last(path) + 1,
             "t": time.time() if t is None else t,
             "kind": kind,
             "message": clean(message, _MESSAGE).replace("\n", " "),
         }
         line = encode(event)
         if path.exists() and path.stat().st_size + len(line) > MAX_BYTES:
+            old = _lines(path)
             _rewrite(path, [*old[len(old) // 2 :], event])
         else:
             _extend(path, line)
@@ -51,6 +52,22 @@ def _lines(path: Path) -> List[Dict[str, Any]]:
         return []
     found = (decode(line) for line in data.split(b"\n"))
     return [event for event in found if event and isinstance(event.get("seq"), int)]
+
+
+def _last(path: Path) -> int:
+    """The latest seq, from the end of the file where it can be."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _BLOCK))
+            tail = stream.read(_BLOCK)
+    except FileNotFoundError:
+        return 0
+    for line in reversed(tail.split(b"\n")):
+        event = decode(line)
+        if event and isinstance(event.get("seq"), int):
+            return int(event["seq"])
+    events = _lines(path)
+    return int(events[-1]["seq"]) if events else 0
 
 
 def _extend(path: Path, line: bytes) -> None:

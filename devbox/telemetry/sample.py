@@ -63,6 +63,13 @@ class Ssh(msgspec.Struct, frozen=True):
     tx_bytes: int | None = None
 
 
+class Tty(msgspec.Struct, frozen=True):
+    """Terminals of the box's user; input_at: unix seconds of the latest keystroke at one."""
+
+    count: int | None = None
+    input_at: float | None = None
+
+
 class Process(msgspec.Struct, frozen=True):
     """A process on a GPU. mem_used: bytes of GPU memory."""
 
@@ -106,6 +113,7 @@ class Sample(msgspec.Struct, frozen=True):
     disk: Disk = Disk()
     net: Net = Net()
     ssh: Ssh = Ssh()
+    tty: Tty = Tty()
     requests: int | None = None
     jobs: tuple[str, ...] | None = None
     gpus: tuple[Gpu, ...] | None = None
@@ -161,6 +169,7 @@ def _sample(body: dict[str, Any]) -> Sample | None:
         disk=_leaves(Disk, body.get("disk")),
         net=_leaves(Net, body.get("net")),
         ssh=_leaves(Ssh, body.get("ssh")),
+        tty=_leaves(Tty, body.get("tty")),
         requests=_integer(body.get("requests")),
         jobs=_texts(body.get("jobs"), MAX_JOBS),
         gpus=tuple(map(_gpu, gpus[:MAX_GPUS])) if isinstance(gpus, list) else None,
@@ -231,5 +240,5 @@ _BY_TYPE: dict[Any, Any] = {
 }
 _READERS: dict[type[msgspec.Struct], dict[str, Any]] = {
     kind: {field.name: _BY_TYPE[field.type] for field in msgspec.structs.fields(kind)}
-    for kind in (Cpu, Memory, Disk, Net, Ssh, Process, Gpu)
+    for kind in (Cpu, Memory, Disk, Net, Ssh, Tty, Process, Gpu)
 }

@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "disk": {"path": "/home", "used": 1, "total": 2, "read_bps": 3, "write_bps": 4},
     "net": {"rx_bps": 5, "tx_bps": 6},
     "ssh": {"sessions": 1, "rx_bytes": 7, "tx_bytes": 8},
+    "tty": {"count": 1, "input_at": 1795310800.0},
     "requests": 9, "jobs": ["run-1"],
     "gpus": [{"index": 0, "uuid": "GPU-1", "name": "A10G", "util": 97, "mem_util": 61,
               "mem_used": 5, "mem_total": 6, "power_w": 298.6, "power_limit_w": 300.0, "temp_c": 71,
