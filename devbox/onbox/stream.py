@@ -3,8 +3,8 @@
     stream [--follow] [--history SECONDS] [--after BOOT:SEQ]
            [--events-after SEQ | --events-since TIME]
 
-Lines are samples as stored, oldest first; {"v":1,"event":{"seq","t","kind","message"}}; and, after
-10 s in which nothing else was sent, {"v":1,"hb":unix time,"agent":is the sampler alive}.
+Lines are samples as stored, oldest first; {"v":1,"event":{"seq","t","kind","message"}}; and, when
+there is nothing to begin with or for 10 s, {"v":1,"hb":unix time,"agent":is the sampler alive}.
 --after resumes behind that sample: nothing is lost or sent twice while the history holds it; when
 it no longer does, all of the history follows. --history starts that many seconds back instead.
 Events start behind --events-after, or at the time --events-since or --history names, or now.
@@ -76,7 +76,7 @@ class Stream:
         begun = now if history is None else since
         self._events_since = begun if events_since is None else events_since
         self._events_stamp = 0
-        self._sent_at = now
+        self._sent_at: Optional[float] = None
 
     def step(self, now: float) -> None:
         """Send what is new."""
@@ -89,7 +89,8 @@ class Stream:
                 self._flush(block, now)
                 block, size = [], 0
         block += [wire.encode({"v": wire.VERSION, "event": event}) for event in self._events()]
-        if not block and not 0 <= now - self._sent_at < HEARTBEAT:
+        quiet = self._sent_at is None or not 0 <= now - self._sent_at < HEARTBEAT
+        if not block and quiet:
             alive = _agent_is_alive(self._root)
             block = [wire.encode({"v": wire.VERSION, "hb": round(now, 3), "agent": alive})]
         self._flush(block, now)

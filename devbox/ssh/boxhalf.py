@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from devbox import onbox, paths
 from devbox.errors import SshError, ToolMissing
 from devbox.files import write_atomic
+from devbox.text import clean
 
 if TYPE_CHECKING:
     from devbox.ssh.connection import Connection
@@ -76,7 +77,7 @@ def install(connection: Connection) -> str:
     remote = f"{FOLDER}/{path.name}"
     found = connection.run(["sh", "-c", _LINK_SCRIPT, "sh", path.name], check=False)
     if found.code == _MISSING:
-        connection.put(path, remote)
+        connection.put(path.read_bytes(), remote)
         found = connection.run(["sh", "-c", _LINK_SCRIPT, "sh", path.name, "prune"], check=False)
     if found.code == _NO_PYTHON:
         raise ToolMissing(
@@ -88,7 +89,7 @@ def install(connection: Connection) -> str:
     if found.code:
         raise SshError(
             f"devbox's own program could not be put on {connection.box.name}: "
-            f"{found.err.strip()[-300:]}",
+            + clean(found.err.strip()[-300:], 300),
             means="the box is not watched, so it would not be switched off when idle",
             fix=f"devbox doctor {connection.box.name}",
         )

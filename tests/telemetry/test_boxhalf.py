@@ -1,0 +1,183 @@
+"""The box half as a zipapp: the same bytes for the same code, one round trip when it is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devbox import onbox
+from devbox.errors import SshError, ToolMissing
+from devbox.model import Box
+from devbox.process import Completed
+from devbox.ssh import boxhalf
+from devbox.ssh.connection import Connection, connect
+from tests.ssh.sshd import make_box, wait_until
+from tests.telemetry.conftest import box_root
+
+
+@pytest.fixture
+def connection(local_box: Box) -> Iterator[Connection]:
+    with connect(local_box) as found:
+        yield found
+
+
+def test_the_same_code_gives_the_same_file(home: Path) -> None:
+    first = boxhalf.build()
+    data = first.read_bytes()
+    assert boxhalf.build() == first
+    shutil.rmtree(home / ".devbox" / "cache")
+    again = boxhalf.build()
+    assert again.name == first.name
+    assert again.read_bytes() == data
+
+
+def test_it_holds_the_box_half_and_nothing_of_ours() -> None:
+    with zipfile.ZipFile(boxhalf.build()) as archive:
+        names = archive.namelist()
+    assert {"__main__.py", "devbox/__init__.py", "devbox/onbox/sampler.py"} < set(names)
+    assert "devbox/onbox/jobs/track/job.toml" in names
+    assert not [n for n in names if not n.startswith("devbox/onbox/") and n.count("/") > 1]
+    assert not [n for n in names if "__pycache__" in n or n.endswith(".pyc")]
+
+
+def test_another_code_gives_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = boxhalf.build().name
+    package = tmp_path / "devbox"
+    shutil.copytree(Path(onbox.__file__).parent, package / "onbox")
+    shutil.copy(Path(onbox.__file__).parents[1] / "__init__.py", package)
+    monkeypatch.setattr(onbox, "__file__", str(package / "onbox" / "__init__.py"))
+    assert boxhalf.build().name == first  # another place, the same content
+    (package / "onbox" / "place.py").write_text("CHANGED = 1\n")
+    changed = boxhalf.build()
+    assert changed.name != first
+    assert [path.name for path in changed.parent.glob("onbox-*.pyz")] == [changed.name]
+
+
+def test_an_unchanged_build_reads_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = boxhalf.build()
+
+    def fail(*_: Any) -> bytes:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(boxhalf, "_zipped", fail)
+    began = time.perf_counter()
+    assert boxhalf.build() == first
+    assert time.perf_counter() - began < 0.1
+
+
+def test_installing_puts_it_in_use(connection: Connection, local_box: Box) -> None:
+    remote = boxhalf.install(connection)
+    assert remote == f".devbox-box/{boxhalf.build().name}"
+    done = connection.run(boxhalf.command("nonsense"), check=False)
+    assert done.code == 2
+    assert "verbs:" in done.err
+    root = box_root(local_box)
+    assert os.readlink(root / "onbox.pyz") == boxhalf.build().name
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert (root / "onbox.pyz").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_install_is_one_round_trip(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxhalf.install(connection)
+    calls: list[Sequence[str]] = []
+    run = Connection.run
+
+    def counted(self: Connection, argv: Sequence[str], **more: Any) -> Completed:
+        calls.append(argv)
+        return run(self, argv, **more)
+
+    monkeypatch.setattr(Connection, "run", counted)
+    monkeypatch.setattr(Connection, "put", lambda *_: pytest.fail("pushed again"))
+    boxhalf.install(connection)
+    assert len(calls) == 1
+
+
+def test_old_versions_go_but_for_the_newest_and_those_in_use(
+    connection: Connection, local_box: Box
+) -> None:
+    root = box_root(local_box)
+    root.mkdir(mode=0o700, exist_ok=True)
+    for number in range(6):
+        path = root / f"onbox-{number:012x}.pyz"
+        path.write_text("import time\ntime.sleep(60)\n")
+        os.utime(path, (1_000_000 + number, 1_000_000 + number))
+    user = subprocess.Popen([sys.executable, str(root / "onbox-000000000001.pyz")])
+    try:
+        wait_until(lambda: "onbox" in cmdline(user.pid), "it runs")
+        boxhalf.install(connection)
+    finally:
+        user.kill()
+        user.wait()
+    left = sorted(path.name for path in root.glob("onbox-*.pyz"))
+    assert left == sorted(
+        [boxhalf.build().name] + [f"onbox-{number:012x}.pyz" for number in (1, 4, 5)]
+    )
+
+
+def cmdline(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_a_running_verb_survives_an_upgrade_of_the_link(
+    connection: Connection, local_box: Box
+) -> None:
+    """It goes on importing from its own version, not from the one the link now names."""
+    boxhalf.install(connection)
+    root = box_root(local_box)
+    code = (
+        "import sys; sys.path.insert(0, '.devbox-box/onbox.pyz'); sys.argv = ['onbox.pyz', 'x']\n"
+        f"try: exec({boxhalf._MAIN!r})\n"
+        "except SystemExit: import devbox.onbox; print(devbox.onbox.__file__, sys.argv[0], sep='\\n')\n"
+    )
+    done = connection.run(["python3", "-c", code], check=False)
+    own = str(root / boxhalf.build().name)
+    assert done.out.split() == [f"{own}/devbox/onbox/__init__.py", own]
+
+
+class Bare:
+    """A connection to a box without python3."""
+
+    box = make_box("bare")
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def run(self, argv: Sequence[str], **_: Any) -> Completed:
+        return Completed(self.code, "", "no\x1b[31m room")
+
+
+def test_a_box_without_python_or_room_says_what_it_means() -> None:
+    with pytest.raises(ToolMissing, match=r"no python3 of version 3\.9"):
+        boxhalf.install(Bare(4))  # type: ignore[arg-type]
+    with pytest.raises(SshError, match="no room") as caught:
+        boxhalf.install(Bare(1))  # type: ignore[arg-type]
+    assert "not be switched off" in caught.value.means
+
+
+def test_the_script_asks_for_the_push_or_names_the_missing_python(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("mkdir", "readlink", "ln", "mv"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    codes = []
+    for python in (None, "exit 1", "exit 0"):
+        if python:
+            (tools / "python3").write_text(f"#!/bin/sh\n{python}\n")
+            (tools / "python3").chmod(0o755)
+        argv = ["/bin/sh", "-c", boxhalf._LINK_SCRIPT, "sh", "x.pyz"]
+        done = subprocess.run(
+            argv, cwd=tmp_path, env={"PATH": str(tools)}, check=False, capture_output=True
+        )
+        codes.append(done.returncode)
+    assert codes == [4, 4, 3]
