@@ -13,6 +13,7 @@ _MODULES = {
     "local": "devbox.providers.local.provider",
     "hf-space": "devbox.providers.hf.space",
     "hf-job": "devbox.providers.hf.job",
+    "modal": "devbox.providers.modal.provider",
 }
 
 NAMES = tuple(_MODULES)

@@ -142,6 +142,24 @@ class Running:
             sandbox.main.close_stdin()
         return api_pb2.SandboxStdinWriteResponse()
 
+    async def SandboxGetExitSnapshot(self, request: Any, _metadata: Metadata) -> Any:
+        sandbox = self._world.sandbox(request.sandbox_id)
+        if not sandbox.keeps_files:
+            raise GRPCError(Status.INVALID_ARGUMENT, "exit snapshot is not enabled")
+        if sandbox.result is None and request.timeout > 0:
+            await asyncio.wait(
+                {asyncio.ensure_future(sandbox.done.wait())}, timeout=request.timeout
+            )
+        reply = api_pb2.SandboxGetExitSnapshotResponse()
+        if sandbox.result is None:
+            reply.pending.SetInParent()
+        elif sandbox.exit_image:
+            reply.success.image_id = sandbox.exit_image
+        else:
+            reply.error.message = "no container ran"
+            reply.error.error_code = reply.ERROR_CODE_TIMEOUT
+        return reply
+
     async def TaskGetCommandRouterAccess(self, request: Any, _metadata: Metadata) -> Any:
         sandbox = self._world.task(request.task_id)
         if sandbox.result is not None:

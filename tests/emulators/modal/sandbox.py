@@ -24,6 +24,7 @@ from tests.emulators.modal.world import V1_LENGTH, V2_LENGTH, App, World, new_id
 
 FOREVER = ["sleep", str(48 * 3600)]
 BOOT_LIMIT = 55.0
+EXIT_SNAPSHOT_LIFE = 30 * 24 * 3600
 RESULT = api_pb2.GenericResult
 
 
@@ -67,6 +68,8 @@ class Sandbox:
         self.started_at: float | None = None
         self.finished_at: float | None = None
         self.result: Any = None
+        self.exit_image = ""
+        """The image of its files at the end, when it was created with exit snapshots."""
         self.log: Feed[LogLine] = Feed()
         self.execs: dict[str, Exec] = {}
         self.tunnels: dict[int, Tunnel] = {}
@@ -101,6 +104,11 @@ class Sandbox:
     def scheduled(self) -> bool:
         """Whether a task exists; it goes on existing after the end."""
         return self._booted.is_set()
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether it was created with ``enable_exit_snapshot``."""
+        return bool(self.definition.experimental_options_v2.get("enable_exit_snapshot") == "True")
 
     async def booted(self, limit: float = BOOT_LIMIT) -> bool:
         """Wait (wall time) until commands can run; false when that did not happen."""
@@ -230,10 +238,20 @@ class Sandbox:
             await self._boot
         for relay in (*self.tunnels.values(), *self._openings):
             relay.close()
+        if self.keeps_files and self._booted.is_set():
+            self.exit_image = await self._exit_snapshot()
         await self.machine.stop()
         self.log.end()
         self.result = result
         self.done.set()
+
+    async def _exit_snapshot(self) -> str:
+        layer = await self.machine.snapshot()
+        now = self._now()
+        image = self.image.child(now, (layer, *self.machine.layers))
+        image.expires_at = now + EXIT_SNAPSHOT_LIFE
+        self._world.images[image.id] = image
+        return image.id
 
     def _expire(self, running: Exec) -> None:
         if not running.process.exited.done():

@@ -1,0 +1,36 @@
+"""Checks of the Modal account, for `devbox doctor`."""
+
+from __future__ import annotations
+
+from devbox.errors import AuthError, DevboxError
+from devbox.providers.modal.account import Account
+from devbox.text import clean
+
+Check = tuple[str, str, str]
+_PATIENCE = 15.0
+
+
+def checks(account: Account) -> list[Check]:
+    """Client, token, billing rates and app: (level ok|warn|fail, what, fix)."""
+    try:
+        reply = account.rpc(
+            "asking for the workspace", "WorkspaceNameLookup", lambda _: _empty(), _PATIENCE
+        )
+    except DevboxError as error:
+        return [("fail", f"Modal: {error.what}", error.fix or "see https://status.modal.com")]
+    workspace = clean(reply.workspace_name or reply.username, 80)
+    found: list[Check] = [("ok", f"Modal: workspace {workspace}", "")]
+    try:
+        account.app_id()
+        found.append(("ok", f"Modal: sandboxes go into the app {account.app_name}", ""))
+    except AuthError as error:
+        found.append(("fail", f"Modal: {error.what}", error.fix))
+    except DevboxError as error:
+        found.append(("warn", f"Modal: {error.what}", error.fix or "try again"))
+    return found
+
+
+def _empty() -> object:
+    from google.protobuf.empty_pb2 import Empty
+
+    return Empty()

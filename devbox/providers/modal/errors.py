@@ -1,0 +1,118 @@
+"""The Modal client's faults as devbox errors, each with where to fix it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from devbox.errors import (
+    AuthError,
+    BuildFailed,
+    Conflict,
+    DevboxError,
+    Gone,
+    ProviderError,
+    ToolMissing,
+    Unavailable,
+)
+from devbox.text import clean
+
+BILLING = "https://modal.com/settings/billing"
+STATUS = "https://status.modal.com"
+LOG_IN = "make a new token with: modal token new"
+_MONEY = re.compile(r"payment|billing|credit|spend|budget", re.IGNORECASE)
+_LONGEST_WAIT = 600.0
+
+
+class Exists(Conflict):
+    """A sandbox of that name runs already."""
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Run calls of the client; `doing` completes "… failed", as in "listing sandboxes"."""
+    try:
+        from grpclib.exceptions import StreamTerminatedError
+        from modal import exception as modal
+    except ImportError as error:
+        raise not_installed() from error
+    try:
+        yield
+    except DevboxError:
+        raise
+    except modal.ImageBuildError as error:
+        raise BuildFailed(
+            f"{doing} failed: {_said(error)}",
+            means="no sandbox was started",
+            fix="change image in devbox.toml, then: devbox up",
+        ) from error
+    except (modal.AuthError, modal.PermissionDeniedError) as error:
+        raise _refused(doing, _said(error), isinstance(error, modal.AuthError)) from error
+    except modal.NotFoundError as error:
+        raise Gone(f"{doing} failed: {_said(error)}", fix="see: devbox ls --refresh") from error
+    except modal.AlreadyExistsError as error:
+        raise Exists(f"{doing} failed: {_said(error)}", fix="try again") from error
+    except modal.ResourceExhaustedError as error:
+        raise _exhausted(doing, error) from error
+    except modal.VersionError as error:
+        raise ProviderError(
+            f"{doing} failed: {_said(error)}", fix="pip install --upgrade 'devbox[modal]'"
+        ) from error
+    except (
+        modal.ServiceError,
+        modal.InternalError,
+        modal.ConflictError,
+        modal.ConnectionError,
+        modal.TimeoutError,
+        modal.ClientClosed,
+        StreamTerminatedError,
+        TimeoutError,
+        OSError,
+    ) as error:
+        said = _said(error) or type(error).__name__
+        raise Unavailable(
+            f"{doing} failed: Modal did not answer as it should: {said}",
+            fix=f"try again; see {STATUS}",
+        ) from error
+    except modal.Error as error:
+        raise ProviderError(f"{doing} failed: {_said(error)}") from error
+
+
+def not_installed() -> ToolMissing:
+    return ToolMissing(
+        "the modal client is not installed",
+        means="nothing was started",
+        fix="pip install 'devbox[modal]'",
+    )
+
+
+def _refused(doing: str, said: str, unknown: bool) -> AuthError:
+    if unknown:
+        return AuthError(f"{doing} failed: {said}", fix=LOG_IN)
+    if _MONEY.search(said):
+        return AuthError(f"{doing} failed: {said}", fix=f"add a payment method at {BILLING}")
+    return AuthError(
+        f"{doing} failed: {said}", fix=f"use a token of a member with that right; {LOG_IN}"
+    )
+
+
+def _exhausted(doing: str, error: Exception) -> DevboxError:
+    """Rate limits and missing capacity pass; a spending limit does not."""
+    said = _said(error)
+    if re.search(r"spend|billing|payment", said, re.IGNORECASE):
+        return AuthError(f"{doing} failed: {said}", fix=f"raise the limit at {BILLING}")
+    waits = [
+        float(detail.retry_after_secs)
+        for detail in getattr(error, "_grpc_details", None) or ()
+        if hasattr(detail, "retry_after_secs")
+    ]
+    return Unavailable(
+        f"{doing} failed: {said}",
+        fix="wait a little, or choose other hardware: devbox offers",
+        retry_after=min(waits[0], _LONGEST_WAIT) if waits else None,
+    )
+
+
+def _said(error: Exception) -> str:
+    return clean(" ".join(str(error).split()), 300)

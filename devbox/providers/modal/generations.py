@@ -1,0 +1,99 @@
+"""Which sandbox a handle means now.
+
+A box goes through generations: a pause ends its sandbox and a resume starts another one with the
+same token. The newest one that carries the token is the box, whichever of them a handle names, so
+that a lost reply, a second computer or an old handle all lead to the same place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from devbox.errors import Gone
+from devbox.providers.modal import record
+from devbox.providers.modal.launch import LONGEST
+from devbox.providers.modal.record import ENDED, Record
+from devbox.providers.modal.sandboxes import KEPT, Sandboxes
+
+#: seconds a box can be of use: its longest life, then its snapshot's
+HORIZON = LONGEST + KEPT + 3600.0
+
+
+class Generations:
+    """Looks up sandboxes by handle, token and name. Safe from several threads. clock: () → unix
+    seconds."""
+
+    def __init__(self, sandboxes: Sandboxes, clock: Callable[[], float] = time.time) -> None:
+        self._sandboxes = sandboxes
+        self._clock = clock
+        self._tokens: dict[str, str] = {}
+        self._left: dict[str, str | None] = {}
+
+    def all(self, handle: str) -> list[Record]:
+        """Every generation of the handle's box, newest first; empty when Modal knows none."""
+        sandbox, _ = record.parse(handle)
+        token = self._tokens.get(sandbox)
+        tags = None
+        if token is None:
+            try:
+                tags = self._sandboxes.tags(sandbox)
+            except Gone:
+                return []
+            token = tags.get("devbox-token", "")
+        if not token:
+            return []  # somebody else's sandbox
+        found = self.of_token(token)
+        if not any(each.id == sandbox for each in found):
+            try:
+                tags = self._sandboxes.tags(sandbox) if tags is None else tags
+                found.insert(0, self._sandboxes.unlisted(sandbox, tags))
+            except Gone:
+                return found
+        self._tokens[sandbox] = token
+        return found
+
+    def current(self, handle: str) -> Record | None:
+        """The newest generation; None when Modal knows none."""
+        return next(iter(self.all(handle)), None)
+
+    def of_token(self, token: str) -> list[Record]:
+        """Every generation of one box, newest first."""
+        return self._listed(token=token)
+
+    def boxes(self, **tags: str) -> list[Record]:
+        """The newest generation of every box with these tags (`name="b"` is devbox-name)."""
+        newest: dict[str, Record] = {}
+        for each in self._listed(**tags):
+            newest.setdefault(each.token, each)
+        return list(newest.values())
+
+    def running(self, name: str) -> Record | None:
+        """The box of that name whose sandbox runs or is on its way; Modal allows one. Somebody
+        else's sandbox of that name comes without our tags."""
+        sandbox = self._sandboxes.named(name)
+        if sandbox is None:
+            return None
+        found = self.current(sandbox)
+        if found is not None:
+            return found
+        try:
+            return self._sandboxes.unlisted(sandbox, self._sandboxes.tags(sandbox))
+        except Gone:
+            return None
+
+    def image(self, found: Record) -> str | None:
+        """The image with the files of a finished sandbox: the snapshot of its pause, else what
+        Modal kept when it ended. Empty while that is being made; None when there is none."""
+        if found.image or found.state == ENDED:
+            return found.image or None
+        if found.id not in self._left:
+            left = self._sandboxes.exit_snapshot(found.id) if found.scheduled else None
+            if left == "":
+                return left
+            self._left[found.id] = left
+        return self._left[found.id]
+
+    def _listed(self, **tags: str) -> list[Record]:
+        found = self._sandboxes.listed(since=self._clock() - HORIZON, **tags)
+        return sorted(found, key=lambda each: each.created, reverse=True)

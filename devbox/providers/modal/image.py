@@ -1,0 +1,100 @@
+"""What a sandbox starts from, built by Modal with its log told line by line."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from devbox.errors import BuildFailed
+from devbox.providers.modal.account import Account
+from devbox.spec import BoxSpec
+from devbox.text import clean
+
+if TYPE_CHECKING:
+    import modal
+
+BUILD = 45 * 60.0  # seconds a build may take
+PYTHON = "3.12"
+_PACKAGES = (
+    *("openssh-server", "rsync", "git", "curl", "ca-certificates", "tmux", "procps", "less"),
+)
+_SHOWN = 20  # lines of a failed build's log
+_PREPARE = "mkdir -p /run/sshd /root/.ssh && chmod 700 /root/.ssh && rm -f /etc/ssh/ssh_host_*"
+
+
+def image_for(wanted: BoxSpec) -> modal.Image:
+    """The image of a spec: a registry's, when `image` names one (it has a '/' or ':'), else a
+    Debian with Python; both with what a box needs. Not built yet."""
+    import modal
+
+    name = wanted.image
+    if "/" in name or ":" in name:
+        base = modal.Image.from_registry(name, add_python=PYTHON)
+    else:
+        base = modal.Image.debian_slim(python_version=PYTHON)
+    return base.apt_install(*_PACKAGES).run_commands(_PREPARE)
+
+
+def build(account: Account, wanted: BoxSpec, say: Callable[[str], None]) -> str:
+    """Build unless Modal has it already; the image's id. BuildFailed with the log's last lines."""
+    tail: deque[str] = deque(maxlen=_SHOWN)
+
+    def each(line: str) -> None:
+        tail.append(line)
+        say(f"build: {line}")
+
+    image = image_for(wanted)
+    app = account.app(create=True)
+    try:
+        with heard(each):
+            built = account.do("building the image", lambda: image.build.aio(app), BUILD)
+    except BuildFailed as error:
+        log = "\n".join(f"  {line}" for line in tail)
+        raise BuildFailed(
+            error.what + (f"\nthe log ends with:\n{log}" if log else ""),
+            means=error.means,
+            fix=error.fix,
+        ) from error
+    return str(built.object_id)
+
+
+_ears: set[Callable[[str], None]] = set()
+_lock = threading.Lock()
+
+
+@contextmanager
+def heard(each: Callable[[str], None]) -> Iterator[None]:
+    """While it holds, `each` gets the lines of image builds of this process, as they come."""
+    _listen()
+    with _lock:
+        _ears.add(each)
+    try:
+        yield
+    finally:
+        with _lock:
+            _ears.discard(each)
+
+
+@functools.cache
+def _listen() -> None:
+    """Have Modal's client tell us build logs: it has one place for them a process, silent unless
+    a person has turned its own output on."""
+    from modal._output.manager import DisabledOutputManager
+    from modal.output import OutputManager
+
+    class Ear(DisabledOutputManager):
+        async def put_streaming_log(self, log: Any, prefix: str = "") -> None:
+            with _lock:
+                ears = list(_ears)
+            for line in log.data.splitlines():
+                shown = clean(line.rstrip(), 500)
+                for ear in ears:
+                    if shown:
+                        ear(shown)
+
+    if not OutputManager.get().is_enabled:
+        OutputManager._set(Ear())

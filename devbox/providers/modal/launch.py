@@ -1,0 +1,151 @@
+"""Asking Modal for one sandbox.
+
+The client's own `Sandbox.create` waits until Modal has found a machine, and ends the sandbox when
+that wait is interrupted; this returns as soon as Modal has accepted, so that `up --no-wait` can.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+from devbox import names
+from devbox.errors import ProviderError
+from devbox.model import Price
+from devbox.providers.base import Request
+from devbox.providers.modal import entrypoint, record
+from devbox.providers.modal.account import Account
+from devbox.providers.modal.rates import Size
+from devbox.text import clean
+
+LONGEST = 24 * 3600  # seconds; Modal ends a sandbox then
+PORT = 22
+
+
+class Plan(NamedTuple):
+    """What a sandbox is made of. image: the id of what it starts from."""
+
+    image: str
+    size: Size
+    price: Price
+    token: str
+
+
+def launch(account: Account, request: Request, plan: Plan) -> str:
+    """Ask for a sandbox; its id as soon as Modal has accepted. errors.Exists when one of that name
+    runs. Both timeouts are armed with it."""
+    parts = _Parts(
+        app=str(account.app(create=True).app_id),
+        secret=_secret(account, request),
+        volumes=[_volume(account, each.source) for each in request.spec.volumes.values()],
+        tags=record.new_tags(
+            request.name, plan.token, public_line(request.host_key), plan.size, plan.price
+        ),
+    )
+    doing = f"starting a sandbox for {request.name}"
+    wire = functools.partial(_message, request, plan, parts)
+    try:
+        reply = account.rpc(doing, "SandboxCreate", functools.partial(wire, keep=True))
+    except ProviderError as error:
+        if type(error) is not ProviderError or "snapshot" not in error.what:
+            raise
+        # Exit snapshots are an experiment of Modal's: a box can do without.
+        reply = account.rpc(doing, "SandboxCreate", functools.partial(wire, keep=False))
+    return str(reply.sandbox_id)
+
+
+class _Parts(NamedTuple):
+    """Ids of what the sandbox refers to."""
+
+    app: str
+    secret: str
+    volumes: list[str]
+    tags: dict[str, str]
+
+
+def _message(request: Request, plan: Plan, parts: _Parts, api: Any, *, keep: bool) -> Any:
+    """keep: have Modal save the files when it ends by itself.
+
+    idle_timeout is the whole life: Modal's clock of idleness sees connections and commands, not a
+    job that computes alone, so that anything shorter could end a busy box.
+    """
+    size, life = plan.size, lifetime(request.spec.max_uptime)
+    cores = round(size.cores * 1000)
+    resources = api.Resources(milli_cpu=cores, milli_cpu_max=cores, memory_mb=size.mib)
+    if size.gpu:
+        resources.gpu_config.gpu_type = size.gpu
+        resources.gpu_config.count = size.gpus
+    mounts = [
+        api.VolumeMount(
+            volume_id=volume,
+            mount_path=_mount(each.mount),
+            read_only=each.read_only,
+            allow_background_commits=True,
+        )
+        for volume, each in zip(parts.volumes, request.spec.volumes.values(), strict=True)
+    ]
+    definition = api.Sandbox(
+        name=request.name,
+        image_id=plan.image,
+        entrypoint_args=entrypoint.command(),
+        secret_ids=[parts.secret],
+        volume_mounts=mounts,
+        resources=resources,
+        timeout_secs=life,
+        idle_timeout_secs=life,
+        open_ports=api.PortSpecs(ports=[api.PortSpec(port=PORT, unencrypted=True)]),
+        experimental_options_v2={"enable_exit_snapshot": "True"} if keep else {},
+    )
+    if request.spec.region:
+        definition.scheduler_placement.regions.append(request.spec.region)
+    return api.SandboxCreateRequest(
+        app_id=parts.app, definition=definition, tags=record.to_tags(api, parts.tags)
+    )
+
+
+def lifetime(max_uptime: float) -> int:
+    """Whole seconds that a sandbox gets."""
+    return min(max(1, math.ceil(max_uptime)), LONGEST)
+
+
+def public_line(private: str) -> str:
+    """The 'type base64' line of an OpenSSH private key."""
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        key = serialization.load_ssh_private_key(private.encode(), password=None)
+    except ValueError as error:
+        raise ProviderError(f"the box's host key cannot be read: {error}") from error
+    openssh = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    return key.public_key().public_bytes(*openssh).decode()
+
+
+def _secret(account: Account, request: Request) -> str:
+    """Environment, secrets and keys as a secret that belongs to this sandbox's app alone."""
+    import modal
+
+    client = account.client()
+    given = modal.Secret.from_dict(dict(entrypoint.environment(request)))
+    made = account.do("storing the secrets", lambda: given.hydrate.aio(client=client))
+    return str(made.object_id)
+
+
+def _volume(account: Account, name: str) -> str:
+    """The id of a volume; one that is not there yet is made."""
+    import modal
+
+    volume = modal.Volume.from_name(
+        name,
+        environment_name=account.environment or None,
+        create_if_missing=True,
+        client=account.client(),
+    )
+    found = account.do(f"opening the volume {clean(name, 60)}", volume.hydrate.aio)
+    return str(found.object_id)
+
+
+def _mount(path: str) -> str:
+    """Relative to the login folder, as everywhere in a spec."""
+    inside = names.remote_path(path, "mount")
+    return inside if inside.startswith("/") else f"/root/{inside}"

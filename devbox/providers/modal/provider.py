@@ -1,0 +1,340 @@
+"""Modal sandboxes behind the provider contract.
+
+The handle is the sandbox's id, and `sandbox:image` while the box is paused. The truth of a paused
+box is at Modal: before a sandbox is ended for a pause it is tagged with its snapshot, so that a
+crash at any point leaves either a running sandbox or one that names its files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from devbox import names
+from devbox.errors import Conflict, Gone, ProviderError, Unavailable
+from devbox.model import Offer
+from devbox.providers.base import (
+    CanAdmit,
+    CanPause,
+    CanSucceed,
+    HasBill,
+    HasBuildLogs,
+    HasRunLogs,
+    Observation,
+    Provider,
+    Request,
+)
+from devbox.providers.modal import bill, entrypoint, image, logs, look, record
+from devbox.providers.modal.account import Account
+from devbox.providers.modal.doctor import checks
+from devbox.providers.modal.errors import Exists
+from devbox.providers.modal.generations import Generations
+from devbox.providers.modal.launch import LONGEST, Plan, launch, public_line
+from devbox.providers.modal.rates import Rates, size_of
+from devbox.providers.modal.record import ENDED, PAUSED, Record
+from devbox.providers.modal.sandboxes import Sandboxes
+from devbox.spec import BoxSpec, ProviderConfig
+from devbox.text import clean, duration
+
+_RATES = 15.0  # seconds to wait for prices
+_SOON = 1.0
+
+
+def make(config: ProviderConfig) -> Provider:
+    """Of the settings `server_url`, `environment` and `namespace` (the app's name) apply."""
+    return Modal(config)
+
+
+class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, HasBill):
+    """Boxes in one app of the Modal account. clock: () → unix seconds."""
+
+    name = "modal"
+    find_lag = 30.0
+
+    def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
+        self._account = Account(config.server_url, config.environment, config.namespace)
+        self._sandboxes = Sandboxes(self._account)
+        self._generations = Generations(self._sandboxes, clock)
+        self._rates = Rates(self._live_rates, self._account.key, clock)
+        self._tunnels: dict[str, tuple[str, int]] = {}
+        self._clock = clock
+
+    def offers(self) -> list[Offer]:
+        return self._rates.offers(BoxSpec(provider=self.name))
+
+    def offers_for(self, wanted: BoxSpec) -> list[Offer]:
+        return self._rates.offers(wanted)
+
+    def create(self, request: Request) -> str:
+        names.name(request.name)
+        found = next(iter(self._generations.of_token(_valid(request.token))), None)
+        if found is None or found.over:
+            found = self._generations.running(request.name) or found
+        if found is None or not self._lives_on(found):
+            found = next(filter(self._lives_on, self._generations.boxes(name=request.name)), None)
+        if found is None:
+            self._warn(request)
+            return self._start(request, None, request.token)
+        return self._join(request, found)
+
+    def observe(self, handle: str) -> Observation | None:
+        found = self._generations.current(handle)
+        if found is not None:
+            return self._seen(found)
+        sandbox, kept = record.parse(handle)
+        if kept and self._sandboxes.has_image(kept):
+            return look.forgotten(record.handle(sandbox, kept))
+        return None
+
+    def find(self, token: str | None = None) -> list[Observation]:
+        boxes = self._generations.boxes(**({} if token is None else {"token": _valid(token)}))
+        return [self._seen(each, quick=True) for each in boxes if self._lives_on(each)]
+
+    def terminate(self, handle: str) -> None:
+        _, kept = record.parse(handle)
+        every = self._generations.all(handle)
+        later: Unavailable | None = None
+        for each in every:
+            if not each.over:
+                try:
+                    self._sandboxes.tag(each.id, {"devbox-state": ENDED})
+                except (Unavailable, Gone) as error:
+                    # why: what costs is ended first; the tag is set when this is called again.
+                    later = error if isinstance(error, Unavailable) else None
+                self._end(each.id)
+        if later is not None:
+            raise later
+        for each in every[:1]:
+            if each.over and each.state != ENDED:
+                left = self._generations.image(each)
+                if left and left != each.base:
+                    self._sandboxes.delete_image(left)
+                self._sandboxes.tag(each.id, {"devbox-state": ENDED})
+        if not every and kept:
+            self._sandboxes.delete_image(kept)
+
+    def pause(self, handle: str) -> str:
+        found = self._generations.current(handle)
+        if found is None:
+            return self._forgotten(handle)
+        if found.over or found.state == ENDED:
+            return self._paused_handle(found)
+        try:
+            kept = self._snapshot(found)
+        except Gone:
+            # It ended meanwhile: by an earlier call of this whose reply was lost, or by itself.
+            found = self._generations.current(handle) or found
+            return self._paused_handle(found)
+        self._sandboxes.tag(found.id, {"devbox-state": PAUSED, "devbox-image": kept})
+        self._end(found.id)
+        return record.handle(found.id, kept)
+
+    def resume(self, request: Request, handle: str) -> str:
+        found = self._generations.current(handle)
+        if found is None:
+            kept = record.parse(self._forgotten(handle))[1]
+            return self._start(request, kept, request.token)
+        if not found.over:
+            if found.state == PAUSED:
+                # Cut off between snapshot and end: save again, for it has gone on since.
+                self.pause(handle)
+                raise _still(found)
+            if found.state == ENDED:
+                raise _ended(found)
+            return self._join(request, found)
+        kept = record.parse(self._paused_handle(found))[1]
+        self.narrate(
+            f"{request.name}: starting a new sandbox from its snapshot; files are as they were, "
+            "programs that ran have to be started again"
+        )
+        self._warn(request)
+        return self._start(request, kept, found.token)
+
+    def succeed(self, request: Request, handle: str) -> str:
+        found = self._generations.current(handle)
+        if found is not None and not found.over and found.id != record.parse(handle)[0]:
+            return found.id
+        return self.resume(request, self.pause(handle))
+
+    def admit(self, handle: str, public_key: str) -> None:
+        found = self._generations.current(handle)
+        if found is None or found.over:
+            raise Gone(f"the box of {clean(handle, 60)} does not run", fix="see: devbox ls")
+        if self._sandboxes.run(found.id, entrypoint.admit(public_key)):
+            raise ProviderError(f"{found.name} did not take this computer's ssh key")
+
+    def watchdog(self, handle: str) -> Mapping[str, Any]:
+        record.parse(handle)
+        return entrypoint.stop()
+
+    def doctor(self) -> list[tuple[str, str, str]]:
+        return checks(self._account)
+
+    def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        return logs.build(self._account, self._known(handle), follow=follow)
+
+    def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        return logs.run(self._account, self._known(handle), follow=follow)
+
+    def bill(self, start: float, end: float) -> Mapping[str, int]:
+        costs = bill.costs(self._account, start, end)
+        newest = {each.token: each for each in self._generations.boxes()}
+        return {
+            self._handle(newest[token]): micro for token, micro in costs.items() if token in newest
+        }
+
+    def _start(self, request: Request, kept: str | None, token: str) -> str:
+        """A sandbox from the spec's image, or from a snapshot. One that runs already under this
+        name is the answer when it is the same box, or was made by another computer."""
+        hardware = self._rates.check(request.hardware)
+        size = size_of(hardware, request.spec)
+        price = self._rates.price(size)
+        base = kept or image.build(self._account, request.spec, self.narrate_build(request.name))
+        try:
+            return launch(self._account, request, Plan(base, size, price, token))
+        except Exists:
+            found = self._generations.running(request.name)
+            if found is None or found.over:
+                raise Unavailable(
+                    f"an earlier sandbox named {request.name} is still ending", retry_after=_SOON
+                ) from None
+            if kept and found.token != token:
+                raise Conflict(
+                    f"another box named {request.name} runs at Modal",
+                    means="the paused one and its files are as they were",
+                    fix="end the other one: devbox reconcile --provider modal --remove",
+                ) from None
+            return self._join(request, found)
+        except Gone as error:
+            if kept is None:
+                raise
+            raise Gone(
+                f"the snapshot of {request.name} is gone: Modal keeps them for 30 days",
+                means="its files cannot be brought back; it costs nothing",
+                fix=f"devbox down {request.name}, then: devbox up {request.name}",
+            ) from error
+
+    def _join(self, request: Request, found: Record) -> str:
+        """The handle of a box that is there; this computer's key is let in when another made it."""
+        if not found.ours:
+            raise Conflict(
+                f"a sandbox named {request.name} that is not devbox's runs in the same Modal app",
+                fix="choose another box name, or another app: [providers.modal] namespace",
+            )
+        if found.over:
+            return self._paused_handle(found)
+        if found.state == ENDED:
+            raise _still(found)
+        if found.tags.get("devbox-host") != record.host_tag(public_line(request.host_key)):
+            self.admit(record.handle(found.id), request.public_key)
+        return record.handle(found.id)
+
+    def _snapshot(self, found: Record) -> str:
+        """An image of its files. One that never ran has none but those it was to start from."""
+        if not found.scheduled and found.base:
+            return found.base
+        self.narrate(f"{found.name}: saving its files as a snapshot; a large disk takes minutes")
+        return self._sandboxes.snapshot(found.id)
+
+    def _paused_handle(self, found: Record) -> str:
+        """The handle of a finished sandbox with files; Gone when there are none."""
+        kept = self._generations.image(found) if found.over else None
+        if kept == "":
+            raise Unavailable(f"Modal is still saving the files of {found.name}", retry_after=_SOON)
+        if not kept:
+            raise _ended(found)
+        return record.handle(found.id, kept)
+
+    def _forgotten(self, handle: str) -> str:
+        """A paused box whose sandbox Modal lists no more: its handle has the snapshot."""
+        if record.parse(handle)[1]:
+            return handle
+        raise Gone(f"Modal does not know {clean(handle, 60)}", fix="see: devbox ls --refresh")
+
+    def _lives_on(self, found: Record) -> bool:
+        """Runs, or can be brought back."""
+        return not found.over or bool(self._generations.image(found))
+
+    def _handle(self, found: Record) -> str:
+        kept = self._generations.image(found) if found.over else ""
+        return record.handle(found.id, kept or "")
+
+    def _seen(self, found: Record, *, quick: bool = False) -> Observation:
+        """quick: without a call for each box: no tunnel, and a snapshot counts as there."""
+        if not found.over:
+            tunnel = self._tunnels.get(found.id)
+            if tunnel is None and found.scheduled and not quick:
+                tunnel = self._tunnel(found.id)
+            return look.running(found, tunnel)
+        kept = self._generations.image(found)
+        if kept == "":
+            return look.saving(found)
+        if kept and (quick or self._sandboxes.has_image(kept)):
+            return look.paused(found, kept)
+        return look.over(found)
+
+    def _tunnel(self, sandbox: str) -> tuple[str, int] | None:
+        try:
+            tunnel = self._sandboxes.tunnel(sandbox)
+        except Gone:
+            return None  # why: it has ended meanwhile; the next look says so
+        if tunnel is not None:
+            self._tunnels[sandbox] = tunnel
+        return tunnel
+
+    def _end(self, sandbox: str) -> None:
+        try:
+            self._sandboxes.terminate(sandbox)
+        except Gone:
+            return  # why: gone is what was wanted
+
+    def _known(self, handle: str) -> Record:
+        found = self._generations.current(handle)
+        if found is None:
+            raise Gone(f"Modal does not know {clean(handle, 60)}", fix="see: devbox ls --refresh")
+        return found
+
+    def _warn(self, request: Request) -> None:
+        """What a person should know before it costs."""
+        if request.spec.max_uptime > LONGEST:
+            self.narrate(
+                f"{request.name}: max_uptime is {duration(request.spec.max_uptime)}, but Modal "
+                "ends a sandbox after 24 h; pause and resume it before then to go on in a new one"
+            )
+        self.narrate(
+            f"{request.name}: `devbox pause` keeps its files; when it ends by itself (idle, or at "
+            "its time limit) they are kept only if Modal's own exit snapshot works: put what "
+            "matters on a volume, or in sync down or save_command"
+        )
+
+    def narrate_build(self, name: str) -> Callable[[str], None]:
+        """Tells the lines of an image build."""
+        return lambda line: self.narrate(f"{name}: {line}")
+
+    def _live_rates(self) -> dict[str, Decimal]:
+        import modal
+
+        client = self._account.client()
+        workspace = modal.Workspace.from_context(client=client)
+        said = self._account.do("asking for prices", workspace.billing.rates.aio, _RATES)
+        return dict(said)
+
+
+def _valid(token: str) -> str:
+    if not record.VALUE.fullmatch(token):
+        raise ProviderError(f"{clean(token, 60)!r} cannot be a tag at Modal")
+    return token
+
+
+def _still(found: Record) -> Unavailable:
+    return Unavailable(f"{found.name} is still ending at Modal", retry_after=_SOON)
+
+
+def _ended(found: Record) -> Gone:
+    return Gone(
+        f"{found.name} has ended, and Modal has no files of it",
+        means="it costs nothing",
+        fix=f"devbox up {found.name} makes a new one",
+    )
