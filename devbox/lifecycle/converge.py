@@ -101,7 +101,7 @@ def closed(ws: Workspace, box: Box, journal: Journal) -> Box:
 def _begin(ws: Workspace, box: Box, journal: Journal) -> Box:
     """Create, or join what another computer made under this name; resume when it is paused."""
     provider = ws.provider(box.provider)
-    if not box.handle or box.state is BoxState.FAILED:
+    if not box.handle or box.state is BoxState.FAILED or _half_made(ws, box):
         asked = request(ws, box)
         handle = journal.call("create", lambda: provider.create(asked))
         box = _mark(ws, box, BoxState.PROVISIONING, handle=handle)
@@ -113,6 +113,13 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> Box:
         handle = journal.call("resume", lambda: provider.resume(asked, box.handle))
         box = _mark(ws, box, BoxState.STARTING, handle=handle)
     return box
+
+
+def _half_made(ws: Workspace, box: Box) -> bool:
+    """Its create was begun and not seen to end: it may exist with steps missing, which create,
+    called again, adds."""
+    work = ws.store.boxes.open_intents(box.id)
+    return any(intent.goal == "running" and intent.step == "create" for intent in work)
 
 
 def request(ws: Workspace, box: Box) -> Request:
