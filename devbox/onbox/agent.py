@@ -23,6 +23,7 @@ from devbox.onbox.watchdog import CALM, Effects, Rung, Watchdog
 
 T = TypeVar("T")
 
+LOCK = "agent.lock"
 JUDGE_EVERY = 5.0  # seconds between verdicts; sampling is once a second
 _FAULT_EVERY = 600.0  # seconds before the same fault is told again
 _RETRY_SAMPLER = 60.0
@@ -47,7 +48,7 @@ def main(args: List[str]) -> int:
     """The verb; it stays in the foreground. Exit code 3: another agent runs."""
     del args
     root = place.root()
-    lock = os.open(root / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -58,7 +59,7 @@ def main(args: List[str]) -> int:
 
     wake = _Signals()
     agent = Agent(root, lambda: BoxSampler(root), DiskHistory(root / "history"))
-    while not wake.ended:
+    while not wake.ended and not _is_replaced(root, lock):
         now = orders.moment()
         agent.tick(now, woken=wake.woken)
         wake.wait(int(now.mono + 1) - orders.moment().mono)
@@ -72,6 +73,15 @@ def code() -> str:
     if program.endswith(".pyz"):
         return os.path.basename(program)
     return str(max(path.stat().st_mtime_ns for path in Path(__file__).parent.rglob("*.py")))
+
+
+def _is_replaced(root: Path, lock: int) -> bool:
+    """Whether the folder was made anew and has an agent of its own. One that is merely gone does
+    not end the watch: the orders are known."""
+    try:
+        return (root / LOCK).stat().st_ino != os.fstat(lock).st_ino
+    except OSError:
+        return False
 
 
 class Agent:

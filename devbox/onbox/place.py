@@ -1,8 +1,14 @@
 """Where the box half keeps its files: $DEVBOX_BOX_ROOT, else ~/.devbox-box. All private (0700).
 
 config.json      what `arm` was given: policy, deadline, pause recipe (0600)
-keep.json        {"until": unix seconds}: no idle pause before that
-agent.json       {"pid", "started", "boot"} of the running agent
+keep.json        {"until": unix seconds, …}: no idle pause before that
+verdict.json     the watchdog's latest verdict
+ladder.json      where it stands, for an agent that takes over
+synced.json      what the last sync left nothing to fetch of (devbox.onbox.unsynced)
+unsynced.json    what the last save before a pause found only here
+syncing.json     {"until"}: ssh traffic until then belongs to a coming pause
+agent.lock       held by the one running agent; agent.log is what it says
+agent.json       {"pid", "started", "boot", "code", "orders"} of the running agent
 history/         bounded segments of samples
 events.jsonl     what the watchdog did, {"seq", "t", "kind", "message"} a line
 ssh.json         {"sessions", "rx_bytes", "tx_bytes"} where the ssh server counts for us

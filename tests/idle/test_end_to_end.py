@@ -164,6 +164,14 @@ def test_a_killed_agent_is_noticed_and_armed_again(box: Armed) -> None:
     assert box.verdict()["state"] == "active"
 
 
+def test_an_agent_whose_folder_was_made_anew_gives_way(box: Armed) -> None:
+    first = box.arm({**QUIET, "after": 600})["pid"]
+    box.root.rename(box.home / "moved")
+    second = box.arm({**QUIET, "after": 600})["pid"]
+    until(lambda: [agent.pid for agent in box.agents()] == [second])
+    assert first != second
+
+
 def test_the_agent_holds_nothing_of_the_login_that_started_it(box: Armed) -> None:
     pid = box.arm({**QUIET, "after": 600})["pid"]
     agent = psutil.Process(pid)
