@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from devbox.onbox import journal, notes, place, wire
+from devbox.onbox import journal, notes, place, procs, wire
 from devbox.onbox.history import Position, Tail
 from devbox.onbox.system.streams import Account
 
@@ -91,7 +91,7 @@ class Stream:
         block += [wire.encode({"v": wire.VERSION, "event": event}) for event in self._events()]
         quiet = self._sent_at is None or not 0 <= now - self._sent_at < HEARTBEAT
         if not block and quiet:
-            alive = _agent_is_alive(self._root)
+            alive = procs.is_alive(notes.read(self._root / "agent.json"))
             block = [wire.encode({"v": wire.VERSION, "hb": round(now, 3), "agent": alive})]
         self._flush(block, now)
 
@@ -126,19 +126,6 @@ def _left() -> bool:
     """Wait for the next look; whether the reader closed our stdin meanwhile."""
     ready, _, _ = select.select([0], [], [], _POLL)
     return bool(ready) and not os.read(0, 4096)
-
-
-def _agent_is_alive(root: Path) -> bool:
-    pid = (notes.read(root / "agent.json") or {}).get("pid")
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from devbox.onbox import journal, place
+from devbox.onbox import journal, place, procs
 from devbox.onbox.history import History
 from devbox.onbox.stream import HEARTBEAT, Stream
 from tests.ssh.sshd import wait_until
@@ -157,7 +157,7 @@ def test_a_quiet_stream_beats(history: History) -> None:
     history.append(sample(1, t=1015.0))
     assert len(sink.step(1015.0)) == 1
     assert sink.step(1020.0 + HEARTBEAT / 2 - 0.1) == []
-    (place.root() / "agent.json").write_text(json.dumps({"pid": os.getpid()}))
+    (place.root() / "agent.json").write_text(json.dumps(procs.identity(os.getpid())))
     assert sink.step(1025.0 + HEARTBEAT)[0]["agent"] is True
 
 
