@@ -14,6 +14,7 @@ import msgspec
 
 from devbox import paths
 from devbox.files import write_atomic
+from devbox.providers.hf.tags import Tag
 
 
 class Notes(msgspec.Struct):
@@ -33,6 +34,7 @@ class Notes(msgspec.Struct):
     adopted: bool = False
     subdomain: str = ""
     ceiling: int = 0
+    hardware: str = ""
     asked_start: float | None = None
     asked_stop: float | None = None
     since: float | None = None
@@ -40,6 +42,10 @@ class Notes(msgspec.Struct):
     ending: bool = False
     failure: str = ""
     tail: str = ""
+
+    def tag(self) -> Tag:
+        """The tag that was read last."""
+        return Tag(self.token, self.name, self.ceiling, self.adopted, self.hardware)
 
 
 class Notebook:

@@ -127,8 +127,19 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
 
     def change_hardware(self, handle: str, hardware: str) -> None:
         handle = repo_id(handle)
-        tag = self._look.tag(handle)
-        self._maker.hardware(handle, hardware, tag.ceiling if tag else 0)
+        try:
+            tag = self._look.tag(handle)
+        except Gone:
+            self._hub.confirm_gone(handle)
+            raise
+        if tag is None:
+            raise Gone(f"{handle} is not a devbox any more", fix="see: devbox ls --refresh")
+        if tag.hardware != hardware:
+            self._maker.remember_hardware(handle, hardware)
+            notes = self._notebook.read(handle)
+            notes.hardware = hardware
+            self._notebook.write(handle, notes)
+        self._maker.hardware(handle, hardware, tag.ceiling)
 
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._logs(repo_id(handle), build=True, follow=follow)

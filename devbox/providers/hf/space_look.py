@@ -11,7 +11,7 @@ from devbox.errors import Gone, ProviderError
 from devbox.model import BoxState, Endpoint, Price
 from devbox.providers.base import Observation
 from devbox.providers.hf import gateway, logs, stages, stretch, tags
-from devbox.providers.hf.hardware import Rates
+from devbox.providers.hf.hardware import FREE, Rates
 from devbox.providers.hf.hub import Hub, repo_id
 from devbox.providers.hf.notes import Notebook, Notes
 from devbox.providers.hf.stages import Runtime
@@ -110,12 +110,12 @@ class Look:
         runtime = stages.runtime(row.get("runtime"))
         known = notes.token and notes.created == created and not notes.adopted
         if tag is None:
-            tag = tags.Tag(notes.token, notes.name, notes.ceiling) if known else self.tag(handle)
+            tag = notes.tag() if known else self.tag(handle)
         if tag is None and not notes.ending:
             return None
         if tag is not None:
             notes.token, notes.name, notes.adopted = tag.token, tag.name, tag.adopted
-            notes.ceiling = tag.ceiling
+            notes.ceiling, notes.hardware = tag.ceiling, tag.hardware
         notes.created = created
         notes.subdomain = gateway.user(row.get("subdomain")) or notes.subdomain
         seen = self._judged(handle, row, notes, runtime)
@@ -130,7 +130,8 @@ class Look:
     ) -> Observation:
         now = self._clock()
         made = logs.moment(row.get("createdAt")) or 0.0
-        price = self._rates.price(runtime.hardware) if runtime.hardware else None
+        hardware = _hardware(notes, runtime)
+        price = self._rates.price(hardware) if hardware else None
         free = price is not None and price.micro_per_hour == 0
         stretch.follow(self._hub, handle, notes, runtime, now, made, free=free)
         state = runtime.state(now - made)
@@ -142,7 +143,7 @@ class Look:
             stage=runtime.words(),
             message=self._message(handle, row, notes, runtime, state),
             endpoint=self._endpoint(notes.subdomain),
-            hardware=runtime.hardware,
+            hardware=hardware,
             price=price if price is None or price.micro_per_hour is not None else _UNKNOWN,
             billed=runtime.billed,
             billed_since=notes.since,
@@ -196,6 +197,14 @@ class Look:
 
 
 _UNKNOWN = Price(None, "unknown")
+
+
+def _hardware(notes: Notes, runtime: Runtime) -> str:
+    """What it runs on; while it does not, what it will: a Space is born on free hardware and
+    asks for its own last."""
+    if not runtime.billed and runtime.requested in ("", FREE):
+        return notes.hardware or runtime.requested
+    return runtime.hardware
 
 
 def _runtime_path(handle: str) -> str:

@@ -43,7 +43,7 @@ class Maker:
         )
         upload.wanted(request.name, request.spec, request.root, adopted=False)
         if self._made(handle, request):
-            self._complete(handle, request, adopted=False, fresh=True)
+            self._complete(handle, request, request.hardware, adopted=False, fresh=True)
             return handle
         tag = self._look.tag(handle)
         if tag is None:
@@ -51,7 +51,10 @@ class Maker:
         elif tag.token != request.token and not self._abandoned(handle):
             return handle
         adopted = tag is None or tag.adopted
-        self._complete(handle, request, adopted=adopted, fresh=False)
+        # What it was to run on: a create that was cut off leaves it on free hardware, and that
+        # must not become the wish.
+        wanted = (tag.hardware if tag else "") or request.hardware
+        self._complete(handle, request, wanted, adopted=adopted, fresh=False)
         return handle
 
     def resume(self, request: Request, handle: str) -> str:
@@ -67,9 +70,6 @@ class Maker:
         if tag is None:
             raise Gone(f"{handle} is not a devbox any more", fix="see: devbox ls --refresh")
         check(request)
-        notes = self._notebook.read(handle)
-        notes.asked_start, notes.asked_stop = self._clock(), None
-        self._notebook.write(handle, notes)
         self._settings(handle, request, rotate=True)
         self._volumes(handle, request, runtime)
         files = upload.wanted(request.name, request.spec, request.root, adopted=tag.adopted)
@@ -147,7 +147,9 @@ class Maker:
         old = made is not None and self._clock() - made > _ABANDONED
         return old and stages.runtime(said.get("runtime")).stage == "NO_APP_FILE"
 
-    def _complete(self, handle: str, request: Request, *, adopted: bool, fresh: bool) -> None:
+    def _complete(
+        self, handle: str, request: Request, wanted: str, *, adopted: bool, fresh: bool
+    ) -> None:
         runtime = self._look.runtime(handle)
         if not fresh:
             self._settings(handle, request, rotate=False)
@@ -158,11 +160,14 @@ class Maker:
         pushed = upload.push(self._hub, handle, files, prune=not adopted)
         runtime = self._look.runtime(handle)
         self._dev_mode(handle, runtime)
-        self.hardware(handle, request.hardware, ceiling(request), runtime)
+        self.hardware(handle, wanted, ceiling(request), runtime)
         if runtime.broken and not pushed:
             self._start(handle)
 
     def _start(self, handle: str) -> None:
+        notes = self._notebook.read(handle)
+        notes.asked_start, notes.asked_stop = self._clock(), None
+        self._notebook.write(handle, notes)
         self._hub.call(f"starting {handle}", lambda api: api.restart_space(handle))
 
     def _dev_mode(self, handle: str, runtime: Runtime, *, tolerant: bool = False) -> Runtime:
@@ -200,6 +205,10 @@ class Maker:
             f"setting the variable {key} of {handle}",
             lambda api: api.add_space_variable(handle, key, value),
         )
+
+    def remember_hardware(self, handle: str, wanted: str) -> None:
+        """Write down in the tag what it is to run on."""
+        self._set_variable(handle, tags.HARDWARE, wanted)
 
     def _set_secret(self, handle: str, key: str, value: str) -> None:
         self._hub.call(
@@ -247,6 +256,7 @@ def variables(request: Request, *, adopted: bool) -> dict[str, str]:
         **request.spec.env,
         **({tags.ADOPTED: "1"} if adopted else {}),
         tags.NAME: request.name,
+        **({tags.HARDWARE: request.hardware} if request.hardware else {}),
         tags.CEILING: str(ceiling(request)),
         tags.TOKEN: request.token,
     }

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 TOKEN, NAME = "DEVBOX_TOKEN", "DEVBOX_NAME"
 CEILING, ADOPTED = "DEVBOX_MAX_UPTIME", "DEVBOX_ADOPTED"
+HARDWARE = "DEVBOX_HARDWARE"
 PAUSE_TOKEN = "DEVBOX_PAUSE_TOKEN"  # noqa: S105 - the name of a secret, not one
-OURS = (TOKEN, NAME, CEILING, ADOPTED)
+OURS = (TOKEN, NAME, CEILING, ADOPTED, HARDWARE)
 L_TOKEN, L_NAME, L_CEILING = "devbox-token", "devbox-name", "devbox-max-uptime"
 L_RUN = "devbox-run"
 PREFIX = "devbox-"
@@ -16,12 +17,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Tag(NamedTuple):
-    """ceiling: max_uptime in seconds, 0 when unknown. adopted: made by somebody else."""
+    """ceiling: max_uptime in seconds, 0 when unknown. adopted: made by somebody else. hardware:
+    what it is to run on, '' when unknown; it may not have got there yet."""
 
     token: str
     name: str
     ceiling: int = 0
     adopted: bool = False
+    hardware: str = ""
 
 
 def of_variables(said: Any) -> Tag | None:
@@ -34,7 +37,10 @@ def of_variables(said: Any) -> Tag | None:
         found = entry.get("value") if isinstance(entry, dict) else None
         return found if isinstance(found, str) else ""
 
-    return _tag(value(TOKEN), value(NAME), value(CEILING), adopted=value(ADOPTED) == "1")
+    found = _tag(value(TOKEN), value(NAME), value(CEILING), adopted=value(ADOPTED) == "1")
+    hardware = value(HARDWARE)
+    known = found is not None and re.fullmatch(r"[A-Za-z0-9._-]{1,63}", hardware)
+    return found._replace(hardware=hardware) if found and known else found
 
 
 def of_labels(said: Any) -> Tag | None:
