@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple, TypeVar
 
-from devbox.onbox import deeds, idle, journal, notes, orders, place, procs
+from devbox.onbox import deeds, idle, journal, notes, orders, place, procs, run_files
 from devbox.onbox.ceiling import Moment
 from devbox.onbox.terminals import Terminals
 from devbox.onbox.watchdog import CALM, Effects, Rung, Watchdog
@@ -29,6 +29,7 @@ _FAULT_EVERY = 600.0  # seconds before the same fault is told again
 _RETRY_SAMPLER = 60.0
 _LOG_MOST = 1 << 20  # bytes of agent.log
 _SYNC_MOST = 3600.0  # seconds a sync before the pause may ask not to count
+_SETTLE_EVERY = 60.0  # seconds between looks for runs whose supervisor died
 _OWN_ECHO = 3.0  # seconds in which our own line on a terminal passes through ssh
 
 
@@ -106,6 +107,7 @@ class Agent:
         self._stamp: Tuple[int, int] = (0, 0)
         self._muted_until = float("-inf")
         self._faults: Dict[str, float] = {}
+        self._settled_at = float("-inf")
         self._now = Moment(0.0, 0.0)
 
     def tick(self, now: Moment, *, woken: bool = False) -> None:
@@ -115,6 +117,9 @@ class Agent:
         sample = self._guard("sampling", self._sample)
         if sample is not None:
             self._guard("the history", lambda: self._keep(sample))
+        if now.mono - self._settled_at >= _SETTLE_EVERY:
+            self._settled_at = now.mono
+            self._guard("dead runs", run_files.settle_dead)
         watch = self._watch
         if watch is None:
             return

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from devbox.onbox import journal, orders, place, procs
+from devbox.onbox import journal, orders, place, procs, run_files
 from devbox.onbox.agent import Agent
 from devbox.onbox.ceiling import Moment
 from devbox.onbox.terminals import Terminals
@@ -292,3 +292,15 @@ def test_a_sampler_that_cannot_be_made_is_tried_again() -> None:
     world.agent = Agent(world.root, fails, world.parts)
     world.live(3 * MINUTE)
     assert world.parts.made == 3
+
+
+def test_runs_whose_supervisor_died_are_settled_within_a_minute() -> None:
+    world = World()
+    world.live(1)
+    dead = run_files.RunFolder("job-1")
+    dead.path.mkdir()
+    dead.write_status({"state": "running", "supervisor": {"pid": 2**22 + 1, "started": 1.0}})
+    world.live(61)
+    status = dead.status()
+    assert status is not None
+    assert (status["state"], status["reason"]) == ("failed", "interrupted")
