@@ -14,7 +14,7 @@ import gzip
 import os
 import re
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -77,11 +77,13 @@ class History:
     def read(self, after: Optional[Position] = None, limit: Optional[int] = None) -> List[Row]:
         """Stored samples, oldest first: all, or those after the named one (see `Tail`).
         limit: only the newest that many."""
-        return list(deque(Tail(self.folder, after=after).poll(), maxlen=limit))
+        with closing(Tail(self.folder, after=after)) as tail:
+            return list(deque(tail.poll(), maxlen=limit))
 
     def tail(self, seconds: float, now: float) -> List[Row]:
         """The samples of the last `seconds`."""
-        return list(Tail(self.folder, since=now - seconds).poll())
+        with closing(Tail(self.folder, since=now - seconds)) as tail:
+            return list(tail.poll())
 
     def close(self) -> None:
         """Finish the present segment: compress it and drop what is over the bounds."""
@@ -139,8 +141,7 @@ class Tail:
         self._number = 0
         self._fd: Optional[int] = None
         self._rest = b""
-        known = after and any(row.boot == after[0] for row in Tail(folder).poll())
-        self._after = after if known else None
+        self._after = after if after and _holds(folder, after[0]) else None
         self._reached = False
 
     def poll(self) -> Iterator[Row]:
@@ -205,6 +206,12 @@ class Tail:
                 return
             rows, self._rest = _rows(self._rest + chunk)
             yield from rows
+
+
+def _holds(folder: Path, boot: str) -> bool:
+    """Whether a sample of that boot is still stored."""
+    with closing(Tail(folder)) as tail:
+        return any(row.boot == boot for row in tail.poll())
 
 
 def _segments(folder: Path) -> List[Tuple[int, Path]]:

@@ -229,3 +229,13 @@ def test_a_reader_survives_an_emptied_folder(folder: Path) -> None:
 def test_no_folder_is_an_empty_history(folder: Path) -> None:
     assert History(folder).read() == []
     assert list(Tail(folder, after=("b", 1)).poll()) == []
+
+
+def test_reading_leaves_no_file_open(folder: Path) -> None:
+    history = History(folder, segment_bytes=300)
+    fill(history, 1, 30)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(20):
+        history.read(after=("b1", 3))
+        history.tail(10, now=30)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
