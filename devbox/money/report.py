@@ -65,16 +65,49 @@ def spent_between(database: Database, start: float, end: float, now: float) -> i
     return None if row["unknown"] else round(row["cost"] or 0)
 
 
+def spent_by_box(
+    database: Database, start: float, end: float, now: float
+) -> dict[str, int | None]:
+    """Box id → micro-dollars billed between two times; None when part of it has an unknown
+    price. Boxes without any are left out."""
+    rows = database.named(
+        """
+        SELECT box_id,
+               SUM((MIN(COALESCE(end, :now), :stop) - MAX(start, :begin)) * micro_per_hour / 3600.0)
+                   AS cost,
+               SUM(micro_per_hour IS NULL) AS unknown
+        FROM intervals WHERE start < :stop AND COALESCE(end, :now) > :begin GROUP BY box_id
+        """,
+        now=now,
+        begin=start,
+        stop=end,
+    )
+    return {row["box_id"]: None if row["unknown"] else round(row["cost"] or 0) for row in rows}
+
+
 _OVERLAP = "MAX(0, MIN(COALESCE(i.end, :now), COALESCE(r.ended, :now)) - MAX(i.start, r.started))"
+# A retried run is the time of its attempts, without the gaps between them.
 _BY_JOB = f"""
+    WITH known AS (
+        SELECT job, box_id, started, ended,
+               CASE WHEN json_valid(CAST(status AS TEXT))
+                    THEN json_extract(CAST(status AS TEXT), '$.attempts') END AS attempts
+        FROM runs WHERE started IS NOT NULL
+    ), r AS (
+        SELECT job, box_id, started, ended FROM known
+        WHERE COALESCE(json_array_length(attempts), 0) < 2
+        UNION ALL
+        SELECT job, box_id, json_extract(value, '$.started'), json_extract(value, '$.ended')
+        FROM known, json_each(attempts) WHERE json_array_length(attempts) >= 2
+    )
     SELECT r.job AS key, SUM({_OVERLAP}), SUM({_OVERLAP} * i.micro_per_hour / 3600.0),
            SUM(CASE WHEN i.micro_per_hour IS NULL THEN {_OVERLAP} ELSE 0 END)
-    FROM runs r JOIN intervals i ON i.box_id = r.box_id
+    FROM r JOIN intervals i ON i.box_id = r.box_id
         AND i.start < COALESCE(r.ended, :now) AND COALESCE(i.end, :now) > r.started
         -- A box's intervals never overlap, so nothing before the one around r.started can count.
         AND i.start >= COALESCE((SELECT MAX(j.start) FROM intervals j
                                  WHERE j.box_id = r.box_id AND j.start <= r.started), r.started)
-    WHERE r.started IS NOT NULL GROUP BY r.job
+    GROUP BY r.job
 """  # noqa: S608
 
 

@@ -69,6 +69,17 @@ def test_reports_by_box_hardware_and_job() -> None:
     assert (job.key, job.cost, job.seconds) == ("track", 500_000, 0.5 * HOUR)
 
 
+def test_a_retried_run_costs_its_attempts_and_not_the_gap_between() -> None:
+    store = Store.open()
+    box = a_box()
+    store.ledger.open(box, Price(1_000_000), 0)
+    attempts = b'{"attempts": [{"started": 0, "ended": 3600}, {"started": 36000, "ended": null}]}'
+    run = Run("r", box.id, "b", "j", RunState.RUNNING, 0, 0.0, status=attempts)
+    store.runs.put(run)
+    (job,) = report(store.database, "job", 11 * HOUR)
+    assert (job.seconds, job.cost) == (2 * HOUR, 2_000_000)
+
+
 def test_a_night_is_split_at_midnight_and_days_add_up_to_boxes() -> None:
     store = Store.open()
     box = a_box()
