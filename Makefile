@@ -18,7 +18,8 @@ demo: $(VENV)/.demo
 	$(BIN)/devbox demo
 
 test: $(VENV)/.dev
-	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux \
+		dockerd:docker.io debootstrap:debootstrap
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.dev
@@ -28,7 +29,8 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync \
+		dockerd:docker.io debootstrap:debootstrap
 	$(BIN)/python -m tests.bench
 
 clean:
