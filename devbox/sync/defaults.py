@@ -4,9 +4,12 @@ from __future__ import annotations
 
 #: Partly transferred files wait here, beside the file they become, on whichever side receives.
 PARTIAL = ".devbox-partial"
+#: Files on their way. In a folder of their own: a receiver that is killed leaves them behind, and
+#: they must not look like somebody's files.
+ARRIVING = ".devbox-arriving"
 
 #: Ours; not even `include` brings them along.
-OURS: tuple[str, ...] = (f"{PARTIAL}/", ".devbox/", ".devbox-box/")
+OURS: tuple[str, ...] = (f"{PARTIAL}/", f"{ARRIVING}/", ".devbox/", ".devbox-box/")
 
 #: Made anew on each machine, or harmful there. `.git` because an index or a ref copied half-way,
 #: or from under a running git, breaks the repository: clone or push instead.
@@ -32,7 +35,7 @@ JUNK: tuple[str, ...] = (
     "._*",
     "Thumbs.db",
     "*.sw[op]",
-    "*~",
+    "?*~",
     ".#*",
 )
 

@@ -2,9 +2,9 @@
 
 `samba` is the well-known one. macOS has shipped `openrsync` since 15.0 (before that, samba's
 2.6.9): its getopt table knows -rlptuOn, --from0, --exclude-from, --files-from, --partial-dir,
---safe-links, --rsync-path, --out-format and --chmod, but neither --info, --outbuf, --mkpath,
---append-verify nor -s; it calls the other side `openrsync` unless told otherwise, and splits -e
-at blanks outside quotes. Source: openrsync(1) of macOS 15.4 and main.c of KlaraSystems/openrsync;
+--temp-dir, --safe-links, --rsync-path, --out-format and --chmod, but neither --info, --outbuf,
+--mkpath, --append-verify nor -s; it calls the other side `openrsync` unless told otherwise, and
+splits -e at blanks outside quotes. Source: openrsync(1) of macOS 15.4, main.c of its upstream;
 `rsync --version` there prints "openrsync: protocol version 29".
 """
 
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from devbox import process
 from devbox.errors import ToolMissing
-from devbox.sync.defaults import PARTIAL
+from devbox.sync.defaults import ARRIVING, PARTIAL
 from devbox.text import clean
 
 OPENRSYNC, SAMBA = "openrsync", "samba"
@@ -49,6 +49,7 @@ class Flavour(NamedTuple):
         changed meanwhile comes out right; --append-verify would write into the live file.
         """
         flags = ["-rlptO", "--from0", f"--partial-dir={PARTIAL}", f"--out-format={OUT_FORMAT}"]
+        flags.append(f"--temp-dir={ARRIVING}")
         flags += ["-s"] if self.secluded else []
         flags += ["--info=progress2,skip1", "--outbuf=L", "--no-h"] if self.informs else []
         return flags

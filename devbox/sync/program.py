@@ -7,7 +7,9 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -16,6 +18,7 @@ from devbox.errors import DevboxError, SshError, SyncError, ToolMissing
 from devbox.model import Box
 from devbox.ssh import command
 from devbox.sync import flavour
+from devbox.sync.defaults import ARRIVING
 from devbox.sync.flavour import Flavour
 from devbox.sync.progress import Amount, Item, Newer, parse
 from devbox.text import clean
@@ -26,6 +29,8 @@ BACKOFF = (0.5, 2.0, 5.0, 10.0, 20.0)
 CUT = frozenset({10, 12, 30, 35, 255})
 #: Files vanished or could not be read; everything else was done.
 PARTLY = frozenset({23, 24})
+#: What the box says on stderr before rsync starts there: it was reached.
+_REACHED = "devbox: reached"
 _HOPELESS = (
     "Permission denied",
     "Host key verification failed",
@@ -33,6 +38,7 @@ _HOPELESS = (
     "Could not resolve hostname",
 )
 _MAX_LINE = 1 << 16
+_STALE = 86400.0
 
 
 class Lost(SyncError):
@@ -78,21 +84,26 @@ def run(
     program = process.require("rsync")
     items: dict[bytes, Item] = {}
     newer: set[bytes] = set()
-    with tempfile.TemporaryDirectory(prefix="devbox-sync-") as scratch:
+    reached = False
+    with tempfile.TemporaryDirectory(prefix="devbox-sync-") as scratch, _arriving(job):
         argv = arguments(job, program, flavour.detect(program), Path(scratch))
         for tries in range(1, len(backoff) + 2):
             code, said = _once(argv, items, newer, on_output)
-            if code not in CUT or tries > len(backoff) or any(h in said for h in _HOPELESS):
+            reached = reached or _REACHED in said
+            said = said.replace(_REACHED, "").strip()
+            # A box that never answered is not waited for long: it is paused, or gone.
+            most = len(backoff) if reached else min(1, len(backoff))
+            if code not in CUT or tries > most or any(h in said for h in _HOPELESS):
                 break
             on_output(None)
             wait = backoff[tries - 1]
             narrate(
                 f"connection to {job.box.name} lost; trying again in {wait:g} s "
-                f"({tries} of {len(backoff)}), what was sent is kept"
+                f"({tries} of {most}), what was sent is kept"
             )
             sleep(wait)
     if code and code not in PARTLY:
-        raise _failed(job.box, code, said, tries)
+        raise _failed(job.box, code, said, tries, reached)
     return Outcome(items, newer, code, said, tries)
 
 
@@ -114,12 +125,41 @@ def arguments(job: Job, program: str, kind: Flavour, scratch: Path) -> list[str]
 
 
 def _there(job: Job) -> str:
-    """What to run on the box: rsync, after its folder was made. One round trip instead of two,
+    """What to run on the box: rsync, after its folders were made. One round trip instead of two,
     and it works with an rsync without --mkpath. `sh -c` because the login shell may be any."""
-    if not job.up:
-        return "rsync"
-    script = f'mkdir -p -- {shlex.quote(job.folder)} && exec rsync "$@"'
+    script = f"echo {_REACHED} >&2; "
+    if job.up:
+        arriving = shlex.quote(f"{job.folder}/{ARRIVING}")
+        script += f'mkdir -p -- {arriving} && rsync "$@"; code=$?; {_tidy(arriving)}; exit $code'
+    else:
+        script += 'exec rsync "$@"'
     return f"sh -c {shlex.quote(script)} rsync"
+
+
+def _tidy(arriving: str) -> str:
+    """What a killed rsync left there a day ago goes; the folder too unless another sync uses it."""
+    return (
+        f"rmdir -- {arriving} 2>/dev/null || "
+        f"find {arriving} -type f -mtime +0 -exec rm -f -- {{}} + 2>/dev/null"
+    )
+
+
+@contextmanager
+def _arriving(job: Job) -> Iterator[None]:
+    """The same on this machine, where it receives."""
+    if job.up:
+        yield
+        return
+    folder = job.root / ARRIVING
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        yield
+    finally:
+        for left in folder.iterdir():
+            if time.time() - left.lstat().st_mtime > _STALE:
+                left.unlink()
+        with suppress(OSError):  # in use, by a sync of another box
+            folder.rmdir()
 
 
 def _once(
@@ -178,16 +218,16 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _failed(box: Box, code: int, said: str, tries: int) -> DevboxError:
+def _failed(box: Box, code: int, said: str, tries: int, reached: bool) -> DevboxError:
     tail = said[-600:] or f"rsync ended with code {code}"
     if code == 127:
         return ToolMissing(
             f"box {box.name} has no rsync", fix=f"devbox exec {box.name} apt-get install -y rsync"
         )
-    if (code in CUT and tries == 1) or code == 255:
+    if code in CUT and not reached:
         return SshError(
             f"box {box.name} cannot be reached: {tail}",
-            means="files that were complete are in place; a partly sent one is kept apart",
+            means="nothing was changed there",
             fix=f"devbox status {box.name}; then run the sync again",
         )
     if code in CUT:

@@ -10,7 +10,7 @@ from devbox.sync import compare, flavour, program, remote, removal, stamp, tree
 from devbox.sync.place import Place
 from devbox.sync.report import Report, kept, shown
 from devbox.sync.rules import selection
-from devbox.sync.session import Options, Session
+from devbox.sync.session import Options, Session, excludes
 from devbox.workspace import Workspace
 
 
@@ -93,5 +93,5 @@ class Pull(Session):
         whole = not self.chosen and compare.BOTH not in keep.values()
         self.remember(keep, items, now if whole else self.stamp.box_time)
         if whole:
-            remote.stamp(self.box, now / 1e9, [], self.excludes())
+            remote.stamp(self.box, now / 1e9, [], excludes(self.where.sync))
             stamp.save(self.box, stamp.load(self.box, self.where.root).recent(self.start))

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,15 +15,24 @@ from devbox.errors import UsageError
 from devbox.model import Box
 from devbox.sync import compare, flavour, program, remote, stamp, tree
 from devbox.sync.place import Place
+from devbox.sync.progress import Item
 from devbox.sync.report import Report, kept, shown
 from devbox.sync.rules import Rules
-from devbox.sync.session import Options, Session
+from devbox.sync.session import Options, Session, excludes
 from devbox.sync.stamp import Stamp
 from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
 
 #: A sync shorter than this shows no total, seconds.
 _COUNT_AFTER = 0.5
+
+
+class Sent(NamedTuple):
+    """items: what went up. left: differing files that changed on the box and stay as they are."""
+
+    items: dict[bytes, Item]
+    left: set[bytes]
+    tries: int
 
 
 class Push(Session):
@@ -35,34 +45,75 @@ class Push(Session):
         found = tree.read(self.where.root, self.where.sync)
         self.report = msgspec.structs.replace(self.report, secrets=shown(found.secrets))
         self._check_chosen(found.rules)
-        kind = flavour.detect(process.require("rsync"))
-        planned: compare.Differences | None = None
-        if self.options.dry_run or self.options.delete or not kind.informs:
+        newer: set[bytes] | None = None
+        deleted: list[bytes] = []
+        if self.options.dry_run or self.options.delete or not self._informs():
             planned, here, there = self._plan(found.rules)
-            newer = {
-                p for p in planned.differing if not self.options.force and _newer(there, here, p)
-            }
-            going = sorted({*planned.only_here, *planned.differing} - newer)
+            newer = {p for p in planned.differing if _newer(there, here, p)}
             if self.options.dry_run:
-                doomed = planned.only_there if self.options.delete else []
-                return self.finish(
-                    moved=shown(going),
-                    bytes=sum(here[p].size for p in going),
-                    deleted=shown(doomed),
-                    kept=kept(dict.fromkeys(newer, compare.NEWER_THERE)),
-                )
-        deleted = self._delete(planned.only_there) if planned and self.options.delete else []
-        done = self._send(found.rules)
-        left = self.differing(done.newer if kind.informs else newer)
-        moved = list(done.items)
-        self._stamp(left, moved)
+                return self._foretell(planned, here, there, newer)
+            deleted = self._delete(planned.only_there) if self.options.delete else []
+        sent = self._settle(found.rules, self._send(found.rules), newer)
+        self._stamp(sent.left, list(sent.items))
         return self.finish(
-            moved=shown(moved),
-            bytes=sum(item.size for item in done.items.values()),
+            moved=shown(sent.items),
+            bytes=sum(item.size for item in sent.items.values()),
             deleted=shown(deleted),
-            kept=kept(dict.fromkeys(left, compare.NEWER_THERE)),
-            retries=done.tries - 1,
+            kept=kept(dict.fromkeys(sent.left, compare.NEWER_THERE)),
+            retries=sent.tries - 1,
         )
+
+    def edits(self, rules: Rules, paths: Sequence[bytes]) -> Sent:
+        """Send just these, whatever their times say, with what is in those that are folders.
+        The box's half of the stamp is the caller's to write."""
+        self.chosen = list(paths)
+        job = self._job(rules)._replace(files=paths, inside=True)
+        done = self.transfer(
+            # --ignore-times: two saves of one size within a second look alike to rsync.
+            job._replace(extra=("--ignore-times", "--update")),
+            lambda: None,
+            backoff=(0.2,),
+        )
+        sent = self._settle(rules, done, None if self._informs() else set(paths))
+        self.remember(sent.left, sent.items, self.stamp.box_time)
+        return sent
+
+    def _informs(self) -> bool:
+        return flavour.detect(process.require("rsync")).informs
+
+    def _job(self, rules: Rules) -> program.Job:
+        return program.Job(self.box, self.where.root, self.where.folder, True, rules.filters())
+
+    def _foretell(
+        self,
+        planned: compare.Differences,
+        here: compare.Files,
+        there: compare.Files,
+        newer: set[bytes],
+    ) -> Report:
+        left = {p for p in newer if self.stamp.changed_there(p, there[p])}
+        left = set() if self.options.force else self.differing(left)
+        going = sorted({*planned.only_here, *planned.differing} - left)
+        return self.finish(
+            moved=shown(going),
+            bytes=sum(here[p].size for p in going),
+            deleted=shown(planned.only_there if self.options.delete else []),
+            kept=kept(dict.fromkeys(left, compare.NEWER_THERE)),
+        )
+
+    def _settle(self, rules: Rules, done: program.Outcome, newer: set[bytes] | None) -> Sent:
+        """rsync left alone what is newer on the box. Where the box's is just what we sent or saw
+        before, the older one here is what is wanted (a restored backup, a checkout): send it."""
+        newer = done.newer if newer is None else newer - done.items.keys()
+        if self.options.force or not newer:
+            return Sent(done.items, set(), done.tries)
+        there = remote.list_files(self.box, self.where.folder, rules).files
+        ours = [p for p in newer if p not in there or not self.stamp.changed_there(p, there[p])]
+        left = self.differing(newer.difference(ours))
+        if not ours:
+            return Sent(done.items, left, done.tries)
+        more = self.transfer(self._job(rules)._replace(files=sorted(ours)), lambda: None)
+        return Sent(done.items | more.items, left, done.tries + more.tries - 1)
 
     def _check_chosen(self, rules: Rules) -> None:
         for path in self.chosen:
@@ -95,7 +146,7 @@ class Push(Session):
 
     def _send(self, rules: Rules) -> program.Outcome:
         extra = () if self.options.force else ("--update",)
-        job = program.Job(self.box, self.where.root, self.where.folder, True, rules.filters())
+        job = self._job(rules)
         if self.chosen:
             return self.transfer(
                 job._replace(files=self.chosen, inside=True, extra=extra), lambda: None
@@ -116,13 +167,18 @@ class Push(Session):
         first = self.stamp.is_first
         box_time = self.stamp.box_time
         if first or moved:
-            entries = tree.look(self.where.root, moved)
-            pushed = [(path, entry.mtime) for path, entry in entries.items()]
-            seen = remote.stamp(self.box, None, pushed, self.excludes())
+            seen = tell(self.box, self.where, [] if first else moved)
             box_time = box_time or seen
         self.remember(left, moved, box_time)
         if first and not self.chosen:
             stamp.save(self.box, stamp.load(self.box, self.where.root).recent(self.start))
+
+
+def tell(box: Box, where: Place, moved: Iterable[bytes]) -> int:
+    """Write the box's half of the stamp: these files are as they are here."""
+    entries = tree.look(where.root, moved)
+    pushed = [(path, entry.mtime) for path, entry in entries.items() if entry.kind == "f"]
+    return remote.stamp(box, None, pushed, excludes(where.sync))
 
 
 class _Pending:

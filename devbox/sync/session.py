@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from devbox import spec
 from devbox.errors import SyncError
 from devbox.model import Box
-from devbox.sync import place, program, remote, stamp, tree
+from devbox.sync import defaults, place, program, remote, stamp, tree
 from devbox.sync.place import Place
 from devbox.sync.progress import Amount, Item, Meter, Progress
 from devbox.sync.report import Report
@@ -56,7 +57,13 @@ class Session:
         seconds = self.options.clock() - self.begun
         return msgspec.structs.replace(self.report, seconds=round(seconds, 3), **fields)
 
-    def transfer(self, job: program.Job, total: Callable[[], int | None]) -> program.Outcome:
+    def transfer(
+        self,
+        job: program.Job,
+        total: Callable[[], int | None],
+        *,
+        backoff: Sequence[float] = program.BACKOFF,
+    ) -> program.Outcome:
         """Run rsync and say how it stands. SyncError when files could not be read or written."""
         meter = Meter(self.options.clock, total)
         tell = self.options.on_progress
@@ -71,7 +78,13 @@ class Session:
             if tell:
                 tell(meter.progress())
 
-        done = program.run(job, sleep=self.ws.sleep, narrate=self.ws.narrate, on_output=on_output)
+        done = program.run(
+            job,
+            sleep=self.ws.sleep,
+            narrate=self.ws.narrate,
+            on_output=on_output,
+            backoff=backoff,
+        )
         if done.code == 23:
             raise SyncError(
                 f"some files could not be synced with {self.box.name}: {done.said[-600:]}",
@@ -119,6 +132,10 @@ class Session:
             )
         stamp.save(self.box, new)
 
-    def excludes(self) -> list[str]:
-        """Plain names for the box's own list of what is unsynced."""
-        return [p.rstrip("/") for p in self.where.sync.exclude if "/" not in p.rstrip("/!")]
+
+def excludes(sync: spec.Sync) -> list[str]:
+    """Plain names for the box's own list of what is unsynced."""
+    patterns = [*defaults.OURS, *defaults.JUNK, *sync.exclude]
+    names = [pattern.rstrip("/") for pattern in patterns]
+    wanted = {pattern.rstrip("/") for pattern in sync.include}
+    return [n for n in names if n and "/" not in n and not n.startswith("!") and n not in wanted]

@@ -19,6 +19,7 @@ from devbox.errors import DevboxError, SshError, SyncError
 from devbox.model import Box
 from devbox.sync import place, program, remote, tree
 from devbox.sync.place import Place
+from devbox.sync.push import Push, tell
 from devbox.sync.report import shown
 from devbox.sync.rsync import Options, up
 from devbox.sync.rules import Rules
@@ -79,6 +80,8 @@ def watch(
             return
         watching.take(batch)
         watching.push(stopped)
+        if not batch:
+            watching.tell()
 
 
 def _batches(root: Path) -> Batches:
@@ -108,6 +111,7 @@ class _Watching:
         self.found: Tree = tree.read(where.root, where.sync)
         self.top = os.fsencode(where.root) + b"/"
         self.changed: set[bytes] = set()
+        self.untold: set[bytes] = set()
         self.behind = False
 
     def whole(self) -> None:
@@ -149,6 +153,16 @@ class _Watching:
                 self.ws.narrate(f"{self.box.name} is back; everything saved meanwhile is there")
             tries = 0
 
+    def tell(self) -> None:
+        """In a quiet moment: let the box know which of its files came from here."""
+        if not self.untold:
+            return
+        try:
+            tell(self.box, self.where, sorted(self.untold))
+        except SshError:
+            self.behind = True  # the full sync after it tells too
+        self.untold.clear()
+
     def _push(self) -> None:
         begun = self.clock()
         batch = sorted(self.changed)
@@ -157,6 +171,7 @@ class _Watching:
         if self.behind:
             self.whole()
             self.behind = False
+            self.untold.clear()
         elif there:
             self._send(there)
         if gone:
@@ -166,26 +181,11 @@ class _Watching:
             self.on_event(Event("sent", shown(there), self.clock() - begun))
 
     def _send(self, paths: list[bytes]) -> None:
-        # --ignore-times: two saves of one size within a second look alike to rsync.
-        job = program.Job(
-            self.box,
-            self.where.root,
-            self.where.folder,
-            True,
-            self.found.rules.filters(),
-            paths,
-            inside=True,
-            extra=("--ignore-times", "--update"),
-        )
         with place.locked(self.box, "up"):
-            done = program.run(job, sleep=self.ws.sleep, narrate=self.ws.narrate, backoff=(0.2,))
-        if done.code == 23 and all(os.path.lexists(self.top + p) for p in paths):
-            raise SyncError(
-                f"some files could not be sent to {self.box.name}: {done.said[-300:]}",
-                fix="make them readable, or leave them out with sync.exclude in devbox.toml",
-            )
-        for name in shown(sorted(done.newer)):
-            self.ws.narrate(f"kept on {self.box.name}: {name} (newer on the box)")
+            sent = Push(self.ws, self.box, self.where, Options()).edits(self.found.rules, paths)
+        self.untold.update(sent.items)
+        for name in shown(sorted(sent.left)):
+            self.ws.narrate(f"kept on {self.box.name}: {name} (changed there)")
 
     def _gone(self, paths: list[bytes]) -> None:
         if not self.delete:

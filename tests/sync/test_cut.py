@@ -1,0 +1,128 @@
+"""A connection cut in the middle: continued, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from devbox import paths
+from devbox.errors import SshError, SyncError
+from devbox.ssh import config
+from devbox.sync import program
+from tests.sync.conftest import Pair, files, write
+
+MEGABYTE = 1 << 20
+
+
+def _fill(folder: Path) -> None:
+    content = random.Random(1).randbytes(80 * MEGABYTE)
+    (folder / "big.bin").write_bytes(content)
+    for number in range(30):
+        write(folder / f"small/{number}.txt", str(number))
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def _cut_at(pair: Pair, target: Path, size: int, times: int) -> threading.Thread:
+    """Close the shared connection whenever a file arriving in `target` has grown to `size`."""
+
+    def run() -> None:
+        seen: set[str] = set()
+        deadline = time.monotonic() + 60
+        while len(seen) < times and time.monotonic() < deadline:
+            for file in (target / ".devbox-arriving").glob("*big.bin.*"):
+                with suppress(FileNotFoundError):
+                    if file.name not in seen and file.stat().st_size > size:
+                        seen.add(file.name)
+                        config.forget(pair.box)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_cut_transfer_is_continued(pair: Pair, direction: str) -> None:
+    source, target = (pair.here, pair.there) if direction == "up" else (pair.there, pair.here)
+    sync = pair.up if direction == "up" else pair.down
+    _fill(source)
+    cutting = _cut_at(pair, target, 4 * MEGABYTE, 1)
+    report = sync()
+    cutting.join()
+    assert report.retries >= 1
+    assert len(report.moved) == len(set(report.moved)) == 31
+    left = {name: body for name, body in _bytes(target).items() if ".devbox-" not in name}
+    assert left == _bytes(source)
+    assert sync().moved == ()
+    assert pair.down().moved == pair.up().moved == ()
+    assert any("what was sent is kept" in said for said in pair.said)
+
+
+def test_what_arrived_before_the_cut_is_kept_and_used(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(pair.here)
+    cutting = _cut_at(pair, pair.there, 8 * MEGABYTE, 1)
+    monkeypatch.setattr(program, "CUT", frozenset())  # no second try
+    with pytest.raises(SyncError, match="rsync ended"):
+        pair.up()
+    monkeypatch.setattr(program, "CUT", frozenset({10, 12, 255}))
+    cutting.join()
+    kept = pair.there / ".devbox-partial/big.bin"
+    deadline = time.monotonic() + 10
+    while not kept.exists():
+        assert time.monotonic() < deadline, "the part was not kept"
+        time.sleep(0.02)
+    assert not (pair.there / "big.bin").exists()
+    assert kept.stat().st_size > 4 * MEGABYTE
+    pair.up()
+    assert (pair.there / "big.bin").read_bytes() == (pair.here / "big.bin").read_bytes()
+    assert not kept.exists()
+
+
+def test_ctrl_c_leaves_whole_files_and_the_next_sync_finishes(pair: Pair) -> None:
+    _fill(pair.here)
+    (pair.here / "devbox.toml").write_text('project = "project"\n[boxes.b]\n')
+    command = [sys.executable, "-m", "devbox.cli.main", "sync", "up", "b"]
+    with subprocess.Popen(command, cwd=pair.here, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 30
+        while not list(pair.there.glob(".devbox-arriving/*big.bin.*")) and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.kill(running.pid, signal.SIGINT)
+        assert running.stderr
+        said = running.stderr.read()
+    if running.returncode:
+        assert running.returncode == 130, said
+        assert not (pair.there / "big.bin").exists()
+    pair.up()
+    found = {name: body for name, body in _bytes(pair.there).items() if ".devbox-" not in name}
+    assert found == _bytes(pair.here)
+
+
+def test_a_box_out_of_reach_is_an_ssh_error_after_one_more_try(pair: Pair) -> None:
+    write(pair.here / "a.txt", "a")
+    config.forget(pair.box)
+    deadline = time.monotonic() + 10
+    while any(paths.control_dir().iterdir()):
+        assert time.monotonic() < deadline, "the shared connection stays"
+        time.sleep(0.01)
+    text = paths.ssh_config().read_text()
+    port = pair.box.endpoint.port if pair.box.endpoint else 0
+    paths.ssh_config().write_text(text.replace(f"Port {port}", "Port 1"))
+    with pytest.raises(SshError, match="cannot be reached"):
+        pair.up()
+    assert len(pair.said) == 1
+    assert files(pair.there) == {}
