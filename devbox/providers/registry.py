@@ -11,6 +11,7 @@ from devbox.text import clean
 
 _MODULES = {
     "local": "devbox.providers.local.provider",
+    "ssh": "devbox.providers.host.provider",
     "hf-space": "devbox.providers.hf.space",
     "hf-job": "devbox.providers.hf.job",
     "modal": "devbox.providers.modal.provider",

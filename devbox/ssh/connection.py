@@ -22,6 +22,7 @@ from devbox.model import Box, Endpoint
 from devbox.process import Completed
 from devbox.ssh import keys, known_hosts
 from devbox.ssh.command import quote
+from devbox.ssh.proxy import ProxySocket
 from devbox.ssh.pump import chunks, feed
 from devbox.text import clean
 
@@ -205,7 +206,7 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
         user=names.user(endpoint.user),
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
         connect_kwargs={
-            "sock": _socket(endpoint, where, timeout),
+            "sock": (sock := _socket(endpoint, where, timeout)),
             "key_filename": [str(file) for file in (paths.identity(), *own)],
             "look_for_keys": False,
             "allow_agent": person,
@@ -226,8 +227,9 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
         connection.open()
         connection.transport.set_keepalive(30)
     except BaseException as error:
+        proxy = sock.said if isinstance(sock, ProxySocket) else ""
         connection.client.close()
-        connection.connect_kwargs["sock"].close()
+        sock.close()
         if isinstance(error, paramiko.BadHostKeyException):
             raise HostKeyRefused(
                 f"{where} shows another host key than the pinned one",
@@ -241,21 +243,16 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
             ) from error
         if isinstance(error, (paramiko.SSHException, EOFError, OSError)):
             raise NoAnswer(
-                f"{where} does not answer as an ssh server: {clean(str(error), 200)}",
+                f"{where} does not answer as an ssh server: {clean(proxy or str(error), 200)}",
                 fix=f"devbox status {box.name}",
             ) from error
         raise
     return connection
 
 
-def _socket(
-    endpoint: Endpoint, where: str, timeout: float
-) -> socket.socket | paramiko.ProxyCommand:
+def _socket(endpoint: Endpoint, where: str, timeout: float) -> socket.socket:
     if endpoint.via:
-        import paramiko
-
-        line = endpoint.via.replace("%h", endpoint.host).replace("%p", str(endpoint.port))
-        return paramiko.ProxyCommand(line.replace("%r", endpoint.user))
+        return ProxySocket(endpoint)
     try:
         connected = socket.create_connection((endpoint.host, endpoint.port), timeout)
     except OSError as error:

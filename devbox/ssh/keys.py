@@ -12,7 +12,7 @@ from devbox.model import Box
 from devbox.process import run
 
 #: Providers whose ssh gateway knows the person's own keys, so that those may be offered as well.
-_KNOWS_THE_PERSON = frozenset({"ssh", "hf-space", "hf-job"})
+_KNOWS_THE_PERSON = frozenset({"hf-space", "hf-job"})
 _DEFAULT_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 

@@ -25,10 +25,12 @@ _SSHD = "/usr/sbin/sshd"
 
 class Sshd:
     """A running server. `port` and the public `host_key` say how to reach it; the identity of
-    the current DEVBOX_HOME may log in unless `authorise` says otherwise."""
+    the current DEVBOX_HOME may log in unless `authorise` says otherwise. settings: lines of
+    sshd_config that come first, and win."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, settings: str = "") -> None:
         self.folder = folder
+        self.settings = settings
         self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(mode=0o700, parents=True)
@@ -51,7 +53,7 @@ class Sshd:
     def start(self) -> None:
         config = self.folder / "sshd_config"
         config.write_text(
-            f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
+            self.settings + f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile none\nUsePAM no\n"
             "StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             "AllowTcpForwarding yes\nSubsystem sftp internal-sftp\nMaxStartups 50:30:100\n"

@@ -1,24 +1,25 @@
 """Hosts you already have, behind the provider contract. The handle is the token.
 
 Adopting a host puts devbox's public key into its authorized_keys (one line, marked with the box's
-token) through the person's own ssh, and reads its host keys the same way. Letting it go takes the
-line out again and stops the box half. Nothing else on the machine is touched.
+token) through the person's own ssh, and learns its host keys the same way. Letting it go takes the
+line out again and stops the watchdog. Nothing else on the machine is touched.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from devbox.errors import Conflict, Gone, ProviderError, SshError, Unavailable, UsageError
+from devbox import names
+from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, UsageError
 from devbox.model import BoxState, Endpoint, Hardware, Offer, Price
 from devbox.providers.base import CanPause, Observation, Provider, Request
-from devbox.providers.host import person
+from devbox.providers.host import person, scripts
+from devbox.providers.host.person import Unreached
 from devbox.providers.host.record import Record, Records
 from devbox.spec import ProviderConfig
 from devbox.text import clean
@@ -28,25 +29,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 # Seconds that a machine may still answer after it was told to suspend.
 _FALLING_ASLEEP = 90.0
-
-_ADOPT = """\
-set -eu
-umask 077
-mkdir -p ~/.ssh
-touch ~/.ssh/authorized_keys
-grep -qF {mark} ~/.ssh/authorized_keys || printf '%s\\n' {line} >> ~/.ssh/authorized_keys
-cat /etc/ssh/ssh_host_*_key.pub
-"""
-_RELEASE = """\
-set -eu
-pid=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' ~/.devbox-box/agent.json 2>/dev/null || true)
-[ -z "$pid" ] || kill "$pid" 2>/dev/null || true
-file=$(readlink -f ~/.ssh/authorized_keys)
-if grep -qF {mark} "$file" 2>/dev/null; then
-    cp -p "$file" "$file.devbox" && { grep -vF {mark} "$file" > "$file.devbox" || true; }
-    mv "$file.devbox" "$file"
-fi
-"""
 
 
 def make(config: ProviderConfig) -> Provider:
@@ -80,119 +62,109 @@ class Host(Provider, CanPause):
 
     def create(self, request: Request) -> str:
         token = _valid(request.token)
-        if self._records.get(token):
+        record = self._records.get(token) or self._reserve(request)
+        if record.adopted:
             return token
-        target = request.spec.host
-        if not target:
-            raise UsageError(
-                f"the box {request.name} names no host",
-                fix=f'set host = "user@machine" in [boxes.{request.name}]',
-            )
-        found = person.way(target)
-        for other in self._records.all():
-            if (other.host, other.port, other.user) == found[:3]:
-                raise Conflict(
-                    f"{clean(target, 80)} is the box {other.name} already",
-                    fix=f"use that one, or let it go with: devbox down {other.name}",
-                )
-        line = f"{request.public_key.strip()} {_mark(token)}"
-        done = person.ask(
-            target,
-            _ADOPT.format(mark=shlex.quote(_mark(token)), line=shlex.quote(line)),
-        )
-        keys = person.host_keys(done.out)
+        environment = {
+            names.env_name(k): v for k, v in {**request.spec.env, **request.secrets}.items()
+        }
+        try:
+            done = person.ask(record.target, scripts.adopt(token, request.public_key, environment))
+        except (AuthError, Unreached):
+            self._records.remove(token)  # it surely did nothing
+            raise
+        keys = tuple(dict.fromkeys((*record.host_keys, *person.host_keys(done.out))))
         if done.code or not keys:
+            self._records.remove(token)
+            said = clean(done.err.strip()[-200:], 200) or "its host keys cannot be read"
             raise ProviderError(
-                f"{clean(target, 80)} could not be adopted: {clean(done.err.strip(), 200)}",
-                fix="it needs a POSIX shell, a writable ~/.ssh and readable host keys in /etc/ssh",
+                f"{clean(record.target, 80)} could not be adopted: {said}",
+                fix="it needs a POSIX shell, a writable home folder, and its host key in your "
+                "known_hosts or readable in /etc/ssh",
             )
-        now = self._clock()
-        self._records.put(
-            Record(
-                token=token,
-                name=request.name,
-                target=target,
-                host=found.host,
-                port=found.port,
-                user=found.user,
-                via=found.via,
-                host_keys=keys,
-                since=now,
-                pause_command=request.spec.pause_command,
-                deadline=now + request.spec.max_uptime,
-            )
-        )
+        self._records.put(msgspec.structs.replace(record, host_keys=keys, adopted=True))
         return token
 
     def observe(self, handle: str) -> Observation | None:
         record = self._records.get(_valid(handle))
-        if record is None:
-            return None
+        if record is None or not record.adopted:
+            return None if record is None else self._seen(record)
         try:
             person.ask(record.target, "true")
-        except Unavailable:
+        except Unreached:
             if record.paused is None:
                 raise
-            return _seen(record, BoxState.PAUSED, self._price)
-        except SshError as error:
-            return _seen(record, BoxState.RUNNING, self._price, message=error.what)
+            return self._seen(record)
+        except AuthError as error:
+            # It answers, so it is on; whether devbox's own key gets in is for the login to say.
+            return self._seen(record, message=error.what)
         if record.paused is not None:
             if self._clock() - record.paused < _FALLING_ASLEEP:
-                return _seen(record, BoxState.PAUSING, self._price)
+                return self._seen(record)._replace(state=BoxState.PAUSING, billed=True)
             # It answers again, so the pause is over: it was woken, or never slept.
-            record = msgspec.structs.replace(record, paused=None, since=self._clock())
-            self._records.put(record)
-        return _seen(record, BoxState.RUNNING, self._price)
+            record = self._awake(record)
+        return self._seen(record)
 
     def find(self, token: str | None = None) -> list[Observation]:
         """The records; without asking the machines, which may be many and off."""
         records = self._records.all() if token is None else [self._records.get(_valid(token))]
-        return [
-            _seen(r, BoxState.RUNNING if r.paused is None else BoxState.PAUSED, self._price)
-            for r in records
-            if r is not None
-        ]
+        return [self._seen(record) for record in records if record is not None]
 
     def terminate(self, handle: str) -> None:
         record = self._records.get(_valid(handle))
         if record is None:
             return
-        person.ask(record.target, _RELEASE.replace("{mark}", shlex.quote(_mark(record.token))))
+        try:
+            done = person.ask(record.target, scripts.release(record.token))
+        except DevboxError as error:
+            error.means = "devbox's line stays in its authorized_keys, and the box shows stopping"
+            error.fix = (
+                f"{error.fix}; when the machine is gone for good: "
+                f"rm {self._records.file(record.token)} && devbox reconcile"
+            )
+            raise
+        if done.code:
+            raise ProviderError(
+                f"{clean(record.target, 80)} could not be let go: "
+                f"{clean(done.err.strip()[-200:], 200)}",
+                means="devbox's line is still in its authorized_keys",
+                fix="devbox reconcile tries again",
+            )
         self._records.remove(record.token)
 
     def pause(self, handle: str) -> str:
-        record = self._records.get(_valid(handle))
-        if record is None:
-            raise Gone(f"the adopted host {handle} was let go")
+        record = self._known(handle)
         if not record.pause_command:
             raise ProviderError(
                 f"{record.name} has no pause_command, so devbox cannot pause it",
                 means="it keeps running",
                 fix='set pause_command = ["systemctl", "suspend"], or let it go: devbox down',
             )
-        self._records.put(msgspec.structs.replace(record, paused=self._clock()))
-        command = shlex.join(record.pause_command)
-        # Detached: a machine that suspends takes this very connection down with it.
-        script = f"nohup sh -c {shlex.quote('sleep 1; ' + command)} >/dev/null 2>&1 &\n"
-        person.ask(record.target, script)
+        before = record.paused
+        # First, for the machine may be asleep before we hear that the command was taken.
+        asked = msgspec.structs.replace(record, paused=before or self._clock())
+        self._records.put(asked)
+        try:
+            person.ask(record.target, scripts.later(record.pause_command))
+        except (AuthError, Unreached):
+            if before is None:
+                self._records.put(record)
+                raise
         return handle
 
     def resume(self, request: Request, handle: str) -> str:
-        record = self._records.get(_valid(handle))
-        if record is None:
-            raise Gone(f"the adopted host {handle} was let go")
+        record = self._known(handle)
         try:
             person.ask(record.target, "true")
-        except Unavailable as error:
+        except Unreached as error:
             raise ProviderError(
                 f"{clean(record.target, 80)} is off or asleep, and devbox cannot wake it",
+                means="it is as it was",
                 fix=f"switch it on, then: devbox resume {request.name}",
             ) from error
-        now = self._clock()
-        deadline = now + request.spec.max_uptime
-        self._records.put(
-            msgspec.structs.replace(record, paused=None, since=now, deadline=deadline)
-        )
+        if record.paused is not None:
+            deadline = self._clock() + request.spec.max_uptime
+            self._awake(msgspec.structs.replace(record, deadline=deadline))
         return handle
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
@@ -201,29 +173,84 @@ class Host(Provider, CanPause):
             return None
         return {"kind": "exec", "argv": list(record.pause_command)}
 
+    def login_help(self, handle: str) -> str:
+        record = self._records.get(_valid(handle))
+        if record is None:
+            return ""
+        return (
+            f"see that sshd on {clean(record.target, 80)} reads ~/.ssh/authorized_keys "
+            "(its setting AuthorizedKeysFile) and takes ed25519 keys"
+        )
 
-def _seen(record: Record, state: BoxState, price: Price, *, message: str = "") -> Observation:
-    running = state is not BoxState.PAUSED
-    return Observation(
-        handle=record.token,
-        name=record.name,
-        token=record.token,
-        state=state,
-        message=message,
-        endpoint=Endpoint(
-            record.host, record.port, record.user, host_keys=record.host_keys, via=record.via
-        ),
-        hardware=HARDWARE,
-        price=price,
-        billed=running,
-        billed_since=record.since if running else None,
-        ended_at=record.paused,
-        deadline=record.deadline,
-    )
+    def _reserve(self, request: Request) -> Record:
+        """Our record, before anything is changed on the machine, so that a crash finds it."""
+        target = request.spec.host
+        if not target:
+            raise UsageError(
+                f"the box {request.name} names no host",
+                fix=f'set host = "user@machine" in [boxes.{request.name}]',
+            )
+        found = person.way(target)
 
+        def allow(other: Record) -> None:
+            if (other.host, other.port, other.user) == found[:3]:
+                raise Conflict(
+                    f"{clean(target, 80)} is the box {other.name} already",
+                    fix=f"use that one, or let it go with: devbox down {other.name}",
+                )
 
-def _mark(token: str) -> str:
-    return f"devbox:{token}"
+        now = self._clock()
+        return self._records.reserve(
+            Record(
+                token=request.token,
+                name=request.name,
+                target=target,
+                host=found.host,
+                port=found.port,
+                user=found.user,
+                via=found.via,
+                host_keys=found.trusted,
+                since=now,
+                pause_command=request.spec.pause_command,
+                deadline=now + request.spec.max_uptime,
+            ),
+            allow,
+        )
+
+    def _awake(self, record: Record) -> Record:
+        awake = msgspec.structs.replace(record, paused=None, since=self._clock())
+        self._records.put(awake)
+        return awake
+
+    def _known(self, handle: str) -> Record:
+        record = self._records.get(_valid(handle))
+        if record is None or not record.adopted:
+            raise Gone(f"the host {handle} is not adopted", fix="see: devbox ls")
+        return record
+
+    def _seen(self, record: Record, message: str = "") -> Observation:
+        """What a record says by itself."""
+        running = record.adopted and record.paused is None
+        state = BoxState.RUNNING if running else BoxState.PAUSED
+        if not record.adopted:
+            # Cut off half-way: `create` again finishes it.
+            state, message = BoxState.FAILED, "its adoption was cut off"
+        return Observation(
+            handle=record.token,
+            name=record.name,
+            token=record.token,
+            state=state,
+            message=message,
+            endpoint=Endpoint(
+                record.host, record.port, record.user, host_keys=record.host_keys, via=record.via
+            ),
+            hardware=HARDWARE,
+            price=self._price,
+            billed=running,
+            billed_since=record.since if running else None,
+            ended_at=record.paused,
+            deadline=record.deadline,
+        )
 
 
 def _valid(token: str) -> str:

@@ -6,7 +6,7 @@ record is `create`, removing it is `terminate`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,10 @@ from devbox.files import locked, write_atomic
 
 
 class Record(msgspec.Struct, frozen=True):
-    """target: what the person types after `ssh`. host_keys: read through the person's own ssh.
-    paused: our pause_command was run and the machine has not been seen since."""
+    """target: what the person types after `ssh`. host_keys: from the person's known_hosts and read
+    through their own ssh. adopted: our line is in place; before that it may be or not. since: when
+    it began to be ours, or woke. paused: our pause_command was given and the machine has not been
+    seen since."""
 
     token: str
     name: str
@@ -28,6 +30,7 @@ class Record(msgspec.Struct, frozen=True):
     via: str
     host_keys: tuple[str, ...]
     since: float
+    adopted: bool = False
     pause_command: tuple[str, ...] = ()
     paused: float | None = None
     deadline: float | None = None
@@ -43,7 +46,7 @@ class Records:
     def get(self, token: str) -> Record | None:
         try:
             return msgspec.json.decode(self._file(token).read_bytes(), type=Record)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except FileNotFoundError:
             return None
 
     def all(self) -> Iterator[Record]:
@@ -52,13 +55,31 @@ class Records:
             if record:
                 yield record
 
-    def put(self, record: Record) -> None:
+    def reserve(self, record: Record, allow: Callable[[Record], None]) -> Record:
+        """Add a record unless its token is known; what is there then. `allow` is called with each
+        other record, under the lock, and raises when they cannot both be."""
         with locked(self._folder / "lock"):
+            known = self.get(record.token)
+            if known:
+                return known
+            for other in self.all():
+                allow(other)
             write_atomic(self._file(record.token), msgspec.json.encode(record))
+            return record
+
+    def put(self, record: Record) -> None:
+        """Replace a record that is there; one that was removed meanwhile stays away."""
+        with locked(self._folder / "lock"):
+            if self._file(record.token).exists():
+                write_atomic(self._file(record.token), msgspec.json.encode(record))
 
     def remove(self, token: str) -> None:
         with locked(self._folder / "lock"):
             self._file(token).unlink(missing_ok=True)
+
+    def file(self, token: str) -> Path:
+        """Where a record lies, for a person who must remove it by hand."""
+        return self._file(token)
 
     def _file(self, token: str) -> Path:
         return self._folder / f"{token}.json"

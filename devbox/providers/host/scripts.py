@@ -1,0 +1,96 @@
+"""What runs on an adopted host: shell scripts for any POSIX sh, pure text.
+
+Our line in authorized_keys names a program of ours that starts every session made with our key:
+it sets the box's environment and secrets, which then lie in one private file on the machine and
+nowhere else, and goes to the login folder. Sessions with the person's own keys see none of it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+_ENTER = """\
+#!/bin/sh
+{exports}cd || exit
+shell=${{SHELL:-/bin/sh}}
+case $SSH_ORIGINAL_COMMAND in
+"") exec "$shell" -l ;;
+internal-sftp* | *sftp-server*)
+    for program in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec /usr/lib; do
+        [ ! -x "$program/sftp-server" ] || exec "$program/sftp-server"
+    done
+    echo "no sftp-server was found on this machine" >&2
+    exit 127 ;;
+*) exec "$shell" -c "$SSH_ORIGINAL_COMMAND" ;;
+esac
+"""
+_ADOPT = """\
+set -eu
+umask 077
+mkdir -p ~/.ssh ~/.devbox-box
+printf '%s' {enter} > ~/.devbox-box/{file}
+touch ~/.ssh/authorized_keys
+file=$(readlink -f ~/.ssh/authorized_keys)
+if ! grep -q {mark} "$file"; then
+    [ -z "$(tail -c 1 "$file")" ] || echo >> "$file"
+    printf '%s\\n' {line} >> "$file"
+fi
+cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null || true
+"""
+# The agent is stopped only when it follows this box's orders and is what it says it is.
+_RELEASE = """\
+set -u
+if grep -qF {token} ~/.devbox-box/config.json 2>/dev/null; then
+    pid=$(sed -n 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/p' ~/.devbox-box/agent.json 2>/dev/null)
+    case $(ps -o args= -p "${{pid:-0}}" 2>/dev/null) in
+    *onbox*agent*) kill "$pid" ;;
+    esac
+    rm -f ~/.devbox-box/config.json ~/.devbox-box/agent.json
+fi
+rm -f ~/.devbox-box/{file}
+file=$(readlink -f ~/.ssh/authorized_keys)
+if grep -q {mark} "$file" 2>/dev/null; then
+    cp -p "$file" "$file.devbox" || exit
+    grep -v {mark} "$file" > "$file.devbox"
+    mv -f "$file.devbox" "$file" || exit
+fi
+"""
+
+
+def adopt(token: str, public_key: str, environment: Mapping[str, str]) -> str:
+    """Let our key in. Prints the host's public keys where they are readable. May run again.
+    environment: names that are valid, with any values."""
+    exports = "".join(f"export {key}={shlex.quote(v)}\n" for key, v in environment.items())
+    file = _file(token)
+    line = f'command="exec sh \\"$HOME/.devbox-box/{file}\\"" {public_key.strip()} {_mark(token)}'
+    return _ADOPT.format(
+        enter=shlex.quote(_ENTER.format(exports=exports)),
+        file=file,
+        mark=_marked(token),
+        line=shlex.quote(line),
+    )
+
+
+def release(token: str) -> str:
+    """Take back everything `adopt` did, and stop the watchdog. May run again."""
+    return _RELEASE.format(token=shlex.quote(f'"{token}"'), file=_file(token), mark=_marked(token))
+
+
+def later(command: Sequence[str]) -> str:
+    """Run a command detached: a machine that suspends takes this very connection down with it."""
+    script = shlex.quote("sleep 1; exec " + shlex.join(command))
+    return f"nohup sh -c {script} >/dev/null 2>&1 </dev/null &\n"
+
+
+def _mark(token: str) -> str:
+    return f"devbox:{token}"
+
+
+def _marked(token: str) -> str:
+    """A pattern for our line: a token holds nothing that means something in one."""
+    return shlex.quote(f" {_mark(token)}$")
+
+
+def _file(token: str) -> str:
+    return f"enter-{token}"
