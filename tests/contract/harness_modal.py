@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from devbox.providers import registry
 from devbox.providers.base import Provider
@@ -26,10 +26,11 @@ class ModalHarness(Harness):
     hardware = "T4"
     unknown = "sb-" + "0" * 22
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **options: Any) -> None:
+        """options: of the emulator."""
         super().__init__(home)
         stages = Stages(image_build=0.05, scheduling=0.05, stopping=0.05, snapshot=0.05)
-        self.emulator = ModalEmulator(stages=stages).__enter__()
+        self.emulator = ModalEmulator(**{"stages": stages, **options}).__enter__()
         self._before = {key: os.environ.get(key) for key in self.emulator.env()}
         os.environ.update(self.emulator.env())
 

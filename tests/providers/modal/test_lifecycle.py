@@ -1,0 +1,86 @@
+"""up → ssh → pause → resume → down on Modal, as a person does it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from devbox import lifecycle
+from devbox.model import Box, BoxState
+from devbox.ssh import command
+from devbox.workspace import Workspace
+from tests.contract.harness_modal import ModalHarness
+from tests.emulators.modal import ModalEmulator
+
+Open = Callable[..., Workspace]
+
+
+def ssh(box: Box, *words: str) -> str:
+    done = subprocess.run(
+        command.argv(box, words), check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def test_the_whole_life_of_a_box(project: Open, emulator: ModalEmulator) -> None:
+    ws = project()
+    said: list[str] = []
+    ws.narrate = said.append
+    box = lifecycle.up(ws, "b")
+    assert box.state is BoxState.RUNNING
+    assert ssh(box, "pwd") == "/root"
+    ssh(box, "sh", "-c", "echo precious >work/kept.txt")
+    assert lifecycle.verdict(ws, box) is not None
+    assert any("files" in line and "devbox pause" in line for line in said)
+
+    box = lifecycle.pause(ws, box)
+    assert box.state is BoxState.PAUSED
+    assert "files are kept until" in box.message
+    assert "processes are gone" in box.message
+    assert emulator.meter.billing() == []
+    assert ws.store.ledger.current(box.id) is None
+
+    box = lifecycle.resume(ws, box)
+    assert box.state is BoxState.RUNNING
+    assert ssh(box, "cat", "work/kept.txt") == "precious"
+    assert len(emulator.meter.billing()) == 1
+
+    box = lifecycle.down(ws, box)
+    assert box.state is BoxState.TERMINATED
+    assert emulator.meter.billing() == []
+    assert ws.provider("modal").find() == []
+
+    intervals = ws.store.ledger.of_box(box.id)
+    assert len(intervals) == 2
+    ours = sum(((i.end or 0) - i.start) * (i.price.micro_per_hour or 0) / 3600 for i in intervals)
+    assert ours == pytest.approx(emulator.meter.grand_total(), rel=0.001)
+
+
+def test_a_box_that_ends_itself_keeps_its_files(
+    project: Open, emulator: ModalEmulator, harness: ModalHarness
+) -> None:
+    ws = project()
+    box = lifecycle.up(ws, "b")
+    ssh(box, "sh", "-c", "echo precious >work/kept.txt")
+    recipe = ws.provider("modal").watchdog(box.handle)
+    assert recipe is not None
+    subprocess.run(command.argv(box, recipe["argv"]), check=False, capture_output=True, timeout=60)
+    harness.reaches(ws.provider("modal"), box.handle, BoxState.PAUSED)
+    (box,) = lifecycle.refresh(ws, [box])
+    assert box.state is BoxState.PAUSED
+    assert "it ended by itself" in box.message
+    assert emulator.meter.billing() == []
+    box = lifecycle.up(ws, "b")
+    assert ssh(box, "cat", "work/kept.txt") == "precious"
+
+
+def test_without_waiting_up_returns_and_settle_finishes(
+    project: Open, emulator: ModalEmulator
+) -> None:
+    ws = project()
+    box = lifecycle.up(ws, "b", wait=False)
+    assert box.handle.startswith("sb-")
+    assert lifecycle.settle(ws, box).state is BoxState.RUNNING
+    assert len(emulator.sandboxes) == 1
