@@ -18,7 +18,7 @@ from devbox.files import write_atomic
 from devbox.model import Hardware, Offer, Price
 from devbox.providers.hf import notes
 from devbox.providers.hf.hub import Hub
-from devbox.text import clean, duration, parse_size
+from devbox.text import brief, clean, parse_size
 
 Kind = Literal["spaces", "jobs"]
 FREE = "cpu-basic"
@@ -76,8 +76,7 @@ class Rates:
                 # why: prices that say how old they are serve better than none.
                 if kept is None:
                     return self._catalogued()
-        age = max(0.0, now - kept.at)
-        source = "live" if age < 1 else f"cached {duration(age)}"
+        source = _source(now - kept.at)
         return [self._offer(row, source, kept.at) for row in kept.rows]
 
     def price(self, flavour: str) -> Price | None:
@@ -88,7 +87,8 @@ class Rates:
             kept = self._kept()
         for row in kept.rows if kept else ():
             if row.hardware.name == flavour:
-                return Price(row.micro_per_hour, "live")
+                source = _source(self._clock() - kept.at) if kept else ""
+                return Price(row.micro_per_hour, source)
         return None
 
     def _ask(self, now: float) -> _Kept:
@@ -135,6 +135,10 @@ class Rates:
     def _file(self) -> Path:
         digest = hashlib.sha256(self._hub.endpoint.encode()).hexdigest()[:12]
         return notes.folder() / f"hardware-{self._kind}-{digest}.json"
+
+
+def _source(age: float) -> str:
+    return "live" if age < 1 else f"cached {brief(age)}"
 
 
 def _row(said: Any) -> Row | None:

@@ -180,14 +180,15 @@ def job_id(handle: str) -> tuple[str, str]:
 
 def row(said: Any) -> Row | None:
     """A Job's description; None when it does not even have a usable id."""
-    if not isinstance(said, dict) or not _ID.fullmatch(str(said.get("id"))):
+    name = said.get("id") if isinstance(said, dict) else None
+    if not isinstance(name, str) or not _ID.fullmatch(name):
         return None
     status = said.get("status")
     status = status if isinstance(status, dict) else {}
     labels = said.get("labels")
     labels = labels if isinstance(labels, dict) else {}
     return Row(
-        id=str(said["id"]),
+        id=name,
         created=logs.moment(said.get("createdAt")) or 0.0,
         labels={k: v for k, v in labels.items() if isinstance(v, str)},
         stage=clean(str(status.get("stage") or ""), 60),
