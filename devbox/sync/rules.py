@@ -116,8 +116,9 @@ def base(sync: spec.Sync) -> Base:
     rules = [
         *_lines(defaults.OURS, "default"),
         *(Rule(True, glob, "spec") for glob in [*includes, *opened]),
-        *(_and_below(junk) if opened else junk),
+        *junk,
         *(Rule(True, glob.below(), "spec") for glob in includes),
+        *(_below(rule) for rule in junk if opened and not rule.keep),
         *(_and_below(excludes) if opened else excludes),
     ]
     return Base(tuple(rules), bool(opened))
