@@ -12,7 +12,7 @@ from devbox.jobs import status
 from devbox.jobs.status import Status
 from devbox.model import Run, RunState
 from devbox.onbox.wire import decode
-from devbox.ssh import boxhalf
+from devbox.ssh import boxhalf, command
 from devbox.ssh.link import Link
 from devbox.text import clean
 from devbox.workspace import Workspace
@@ -74,7 +74,7 @@ def follow(
     while True:
         box = _box(ws, run)
         words = ["follow", run.id, "--after", reader.at, *([] if wait else ["--once"])]
-        link = Link(box, boxhalf.command("job", *words))
+        link = Link(command.argv(box, boxhalf.command("job", *words)))
         heard = False
         try:
             for line in link.lines(SILENCE):

@@ -11,9 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
-from devbox.model import Box
 from devbox.process import require
-from devbox.ssh.command import argv
 
 _BLOCK = 1 << 16
 _KEPT_ERR = 4096  # bytes of stderr kept, its end
@@ -21,25 +19,31 @@ MAX_LINE = 1 << 20  # bytes; the rest of a longer line is dropped, not buffered
 
 
 class Link:
-    """ssh to `box` running `remote`. Close it (or leave its `with`) to end both sides."""
+    """One ssh process, such as `ssh.command.argv` starts. `err` keeps the end of its stderr."""
 
-    def __init__(self, box: Box, remote: Sequence[str]) -> None:
-        line = argv(box, remote)
+    def __init__(self, argv: Sequence[str]) -> None:
         self.err = b""
         self._process = subprocess.Popen(
-            [require(line[0]), *line[1:]],
+            [require(argv[0]), *argv[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
     def lines(self, silence: float) -> Iterator[bytes]:
-        """Lines as they come, without their newline; ends when the program closes stdout, or has
-        said nothing for `silence` seconds."""
+        """Lines as they come, without their newline; ends as `chunks`."""
+        rest = b""
+        for data in self.chunks(silence):
+            *whole, rest = (rest + data).split(b"\n")
+            yield from whole
+            rest = rest[: MAX_LINE + 1]
+
+    def chunks(self, silence: float) -> Iterator[bytes]:
+        """What it prints as it comes; ends when the program closes stdout, or has said nothing
+        for `silence` seconds."""
         out, err = self._process.stdout, self._process.stderr
         assert out
         assert err
-        rest = b""
         with selectors.DefaultSelector() as ready:
             ready.register(out, selectors.EVENT_READ)
             ready.register(err, selectors.EVENT_READ)
@@ -55,9 +59,7 @@ class Link:
                         self.err = (self.err + data)[-_KEPT_ERR:]
                     else:
                         heard = time.monotonic()
-                        *whole, rest = (rest + data).split(b"\n")
-                        yield from whole
-                        rest = rest[: MAX_LINE + 1]
+                        yield data
 
     def close(self) -> int | None:
         """End it; its exit code (255: ssh itself failed), None when it had to be stopped."""

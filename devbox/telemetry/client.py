@@ -6,19 +6,14 @@ for sample in open_stream(box, history=60):
 
 from __future__ import annotations
 
-import os
-import selectors
-import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 
 from devbox.model import Box
-from devbox.process import require
+from devbox.ssh.link import Link
 from devbox.telemetry.reader import SILENCE, Position, Reader
 from devbox.telemetry.sample import Message, Sample
-
-_KEPT_ERR = 4096
 
 
 def open_stream(
@@ -61,14 +56,14 @@ def messages(
     reader = Reader(box, after=after, history=history, follow=follow)
     failed = 0
     while True:
-        link = _Link([require("ssh"), *reader.argv()[1:]])
+        link = Link(reader.argv())
         try:
-            for data in link.chunks():
+            for data in link.chunks(SILENCE):
                 for message in reader.feed(data):
                     failed = 0
                     yield message
         finally:
-            code = link.end()
+            code = link.close()
         if code == 0 and not follow:
             return
         wait = reader.ended(code, link.err)
@@ -76,58 +71,3 @@ def messages(
         if attempts is not None and failed >= attempts:
             raise reader.lost(link.err)
         sleep(wait)
-
-
-class _Link:
-    """One ssh process. Its stdin stays open: that is what keeps the other end alive."""
-
-    def __init__(self, argv: list[str]) -> None:
-        self.err = b""
-        self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def chunks(self) -> Iterator[bytes]:
-        """What it prints as it comes; ends when it closes stdout or is silent for too long."""
-        out, err = self._process.stdout, self._process.stderr
-        assert out
-        assert err
-        with selectors.DefaultSelector() as ready:
-            ready.register(out, selectors.EVENT_READ)
-            ready.register(err, selectors.EVENT_READ)
-            heard = time.monotonic()
-            while (left := heard + SILENCE - time.monotonic()) > 0:
-                for key, _ in ready.select(left):
-                    data = os.read(key.fd, 1 << 16)
-                    if not data:
-                        ready.unregister(key.fileobj)
-                        if key.fileobj is out:
-                            return
-                    elif key.fileobj is err:
-                        self.err = (self.err + data)[-_KEPT_ERR:]
-                    else:
-                        heard = time.monotonic()
-                        yield data
-
-    def end(self) -> int | None:
-        """Its exit code; None when it had to be stopped."""
-        process = self._process
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                pipe.close()
-        try:
-            code: int | None = process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            code = None
-            process.terminate()
-            try:
-                process.wait(2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if process.stderr:
-            os.set_blocking(process.stderr.fileno(), False)
-            # never to its end: a shared connection in the background may hold it open
-            self.err = (self.err + (process.stderr.read(_KEPT_ERR) or b""))[-_KEPT_ERR:]
-            process.stderr.close()
-        return code
