@@ -36,7 +36,7 @@ def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True
     if not isinstance(provider, CanChangeHardware):
         raise _cannot(box, "change hardware")
     wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
-    offer = fit(wanted, provider.offers())
+    offer = fit(wanted, provider.offers_for(wanted))
     now = ws.clock()
     budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
     price = dollars(offer.price.micro_per_hour, per_hour=True)

@@ -210,7 +210,8 @@ def _until_running(ws: Workspace, box: Box) -> Box:
             fix=f"fix the cause and run: devbox up {box.name}; or: devbox down {box.name}",
         )
     raise ProviderError(
-        f"{box.name} became {box.state} while starting",
+        f"{box.name} became {box.state} while starting"
+        + (f": {box.message}" if box.message else ""),
         means=_cost_line(ws, box),
         fix=f"devbox up {box.name}",
     )

@@ -19,7 +19,8 @@ from devbox.lifecycle import converge, verbs
 from devbox.lifecycle.absorb import absorb, refresh
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import UNKNOWN_PRICE, Box, BoxState
-from devbox.providers.base import Observation
+from devbox.providers.base import CanAdmit, Observation
+from devbox.ssh import keys
 from devbox.state.boxes import Intent
 from devbox.text import clean
 from devbox.workspace import Workspace
@@ -149,6 +150,10 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
     with owned(ws, box.id, box.name):
         box = absorb(ws, box, seen)
         if box.state is BoxState.RUNNING:
+            there = ws.provider(provider)
+            if isinstance(there, CanAdmit):
+                key = keys.ensure_identity()
+                retried(ws, lambda: there.admit(box.handle, key))
             return converge.to_running(ws, box, Journal(ws, intent))
         ws.store.boxes.finish(intent, "adopted", ws.clock())
         return box

@@ -113,7 +113,7 @@ def finish(ws: Workspace, box: Box, goal: str, journal: Journal) -> Box:
 
 def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
     names.name(name)
-    offer: Offer = fit(wanted, ws.provider(wanted.provider).offers())
+    offer: Offer = fit(wanted, ws.provider(wanted.provider).offers_for(wanted))
     now = ws.clock()
     budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
     ws.narrate(

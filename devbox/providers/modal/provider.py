@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 from devbox import names
 from devbox.errors import Conflict, Gone, ProviderError, Unavailable
-from devbox.model import Offer
+from devbox.model import BoxState, Offer
 from devbox.providers.base import (
     CanAdmit,
     CanPause,
@@ -40,6 +41,7 @@ from devbox.text import clean, duration
 
 _RATES = 15.0  # seconds to wait for prices
 _SOON = 1.0
+_AT_ONCE = 8  # calls
 
 
 def make(config: ProviderConfig) -> Provider:
@@ -90,7 +92,9 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
 
     def find(self, token: str | None = None) -> list[Observation]:
         boxes = self._generations.boxes(**({} if token is None else {"token": _valid(token)}))
-        return [self._seen(each, quick=True) for each in boxes if self._lives_on(each)]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            every = pool.map(self._seen, boxes)
+            return [seen for seen in every if seen.state is not BoxState.TERMINATED]
 
     def terminate(self, handle: str) -> None:
         _, kept = record.parse(handle)
@@ -261,17 +265,16 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         kept = self._generations.image(found) if found.over else ""
         return record.handle(found.id, kept or "")
 
-    def _seen(self, found: Record, *, quick: bool = False) -> Observation:
-        """quick: without a call for each box: no tunnel, and a snapshot counts as there."""
+    def _seen(self, found: Record) -> Observation:
         if not found.over:
             tunnel = self._tunnels.get(found.id)
-            if tunnel is None and found.scheduled and not quick:
+            if tunnel is None and found.scheduled:
                 tunnel = self._tunnel(found.id)
             return look.running(found, tunnel)
         kept = self._generations.image(found)
         if kept == "":
             return look.saving(found)
-        if kept and (quick or self._sandboxes.has_image(kept)):
+        if kept and self._sandboxes.has_image(kept):
             return look.paused(found, kept)
         return look.over(found)
 
