@@ -38,6 +38,16 @@ def save(ws: Workspace, box: Box) -> None:
         rsync.down(ws, box)
 
 
+def rescue(ws: Workspace, box: Box) -> None:
+    """Fetch what a pause that was announced would lose, without calling that pause off. For
+    whoever follows a box (the dashboard, `sync watch`) when its watchdog warns."""
+    rules = spec.decode_box(box.spec).sync
+    if not (rules.before_pause and rules.down):
+        return
+    with connect(box) as connection, arming.syncing(connection):
+        save(ws, box)
+
+
 def save_or_stop(ws: Workspace, box: Box, verb: str) -> None:
     """`save`, or an error that says the box was left running for the sake of its files."""
     try:
@@ -48,6 +58,10 @@ def save_or_stop(ws: Workspace, box: Box, verb: str) -> None:
             means="it was left running, so that nothing is lost, and it is still costing",
             fix=f"try again, or go on without them: devbox {verb} {box.name} --no-save",
         ) from error
+    if verb != "down" and ws.provider(box.provider).ephemeral_disk:
+        ws.narrate(f"{box.name}: files outside volumes do not outlive this ({box.provider})")
+        for line in losses(ws, box):
+            ws.narrate(line)
 
 
 def losses(ws: Workspace, box: Box) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from devbox.errors import DevboxError
+from devbox.errors import DevboxError, ProviderError
 from devbox.files import write_atomic
 from devbox.model import Hardware, Offer, Price
 from devbox.providers.hf import notes
@@ -97,10 +97,11 @@ class Rates:
         )
         rows = [row for each in (answer if isinstance(answer, list) else []) if (row := _row(each))]
         kept = _Kept(now, rows)
-        if rows:
-            with self._lock:
-                self._memory = kept
-            write_atomic(self._file(), msgspec.json.encode(kept))
+        if not rows:
+            raise ProviderError(f"the Hub listed no hardware of {self._kind}")
+        with self._lock:
+            self._memory = kept
+        write_atomic(self._file(), msgspec.json.encode(kept))
         return kept
 
     def _kept(self) -> _Kept | None:

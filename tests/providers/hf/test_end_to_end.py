@@ -37,7 +37,10 @@ def test_a_space_from_up_to_down(hub: HfEmulator, devbox: Devbox, project: Proje
     assert devbox(folder, "exec", "train", "printenv", "DEVBOX_PAUSE_TOKEN").stdout
     devbox(folder, "sync", "up")
     assert devbox(folder, "exec", "train", "cat", "work/main.py").stdout == "print('hello')\n"
-    devbox(folder, "pause")
+    devbox(folder, "exec", "train", "sh", "-c", "echo 1 > work/result.txt")
+    told = devbox(folder, "pause").stderr
+    assert "files outside volumes do not outlive this" in told
+    assert "result.txt" in told
     assert hub.meter.billing() == []
     devbox(folder, "resume")
     assert devbox(folder, "exec", "train", "ls").stdout.split() == ["app"]  # the disk is new
