@@ -227,9 +227,9 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
         connection.open()
         connection.transport.set_keepalive(30)
     except BaseException as error:
-        proxy = sock.said if isinstance(sock, ProxySocket) else ""
         connection.client.close()
         sock.close()
+        proxy = sock.said if isinstance(sock, ProxySocket) else ""
         if isinstance(error, paramiko.BadHostKeyException):
             raise HostKeyRefused(
                 f"{where} shows another host key than the pinned one",

@@ -22,8 +22,10 @@ def expanded(endpoint: Endpoint) -> str:
 
 
 class ProxySocket(socket.socket):
-    """Our end of a socket pair whose other end is the command's stdin and stdout. `said` is the
-    end of what it printed on stderr. Closing it ends the command."""
+    """Our end of a socket pair whose other end is the command's stdin and stdout. Closing it ends
+    the command; `said` is then the end of what it printed on stderr."""
+
+    said = ""
 
     def __init__(self, endpoint: Endpoint) -> None:
         ours, theirs = socket.socketpair()
@@ -41,16 +43,8 @@ class ProxySocket(socket.socket):
                 env=environment,
             )
 
-    @property
-    def said(self) -> str:
-        """The last words of the command so far."""
-        end = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, end - _LAST_WORDS))
-        return self._stderr.read().decode(errors="replace").strip()
-
     def close(self) -> None:
         super().close()
-        self._stderr.close()
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -58,3 +52,8 @@ class ProxySocket(socket.socket):
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if not self._stderr.closed:
+            end = self._stderr.seek(0, os.SEEK_END)
+            self._stderr.seek(max(0, end - _LAST_WORDS))
+            self.said = self._stderr.read().decode(errors="replace").strip()
+            self._stderr.close()

@@ -206,7 +206,7 @@ def test_the_persons_key_serves_where_the_provider_knows_it(
     (home / ".ssh").mkdir(mode=0o700)
     private.rename(home / ".ssh" / "id_ed25519")
     sshd.authorise(public)
-    box = sshd.box(provider="ssh")
+    box = sshd.box(provider="hf-space")
     config.publish([box])
     with connect(box) as connection:
         assert connection.run(["true"]).code == 0
