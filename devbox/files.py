@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from devbox.errors import Conflict
 
@@ -19,6 +16,8 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int | None = None) -
     target = Path(os.path.realpath(path))
     if mode is None:
         mode = (target.stat().st_mode & 0o7777) if target.exists() else 0o600
+    import tempfile
+
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
@@ -37,6 +36,8 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int | None = None) -
 @contextmanager
 def locked(path: Path, *, timeout: float = 30.0) -> Iterator[None]:
     """Hold an inter-process lock on `path` (the lock file itself). Conflict after `timeout` s."""
+    from filelock import FileLock, Timeout
+
     try:
         with FileLock(path, timeout=timeout):
             yield

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 STAMP_BYTES = 900_000
+STALE = 86400.0
 
 
 def main() -> int:
@@ -112,7 +113,9 @@ def delete(request: dict[str, Any]) -> Iterator[bytes]:
 
 def stamp(request: dict[str, Any]) -> Iterator[bytes]:
     """t: unix seconds, or null for now. pushed: [[path, mtime ns]], added to those that are
-    already there unless t is given. Yields the t in force."""
+    already there unless t is given. Yields the t in force. Also clears `arriving` (a folder) of
+    what transfers that were killed left there a day ago."""
+    _clear(request["arriving"])
     folder = os.environ.get("DEVBOX_BOX_ROOT") or os.path.join(
         os.path.expanduser("~"), ".devbox-box"
     )
@@ -137,6 +140,15 @@ def stamp(request: dict[str, Any]) -> Iterator[bytes]:
         json.dump(value, stream, separators=(",", ":"))
     os.replace(part, path)
     yield b"%f" % since
+
+
+def _clear(folder: str) -> None:
+    for name, entry in _entries(os.fsencode(folder), b""):
+        try:
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE:
+                os.unlink(entry.path)
+        except OSError as error:
+            print(f"{os.fsdecode(name)}: {error.strerror}", file=sys.stderr)
 
 
 def _entries(path: bytes, under: bytes) -> Iterator[tuple[bytes, Any]]:

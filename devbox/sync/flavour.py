@@ -10,12 +10,15 @@ splits -e at blanks outside quotes. Source: openrsync(1) of macOS 15.4, main.c o
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from functools import cache
 from typing import NamedTuple
 
-from devbox import process
+import msgspec
+
+from devbox import files, paths, process
 from devbox.errors import ToolMissing
 from devbox.sync.defaults import ARRIVING, PARTIAL
 from devbox.text import clean
@@ -74,8 +77,18 @@ def parse(version: str) -> Flavour | None:
 
 @cache
 def detect(program: str) -> Flavour:
-    """The flavour of `program` (an absolute path). ToolMissing for one that is not known."""
-    said = process.run([program, "--version"], timeout=20, check=False).out
+    """The flavour of `program` (an absolute path); asked once per installed version of it.
+    ToolMissing for one that is not known."""
+    status = os.stat(program)
+    key = [program, status.st_mtime_ns, status.st_size, status.st_ino]
+    noted = paths.cache_dir() / "rsync.json"
+    try:
+        known, said = msgspec.json.decode(noted.read_bytes(), type=tuple[list[str | int], str])
+    except (FileNotFoundError, msgspec.DecodeError):
+        known, said = [], ""
+    if known != key:
+        said = process.run([program, "--version"], timeout=20, check=False).out[:500]
+        files.write_atomic(noted, msgspec.json.encode((key, said)))
     found = parse(said)
     if not found:
         raise ToolMissing(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from devbox import files, spec
+from devbox import spec
 from devbox.errors import Conflict, UsageError
 from devbox.model import Box, BoxState
 from devbox.ssh import ready
@@ -18,6 +20,7 @@ from devbox.workspace import Workspace
 
 #: How long a sync waits for another one of the same box and direction, seconds.
 WAIT = 30.0
+_POLL = 0.05
 
 
 class Place(NamedTuple):
@@ -82,13 +85,26 @@ def inside(place: Place, paths: tuple[str, ...]) -> list[bytes]:
 @contextmanager
 def locked(box: Box, direction: str) -> Iterator[None]:
     """One sync of a box in a direction ('up' or 'down') at a time. Conflict after WAIT s."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(files.locked(folder() / f"{box.id}.{direction}.lock", timeout=WAIT))
-        except Conflict as error:
-            raise Conflict(
-                f"another sync {direction} of box {box.name} is running",
-                means="this one changed nothing",
-                fix="wait for it to end, or end it with Ctrl-C where it runs",
-            ) from error
+    # flock itself, because `filelock` takes longer to import than an idle sync may add.
+    handle = os.open(folder() / f"{box.id}.{direction}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        until = time.monotonic() + WAIT
+        while not _taken(handle):
+            if time.monotonic() > until:
+                raise Conflict(
+                    f"another sync {direction} of box {box.name} is running",
+                    means="this one changed nothing",
+                    fix="wait for it to end, or end it with Ctrl-C where it runs",
+                )
+            time.sleep(_POLL)
         yield
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

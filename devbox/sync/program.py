@@ -129,19 +129,11 @@ def _there(job: Job) -> str:
     and it works with an rsync without --mkpath. `sh -c` because the login shell may be any."""
     script = f"echo {_REACHED} >&2; "
     if job.up:
+        # It stays there: making and removing it each time would cost more than an idle sync.
         arriving = shlex.quote(f"{job.folder}/{ARRIVING}")
-        script += f'mkdir -p -- {arriving} && rsync "$@"; code=$?; {_tidy(arriving)}; exit $code'
-    else:
-        script += 'exec rsync "$@"'
+        script += f"[ -d {arriving} ] || mkdir -p -- {arriving} && "
+    script += 'exec rsync "$@"'
     return f"sh -c {shlex.quote(script)} rsync"
-
-
-def _tidy(arriving: str) -> str:
-    """What a killed rsync left there a day ago goes; the folder too unless another sync uses it."""
-    return (
-        f"rmdir -- {arriving} 2>/dev/null || "
-        f"find {arriving} -type f -mtime +0 -exec rm -f -- {{}} + 2>/dev/null"
-    )
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from devbox import process
 from devbox.errors import UsageError
 from devbox.model import Box
-from devbox.sync import compare, flavour, program, remote, stamp, tree
+from devbox.sync import compare, flavour, program, stamp, tree
 from devbox.sync.place import Place
 from devbox.sync.progress import Item
 from devbox.sync.report import Report, kept, shown
@@ -107,6 +106,8 @@ class Push(Session):
         newer = done.newer if newer is None else newer - done.items.keys()
         if self.options.force or not newer:
             return Sent(done.items, set(), done.tries)
+        from devbox.sync import remote
+
         there = remote.list_files(self.box, self.where.folder, rules).files
         ours = [p for p in newer if p not in there or not self.stamp.changed_there(p, there[p])]
         left = self.differing(newer.difference(ours))
@@ -129,6 +130,10 @@ class Push(Session):
                 )
 
     def _plan(self, rules: Rules) -> tuple[compare.Differences, compare.Files, compare.Files]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from devbox.sync import remote
+
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(remote.list_files, self.box, self.where.folder, rules)
             here: Mapping[bytes, Entry] = tree.read(
@@ -142,6 +147,8 @@ class Push(Session):
     def _delete(self, doomed: Sequence[bytes]) -> list[bytes]:
         if not doomed or not self.options.approve(shown(doomed)):
             return []
+        from devbox.sync import remote
+
         return sorted(remote.delete(self.box, self.where.folder, doomed))
 
     def _send(self, rules: Rules) -> program.Outcome:
@@ -176,9 +183,11 @@ class Push(Session):
 
 def tell(box: Box, where: Place, moved: Iterable[bytes]) -> int:
     """Write the box's half of the stamp: these files are as they are here."""
+    from devbox.sync import remote
+
     entries = tree.look(where.root, moved)
     pushed = [(path, entry.mtime) for path, entry in entries.items() if entry.kind == "f"]
-    return remote.stamp(box, None, pushed, excludes(where.sync))
+    return remote.stamp(box, where.folder, None, pushed, excludes(where.sync))
 
 
 class _Pending:

@@ -17,6 +17,7 @@ from devbox import process
 from devbox.errors import SshError, SyncError
 from devbox.model import Box
 from devbox.ssh import command
+from devbox.sync.defaults import ARRIVING
 from devbox.sync.rules import Rules
 from devbox.sync.tree import Entry
 from devbox.text import clean
@@ -67,13 +68,22 @@ def delete(box: Box, folder: str, paths: Iterable[bytes]) -> set[bytes]:
 
 
 def stamp(
-    box: Box, since: float | None, pushed: Sequence[tuple[bytes, int]], exclude: Sequence[str]
+    box: Box,
+    folder: str,
+    since: float | None,
+    pushed: Sequence[tuple[bytes, int]],
+    exclude: Sequence[str],
 ) -> int:
     """Tell the box what the laptop knows of: everything there up to `since` (unix seconds of the
     box's clock; None leaves it, or says 'now' on the first sync), and the `pushed` (path, mtime
     ns). The time in force, ns of the box's clock."""
     names = [(path.decode("latin-1"), mtime) for path, mtime in pushed]
-    request = {"t": since, "pushed": names, "exclude": list(exclude)}
+    request = {
+        "t": since,
+        "pushed": names,
+        "exclude": list(exclude),
+        "arriving": f"{folder}/{ARRIVING}",
+    }
     said = next(_ask(box, "stamp", request), b"")
     if not re.fullmatch(rb"[0-9]{1,12}\.[0-9]{6}", said):
         raise SyncError(f"box {box.name} did not say what time it is", fix="devbox doctor BOX")

@@ -11,8 +11,6 @@ from __future__ import annotations
 from devbox.model import Box
 from devbox.sync import place
 from devbox.sync.progress import Progress
-from devbox.sync.pull import Pull
-from devbox.sync.push import Push
 from devbox.sync.report import Kept, Report
 from devbox.sync.session import Options
 from devbox.workspace import Workspace
@@ -24,6 +22,8 @@ def up(ws: Workspace, box: Box, options: Options | None = None) -> Report:
     """Send what changed here. Raises SyncError, SshError, Conflict (another sync up runs, or the
     box does not), UsageError; after any of them, and after Ctrl-C, every file on the box is
     whole."""
+    from devbox.sync.push import Push
+
     where = place.find(ws, box)
     with place.locked(box, "up"):
         return Push(ws, box, where, options or Options()).run()
@@ -31,6 +31,8 @@ def up(ws: Workspace, box: Box, options: Options | None = None) -> Report:
 
 def down(ws: Workspace, box: Box, options: Options | None = None) -> Report:
     """Fetch what changed on the box. Raises as `up`."""
+    from devbox.sync.pull import Pull
+
     where = place.find(ws, box)
     with place.locked(box, "down"):
         return Pull(ws, box, where, options or Options()).run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +12,7 @@ import msgspec
 from devbox import spec
 from devbox.errors import SyncError
 from devbox.model import Box
-from devbox.sync import defaults, place, program, remote, stamp, tree
+from devbox.sync import defaults, place, program, stamp, tree
 from devbox.sync.place import Place
 from devbox.sync.progress import Amount, Item, Meter, Progress
 from devbox.sync.report import Report
@@ -99,6 +98,8 @@ class Session:
         small = [p for p in wanted if 0 <= self._size(p) <= _MAX_DIGEST][:_MAX_DIGESTS]
         if not small:
             return set(wanted)
+        from devbox.sync import remote
+
         theirs = remote.digests(self.box, self.where.folder, small)
         return {p for p in wanted if p not in theirs or theirs[p] != self._digest(p)}
 
@@ -107,6 +108,8 @@ class Session:
         return os.path.getsize(full) if os.path.isfile(full) else -1
 
     def _digest(self, path: bytes) -> str:
+        import hashlib
+
         full = os.path.join(os.fsencode(self.where.root), path)
         found = hashlib.blake2b(digest_size=16)
         try:
