@@ -46,6 +46,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "retry": ("jobs", "Run again what failed or is missing"),
     },
     "Watch": {
+        "ui": ("ui", "The dashboard: every box, live, in the terminal or a browser"),
         "top": ("top", "Live CPU, memory and GPU of a box"),
         "cost": ("cost", "What was spent, from the ledger"),
         "idle": ("idle", "Replay the idle policy over recorded samples"),

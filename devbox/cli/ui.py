@@ -1,0 +1,42 @@
+"""`devbox ui`: the dashboard, in this terminal or in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from devbox.errors import ToolMissing
+
+
+@click.command("ui")
+@click.option("--readonly", is_flag=True, help="Look only: nothing can be started or ended.")
+@click.option("--web", is_flag=True, help="Serve it to a browser on this machine.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port for --web (default: a free one)."
+)
+def ui_command(readonly: bool, web: bool, port: int) -> None:
+    """All boxes on one screen: GPUs, jobs, logs, files, cost; and everything devbox can do.
+
+    \b
+    devbox ui                 q leaves; what is under way goes on by itself; ? shows all keys
+    devbox ui --readonly      only look
+    devbox ui --web           in a browser: prints a link with a secret, for this machine only
+    """
+    try:
+        if web:
+            from devbox.tui.web import serve
+
+            serve(readonly=readonly, port=port)
+            return
+        from devbox.tui.app import run
+    except ImportError as error:
+        extra = "web" if web else "ui"
+        raise ToolMissing(
+            f"the dashboard needs {error.name}, which is not installed",
+            fix=f"pip install 'devbox[{extra}]'",
+        ) from error
+    left = run(Path.cwd().absolute(), readonly=readonly)
+    if left:
+        click.echo(f"still under way without the dashboard: {', '.join(left)}", err=True)
+        click.echo("watch it with: devbox ui, or devbox status BOX", err=True)

@@ -1,0 +1,354 @@
+"""The dashboard's screen and its turns: twice a second it takes in what came and redraws what is
+in sight. What actions do is in `deeds`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar, TypeVar, cast
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Footer, Input
+
+from devbox.errors import DevboxError
+from devbox.tui import actions, background, fleet, theme
+from devbox.tui.asks import Asks
+from devbox.tui.deeds import DEEDS
+from devbox.tui.feed import BoxView, Feed
+from devbox.tui.frame import Bar, Tabs, summary, under_way
+from devbox.tui.grid import Column, Grid
+from devbox.tui.notices import Notices, Severity
+from devbox.tui.operations import Operation, Operations
+from devbox.tui.paint import Line, plain
+from devbox.tui.palette_commands import Commands
+from devbox.tui.panes.base import Movable, Pane, Seen
+from devbox.tui.panes.cost import CostPane
+from devbox.tui.panes.events import EventsPane
+from devbox.tui.panes.gpu import GpuPane
+from devbox.tui.panes.jobs import JobsPane
+from devbox.tui.panes.logs import LogsPane
+from devbox.tui.panes.sync import SyncPane
+from devbox.tui.settings import Settings
+
+W = TypeVar("W", bound=Widget)
+
+TURN = 0.5  # seconds between redraws
+_SHORT = 30  # rows of a terminal below which the details take the fleet's room
+_RESORT = 2.0  # seconds: rows that jump at every sample cannot be read
+
+
+class Dashboard(App[None], inherit_bindings=False):
+    """feed, asks, operations: where everything comes from and goes to."""
+
+    CSS_PATH = "dashboard.tcss"
+    TITLE = "devbox"
+    COMMANDS: ClassVar[set[object]] = {Commands}  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings()]
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+backslash"
+    AUTO_FOCUS = "#fleet"
+
+    def __init__(
+        self,
+        feed: Feed,
+        asks: Asks,
+        operations: Operations,
+        settings: Settings,
+        *,
+        readonly: bool = False,
+    ) -> None:
+        super().__init__()
+        self.feed, self.asks, self.operations, self.settings = feed, asks, operations, settings
+        self.readonly = readonly or settings.readonly
+        self.held = False
+        self.words = ""
+        self.marked: set[str] = set()
+        self.pane = "gpu"
+        self.sort: tuple[str, bool] = ("name", False)
+        self._shown: dict[str, BoxView] = {}
+        self._order: list[str] = []
+        self._ordered_at = 0.0
+        self._notices = Notices()
+        for own in theme.THEMES:
+            self.register_theme(own)
+        self.theme = settings.theme if settings.theme in self.available_themes else "devbox-dark"
+        self.set_keymap(settings.keys)
+
+    def compose(self) -> ComposeResult:
+        yield Bar(id="head")
+        yield Input(placeholder="filter: name, state, provider, hardware, project", id="filter")
+        yield Grid(fleet.COLUMNS, self._field, empty="no boxes: u brings one up", id="fleet")
+        yield Bar(id="works")
+        yield Tabs(id="tabs")
+        with ContentSwitcher(initial="gpu", id="panes"):
+            yield GpuPane(id="gpu")
+            yield JobsPane(id="jobs")
+            yield LogsPane(id="logs")
+            yield SyncPane(id="sync")
+            yield CostPane(id="cost")
+            yield EventsPane(id="events")
+        yield Footer(compact=True, show_command_palette=False)
+
+    async def on_mount(self) -> None:
+        try:
+            await self.feed.start()
+        except DevboxError as error:
+            self.tell_error(error)
+        self.set_interval(TURN, self.turn)
+        self.call_after_refresh(self.turn)
+
+    async def action_quit(self) -> None:
+        """Leave at once: streams end with their processes, work goes on by itself."""
+        for work in self.operations.running():
+            if work.stop:
+                work.stop()
+        await self.feed.stop()
+        background.end_children(self.operations.pids())
+        self.exit()
+
+    def action_do(self, action_id: str) -> None:
+        """An action of the registry, from a key, the palette or a click."""
+        action = actions.BY_ID[action_id]
+        if action.changes and self.readonly:
+            self.tell(f"{action.label}: this dashboard is read-only", "warning")
+            return
+        DEEDS[action_id](self)
+
+    def turn(self) -> None:
+        """Take in what came; redraw unless the display is paused."""
+        try:
+            self.feed.tick()
+        except DevboxError as error:
+            self.feed.error = error.what
+        for operation in self.operations.poll():
+            self._ended(operation)
+        for notice in self._notices.look(self.feed, self.now):
+            self.tell(notice.text, notice.severity, title=notice.title)
+        self.redraw()
+
+    def redraw(self, *, always: bool = False) -> None:
+        """What is in sight and changed."""
+        if self.held and not always:
+            return
+        self._place()
+        grid = self.fleet
+        grid.sort_by(*self.sort)
+        grid.show(self._order)
+        self.feed.look(grid.key, grid.visible_keys(), self.pane)
+        width = self.size.width
+        self._main("#head", Bar).show(
+            [
+                summary(
+                    self.feed,
+                    shown=len(self._order),
+                    held=self.held,
+                    readonly=self.readonly,
+                    words=self.words,
+                    marked=len(self.marked),
+                    width=width,
+                )
+            ]
+        )
+        works = self._main("#works", Bar)
+        running = self.operations.running()
+        works.display = bool(running)
+        if running:
+            works.show([under_way(running)])
+        self._main("#tabs", Tabs).draw(self.pane, self.view)
+        self.panes[self.pane].refresh_from(self.seen())
+
+    @property
+    def now(self) -> float:
+        return self.feed.clock()
+
+    @property
+    def fleet(self) -> Grid:
+        return self._main("#fleet", Grid)
+
+    @property
+    def view(self) -> BoxView | None:
+        """The selected box."""
+        return self._shown.get(self.fleet.key or "")
+
+    def targets(self) -> list[BoxView]:
+        """The marked boxes, else the selected one."""
+        marked = [view for view in self.feed.views if view.box.id in self.marked]
+        return marked or ([self.view] if self.view else [])
+
+    def seen(self) -> Seen:
+        return Seen(self.feed, self.asks, self.operations, self.view, self.now)
+
+    @property
+    def panes(self) -> dict[str, Pane]:
+        return {name: cast("Pane", self._main(f"#{name}", Widget)) for name in actions.PANES}
+
+    @property
+    def gpu_pane(self) -> GpuPane:
+        return self._main("#gpu", GpuPane)
+
+    @property
+    def jobs_pane(self) -> JobsPane:
+        return self._main("#jobs", JobsPane)
+
+    @property
+    def logs_pane(self) -> LogsPane:
+        return self._main("#logs", LogsPane)
+
+    @property
+    def sync_pane(self) -> SyncPane:
+        return self._main("#sync", SyncPane)
+
+    @property
+    def in_details(self) -> bool:
+        """The focus is in the tabs, not in the fleet."""
+        focused = self.focused
+        return focused is not None and any(
+            node.id == "panes" for node in focused.ancestors_with_self
+        )
+
+    @property
+    def movable(self) -> Movable:
+        return cast("Movable", self.focused) if hasattr(self.focused, "page") else self.fleet
+
+    def moved(self) -> None:
+        """The cursor may be on another box."""
+        if self.movable is self.fleet:
+            self.feed.look(self.fleet.key, self.fleet.visible_keys(), self.pane)
+
+    def open_pane(self, name: str) -> None:
+        inside = self.in_details
+        if name != self.pane:
+            self.panes[self.pane].closed()
+            self.pane = name
+            self._main("#panes", ContentSwitcher).current = name
+        pane = self.panes[name]
+        pane.opened(self.seen())
+        if inside:
+            pane.target().focus()
+        self._main("#tabs", Tabs).draw(name, self.view)
+
+    def sort_by(self, column: str) -> None:
+        """By that column; a second time, the other way round."""
+        again = self.sort[0] == column
+        self.sort = (column, not self.sort[1] if again else False)
+        self._ordered_at = 0.0
+        self.redraw()
+
+    def toggle_mark(self, box_id: str) -> None:
+        self.marked ^= {box_id}
+        self.redraw()
+
+    @property
+    def filtering(self) -> bool:
+        return self._main("#filter", Input).has_class("-open")
+
+    def start_filter(self) -> None:
+        box = self._main("#filter", Input)
+        box.add_class("-open")
+        box.focus()
+
+    def end_filter(self) -> None:
+        """Close and empty it."""
+        box = self._main("#filter", Input)
+        box.value = ""
+        box.remove_class("-open")
+        self.fleet.focus()
+
+    def tell(self, text: str, severity: Severity = "information", *, title: str = "") -> None:
+        """A notice in the corner. The text may be untrusted."""
+        self.notify(
+            plain(text, 600),
+            title=plain(title, 60),
+            severity=severity,
+            timeout=15 if severity == "error" else 6,
+            markup=False,
+        )
+
+    def tell_error(self, error: DevboxError) -> None:
+        self.tell("  ".join(filter(None, (error.what, error.means, error.fix))), "error")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.input.id == "filter":
+            self.words = event.value
+            self._ordered_at = 0.0
+            self.redraw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input.id == "filter":
+            event.input.remove_class("-open")
+            self.fleet.focus()
+
+    def on_grid_moved(self, event: Grid.Moved) -> None:
+        if event.grid is self.fleet:
+            self.panes[self.pane].opened(self.seen())
+            self._main("#tabs", Tabs).draw(self.pane, self.view)
+
+    def on_grid_chosen(self, event: Grid.Chosen) -> None:
+        self.action_do("details")
+
+    def on_grid_titled(self, event: Grid.Titled) -> None:
+        self.sort_by(event.column)
+
+    def on_grid_marked(self, event: Grid.Marked) -> None:
+        self.toggle_mark(event.key)
+
+    def on_tabs_picked(self, event: Tabs.Picked) -> None:
+        self.open_pane(event.pane)
+
+    def on_descendant_focus(self) -> None:
+        self.screen_stack[0].set_class(self.in_details, "-details")
+
+    def on_resize(self) -> None:
+        self.screen_stack[0].set_class(self.size.height < _SHORT, "-short")
+        self.call_after_refresh(self.redraw, always=True)
+
+    def handle_bindings_clash(self, clashed_bindings: Iterable[Binding], node: object) -> None:
+        """Settings are checked for clashes when they are read."""
+
+    def _field(self, key: str, column: Column, width: int) -> Line:
+        view = self._shown.get(key)
+        if view is None:
+            return []
+        return fleet.cell_of(self.feed, view, column, width, self.now, key in self.marked)
+
+    def _place(self) -> None:
+        """Which boxes are shown, in what order."""
+        found = fleet.chosen(self.feed.views, self.words)
+        self._shown = {view.box.id: view for view in found}
+        self.marked &= {view.box.id for view in self.feed.views}
+        known = [box_id for box_id in self._order if box_id in self._shown]
+        if len(known) == len(found) and self.now - self._ordered_at < _RESORT:
+            self._order = known
+            return
+        self._ordered_at = self.now
+        self._order = [v.box.id for v in fleet.ordered(self.feed, found, *self.sort, self.now)]
+
+    def _ended(self, operation: Operation) -> None:
+        box_ids = [v.box.id for v in self.feed.views if v.box.name == operation.box]
+        self.feed.hurry(box_ids)
+        if operation.state == "done":
+            self.tell(operation.summary, title=operation.title)
+            return
+        words = [operation.error.get(key, "") for key in ("what", "means", "fix")]
+        text = "  ".join(filter(None, words)) or operation.summary
+        self.tell(text, "error", title=operation.title)
+
+    def _main(self, selector: str, kind: type[W]) -> W:
+        """A widget of the main screen, whatever dialog is open."""
+        return self.screen_stack[0].query_one(selector, kind)
+
+
+def run(start: Path, *, readonly: bool = False) -> list[str]:
+    """The dashboard on the real thing until it is left; what goes on without it, in words."""
+    from devbox.tui import settings
+    from devbox.tui.live import LiveFeed
+
+    chosen = settings.load()
+    operations = Operations(start)
+    app = Dashboard(LiveFeed(start), Asks(start), operations, chosen, readonly=readonly)
+    app.run()
+    background.end_children(operations.pids())
+    operations.poll()
+    return [work.title for work in operations.running() if not work.stop]

@@ -1,0 +1,74 @@
+"""What the dashboard shows, as values it reads on every redraw. `live.LiveFeed` is the real one;
+tests and load benchmarks bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from devbox.model import Box, Event, Run
+from devbox.telemetry.arming import Verdict
+from devbox.telemetry.cells import Cell
+from devbox.tui.history import History
+
+
+class BoxView(NamedTuple):
+    """A box as the fleet shows it. costing: it is billed now, at `micro` micro-dollars an hour
+    (None: unknown price). today: micro-dollars since midnight (None: part is unknown); spends:
+    whether there is anything to tell of today. goal, step: what some devbox is doing with it."""
+
+    box: Box
+    costing: bool = False
+    micro: int | None = None
+    today: int | None = 0
+    spends: bool = False
+    goal: str = ""
+    step: str = ""
+
+
+class RunView(NamedTuple):
+    """A run with what it cost so far, micro-dollars (None: unknown)."""
+
+    run: Run
+    cost: int | None
+
+
+class Totals(NamedTuple):
+    """Micro-dollars; None when part of it is unknown. rate: an hour, of everything billed now."""
+
+    rate: int | None = 0
+    today: int | None = 0
+    month: int | None = 0
+
+
+class Feed(Protocol):
+    """recent: the newest runs of all boxes. changes counts up whenever views, totals, runs, events or verdicts became others; a cell
+    has its own count. error: why what is shown may be old, '' when all is well."""
+
+    clock: Callable[[], float]
+    views: Sequence[BoxView]
+    totals: Totals
+    recent: Sequence[Run]
+    changes: int
+    error: str
+
+    def cell(self, box_id: str) -> Cell | None: ...
+    def history(self, box_id: str) -> History | None: ...
+    def verdict(self, box_id: str) -> Verdict | None: ...
+    def runs(self, box_id: str) -> Sequence[RunView]: ...
+    def events(self, box_id: str) -> Sequence[Event]: ...
+
+    async def start(self) -> None:
+        """Begin to watch; returns once there is something to show."""
+
+    async def stop(self) -> None:
+        """End every stream and its process, at once."""
+
+    def tick(self) -> None:
+        """Take in what came since the last one. Cheap; called twice a second."""
+
+    def look(self, selected: str | None, visible: Collection[str], pane: str) -> None:
+        """What the person sees now (box ids, the open pane), so that it is asked for first."""
+
+    def hurry(self, box_ids: Collection[str]) -> None:
+        """Ask the providers about these boxes now."""

@@ -1,0 +1,189 @@
+"""The fleet table's contents: which columns, what is in them, in what order. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from devbox.model import Box, BoxState
+from devbox.telemetry.arming import Verdict
+from devbox.telemetry.picture import STALE, share
+from devbox.telemetry.sample import Sample
+from devbox.text import brief, dollars, duration
+from devbox.tui import marks
+from devbox.tui.feed import BoxView, Feed
+from devbox.tui.grid import Column
+from devbox.tui.paint import Line, bar, percent, plain
+
+COLUMNS = (
+    Column("mark", "", 1),
+    Column("state", "STATE", 11, most=24, drop=0, letter="S"),
+    Column("name", "NAME", 12, most=26, letter="N"),
+    Column("provider", "PROVIDER", 8, drop=4, letter="P"),
+    Column("hardware", "HARDWARE", 12, most=18, drop=5, letter="H"),
+    Column("uptime", "UPTIME", 6, drop=3, letter="U", right=True),
+    Column("gpu", "GPU", 7, most=13, letter="G"),
+    Column("vram", "VRAM", 7, most=13, letter="V", drop=1),
+    Column("price", "$/H", 9, letter="C", right=True),
+    Column("today", "TODAY", 8, letter="T", right=True, drop=2),
+    Column("idle", "IDLE", 12, most=16, letter="I"),
+)
+SORTS = {column.key: column for column in COLUMNS if column.letter}
+# Biggest first for what is a measure; names and states from the front of the alphabet.
+_DOWN = ("uptime", "gpu", "vram", "price", "today")
+_STATES = list(BoxState)
+
+
+class Facts(NamedTuple):
+    """A box's live numbers, None where nothing is known. age: seconds since the sample."""
+
+    gpu: float | None
+    vram: float | None
+    age: float | None
+
+
+def facts(feed: Feed, box: Box, now: float) -> Facts:
+    cell = feed.cell(box.id)
+    sample = cell.sample if cell else None
+    if cell is None or sample is None or box.state is not BoxState.RUNNING:
+        return Facts(None, None, None)
+    return Facts(*usage(sample), cell.age(now))
+
+
+def usage(sample: Sample) -> tuple[float | None, float | None]:
+    """GPU utilisation (mean) and VRAM (share of all), per cent; None without GPUs."""
+    utils = [gpu.util for gpu in sample.gpus or () if gpu.util is not None]
+    used = [gpu.mem_used for gpu in sample.gpus or () if gpu.mem_used is not None]
+    total = [gpu.mem_total for gpu in sample.gpus or () if gpu.mem_total is not None]
+    util = sum(utils) / len(utils) if utils else None
+    return util, share(sum(used), sum(total)) if used and total else None
+
+
+def chosen(views: Iterable[BoxView], words: str) -> list[BoxView]:
+    """Those where each word of the filter is in the name, state, provider, hardware or project."""
+    wanted = words.lower().split()
+    return [view for view in views if all(word in _haystack(view.box) for word in wanted)]
+
+
+def ordered(
+    feed: Feed, views: Sequence[BoxView], column: str, reverse: bool, now: float
+) -> list[BoxView]:
+    """Sorted by a column, then by name; what is unknown comes last either way round."""
+    down = (column in _DOWN) != reverse
+
+    def place(view: BoxView) -> tuple[bool, Any]:
+        value = _value(feed, view, column, now)
+        return value is None, (0 if value is None else value)
+
+    by_name = sorted(views, key=lambda view: view.box.name)
+    known = [view for view in by_name if not place(view)[0]]
+    unknown = [view for view in by_name if place(view)[0]]
+    return sorted(known, key=lambda view: place(view)[1], reverse=down) + unknown
+
+
+def cell_of(
+    feed: Feed, view: BoxView, column: Column, width: int, now: float, marked: bool
+) -> Line:
+    """What stands in one field of the table."""
+    box = view.box
+    match column.key:
+        case "mark":
+            return [("◆" if marked else " ", "accent bold")]
+        case "state":
+            return state(view)
+        case "name":
+            return [(plain(box.name), "bold")]
+        case "provider":
+            return [(plain(box.provider), "")]
+        case "hardware":
+            return [(plain(box.hardware), "")]
+        case "uptime":
+            return [(uptime(view, now), "")]
+        case "price":
+            return price(view)
+        case "today":
+            return [(dollars(view.today) if view.spends else "–", "" if view.spends else "dim")]
+        case "idle":
+            return idle(box, feed.verdict(box.id), now)
+    known = facts(feed, box, now)
+    if known.age is not None and known.age >= STALE:
+        value = known.gpu if column.key == "gpu" else known.vram
+        return [(f"{percent(value)} {brief(known.age)} old", "warn")]
+    return _measure(known.gpu if column.key == "gpu" else known.vram, width)
+
+
+def state(view: BoxView) -> Line:
+    """'● running', '◑ starting 3/6 login'."""
+    shape, style = marks.BOX[view.box.state]
+    line: Line = [(f"{shape} ", style), (str(view.box.state), style)]
+    if view.goal:
+        where = marks.progress(view.goal, view.step)
+        line.append((f" {where}", "bold"))
+        line.append((f" {plain(view.box.stage or view.step, 40)}", "dim"))
+    return line
+
+
+def price(view: BoxView) -> Line:
+    if not view.costing:
+        return [("–", "dim")]
+    return [(dollars(view.micro), "" if view.micro is not None else "warn")]
+
+
+def uptime(view: BoxView, now: float) -> str:
+    running = view.costing and view.box.started is not None
+    return brief(now - view.box.started) if running and view.box.started else "–"
+
+
+def idle(box: Box, verdict: Verdict | None, now: float) -> Line:
+    """When it pauses by itself, counting down."""
+    if box.state is not BoxState.RUNNING or verdict is None:
+        return [("–", "dim")]
+    left = None if verdict.pauses_at is None else max(0.0, verdict.pauses_at - now)
+    near = left is not None and left < 600
+    text = "" if left is None else duration(left) if near else brief(left)
+    if verdict.state == "active":
+        return [(f"in use {text}" if near and text else "in use", "warn" if near else "good")]
+    if verdict.state in ("saving", "pausing"):
+        return [(f"{verdict.state}…", "bad bold")]
+    if verdict.state == "held":
+        return [(f"kept {text}", "info")]
+    return [(f"pauses {text}" if text else "idle", "bad bold" if near else "warn")]
+
+
+def _measure(value: float | None, width: int) -> Line:
+    if value is None:
+        return [("–", "dim")]
+    number = percent(value).rjust(4)
+    return [*bar(value, width - 5, style="info" if value < 95 else "warn"), (f" {number}", "")]
+
+
+def _haystack(box: Box) -> str:
+    return f"{box.name} {box.state} {box.provider} {box.hardware} {box.project}".lower()
+
+
+def _value(feed: Feed, view: BoxView, column: str, now: float) -> Any:
+    box = view.box
+    match column:
+        case "state":
+            return _STATES.index(box.state)
+        case "name":
+            return box.name
+        case "provider":
+            return box.provider
+        case "hardware":
+            return box.hardware
+        case "uptime":
+            return now - box.started if view.costing and box.started is not None else None
+        case "gpu":
+            return facts(feed, box, now).gpu
+        case "vram":
+            return facts(feed, box, now).vram
+        case "price":
+            return view.micro if view.costing else None
+        case "today":
+            return view.today if view.spends else None
+    verdict = feed.verdict(box.id)
+    if verdict is None or box.state is not BoxState.RUNNING:
+        return None
+    return math.inf if verdict.pauses_at is None else verdict.pauses_at

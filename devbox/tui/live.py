@@ -1,0 +1,256 @@
+"""The real feed: the state file, one telemetry stream a running box, and slow questions on the
+side. Everything here happens on the event loop but what `background.call` runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from devbox.errors import DevboxError
+from devbox.model import Box, BoxState, Event, Run
+from devbox.telemetry.arming import Verdict
+from devbox.telemetry.cells import Cell
+from devbox.tui import background
+from devbox.tui.feed import BoxView, RunView, Totals
+from devbox.tui.history import History
+from devbox.tui.ledger_view import Spent, spent
+from devbox.tui.schedule import Schedule
+from devbox.tui.streams import Streams
+from devbox.workspace import Workspace
+
+_COSTS_EVERY = 5.0
+_RECENT, _RUNS_SHOWN = 100, 30
+_TURN = 0.25  # seconds between looks at what is due
+
+
+class LiveFeed:
+    """See `feed.Feed`. start: the folder whose devbox.toml counts."""
+
+    def __init__(self, start: Path) -> None:
+        # Two workspaces, so that a slow write of a question never holds up a redraw's read.
+        self._ws = Workspace.open(start)
+        self._side = Workspace(self._ws.spec, clock=self._ws.clock)
+        self.clock: Callable[[], float] = self._ws.clock
+        self.views: Sequence[BoxView] = ()
+        self.totals = Totals()
+        self.recent: Sequence[Run] = ()
+        self.changes = 0
+        self.error = ""
+        self._boxes: list[Box] = []
+        self._version: int | None = None
+        self._spent: Spent | None = None
+        self._verdicts: dict[str, Verdict] = {}
+        self._runs: dict[str, list[RunView]] = {}
+        self._events: dict[str, list[Event]] = {}
+        self._streams = Streams(self.clock)
+        self._schedule = Schedule()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._selected: str | None = None
+        self._jobs: dict[str, tuple[str, ...]] = {}
+        self._stale_costs = True
+
+    def cell(self, box_id: str) -> Cell | None:
+        return self._streams.cells.get(box_id)
+
+    def history(self, box_id: str) -> History | None:
+        return self._streams.histories.get(box_id)
+
+    def verdict(self, box_id: str) -> Verdict | None:
+        return self._verdicts.get(box_id)
+
+    def runs(self, box_id: str) -> Sequence[RunView]:
+        if box_id not in self._runs:
+            self._runs[box_id] = self._read_runs(box_id)
+        return self._runs[box_id]
+
+    def events(self, box_id: str) -> Sequence[Event]:
+        if box_id not in self._events:
+            self._events[box_id] = self._ws.store.events.of_box(box_id)
+        return self._events[box_id]
+
+    async def start(self) -> None:
+        self._read()
+        self._tasks = [
+            asyncio.create_task(loop())
+            for loop in (self._spend, self._ask_providers, self._ask_verdicts, self._ask_runs)
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._streams.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def tick(self) -> None:
+        if self._data_version() != self._version:
+            self._read()
+        now = self.clock()
+        for box_id in self._streams.tick():
+            # cut, or the watchdog said something: the provider may know more
+            self._schedule.provider_soon(box_id, now)
+            self._schedule.verdict_soon(box_id, now)
+        for view in self.views:
+            self._watch_jobs(view.box, now)
+        if any(view.costing for view in self.views) or self._stale_costs:
+            self._price()
+
+    def look(self, selected: str | None, visible: Collection[str], pane: str) -> None:
+        if selected != self._selected and selected is not None:
+            self._streams.want_history(selected)
+            self._schedule.verdict_soon(selected, self.clock())
+        self._selected = selected
+        self._schedule.look(selected, visible, pane)
+
+    def hurry(self, box_ids: Collection[str]) -> None:
+        now = self.clock()
+        for box_id in box_ids:
+            self._schedule.provider_soon(box_id, now)
+            self._schedule.verdict_soon(box_id, now)
+            self._schedule.runs_soon(box_id, now)
+
+    def _data_version(self) -> int:
+        return int(self._ws.store.database.rows("PRAGMA data_version")[0][0])
+
+    def _read(self) -> None:
+        """The state file as it is now."""
+        self._version = self._data_version()
+        found = self._ws.store.boxes.all(over=True)
+        latest = {box.name: box.id for box in found}
+        # as in `devbox ls`: a lost box stays in sight until its name is used again
+        self._boxes = [
+            box
+            for box in found
+            if not box.state.is_over or (box.state is BoxState.LOST and latest[box.name] == box.id)
+        ]
+        running = [box for box in self._boxes if box.state is BoxState.RUNNING and box.endpoint]
+        self._streams.follow(running)
+        self._schedule.boxes(self._boxes, self.clock())
+        self.recent = self._ws.store.runs.latest(limit=_RECENT)
+        self.changes += 1
+        self._runs.clear()
+        self._events.clear()
+        self._stale_costs = True
+        self._price()
+
+    def _price(self) -> None:
+        store = self._ws.store
+        prices = store.ledger.open_prices()
+        work = {intent.box_id: intent for intent in store.boxes.open_intents()}
+        now = self.clock()
+        views = []
+        for box in self._boxes:
+            intent = work.get(box.id)
+            costing, micro = box.id in prices, prices.get(box.id)
+            today = self._since(box.id, costing, micro, now)
+            spends = costing or bool(self._spent and box.id in self._spent.by_box)
+            goal, step = (intent.goal, intent.step) if intent else ("", "")
+            views.append(BoxView(box, costing, micro, today, spends, goal, step))
+        totals = self._sum(list(prices.values()), now)
+        if views != self.views or totals != self.totals:
+            self.views, self.totals = views, totals
+            self.changes += 1
+
+    def _since(self, box_id: str, costing: bool, micro: int | None, now: float) -> int | None:
+        """Spent today: as last summed, and what has gone by since at the present price."""
+        if self._spent is None:
+            return 0
+        base = self._spent.by_box.get(box_id, 0)
+        if base is None or (costing and micro is None):
+            return None
+        return base + round((micro or 0) * (now - self._spent.at) / 3600)
+
+    def _sum(self, prices: list[int | None], now: float) -> Totals:
+        rate = sum(p for p in prices if p is not None) if None not in prices else None
+        if self._spent is None:
+            return Totals(rate)
+        more = None if rate is None else round(rate * (now - self._spent.at) / 3600)
+
+        def grown(base: int | None) -> int | None:
+            return None if base is None or more is None else base + more
+
+        return Totals(rate, grown(self._spent.today), grown(self._spent.month))
+
+    def _watch_jobs(self, box: Box, now: float) -> None:
+        cell = self.cell(box.id)
+        jobs = (cell.sample.jobs or ()) if cell and cell.sample else ()
+        if jobs != self._jobs.get(box.id, ()):
+            self._jobs[box.id] = jobs
+            self._schedule.runs_soon(box.id, now)
+
+    def _read_runs(self, box_id: str) -> list[RunView]:
+        from devbox.jobs import control
+
+        runs = self._ws.store.runs.latest(box_id=box_id, limit=_RUNS_SHOWN)
+        return [RunView(run, control.cost(self._ws, run)) for run in runs]
+
+    async def _spend(self) -> None:
+        """Sums from the ledger: they may take long when it is large."""
+        while True:
+            try:
+                self._spent = await background.call(lambda: spent(self._side), "costs")
+                self._stale_costs = True
+                self.error = ""
+            except DevboxError as error:
+                self.error = error.what
+            await asyncio.sleep(_COSTS_EVERY)
+
+    async def _ask_providers(self) -> None:
+        while True:
+            due = self._due(self._schedule.providers(self.clock()))
+            if due:
+                from devbox import lifecycle
+
+                try:
+                    fresh = await background.call(
+                        lambda due=due: lifecycle.refresh(self._side, due), "providers"
+                    )
+                    gone = [b for b in fresh if b.message.startswith("unreachable: ")]
+                    self.error = gone[0].message if gone else ""
+                except DevboxError as error:
+                    self.error = error.what
+                self._schedule.providers_asked(due, self.clock())
+            await asyncio.sleep(_TURN)
+
+    async def _ask_verdicts(self) -> None:
+        while True:
+            due = self._due(self._schedule.verdicts(self.clock()))[:1]
+            for box in due:
+                from devbox import lifecycle
+
+                found = await background.call(
+                    lambda box=box: lifecycle.verdict(self._side, box), "verdict"
+                )
+                self._schedule.verdict_asked(box.id, self.clock())
+                if found != self._verdicts.get(box.id):
+                    self.changes += 1
+                if found:
+                    self._verdicts[box.id] = found
+                else:
+                    self._verdicts.pop(box.id, None)
+            if not due:
+                await asyncio.sleep(_TURN)
+
+    async def _ask_runs(self) -> None:
+        while True:
+            due = self._due(self._schedule.runs(self.clock()))
+            waiting = {
+                box.id: [view.run for view in self.runs(box.id) if not view.run.state.is_over]
+                for box in due
+            }
+            runs = [run for found in waiting.values() for run in found]
+            if runs:
+                from devbox.jobs import control
+
+                # what cannot be asked stays as it was; the stream says that it is cut
+                with suppress(DevboxError):
+                    await background.call(
+                        lambda runs=runs: control.refresh(self._side, runs), "runs"
+                    )
+            for box in due:
+                self._schedule.runs_asked(box.id, bool(waiting[box.id]), self.clock())
+            await asyncio.sleep(_TURN)
+
+    def _due(self, box_ids: Collection[str]) -> list[Box]:
+        return [box for box in self._boxes if box.id in box_ids]

@@ -1,0 +1,126 @@
+"""What is worth telling without being asked, each once. Pure: states in, sentences out."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from devbox.model import BoxState, RunState
+from devbox.telemetry.arming import Verdict
+from devbox.text import brief
+from devbox.tui.feed import BoxView, Feed
+from devbox.tui.paint import plain
+
+Severity = Literal["information", "warning", "error"]
+
+PAUSE_NEAR = 300.0  # seconds
+CEILING_NEAR = 900.0
+_THROTTLED_FOR = 10.0  # seconds before it is told
+_REMEMBERED = 1000
+_AGAIN = 600.0  # seconds until throttling is told again
+# Those that cost speed; power caps and application clocks are settings, not faults.
+_THROTTLES = {"hw_slowdown", "sw_thermal", "hw_thermal", "hw_power_brake"}
+
+
+class Notice(NamedTuple):
+    title: str
+    text: str
+    severity: Severity
+
+
+class Notices:
+    """Remembers what it told."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, BoxState] = {}
+        self._runs: dict[str, RunState] = {}
+        self._told: set[tuple[str, str, float]] = set()
+        self._hot: dict[str, float] = {}
+        self._hot_told: dict[str, float] = {}
+
+    def look(self, feed: Feed, now: float) -> list[Notice]:
+        """What became so since the last look; the first one only takes note of states and runs."""
+        found: list[Notice] = []
+        for view in feed.views:
+            found += self._state(view)
+            found += self._pause(view, feed.verdict(view.box.id), now)
+            found += self._ceiling(view, now)
+            found += self._throttling(feed, view, now)
+        found += self._run_ends(feed)
+        return found
+
+    def _state(self, view: BoxView) -> list[Notice]:
+        box = view.box
+        before, self._states[box.id] = self._states.get(box.id), box.state
+        if before is None or before is box.state:
+            return []
+        why = plain(box.message, 300)
+        if box.state is BoxState.FAILED:
+            what = "its image did not build" if before is BoxState.BUILDING else "it failed"
+            return [Notice(box.name, f"{what}: {why}" if why else what, "error")]
+        if box.state is BoxState.LOST:
+            return [Notice(box.name, "its provider no longer knows it", "error")]
+        if box.state in (BoxState.PAUSED, BoxState.RUNNING):
+            return [Notice(box.name, f"is {box.state}", "information")]
+        return []
+
+    def _pause(self, view: BoxView, verdict: Verdict | None, now: float) -> list[Notice]:
+        if verdict is None or verdict.pauses_at is None or view.box.state is not BoxState.RUNNING:
+            return []
+        left = verdict.pauses_at - now
+        idle = verdict.state in ("idle", "warned") and verdict.cause != "ceiling"
+        # to the minute: the time moves a little with every answer
+        if not idle or left > PAUSE_NEAR or not self._once(view, "pause", verdict.pauses_at // 60):
+            return []
+        why = "; ".join(plain(reason) for reason in verdict.reasons[:2])
+        return [Notice(view.box.name, f"pauses in {brief(left)}: {why} (h keeps it)", "warning")]
+
+    def _ceiling(self, view: BoxView, now: float) -> list[Notice]:
+        box = view.box
+        if box.deadline is None or box.state is not BoxState.RUNNING:
+            return []
+        left = box.deadline - now
+        if not 0 < left <= CEILING_NEAR or not self._once(view, "ceiling", box.deadline):
+            return []
+        return [Notice(box.name, f"reaches its max_uptime in {brief(left)}", "warning")]
+
+    def _throttling(self, feed: Feed, view: BoxView, now: float) -> list[Notice]:
+        cell = feed.cell(view.box.id)
+        sample = cell.sample if cell else None
+        reasons = {
+            reason
+            for gpu in (sample.gpus or () if sample else ())
+            for reason in gpu.throttle or ()
+            if reason in _THROTTLES
+        }
+        box_id = view.box.id
+        if not reasons:
+            self._hot.pop(box_id, None)
+            return []
+        since = self._hot.setdefault(box_id, now)
+        if now - since < _THROTTLED_FOR or now - self._hot_told.get(box_id, -_AGAIN) < _AGAIN:
+            return []
+        self._hot_told[box_id] = now
+        words = ", ".join(sorted(reasons)).replace("_", " ")
+        return [Notice(view.box.name, f"GPU runs below its clocks: {words}", "warning")]
+
+    def _run_ends(self, feed: Feed) -> list[Notice]:
+        found = []
+        for run in feed.recent:
+            before = self._runs.get(run.id)
+            if before is None or before.is_over or not run.state.is_over:
+                continue
+            good = run.state is RunState.SUCCEEDED
+            severity: Severity = "information" if good else "error"
+            found.append(Notice(run.box_name, f"run {run.id} {run.state}", severity))
+        self._runs = {run.id: run.state for run in feed.recent}
+        return found
+
+    def _once(self, view: BoxView, kind: str, mark: float) -> bool:
+        key = (view.box.id, kind, mark)
+        # a minute to either side is the same pause
+        if any((view.box.id, kind, mark + d) in self._told for d in (-1, 0, 1)):
+            return False
+        if len(self._told) >= _REMEMBERED:
+            self._told.clear()
+        self._told.add(key)
+        return True

@@ -1,0 +1,117 @@
+"""Drawing with characters: lines of (text, style name), bars, charts, cut to width. Pure.
+
+Style names are looked up in the theme by `palette`: "", bold, dim, good, warn, bad, busy, info,
+accent, and "NAME bold". Text is drawn as it is: nothing here reads markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+from devbox.text import clean
+
+Line = list[tuple[str, str]]
+
+_PARTS = " ▏▎▍▌▋▊▉█"
+_RISE = " ▁▂▃▄▅▆▇█"
+
+
+def plain(text: str, limit: int = 200) -> str:
+    """Untrusted text as one harmless line."""
+    return clean(text, limit).replace("\n", " ").replace("\t", " ")
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """Exactly `width` cells: cut with an ellipsis, or padded."""
+    if width <= 0:
+        return ""
+    length = len(text) if text.isascii() else cell_len(text)
+    if length > width:
+        text = (text[: width - 1] if text.isascii() else set_cell_size(text, width - 1)) + "…"
+        length = width
+    pad = " " * (width - length)
+    return pad + text if right else text + pad
+
+
+def fit_line(line: Line, width: int) -> Line:
+    """The line cut to `width` cells, or padded to it."""
+    out: Line = []
+    left = width
+    for text, style in line:
+        length = len(text) if text.isascii() else cell_len(text)
+        if length >= left:
+            out.append((fit(text, left) if length > left else text, style))
+            return out
+        out.append((text, style))
+        left -= length
+    out.append((" " * left, ""))
+    return out
+
+
+def width_of(line: Line) -> int:
+    return sum(cell_len(text) for text, _ in line)
+
+
+def bar(percent: float | None, width: int, *, style: str = "") -> Line:
+    """A bar of `width` cells, dotted where empty; unknown is all dots."""
+    if width <= 0:
+        return []
+    if percent is None or percent != percent:
+        return [("·" * width, "dim")]
+    share = min(100.0, max(0.0, percent)) / 100 * width
+    whole = int(share)
+    rest = int((share - whole) * 8)
+    full = "█" * whole + (_PARTS[rest] if whole < width and rest else "")
+    return [(full, style or level(percent)), ("·" * (width - len(full)), "dim")]
+
+
+def level(percent: float) -> str:
+    """The style of a share: more is more alarming only where it is full."""
+    return "bad" if percent >= 95 else "warn" if percent >= 80 else "good"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.0f}%"
+
+
+def chart(values: Sequence[float], height: int, top: float) -> list[str]:
+    """An area chart, one column a value, highest row first; a gap where a value is NaN."""
+    rows = []
+    steps = [
+        -1 if v != v else max(0, min(height * 8, round(v / top * height * 8))) if top else 0
+        for v in values
+    ]
+    for row in range(height - 1, -1, -1):
+        cells = []
+        for step in steps:
+            if step < 0:
+                cells.append(" ")
+            elif row == 0:
+                # measured and nothing is a line on the ground, unlike not measured
+                cells.append(_RISE[min(8, max(1, step))])
+            else:
+                cells.append(_RISE[max(0, min(8, step - row * 8))])
+        rows.append("".join(cells))
+    return rows
+
+
+def titled(title: str, note: str, width: int) -> Line:
+    """A heading with a note at its right."""
+    gap = max(1, width - cell_len(title) - cell_len(note))
+    return [(title, "accent bold"), (" " * gap, ""), (note, "dim")]
+
+
+def beside(blocks: Sequence[Sequence[Line]], widths: Sequence[int], gap: int = 2) -> list[Line]:
+    """Blocks of lines next to each other."""
+    rows = max((len(block) for block in blocks), default=0)
+    out: list[Line] = []
+    for row in range(rows):
+        line: Line = []
+        for index, (block, width) in enumerate(zip(blocks, widths, strict=True)):
+            line += fit_line(block[row] if row < len(block) else [], width)
+            if index + 1 < len(blocks):
+                line.append((" " * gap, ""))
+        out.append(line)
+    return out

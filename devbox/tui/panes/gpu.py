@@ -1,0 +1,230 @@
+"""The GPU tab: each GPU in a line, charts of the last minutes, and who uses the memory."""
+
+from __future__ import annotations
+
+from devbox.telemetry.cells import Cell
+from devbox.telemetry.picture import STALE, rate, share
+from devbox.telemetry.sample import Gpu, Sample
+from devbox.text import duration, size
+from devbox.tui.history import History
+from devbox.tui.paint import (
+    Line,
+    bar,
+    beside,
+    chart,
+    fit,
+    percent,
+    plain,
+    titled,
+)
+from devbox.tui.panes.base import Page, Seen
+
+WINDOWS = (300.0, 3600.0)
+_STATUS = {
+    "live": ("●", "good"),
+    "connecting": ("◌", "busy"),
+    "cut": ("◌", "warn"),
+    "refused": ("✖", "bad bold"),
+}
+_CHART_ROWS = 4
+
+
+class GpuPane(Page):
+    """window: seconds of the charts. gpu: which one they show, None for all together."""
+
+    window = WINDOWS[0]
+    gpu: int | None = None
+
+    def draw(self, seen: Seen, width: int) -> list[Line]:
+        assert seen.view
+        box = seen.view.box
+        cell, history = seen.feed.cell(box.id), seen.feed.history(box.id)
+        if cell is None:
+            return [[(f" {box.name} is {box.state}: it sends nothing", "dim")]]
+        lines = [status_line(cell, seen.now)]
+        if cell.error:
+            lines.append([(f" {plain(cell.error, 300)}", "warn")])
+        if cell.sample:
+            lines += machine(cell.sample, width)
+            lines += gpus(cell.sample, width)
+        if history:
+            lines += [[], *charts(history, self.gpu, self.window, width)]
+        if cell.sample:
+            lines += processes(cell.sample, width)
+        return lines
+
+    def next_window(self) -> None:
+        self.window = WINDOWS[(WINDOWS.index(self.window) + 1) % len(WINDOWS)]
+
+    def next_gpu(self, count: int) -> None:
+        """All, the first, the second, … all."""
+        following = 0 if self.gpu is None else self.gpu + 1
+        self.gpu = following if following < count else None
+
+
+def status_line(cell: Cell, now: float) -> Line:
+    shape, style = _STATUS[cell.status]
+    line: Line = [(f" {shape} {cell.status}", style)]
+    age = cell.age(now)
+    if age is not None and age >= STALE:
+        line.append((f"  last values, {duration(age)} old", "warn bold"))
+    if cell.agent is False:
+        line.append(("  the watchdog on the box is not running", "bad bold"))
+    return line
+
+
+def machine(sample: Sample, width: int) -> list[Line]:
+    """CPU, memory, disk and network: two lines where there is room, else four."""
+    cpu, mem, disk, net = sample.cpu, sample.mem, sample.disk, sample.net
+    load = "" if cpu.load1 is None else f"  load {cpu.load1:.2f}"
+    cores = "" if cpu.count is None else f" of {cpu.count} cores"
+    ssh = "" if sample.ssh.sessions is None else f"  ssh {sample.ssh.sessions}"
+    fields: list[Line] = [
+        _measure("CPU", cpu.util, f"{percent(cpu.util)}{cores}{load}"),
+        _measure("MEM", share(mem.used, mem.total), f"{size(mem.used)} of {size(mem.total)}"),
+        _measure(
+            "DISK",
+            share(disk.used, disk.total),
+            f"{size(disk.used)} of {size(disk.total)}  r {rate(disk.read_bps)} "
+            f"w {rate(disk.write_bps)}",
+        ),
+        [(" NET   ", "accent bold"), (f"↓ {rate(net.rx_bps)}  ↑ {rate(net.tx_bps)}{ssh}", "")],
+    ]
+    if width < 110:
+        return fields
+    half = (width - 2) // 2
+    return [
+        *beside([[fields[0]], [fields[1]]], [half, half]),
+        *beside([[fields[2]], [fields[3]]], [half, half]),
+    ]
+
+
+def gpus(sample: Sample, width: int) -> list[Line]:
+    """One line a GPU."""
+    if sample.gpus is None:
+        return [[(" GPU   not readable: x shows what is missing", "warn")]]
+    if not sample.gpus:
+        return [[(" GPU   none on this box", "dim")]]
+    lines: list[Line] = [[]] if width >= 110 else []
+    name = 18 if width >= 100 else 0
+    room = max(4, min(16, (width - name - 64) // 2))
+    for number, gpu in enumerate(sample.gpus):
+        index = number if gpu.index is None else gpu.index
+        line: Line = [(f" {index:>2} ", "accent bold")]
+        if name:
+            line.append((fit(plain(gpu.name or "GPU"), name) + " ", ""))
+        line += bar(gpu.util, room, style="info")
+        line.append((f" {percent(gpu.util):>4}  ", ""))
+        line += bar(share(gpu.mem_used, gpu.mem_total), room)
+        line.append((f" {_memory(gpu):>14}", ""))
+        line.append((f"  {_watts(gpu):>9}", ""))
+        hot = gpu.temp_c is not None and gpu.temp_c >= 85
+        line.append((f"  {_degrees(gpu):>5}", "bad bold" if hot else ""))
+        if width >= 90:
+            line.append((f"  {'–' if gpu.sm_mhz is None else gpu.sm_mhz:>4} MHz", "dim"))
+        line += _flags(gpu)
+        lines.append(line)
+    return lines
+
+
+def charts(history: History, gpu: int | None, window: float, width: int) -> list[Line]:
+    """Utilisation, VRAM, power and temperature; without GPUs CPU and memory."""
+    across = 4 if width >= 150 else 2 if width >= 60 else 1
+    room = (width - 2 * (across - 1)) // across
+    past = f"last {duration(window).removesuffix('00s').removesuffix('00m')}"
+    names: list[tuple[str, str, str, float]] = [
+        ("CPU", "cpu", "%", 100.0),
+        ("MEM", "mem", "%", 100.0),
+    ]
+    if history.gpus:
+        which = f"GPU {gpu}" if gpu is not None else "GPU" if history.gpus == 1 else "GPUs"
+        names = [
+            (f"{which} use", "util", "%", 100.0),
+            ("VRAM", "mem", "%", 100.0),
+            ("Power", "power", " W", 0.0),
+            ("Temperature", "temp", "°C", 100.0),
+        ]
+    blocks = []
+    for title, name, unit, top in names:
+        if not history.gpus:
+            values = history.window(name, window, room)
+        elif gpu is None:
+            values = history.combined(name, window, room)
+        else:
+            values = history.window(f"{gpu}.{name}", window, room)
+        blocks.append(_block(title, values, unit, top, room, past))
+    lines: list[Line] = []
+    for start in range(0, len(blocks), across):
+        row = blocks[start : start + across]
+        lines += [*beside(row, [room] * len(row)), []]
+    return lines
+
+
+def processes(sample: Sample, width: int) -> list[Line]:
+    """Who holds GPU memory, most first."""
+    found = [
+        (process.mem_used or 0, number, process)
+        for number, gpu in enumerate(sample.gpus or ())
+        for process in gpu.processes or ()
+    ]
+    if not found:
+        return []
+    lines: list[Line] = [titled(" Processes on the GPUs", f"{len(found)}", width)]
+    for used, gpu, process in sorted(found, key=lambda row: (-row[0], row[1]))[:30]:
+        pid = "–" if process.pid is None else str(process.pid)
+        lines.append(
+            [
+                (f" {gpu:>3}  {pid:>8}  {size(used):>9}  ", "dim"),
+                (plain(process.name or "–", 100), ""),
+            ]
+        )
+    return lines
+
+
+def _block(
+    title: str, values: list[float], unit: str, top: float, room: int, past: str
+) -> list[Line]:
+    known = [v for v in values if v == v]
+    top = max([top, *(known if not top else [])]) or 1.0
+    latest = "–" if not known else f"{known[-1]:.0f}{unit}"
+    most = f"max {max(known):.0f}{unit}  {past}" if known else past
+    rows = chart(values or [float("nan")] * room, _CHART_ROWS, top)
+    style = {"%": "info", " W": "warn", "°C": "rest"}[unit]
+    head: Line = [(f" {title} ", "accent bold"), (latest, "bold")]
+    gap = room - len(title) - len(latest) - len(most) - 2
+    if gap > 0:
+        head += [(" " * gap, ""), (most, "dim")]
+    return [head, *[[(row, style)] for row in rows]]
+
+
+def _measure(name: str, value: float | None, text: str) -> Line:
+    return [(f" {name:<5} ", "accent bold"), *bar(value, 12), (f" {text}", "")]
+
+
+def _memory(gpu: Gpu) -> str:
+    if gpu.mem_used is None or gpu.mem_total is None:
+        return "–"
+    return f"{gpu.mem_used / 1024**3:.1f}/{gpu.mem_total / 1024**3:.0f} GB"
+
+
+def _watts(gpu: Gpu) -> str:
+    if gpu.power_w is None:
+        return "–"
+    limit = "" if gpu.power_limit_w is None else f"/{gpu.power_limit_w:.0f}"
+    return f"{gpu.power_w:.0f}{limit} W"
+
+
+def _degrees(gpu: Gpu) -> str:
+    return "–" if gpu.temp_c is None else f"{gpu.temp_c:.0f}°C"
+
+
+def _flags(gpu: Gpu) -> Line:
+    line: Line = []
+    if gpu.mig:
+        line.append(("  MIG", "info"))
+    if gpu.throttle:
+        words = ", ".join(plain(reason, 30).replace("_", " ") for reason in gpu.throttle)
+        line.append((f"  ▼ {words}", "warn"))
+    if gpu.ecc_errors:
+        line.append((f"  ✖ {gpu.ecc_errors} memory errors", "bad bold"))
+    return line

@@ -1,0 +1,142 @@
+"""The Jobs tab: the box's runs with progress, time left and cost, and the chosen one in words."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widget import Widget
+
+from devbox.jobs import status
+from devbox.jobs.status import Status
+from devbox.model import Run
+from devbox.text import dollars, duration, size
+from devbox.tui import marks
+from devbox.tui.feed import RunView
+from devbox.tui.grid import Column, Grid
+from devbox.tui.lines import Lines
+from devbox.tui.paint import Line, bar, percent, plain
+from devbox.tui.panes.base import Seen
+
+_COLUMNS = (
+    Column("state", "STATE", 11, most=12),
+    Column("run", "RUN", 22, most=38),
+    Column("progress", "PROGRESS", 14, most=34),
+    Column("eta", "LEFT", 7, right=True, drop=1),
+    Column("time", "TIME", 7, right=True, drop=2),
+    Column("cost", "COST", 9, right=True),
+)
+
+
+class JobsPane(Vertical):
+    DEFAULT_CSS = """
+    JobsPane Grid { height: 1fr; }
+    JobsPane Lines { height: auto; max-height: 8; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._runs: dict[str, RunView] = {}
+        self._status: dict[str, tuple[bytes, Status]] = {}
+        self._now = 0.0
+
+    def compose(self) -> ComposeResult:
+        yield Grid(_COLUMNS, self._field, empty="no run yet: r runs a job", id="runs")
+        yield Lines(id="run")
+
+    @property
+    def grid(self) -> Grid:
+        return self.query_one("#runs", Grid)
+
+    @property
+    def run(self) -> Run | None:
+        """The run under the cursor."""
+        view = self._runs.get(self.grid.key or "")
+        return view.run if view else None
+
+    def refresh_from(self, seen: Seen) -> None:
+        self._now = seen.now
+        runs = seen.feed.runs(seen.view.box.id) if seen.view else ()
+        self._runs = {view.run.id: view for view in runs}
+        self.grid.show(list(self._runs))
+        self._tell()
+
+    def opened(self, seen: Seen) -> None:
+        self.refresh_from(seen)
+
+    def closed(self) -> None:
+        """Nothing runs for it."""
+
+    def target(self) -> Widget:
+        return self.grid
+
+    def on_grid_moved(self, event: Grid.Moved) -> None:
+        event.stop()
+        self._tell()
+
+    def _tell(self) -> None:
+        run = self.run
+        page = self.query_one("#run", Lines)
+        page.display = run is not None
+        page.show(about(run, self._of(run)) if run else [])
+
+    def _of(self, run: Run) -> Status:
+        known = self._status.get(run.id)
+        if known is None or known[0] != run.status:
+            known = self._status[run.id] = (run.status, status.of(run))
+            while len(self._status) > 200:
+                del self._status[next(iter(self._status))]
+        return known[1]
+
+    def _field(self, key: str, column: Column, width: int) -> Line:
+        view = self._runs[key]
+        run = view.run
+        found = self._of(run)
+        match column.key:
+            case "state":
+                shape, style = marks.RUN[run.state]
+                return [(f"{shape} {run.state}", style)]
+            case "run":
+                return [(plain(run.id), "bold")]
+            case "progress":
+                return progress(run, found, width)
+            case "eta":
+                left = found.eta if not run.state.is_over else None
+                return [(duration(left), "" if left is not None else "dim")]
+            case "time":
+                return [(duration(found.seconds(self._now)), "")]
+        return [(dollars(view.cost), "")]
+
+
+def progress(run: Run, found: Status, width: int) -> Line:
+    done, total = found.progress
+    if not total:
+        text = f"{done:g} {plain(found.unit, 20)}" if done else plain(found.stage, 40)
+        return [(text or "–", "" if text else "dim")]
+    share = 100 * done / total
+    words = f" {done:g}/{total:g}"
+    if width < 20:
+        return [(percent(share), ""), (words, "dim")]
+    style = "good" if run.state.is_over else "info"
+    return [*bar(share, max(4, width - 16), style=style), (f" {percent(share)}{words}", "")]
+
+
+def about(run: Run, found: Status) -> list[Line]:
+    """What there is to say of a run beyond its row."""
+    lines: list[Line] = []
+    if found.message or found.note:
+        lines.append([(f" {plain(found.message or found.note, 400)}", "bold")])
+    counts = found.counts
+    facts = []
+    if counts.total:
+        facts.append(f"{counts.done} of {counts.total} items done")
+        facts += [f"{counts.failed} failed"] if counts.failed else []
+        facts += [f"{counts.skipped} skipped"] if counts.skipped else []
+    facts += [f"attempt {found.attempt}"] if found.attempt > 1 else []
+    facts += [f"exit code {run.exit_code}"] if run.exit_code is not None else []
+    facts += [f"memory {size(found.peak.rss)}"] if found.peak.rss else []
+    facts += [f"VRAM {size(found.peak.vram)}"] if found.peak.vram else []
+    if facts:
+        lines.append([(" " + "  ·  ".join(facts), "dim")])
+    for failure in found.failures[:4]:
+        lines.append([(f" ✖ {plain(failure.item, 80)}: {plain(failure.error, 200)}", "bad")])
+    return lines

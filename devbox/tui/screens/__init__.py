@@ -1,0 +1,1 @@
+"""Dialogs. Each returns what the person decided, None for cancel."""

@@ -1,0 +1,76 @@
+"""The frame of every dialog: a title, a body, buttons; escape cancels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Button, Static
+
+from devbox.tui.paint import plain
+
+R = TypeVar("R")
+
+
+class Answer(NamedTuple):
+    """A button. id is what the dialog returns for it."""
+
+    id: str
+    label: str
+    danger: bool = False
+
+
+CANCEL = Answer("cancel", "Cancel")
+
+
+class Dialog(ModalScreen[R | None], Generic[R]):
+    """Subclasses yield their body in `body` and act on a button in `answered`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", id="dialog_cancel"),
+        Binding("left", "app.focus_previous", "Previous", show=False),
+        Binding("right", "app.focus_next", "Next", show=False),
+    ]
+    title_text: str = ""
+    answers: Sequence[Answer] = (CANCEL,)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog"):
+            yield Static(Content(plain(self.title_text, 300)), id="dialog-title")
+            yield from self.body()
+            with Horizontal(id="dialog-buttons"):
+                for answer in self.answers:
+                    yield Button(
+                        Content(answer.label),
+                        id=answer.id,
+                        variant="error" if answer.danger else "default",
+                        compact=True,
+                    )
+
+    def body(self) -> Iterable[Widget]:
+        return ()
+
+    def answered(self, which: str) -> None:
+        """A button other than Cancel."""
+        raise NotImplementedError(which)  # why: a dialog with such a button says what it does
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        if event.button.id == CANCEL.id:
+            self.dismiss(None)
+        else:
+            self.answered(str(event.button.id))
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
+def text(value: str, id: str | None = None, classes: str | None = None) -> Static:
+    """Text drawn as it is."""
+    return Static(Content(value), id=id, classes=classes)

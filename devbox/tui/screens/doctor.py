@@ -1,0 +1,47 @@
+"""The doctor's report, as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from textual.widget import Widget
+
+from devbox.errors import DevboxError
+from devbox.tui import background, marks
+from devbox.tui.asks import Check
+from devbox.tui.lines import Lines
+from devbox.tui.paint import Line, plain
+from devbox.tui.screens.dialog import Answer, Dialog
+
+
+class Doctor(Dialog[str]):
+    answers = (Answer("cancel", "Close"),)
+
+    def __init__(self, what: str, ask: Callable[[], list[Check]]) -> None:
+        super().__init__()
+        self.title_text = f"Doctor: {what}"
+        self._ask = ask
+
+    def body(self) -> Iterable[Widget]:
+        yield Lines(id="page")
+
+    def on_mount(self) -> None:
+        page = self.query_one(Lines)
+        page.show([[(" looking …", "dim")]])
+        page.focus()
+        self.run_worker(self._look())
+
+    async def _look(self) -> None:
+        try:
+            found = await background.call(self._ask, "doctor")
+        except DevboxError as error:
+            found = [Check("fail", error.what, error.fix)]
+        self.query_one(Lines).show([line for check in found for line in lines(check)])
+
+
+def lines(check: Check) -> list[Line]:
+    shape, style = marks.LEVEL.get(check.level, marks.LEVEL["fail"])
+    out: list[Line] = [[(f" {shape} ", style), (plain(check.what, 300), "")]]
+    if check.fix and check.level != "ok":
+        out.append([("     " + plain(check.fix, 300), "dim")])
+    return out

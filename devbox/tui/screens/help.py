@@ -1,0 +1,73 @@
+"""All keys, from the registry, with what they mean and which are overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+
+from textual.widget import Widget
+
+from devbox.model import BoxState
+from devbox.tui import actions, marks
+from devbox.tui.lines import Lines
+from devbox.tui.paint import Line
+from devbox.tui.screens.dialog import Answer, Dialog
+
+
+class Help(Dialog[str]):
+    title_text = "Keys"
+    answers = (Answer("cancel", "Close"),)
+
+    def __init__(self, keymap: Mapping[str, str], settings: str) -> None:
+        super().__init__()
+        self._keymap, self._settings = keymap, settings
+
+    def body(self) -> Iterable[Widget]:
+        yield Lines(id="page")
+
+    def on_mount(self) -> None:
+        page = self.query_one(Lines)
+        page.show(listing(self._keymap, self._settings))
+        page.focus()
+
+    def key_j(self) -> None:
+        self.query_one(Lines).move(1)
+
+    def key_k(self) -> None:
+        self.query_one(Lines).move(-1)
+
+    key_down, key_up = key_j, key_k
+
+    def key_pagedown(self) -> None:
+        self.query_one(Lines).move(self.query_one(Lines).page)
+
+    def key_pageup(self) -> None:
+        self.query_one(Lines).move(-self.query_one(Lines).page)
+
+    def key_q(self) -> None:
+        self.dismiss(None)
+
+    def key_question_mark(self) -> None:
+        self.dismiss(None)
+
+
+def listing(keymap: Mapping[str, str], settings: str) -> list[Line]:
+    """The help's lines."""
+    lines: list[Line] = []
+    for group, members in groupby(actions.ACTIONS, key=lambda action: action.group):
+        lines += [[], [(f" {group}", "accent bold")]]
+        for action in members:
+            changed = action.id in keymap
+            lines.append(
+                [
+                    (f"  {actions.keys(action, keymap):<18}", "warn bold" if changed else "bold"),
+                    (f" {action.tooltip}", ""),
+                    (f"  ({action.id})", "dim"),
+                ]
+            )
+    lines += [[], [(" States", "accent bold")]]
+    for state in BoxState:
+        shape, style = marks.BOX[state]
+        lines.append([(f"  {shape}  ", style), (str(state), "")])
+    lines += [[], [(f" Keys and theme are set in {settings}", "dim")]]
+    return lines[1:]

@@ -1,0 +1,109 @@
+"""Bring a box up: which one of devbox.toml, on which hardware, at what price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from devbox.errors import DevboxError
+from devbox.model import Offer
+from devbox.money.costs import cost
+from devbox.text import dollars, duration, size
+from devbox.tui import background
+from devbox.tui.asks import Asks, Choice
+from devbox.tui.paint import plain
+from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
+
+Wish = tuple[str, str]  # box name, hardware ('' : what its spec chooses)
+
+
+class Up(Dialog[Wish]):
+    """name: the box of devbox.toml. Its offers are asked for while the dialog is open; the one
+    its spec chooses is first in focus."""
+
+    answers = (CANCEL, Answer("start", "Bring it up"))
+
+    def __init__(self, asks: Asks, name: str) -> None:
+        super().__init__()
+        self.title_text = f"Bring up {name}"
+        self._asks, self._name = asks, name
+        self._choice: Choice | None = None
+        self._offers: list[Offer] = []
+
+    def body(self) -> Iterable[Widget]:
+        yield text("asking for offers and prices …", id="facts")
+        yield OptionList(id="choices", compact=True)
+        yield text("", id="wrong")
+
+    def on_mount(self) -> None:
+        self.query_one("#cancel").focus()
+        self.run_worker(self._ask())
+
+    async def _ask(self) -> None:
+        try:
+            self._choice = await background.call(lambda: self._asks.choice(self._name), "offers")
+        except DevboxError as error:
+            self._wrong(error.what, error.fix)
+            return
+        choice = self._choice
+        self._offers = list(choice.offers)
+        if choice.chosen in self._offers:
+            self._offers.remove(choice.chosen)
+            self._offers.insert(0, choice.chosen)
+        listing = self.query_one("#choices", OptionList)
+        listing.add_options([Option(_row(offer, offer is choice.chosen)) for offer in self._offers])
+        if choice.why:
+            self._wrong(choice.why, "")
+        if self._offers:
+            listing.highlighted = 0
+            listing.focus()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        self._tell(self._offers[event.option_index])
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.query_one("#start").focus()
+
+    def answered(self, which: str) -> None:
+        at = self.query_one("#choices", OptionList).highlighted
+        if self._choice is None or at is None or not self._offers:
+            self._wrong("there is no offer to take", "choose other hardware in devbox.toml")
+            return
+        offer = self._offers[at]
+        chosen = self._choice.chosen
+        self.dismiss((self._name, "" if offer is chosen else offer.hardware.name))
+
+    def _tell(self, offer: Offer) -> None:
+        assert self._choice
+        wanted = self._choice.wanted
+        micro = offer.price.micro_per_hour
+        most = cost(offer.price, wanted.max_uptime)
+        lines = [
+            f"{offer.provider}  {plain(offer.hardware.name)}  {dollars(micro, per_hour=True)} "
+            f"({plain(offer.price.source, 60)})",
+            f"at most {duration(wanted.max_uptime)} (max_uptime): {dollars(most)}",
+            f"idle for {duration(wanted.idle.after)}, it pauses itself"
+            if wanted.idle.enabled
+            else "it does not pause itself when idle",
+        ]
+        if offer.note:
+            lines.append(plain(offer.note, 300))
+        self.query_one("#facts", Static).update(Content("\n".join(lines)))
+
+    def _wrong(self, what: str, fix: str) -> None:
+        self.query_one("#wrong", Static).update(Content(plain(f"{what} {fix}".strip(), 400)))
+
+
+def _row(offer: Offer, chosen: bool) -> Content:
+    hardware = offer.hardware
+    gpu = f"{hardware.gpus}× {hardware.gpu} {size(hardware.vram)}" if hardware.gpus else "no GPU"
+    cpu = f"{hardware.cpus:g} CPU, {size(hardware.memory)}" if hardware.memory else ""
+    price = dollars(offer.price.micro_per_hour, per_hour=True)
+    row = f"{plain(hardware.name, 22):<22} {price:>12}  {plain(gpu, 26):<26} {cpu}"
+    return Content.assemble(("✔ " if chosen else "  ", "$text-success"), row)

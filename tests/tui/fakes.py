@@ -1,0 +1,357 @@
+"""A fleet that exists nowhere: fixed time, fixed numbers, questions answered from memory."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from devbox.errors import SshError
+from devbox.model import (
+    Box,
+    BoxState,
+    Endpoint,
+    Event,
+    Hardware,
+    Offer,
+    Price,
+    Run,
+    RunState,
+)
+from devbox.money.report import Line
+from devbox.spec import BoxSpec, JobSpec, Spec
+from devbox.sync.status import Difference, Differing, File
+from devbox.telemetry.arming import Verdict
+from devbox.telemetry.cells import Cell
+from devbox.telemetry.sample import (
+    BoxEvent,
+    Cpu,
+    Disk,
+    Gpu,
+    Memory,
+    Net,
+    Process,
+    Sample,
+    Ssh,
+)
+from devbox.templates import Template
+from devbox.tui.asks import Asks, Check, Choice, LogKind
+from devbox.tui.feed import BoxView, RunView, Totals
+from devbox.tui.history import History
+from devbox.tui.ledger_view import Costs, Spent
+from devbox.tui.operations import Operation
+
+NOW = time.mktime((2026, 7, 21, 15, 4, 5, 0, 0, -1))
+GB = 1024**3
+
+
+def box(name: str, state: BoxState = BoxState.RUNNING, **fields: Any) -> Box:
+    values: dict[str, Any] = {
+        "id": f"id-{name}",
+        "name": name,
+        "provider": "local",
+        "token": name,
+        "state": state,
+        "hardware": "cpu",
+        "price": Price(1_000_000, "config"),
+        "created": NOW - 4000,
+        "updated": NOW,
+        "seen": NOW,
+        "started": NOW - 3720,
+        "deadline": NOW + 6 * 3600,
+        "endpoint": Endpoint("127.0.0.1", 2222) if state is BoxState.RUNNING else None,
+        "project": "demo",
+    }
+    return Box(**{**values, **fields})
+
+
+def view(name: str, state: BoxState = BoxState.RUNNING, **fields: Any) -> BoxView:
+    """A box that bills when it runs."""
+    extra = {key: fields.pop(key) for key in ("goal", "step", "today") if key in fields}
+    made = box(name, state, **fields)
+    costing = state not in (BoxState.PAUSED, BoxState.FAILED, BoxState.LOST)
+    values = {"today": 1_240_000, "spends": True, **extra}
+    return BoxView(made, costing, made.price.micro_per_hour if costing else None, **values)
+
+
+def gpu(index: int, t: float, **fields: Any) -> Gpu:
+    wave = math.sin(t / 17 + index)
+    values: dict[str, Any] = {
+        "index": index,
+        "name": "NVIDIA H100 80GB HBM3",
+        "util": round(72 + 25 * wave),
+        "mem_used": int((52 + 6 * wave) * GB),
+        "mem_total": 80 * GB,
+        "power_w": round(520 + 150 * wave),
+        "power_limit_w": 700.0,
+        "temp_c": round(61 + 8 * wave),
+        "sm_mhz": 1980,
+        "throttle": (),
+        "processes": (Process(4242 + index, "python train.py", int((51 + 6 * wave) * GB)),),
+    }
+    return Gpu(**{**values, **fields})
+
+
+def sample(seq: int, t: float, gpus: int = 0, **fields: Any) -> Sample:
+    wave = math.sin(t / 23)
+    values: dict[str, Any] = {
+        "cpu": Cpu(round(34 + 20 * wave, 1), 32, 11.2),
+        "mem": Memory(int((96 + 20 * wave) * GB), 256 * GB),
+        "disk": Disk("/", 412 * GB, 1024 * GB, 3.2e6, 88.1e6),
+        "net": Net(1.4e6, 22.8e6),
+        "ssh": Ssh(2, 0, 0),
+        "jobs": (),
+        "gpus": tuple(gpu(index, t) for index in range(gpus)),
+    }
+    return Sample("boot", seq, t, **{**values, **fields})
+
+
+class FakeFeed:
+    """Boxes, cells and the rest are plain attributes a test sets; `fill` gives a box a past."""
+
+    def __init__(self, views: Sequence[BoxView] = (), now: float = NOW) -> None:
+        self.now = now
+        self.clock: Callable[[], float] = lambda: self.now
+        self.views: Sequence[BoxView] = views
+        micro = [v.micro for v in views if v.costing]
+        rate = None if None in micro else sum(m for m in micro if m is not None)
+        self.totals = Totals(rate, 4_310_000, 61_220_000)
+        self.recent: Sequence[Run] = ()
+        self.changes = 0
+        self.error = ""
+        self.cells: dict[str, Cell] = {}
+        self.histories: dict[str, History] = {}
+        self.verdicts: dict[str, Verdict] = {}
+        self.box_runs: dict[str, list[RunView]] = {}
+        self.box_events: dict[str, list[Event]] = {}
+        self.hurried: list[str] = []
+        self.looked: tuple[str | None, Collection[str], str] = (None, (), "")
+        self.started = self.stopped = False
+        self.ticks = 0
+
+    def fill(self, view: BoxView, gpus: int, seconds: int = 300, **fields: Any) -> Cell:
+        cell = self.cells[view.box.id] = Cell(view.box.name)
+        history = self.histories[view.box.id] = History()
+        for seq in range(seconds):
+            made = sample(seq, self.now - seconds + 1 + seq, gpus, **fields)
+            cell.put(made, self.now)
+            history.put(made)
+        cell.samples.clear()
+        return cell
+
+    def cell(self, box_id: str) -> Cell | None:
+        return self.cells.get(box_id)
+
+    def history(self, box_id: str) -> History | None:
+        return self.histories.get(box_id)
+
+    def verdict(self, box_id: str) -> Verdict | None:
+        return self.verdicts.get(box_id)
+
+    def runs(self, box_id: str) -> Sequence[RunView]:
+        return self.box_runs.get(box_id, [])
+
+    def events(self, box_id: str) -> Sequence[Event]:
+        return self.box_events.get(box_id, [])
+
+    async def start(self) -> None:
+        self.started = True
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+    def look(self, selected: str | None, visible: Collection[str], pane: str) -> None:
+        self.looked = (selected, visible, pane)
+
+    def hurry(self, box_ids: Collection[str]) -> None:
+        self.hurried += box_ids
+
+
+class FakeAsks(Asks):
+    """Answers from memory. `log_lines`: what every log holds."""
+
+    def __init__(self, start: Path) -> None:
+        super().__init__(start)
+        self.boxes: list[tuple[str, BoxSpec]] = [("train", BoxSpec()), ("new", BoxSpec())]
+        self.lost = ["train: 2 files on it are not on this computer:", "  model.pt", "  notes.md"]
+        self.log_lines = [f"epoch {n}: loss {1 / (n + 1):.4f}" for n in range(200)]
+        self.written: list[str] = []
+        self.edited: list[str] = []
+        self.fails = ""
+
+    def editor(self) -> str:
+        return "code"
+
+    def names(self) -> list[tuple[str, BoxSpec]]:
+        return list(self.boxes)
+
+    def templates(self) -> list[Template]:
+        return [Template("basic", "One box, commented", Path("/nowhere"))]
+
+    def write_template(self, name: str) -> list[Path]:
+        self.written.append(name)
+        self.boxes = [("dev", BoxSpec())]
+        return [self.start / "devbox.toml"]
+
+    def choice(self, name: str) -> Choice:
+        cheap = Offer("modal", Hardware("t4", "T4", 1, 16 * GB, 4, 16 * GB),
+                      Price(590_000, "live"), NOW)  # fmt: skip
+        dear = Offer("modal", Hardware("h100", "H100", 1, 80 * GB, 16, 128 * GB),
+                     Price(3_950_000, "live"), NOW)  # fmt: skip
+        return Choice(name, dict(self.boxes)[name], [cheap, dear], cheap, "")
+
+    def losses(self, box: Box) -> list[str]:
+        if self.fails:
+            raise SshError(self.fails)
+        return list(self.lost)
+
+    def can_pause(self, box: Box) -> str:
+        return ""
+
+    def difference(self, box: Box) -> Difference:
+        if self.fails:
+            raise SshError(self.fails, fix="devbox doctor")
+        return Difference(
+            box.name,
+            "/home/me/project",
+            "work",
+            (File("new.py", 1200, NOW),),
+            (File("results/model.pt", 3 * GB, NOW), File("notes.md", 900, NOW)),
+            (Differing("train.py", 4000, 4100, "here"),),
+        )
+
+    def costs(self) -> Costs:
+        rows = [Line("train", 86400.0, 41_000_000, 0.0), Line("dev", 7200.0, 2_000_000, 60.0)]
+        days = [Line("2026-07-20", 86400.0, 38_000_000, 0.0), Line("2026-07-21", 9e3, 4_310_000, 0)]
+        return Costs(Spent(NOW, 4_310_000, 61_220_000, {}), rows, days, rows[:1])
+
+    def jobs(self) -> dict[str, JobSpec]:
+        from devbox.jobs import catalogue
+
+        return catalogue.all_jobs(Spec())
+
+    def doctor(self, box: Box | None) -> list[Check]:
+        return [Check("ok", "ssh: OpenSSH", ""), Check("warn", "no include", "devbox ssh-config")]
+
+    def open_editor(self, box: Box) -> tuple[str, bool]:
+        self.edited.append(box.name)
+        return f"vscode://vscode-remote/ssh-remote+{box.alias}/work", True
+
+    def logs(self, kind: LogKind, box: Box, run: Run | None) -> Iterator[str]:
+        yield f"{kind} log of {box.name}"
+        yield from self.log_lines
+
+
+class FakeOperations:
+    """Remembers what was started; a test ends it with `finish`."""
+
+    clock = staticmethod(lambda: NOW)
+
+    def __init__(self) -> None:
+        self.all: dict[str, Operation] = {}
+        self.changes = 0
+        self.begun: list[tuple[str, str, dict[str, Any]]] = []
+        self.stopped: list[str] = []
+        self._ended: list[Operation] = []
+
+    def start(self, kind: str, title: str, box: str = "", **fields: Any) -> Operation:
+        self.begun.append((kind, box, fields))
+        return self.add(Operation(f"{len(self.all):03}", kind, title, box, NOW - 12))
+
+    def add(self, operation: Operation) -> Operation:
+        self.all[operation.key] = operation
+        self.changes += 1
+        return operation
+
+    def running(self, box: str | None = None) -> list[Operation]:
+        found = [o for o in self.all.values() if o.state == "running"]
+        return found if box is None else [o for o in found if o.box == box]
+
+    def finish(self, operation: Operation, message: dict[str, Any]) -> None:
+        operation.take(message)
+        self._ended.append(operation)
+
+    def poll(self) -> list[Operation]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def pids(self) -> list[int]:
+        return []
+
+    def stop(self, operation: Operation) -> None:
+        self.stopped.append(operation.title)
+
+
+def verdict(state: str = "active", pauses_in: float | None = None, **fields: Any) -> Verdict:
+    values: dict[str, Any] = {
+        "state": state,
+        "idle_for": 600.0,
+        "pauses_at": None if pauses_in is None else NOW + pauses_in,
+        "reasons": ("GPU below 5 % for 10m", "no job runs"),
+        "now": NOW,
+    }
+    return Verdict(**{**values, **fields})
+
+
+def run(number: int, state: RunState, status: bytes = b"{}", **fields: Any) -> Run:
+    values: dict[str, Any] = {
+        "id": f"track-20260721-15000{number}-abcd",
+        "box_id": "id-train",
+        "box_name": "train",
+        "job": "track",
+        "state": state,
+        "created": NOW - 60 * number,
+        "started": NOW - 60 * number,
+        "ended": NOW - 10 if state.is_over else None,
+        "status": status,
+    }
+    return Run(**{**values, **fields})
+
+
+def fleet() -> FakeFeed:
+    """A handful of boxes in every interesting state."""
+    train = view("train", hardware="8xh100", provider="modal", price=Price(31_600_000, "live"),
+                 today=61_330_000)  # fmt: skip
+    idle = view("render", hardware="l40s", provider="hf-space", price=Price(1_800_000, "live"))
+    cut = view("lab", hardware="rtx-4090", provider="ssh", price=Price(None, "unknown"), today=None)
+    views = [
+        train,
+        idle,
+        cut,
+        view("build", BoxState.BUILDING, provider="hf-space", stage="BUILDING", goal="running",
+             step="observe"),  # fmt: skip
+        view("nightly", BoxState.PAUSED, provider="local"),
+        view("broken", BoxState.FAILED, message="ERROR: no matching distribution for torch==9"),
+        view("gone", BoxState.LOST, message="the provider no longer knows it"),
+    ]
+    feed = FakeFeed(views)
+    feed.fill(train, 8)
+    feed.fill(idle, 1)
+    feed.fill(cut, 1)
+    feed.cells[cut.box.id].fail("cut", "the telemetry of lab cannot be reached")
+    feed.cells[cut.box.id]._heard_at = NOW - 42
+    feed.verdicts[train.box.id] = verdict()
+    feed.verdicts[idle.box.id] = verdict("warned", 271.0)
+    feed.cells[train.box.id].put(BoxEvent(1, NOW - 500, "warning", "would pause in 5m"), NOW)
+    status = (
+        b'{"state":"running","progress":[61,140],"unit":"frames","eta":75,"attempt":1,'
+        b'"attempts":[{"started":%d}],"counts":{"total":1},"note":"frame 61 of clip.mp4"}'
+        % (NOW - 64)
+    )
+    feed.box_runs[train.box.id] = [
+        RunView(run(1, RunState.RUNNING, status), 412_000),
+        RunView(run(3, RunState.SUCCEEDED), 96_000),
+        RunView(run(5, RunState.FAILED, b'{"message":"2 of 9 items failed"}'), None),
+    ]
+    feed.recent = [entry.run for entry in feed.box_runs[train.box.id]]
+    feed.box_events[train.box.id] = [
+        Event(1, train.box.id, NOW - 3800, "state", "provisioning → starting"),
+        Event(2, train.box.id, NOW - 3720, "state", "starting → running"),
+        Event(3, train.box.id, NOW - 64, "run", "run track-20260721-150001-abcd begins"),
+    ]
+    return feed
