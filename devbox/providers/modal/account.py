@@ -87,9 +87,9 @@ class Account:
     def app(self, *, create: bool) -> Any:
         """The app that holds our sandboxes, as a modal.App; Gone when there is none yet."""
         if self._app is None:
-            import modal
-
             client = self.client()
+            import modal  # why here: client() tells a person when it is not installed
+
             self._app = self.do(
                 f"looking up the app {self.app_name}",
                 lambda: modal.App.lookup.aio(

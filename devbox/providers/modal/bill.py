@@ -15,9 +15,10 @@ _TOKEN = "devbox-token"  # noqa: S105  why: the tag's name
 def costs(account: Account, start: float, end: float) -> dict[str, int]:
     """Token → micro-dollars between two times (unix seconds). Modal reports whole hours: the
     start's is counted in full, and one that has not ended is left out."""
+    client = account.client()
     import modal
 
-    workspace = modal.Workspace.from_context(client=account.client())
+    workspace = modal.Workspace.from_context(client=client)
     begin = datetime.fromtimestamp(start, UTC)
     until = datetime.fromtimestamp(end, UTC)
     if until - begin < timedelta(hours=1):

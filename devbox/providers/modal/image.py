@@ -47,8 +47,8 @@ def build(account: Account, wanted: BoxSpec, say: Callable[[str], None]) -> str:
         tail.append(line)
         say(f"build: {line}")
 
-    image = image_for(wanted)
     app = account.app(create=True)
+    image = image_for(wanted)
     try:
         with heard(each):
             built = account.do("building the image", lambda: image.build.aio(app), BUILD)

@@ -44,15 +44,28 @@ def launch(account: Account, request: Request, plan: Plan) -> str:
         ),
     )
     doing = f"starting a sandbox for {request.name}"
-    wire = functools.partial(_message, request, plan, parts)
-    try:
-        reply = account.rpc(doing, "SandboxCreate", functools.partial(wire, keep=True))
-    except ProviderError as error:
-        if type(error) is not ProviderError or "snapshot" not in error.what:
-            raise
-        # Exit snapshots are an experiment of Modal's: a box can do without.
-        reply = account.rpc(doing, "SandboxCreate", functools.partial(wire, keep=False))
-    return str(reply.sandbox_id)
+    wanted = _Extras()
+    while True:
+        wire = functools.partial(_message, request, plan, parts, wanted)
+        try:
+            return str(account.rpc(doing, "SandboxCreate", wire).sandbox_id)
+        except ProviderError as error:
+            if type(error) is not ProviderError or (less := wanted.without(error.what)) == wanted:
+                raise
+            wanted = less
+
+
+class _Extras(NamedTuple):
+    """What a box can do without, should Modal refuse it. keep: have it save the files when a
+    sandbox ends by itself (an experiment of Modal's). slack: let idle_timeout be longer than
+    timeout."""
+
+    keep: bool = True
+    slack: bool = True
+
+    def without(self, refusal: str) -> _Extras:
+        text = refusal.lower()
+        return _Extras(self.keep and "snapshot" not in text, self.slack and "idle" not in text)
 
 
 class _Parts(NamedTuple):
@@ -64,11 +77,10 @@ class _Parts(NamedTuple):
     tags: dict[str, str]
 
 
-def _message(request: Request, plan: Plan, parts: _Parts, api: Any, *, keep: bool) -> Any:
-    """keep: have Modal save the files when it ends by itself.
-
-    idle_timeout is the whole life: Modal's clock of idleness sees connections and commands, not a
-    job that computes alone, so that anything shorter could end a busy box.
+def _message(request: Request, plan: Plan, parts: _Parts, extras: _Extras, api: Any) -> Any:
+    """idle_timeout is the whole life and an hour: Modal's clock of idleness sees connections and
+    commands, not a job that computes alone, and it runs from the creation, while the sandbox may
+    still wait for capacity. Anything shorter could end a busy box.
     """
     size, life = plan.size, lifetime(request.spec.max_uptime)
     cores = round(size.cores * 1000)
@@ -93,9 +105,9 @@ def _message(request: Request, plan: Plan, parts: _Parts, api: Any, *, keep: boo
         volume_mounts=mounts,
         resources=resources,
         timeout_secs=life,
-        idle_timeout_secs=life,
+        idle_timeout_secs=min(life + 3600, LONGEST) if extras.slack else life,
         open_ports=api.PortSpecs(ports=[api.PortSpec(port=PORT, unencrypted=True)]),
-        experimental_options_v2={"enable_exit_snapshot": "True"} if keep else {},
+        experimental_options_v2={"enable_exit_snapshot": "True"} if extras.keep else {},
     )
     if request.spec.region:
         definition.scheduler_placement.regions.append(request.spec.region)

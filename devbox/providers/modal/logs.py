@@ -67,9 +67,8 @@ def run(account: Account, found: Record, *, follow: bool) -> Iterator[str]:
 
 
 def _past(account: Account, found: Record) -> Iterator[str]:
-    import modal
-
     client = account.client()
+    import modal
 
     async def tail() -> list[str]:
         sandbox = await modal.Sandbox.from_id.aio(found.id, client=client)

@@ -53,12 +53,13 @@ def running(found: Record, tunnel: tuple[str, int] | None) -> Observation:
 
 def paused(found: Record, image: str) -> Observation:
     """Of a finished sandbox whose files Modal keeps in `image`."""
-    since = found.ended or found.created
-    until = datetime.fromtimestamp(since + KEPT, UTC).strftime("%Y-%m-%d")
+    until = "for 30 days"
+    if found.ended:
+        until = f"until {datetime.fromtimestamp(found.ended + KEPT, UTC):%Y-%m-%d}"
     by_itself = "" if found.state == PAUSED else f"{_why(found)}; "
     return _seen(found, record.handle(found.id, image), BoxState.PAUSED)._replace(
         stage="snapshot",
-        message=f"{by_itself}files are kept until {until}, its processes are gone",
+        message=f"{by_itself}files are kept {until}, its processes are gone",
         ended_at=found.ended,
     )
 

@@ -317,9 +317,9 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         return lambda line: self.narrate(f"{name}: {line}")
 
     def _live_rates(self) -> dict[str, Decimal]:
+        client = self._account.client()
         import modal
 
-        client = self._account.client()
         workspace = modal.Workspace.from_context(client=client)
         said = self._account.do("asking for prices", workspace.billing.rates.aio, _RATES)
         return dict(said)

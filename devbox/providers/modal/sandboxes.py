@@ -194,9 +194,8 @@ class Sandboxes:
 
     def _with(self, doing: str, sandbox: str, action: Callable[[Any], Any], limit: float) -> Any:
         """Something of the client's own sandbox object, which is let go of afterwards."""
-        import modal
-
         client = self._account.client()
+        import modal
 
         async def work() -> Any:
             box = await modal.Sandbox.from_id.aio(sandbox, client=client)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +76,37 @@ def test_a_box_that_ends_itself_keeps_its_files(
     assert emulator.meter.billing() == []
     box = lifecycle.up(ws, "b")
     assert ssh(box, "cat", "work/kept.txt") == "precious"
+
+
+def test_another_computer_adopts_a_running_box(
+    project: Open, home: Path, monkeypatch: pytest.MonkeyPatch, emulator: ModalEmulator
+) -> None:
+    lifecycle.up(project(), "b")
+    monkeypatch.setenv("DEVBOX_HOME", str(home / "other"))
+    elsewhere = project()
+    (finding,) = lifecycle.reconcile(elsewhere, provider="modal", wanted="adopt")
+    assert finding.kind == "adopted"
+    box = elsewhere.box("b")
+    assert box.state is BoxState.RUNNING
+    assert ssh(box, "whoami") == "root"
+    assert len(emulator.sandboxes) == 1
+
+
+def test_two_computers_that_bring_up_one_name_get_one_box(
+    project: Open, home: Path, monkeypatch: pytest.MonkeyPatch, emulator: ModalEmulator
+) -> None:
+    project()
+    ups = []
+    for computer in ("one", "two"):
+        monkeypatch.setenv("DEVBOX_HOME", str(home / computer))
+        argv = [sys.executable, "-m", "tests.lifecycle.driver", "up", "-", "-"]
+        ups.append(subprocess.Popen(argv, stderr=subprocess.PIPE))
+    errors = [up.communicate(timeout=120)[1].decode() for up in ups]
+    assert [up.returncode for up in ups] == [0, 0], errors
+    assert len(emulator.meter.billing()) == 1
+    for computer in ("one", "two"):
+        monkeypatch.setenv("DEVBOX_HOME", str(home / computer))
+        assert ssh(Workspace.open().box("b"), "whoami") == "root"
 
 
 def test_without_waiting_up_returns_and_settle_finishes(

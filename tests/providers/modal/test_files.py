@@ -1,0 +1,142 @@
+"""What becomes of a Modal box's files: pause, resume, successor, expiry, ends by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from devbox.errors import (
+    Gone,
+    Unavailable,
+)
+from devbox.model import BoxState
+from devbox.providers.modal.provider import Modal
+from devbox.spec import ProviderConfig, Seconds
+from tests.contract.harness_modal import ModalHarness
+from tests.emulators.common import Fault
+from tests.emulators.modal import ModalEmulator
+
+
+def only(emulator: ModalEmulator) -> Any:
+    (sandbox,) = emulator.sandboxes.values()
+    return sandbox
+
+
+def test_a_second_computer_finds_a_paused_box_and_brings_it_back(
+    harness: ModalHarness, provider: Modal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = harness.request()
+    handle = provider.create(first)
+    with harness.login(first, harness.running(provider, handle)) as connection:
+        connection.put(b"precious", "kept.txt")
+    handle = provider.pause(handle)
+    harness.reaches(provider, handle, BoxState.PAUSED)
+    monkeypatch.setenv("DEVBOX_HOME", str(harness.home / "other"))
+    second, elsewhere = harness.request(), Modal(ProviderConfig())
+    assert elsewhere.create(second) == handle
+    new = elsewhere.resume(second, handle)
+    seen = harness.running(elsewhere, new)
+    assert seen.token == first.token
+    with harness.login(second, seen) as connection:
+        assert connection.run(["cat", "kept.txt"]).out == "precious"
+    # The first computer's handle leads to the same box.
+    again = provider.observe(handle)
+    assert again is not None
+    assert (again.handle, again.state) == (new, BoxState.RUNNING)
+    assert provider.resume(first, handle) == new
+
+
+def test_a_successor_has_the_files_and_fresh_time(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator
+) -> None:
+    request = harness.request()
+    old = provider.create(request)
+    with harness.login(request, harness.running(provider, old)) as connection:
+        connection.put(b"precious", "kept.txt")
+    while True:
+        try:
+            new = provider.succeed(request, old)
+            break
+        except Unavailable:
+            harness.advance()
+    assert provider.succeed(request, old) == new != old
+    seen = harness.running(provider, new)
+    assert emulator.meter.billing() == [new]
+    intervals = emulator.meter.intervals()
+    assert intervals[0].end is not None
+    assert intervals[0].end <= intervals[1].start
+    with harness.login(request, seen) as connection:
+        assert connection.run(["cat", "kept.txt"]).out == "precious"
+
+
+def test_a_snapshot_that_has_expired_is_told(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator
+) -> None:
+    request = harness.request()
+    handle = provider.create(request)
+    harness.running(provider, handle)
+    paused = provider.pause(handle)
+    harness.reaches(provider, paused, BoxState.PAUSED)
+    emulator.advance(30 * 24 * 3600 + 60)
+    seen = provider.observe(paused)
+    assert seen is not None
+    assert seen.state is BoxState.TERMINATED
+    with pytest.raises(Gone, match="30 days"):
+        provider.resume(request, paused)
+    assert provider.find() == []
+
+
+def test_the_handle_of_a_paused_box_outlives_modals_memory_of_its_sandbox(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator
+) -> None:
+    request = harness.request()
+    handle = provider.create(request)
+    with harness.login(request, harness.running(provider, handle)) as connection:
+        connection.put(b"precious", "kept.txt")
+    paused = provider.pause(handle)
+    harness.reaches(provider, paused, BoxState.PAUSED)
+    emulator.world.sandboxes.clear()
+    fresh: Any = harness.make()
+    assert fresh.observe(paused).state is BoxState.PAUSED
+    assert fresh.pause(paused) == paused
+    seen = harness.running(fresh, fresh.resume(request, paused))
+    with harness.login(request, seen) as connection:
+        assert connection.run(["cat", "kept.txt"]).out == "precious"
+
+
+def test_a_pause_cut_off_before_the_end_saves_again(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator
+) -> None:
+    request = harness.request()
+    handle = provider.create(request)
+    seen = harness.running(provider, handle)
+    emulator.knobs.set("SandboxTerminate", Fault.server_error(), times=4)
+    with pytest.raises(Unavailable):
+        provider.pause(handle)
+    with harness.login(request, seen) as connection:
+        connection.put(b"later", "kept.txt")
+    paused = provider.pause(handle)
+    harness.reaches(provider, paused, BoxState.PAUSED)
+    seen = harness.running(provider, provider.resume(request, paused))
+    with harness.login(request, seen) as connection:
+        assert connection.run(["cat", "kept.txt"]).out == "later"
+
+
+def test_what_a_sandbox_could_not_save_is_gone_and_said(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit snapshots are an experiment of Modal's: one that makes none must not cost a box."""
+    monkeypatch.setattr("tests.emulators.modal.sandbox.Sandbox.keeps_files", False)
+    request = harness.request(max_uptime=Seconds(1))
+    handle = provider.create(request)
+    harness.gone(provider, handle)
+    seen = provider.observe(handle)
+    assert seen is not None
+    assert seen.state is BoxState.TERMINATED
+    assert "its time was over" in seen.message
+    assert "gone" in seen.message
+    assert seen.ended_at == only(emulator).finished_at
+    with pytest.raises(Gone, match="no files"):
+        provider.resume(request, handle)
+    assert provider.find() == []
