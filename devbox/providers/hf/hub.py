@@ -125,7 +125,9 @@ class Hub:
         who = self.who()
         orgs = who.get("orgs")
         names = {who.get("name")} | {
-            org.get("name") for org in (orgs if isinstance(orgs, list) else []) if _is(org)
+            org.get("name")
+            for org in (orgs if isinstance(orgs, list) else [])
+            if isinstance(org, dict)
         }
         if owner in names and _sees(who, owner, handle):
             return
@@ -151,10 +153,6 @@ def repo_id(handle: str) -> str:
             f"{clean(handle, 60)!r} is not the name of a Space", fix='write it as "me/name"'
         )
     return handle
-
-
-def _is(value: object) -> bool:
-    return isinstance(value, dict)
 
 
 def _sees(who: dict[str, Any], owner: str, handle: str) -> bool:

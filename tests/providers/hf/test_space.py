@@ -90,7 +90,6 @@ def test_an_adopted_space_that_ignores_the_pause_still_costs(
     api.create_repo("me/mine", repo_type="space", space_sdk="docker")
     request = ask(space="me/mine")
     space.create(request)
-    hub.spaces["me/mine"].repo.files  # noqa: B018 - there is no Dockerfile yet
     api.upload_file(
         path_or_fileobj=b"FROM x\n",
         path_in_repo="Dockerfile",
