@@ -20,7 +20,7 @@ import msgspec
 
 from devbox import files, paths, process
 from devbox.errors import ToolMissing
-from devbox.sync.defaults import ARRIVING, PARTIAL
+from devbox.sync.defaults import PARTIAL
 from devbox.text import clean
 
 OPENRSYNC, SAMBA = "openrsync", "samba"
@@ -52,7 +52,6 @@ class Flavour(NamedTuple):
         changed meanwhile comes out right; --append-verify would write into the live file.
         """
         flags = ["-rlptO", "--from0", f"--partial-dir={PARTIAL}", f"--out-format={OUT_FORMAT}"]
-        flags.append(f"--temp-dir={ARRIVING}")
         flags += ["-s"] if self.secluded else []
         flags += ["--info=progress2,skip1", "--outbuf=L", "--no-h"] if self.informs else []
         return flags

@@ -47,8 +47,9 @@ class Lost(SyncError):
 
 class Job(NamedTuple):
     """One rsync run. up: towards the box. folder: on the box. filters: for --exclude-from.
-    files: these paths alone, with what is inside those that are folders if `inside`. extra:
-    further flags."""
+    files: these paths alone, with what is inside those that are folders if `inside`. arriving:
+    files on their way wait in a folder of their own (`defaults.ARRIVING`), so that one that a
+    killed receiver leaves behind does not look like somebody's. extra: further flags."""
 
     box: Box
     root: Path
@@ -57,6 +58,7 @@ class Job(NamedTuple):
     filters: bytes = b""
     files: Sequence[bytes] | None = None
     inside: bool = False
+    arriving: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -111,6 +113,7 @@ def arguments(job: Job, program: str, kind: Flavour, scratch: Path) -> list[str]
     """The command line. Writes the filter and file lists into `scratch`. Nothing a person or a
     box named is read as an option: paths are absolute or follow 'alias:'."""
     argv = [program, *kind.flags(), *([] if job.up else kind.receiving()), *job.extra]
+    argv += [f"--temp-dir={ARRIVING}"] if job.arriving else []
     argv += ["-e", command.rsh(), f"--rsync-path={_there(job)}"]
     if job.filters:
         (scratch / "filters").write_bytes(job.filters)
@@ -130,8 +133,8 @@ def _there(job: Job) -> str:
     script = f"echo {_REACHED} >&2; "
     if job.up:
         # It stays there: making and removing it each time would cost more than an idle sync.
-        arriving = shlex.quote(f"{job.folder}/{ARRIVING}")
-        script += f"[ -d {arriving} ] || mkdir -p -- {arriving} && "
+        folder = shlex.quote(f"{job.folder}/{ARRIVING}" if job.arriving else job.folder)
+        script += f"[ -d {folder} ] || mkdir -p -- {folder} && "
     script += 'exec rsync "$@"'
     return f"sh -c {shlex.quote(script)} rsync"
 
@@ -139,7 +142,7 @@ def _there(job: Job) -> str:
 @contextmanager
 def _arriving(job: Job) -> Iterator[None]:
     """The same on this machine, where it receives."""
-    if job.up:
+    if job.up or not job.arriving:
         yield
         return
     folder = job.root / ARRIVING

@@ -81,7 +81,8 @@ class Pull(Session):
         informs = flavour.detect(process.require("rsync")).informs
         extra: tuple[str, ...] = ("--ignore-missing-args",) if informs else ()
         extra += () if self.options.force else ("--update",)
-        job = program.Job(self.box, self.where.root, self.where.folder, False, files=take)
+        where = self.where
+        job = program.Job(self.box, where.root, where.folder, False, files=take, arriving=True)
         done = self.transfer(job._replace(extra=extra), lambda: size)
         wanted = set(take)
         keep.update((path, compare.NEWER_HERE) for path in done.newer & wanted)

@@ -81,7 +81,8 @@ class Push(Session):
         return flavour.detect(process.require("rsync")).informs
 
     def _job(self, rules: Rules) -> program.Job:
-        return program.Job(self.box, self.where.root, self.where.folder, True, rules.filters())
+        where = self.where
+        return program.Job(self.box, where.root, where.folder, True, rules.filters(), arriving=True)
 
     def _foretell(
         self,
