@@ -47,9 +47,12 @@ class Generations:
         if not any(each.id == sandbox for each in found):
             try:
                 tags = self._sandboxes.tags(sandbox) if tags is None else tags
-                found.insert(0, self._sandboxes.unlisted(sandbox, tags))
+                unlisted = self._sandboxes.unlisted(sandbox, tags)
             except Gone:
                 return found
+            if not unlisted.ours:
+                return []
+            found.insert(0, unlisted)
         self._tokens[sandbox] = token
         return found
 
@@ -58,13 +61,14 @@ class Generations:
         return next(iter(self.all(handle)), None)
 
     def of_token(self, token: str) -> list[Record]:
-        """Every generation of one box, newest first."""
-        return self._listed(token=token)
+        """Every generation of one box, newest first, however old."""
+        return _newest_first(self._sandboxes.listed(token=token))
 
     def boxes(self, **tags: str) -> list[Record]:
         """The newest generation of every box with these tags (`name="b"` is devbox-name)."""
+        since = self._clock() - HORIZON
         newest: dict[str, Record] = {}
-        for each in self._listed(**tags):
+        for each in _newest_first(self._sandboxes.listed(since=since, **tags)):
             newest.setdefault(each.token, each)
         return list(newest.values())
 
@@ -94,6 +98,6 @@ class Generations:
             self._left[found.id] = left
         return self._left[found.id]
 
-    def _listed(self, **tags: str) -> list[Record]:
-        found = self._sandboxes.listed(since=self._clock() - HORIZON, **tags)
-        return sorted(found, key=lambda each: each.created, reverse=True)
+
+def _newest_first(found: list[Record]) -> list[Record]:
+    return sorted(found, key=lambda each: each.created, reverse=True)
