@@ -128,6 +128,10 @@ def events_command(box_name: str | None, limit: int, as_json: bool) -> None:
     """What happened to BOX, oldest first."""
     ws = workspace()
     box = ws.box(box_name)
+    if box.state is BoxState.RUNNING:
+        from devbox import lifecycle
+
+        lifecycle.verdict(ws, box)  # records what the watchdog on the box noted
     events = ws.store.events.of_box(box.id, limit=limit)
     if as_json:
         print_json("events", box=box.name, events=[msgspec.to_builtins(e) for e in events])

@@ -7,8 +7,9 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 
 from devbox.lifecycle.absorb import refresh
 from devbox.lifecycle.changes import change_hardware, restart, succeed
+from devbox.lifecycle.happenings import stand_by, verdict
 from devbox.lifecycle.reconcile import Finding, reconcile, strangers
-from devbox.lifecycle.saving import losses, verdict
+from devbox.lifecycle.saving import losses, rescue
 from devbox.lifecycle.verbs import down, keep, pause, resume, settle, up
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "pause",
     "reconcile",
     "refresh",
+    "rescue",
     "restart",
     "resume",
     "settle",
+    "stand_by",
     "strangers",
     "succeed",
     "up",

@@ -116,7 +116,10 @@ def _bill(ws: Workspace, before: Box, after: Box, seen: Observation, now: float)
     ledger = ws.store.ledger
     current = ledger.current(after.id)
     if not seen.billed:
-        ledger.close(after.id, now if seen.ended_at is None else seen.ended_at)
+        ended = now if seen.ended_at is None else seen.ended_at
+        if current is None and seen.billed_since is not None and seen.ended_at is not None:
+            _bill_unseen(ws, after, seen.billed_since, ended)
+        ledger.close(after.id, ended)
         return
     start = now if seen.billed_since is None else seen.billed_since
     restarted = (
@@ -131,6 +134,13 @@ def _bill(ws: Workspace, before: Box, after: Box, seen: Observation, now: float)
     elif current is not None and _priced_anew(before, after):
         start = now
     ledger.open(after, after.price, start)
+
+
+def _bill_unseen(ws: Workspace, box: Box, start: float, end: float) -> None:
+    """A whole stretch went by between two looks, as the provider tells afterwards."""
+    last = max((i.end or 0.0 for i in ws.store.ledger.of_box(box.id)), default=0.0)
+    if start >= last - _SAME_START and end > max(start, last):
+        ws.store.ledger.open(box, box.price, start)
 
 
 def _priced_anew(before: Box, after: Box) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from devbox import paths, secrets, spec
 from devbox.errors import BuildFailed, Gone, KeyRefused, ProviderError, SshError
 from devbox.files import write_atomic
+from devbox.lifecycle import happenings
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.building import BuildLog
 from devbox.lifecycle.steps import Journal, current, retried
@@ -46,6 +47,8 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
                 f"{box.name}: this box cannot pause itself; "
                 "only the provider's own timeout guards it while this computer is off"
             )
+        # What a watchdog did before a pause; the box's files may have outlived it.
+        happenings.collect(ws, box, connection)
         journal.step("arm", lambda: arming.arm(connection, box, recipe))
     journal.finish("running")
     return current(ws, box)

@@ -8,23 +8,10 @@ from devbox.model import Box, BoxState
 from devbox.ssh.connection import connect
 from devbox.sync import rsync, status
 from devbox.telemetry import arming
-from devbox.telemetry.arming import Verdict
 from devbox.text import clean
 from devbox.workspace import Workspace
 
 _SHOWN = 10
-
-
-def verdict(ws: Workspace, box: Box) -> Verdict | None:
-    """The watchdog's present verdict; None when the box does not run or cannot be asked."""
-    if box.state is not BoxState.RUNNING:
-        return None
-    try:
-        with connect(box) as connection:
-            return arming.verdict(connection)
-    except DevboxError as error:
-        ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")
-        return None
 
 
 def save(ws: Workspace, box: Box) -> None:

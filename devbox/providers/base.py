@@ -39,7 +39,8 @@ class Observation(NamedTuple):
     state: never `lost` (that is for a missing resource: observe returns None).
     stage: the provider's own word, shown to the person.
     billed: it costs money in this state. billed_since / ended_at: the provider's own times of the
-    begin of the current billed stretch and of the end of the last one, where it tells.
+    begin of the current billed stretch (when none is billed: of the last one) and of the end of
+    the last one, where it tells.
     price: for the hardware it runs on now; None when unchanged from the offer.
     endpoint: where ssh answers, once known.
     """

@@ -110,6 +110,20 @@ def test_a_box_that_ends_itself_shows_as_paused_with_the_time_it_ended(ws: Works
     assert interval.end <= time.time()
 
 
+def test_a_stretch_that_nobody_saw_is_billed_afterwards(ws: Workspace) -> None:
+    box = lifecycle.up(ws, "b", wait=False)
+    with ws.store.database.write() as connection:
+        connection.execute("DELETE FROM intervals")
+    ws.provider("local").pause(box.handle)
+    (box,) = lifecycle.refresh(ws, [box])
+    assert box.state is BoxState.PAUSED
+    (interval,) = ws.store.ledger.of_box(box.id)
+    assert interval.end is not None
+    assert interval.end > interval.start
+    lifecycle.refresh(ws, [box])
+    assert len(ws.store.ledger.of_box(box.id)) == 1
+
+
 def test_a_stranger_is_listed_then_adopted_or_removed(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
     with ws.store.database.write() as connection:

@@ -81,7 +81,11 @@ def _ended(base: Observation, folder: Folder, life: Life, goal: Goal) -> Observa
     if goal.want != PAUSED and (life.failed or life.began is None):
         return _failed(base, folder, life.reason)._replace(ended_at=life.ended)
     return base._replace(
-        state=BoxState.PAUSED, stage="paused", message=clean(life.reason, 300), ended_at=life.ended
+        state=BoxState.PAUSED,
+        stage="paused",
+        message=clean(life.reason, 300),
+        billed_since=life.began,
+        ended_at=life.ended,
     )
 
 
