@@ -1,0 +1,263 @@
+"""Lives of a box, each verb struck at one call and then left to `reconcile`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tests.faults.points import Point, points
+from tests.faults.worlds import Stretch, World
+
+BEFORE_RECONCILE = 1800.0  # seconds that pass between a crash and the person's reconcile
+BILLED = 7200.0  # seconds that a box goes on after that
+ROUNDS = 4
+_BETWEEN_ROUNDS = 60.0
+ALLOWED = 0.001
+_GOALS = {"up": "running", "resume": "running", "pause": "paused", "down": "terminated"}
+_OVER = ("terminated", "lost")
+
+
+class Trial(NamedTuple):
+    """What came of one strike. wrong: everything that does not hold; empty for a survivor.
+    error: of the ledger against the meter, relative; None where nothing was billed, or so shortly
+    that only the difference in seconds says anything."""
+
+    provider: str
+    point: Point
+    reached: bool
+    wrong: tuple[str, ...]
+    error: float | None
+    seconds: float | None = None
+
+
+class Devbox:
+    """Devbox as a person runs it, in a process of its own for each verb (tests.faults.server)."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.pid = 0
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=world.project,
+            env={**os.environ, **world.env(), "PYTHONPATH": str(Path(__file__).parents[2])},
+            text=True,
+        )
+
+    def run(self, op: str, point: Point | None = None) -> dict[str, Any]:
+        """{"code", "said"} of one verb. A fault that devbox makes itself is handed along."""
+        assert self._server.stdin is not None
+        clock, trip = self._world.clock, self._world.trip
+        request = {
+            "op": op,
+            "provider": self._world.name,
+            "clock": [clock._base, clock._origin, clock.speed],
+            "trip": trip,
+            "point": msgspec.to_builtins(point) if trip else None,
+        }
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        self.pid = int(self._line()["pid"])
+        return self._line()
+
+    def result(self, op: str) -> Any:
+        """What a verb that must succeed returned."""
+        done = self.run(op)
+        said = done["said"] or {}
+        if done["code"]:
+            raise RuntimeError(f"{op}: {said.get('error')}\n{said.get('trace', '')}")
+        return said["result"]
+
+    def close(self) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait(60)
+
+    def _line(self) -> dict[str, Any]:
+        assert self._server.stdout is not None
+        found: dict[str, Any] = json.loads(self._server.stdout.readline())
+        return found
+
+
+class Campaign:
+    """All trials of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.devbox = world, Devbox(world)
+        self._bill_before: list[Stretch] = []
+        self._costs_before: list[list[Any]] = []
+
+    def plan(self) -> list[Point]:
+        """Every point of a clean life."""
+        found: list[Point] = []
+        for verb in self.world.verbs:
+            before = len(self.world.routes())
+            done = self.devbox.run(verb)
+            assert done["code"] == 0, done
+            routes = done["said"]["routes"] or self.world.routes()[before:]
+            found += points(verb, routes)
+        return found
+
+    def run(self, planned: list[Point]) -> Iterator[Trial]:
+        """Strike at each point, in lives that run through the verbs as often as it takes."""
+        left = {verb: [p for p in planned if p.verb == verb] for verb in self.world.verbs}
+        while any(left.values()):
+            self._new_life()
+            for verb in self.world.verbs:
+                if not left[verb]:
+                    if self._is_needed(verb, left):
+                        self._remember(verb)
+                        self.devbox.result(verb)
+                    continue
+                trial = self._strike(left[verb].pop(0))
+                yield trial
+                if trial.wrong:
+                    self._clean_up()
+                    break
+                if self.devbox.result("look")["box"] != _GOALS[verb]:
+                    self.devbox.result(verb)  # it was given up, or never begun
+
+    def _is_needed(self, verb: str, left: dict[str, list[Point]]) -> bool:
+        """A verb without trials of its own runs only on the way to others."""
+        return verb in ("up", "down") or any(left[v] for v in ("pause", "resume") if v in left)
+
+    def _new_life(self) -> None:
+        self._bill_before = self.world.bill()
+        self._costs_before = self.devbox.result("look").get("costs", [])
+
+    def _strike(self, point: Point) -> Trial:
+        world, devbox = self.world, self.devbox
+        before = devbox.result("look")["box"]
+        self._remember(point.verb)
+        reached = world.arm(point, lambda: devbox.pid)
+        done = devbox.run(point.verb, point)
+        struck = reached() or bool((done["said"] or {}).get("reached")) or done["code"] == -9
+        world.disarm()
+        wrong = []
+        if point.kills and struck and done["code"] != -9:
+            wrong.append(f"it was not killed: {done}")
+        if done["code"] == 2:
+            wrong.append(f"it broke: {(done['said'] or {}).get('trace')}")
+        world.advance(BEFORE_RECONCILE)
+        findings = self._reconcile()
+        seen = devbox.result("look")
+        wrong += _state_of(seen, before, _GOALS[point.verb], findings)
+        wrong += self._lives(seen)
+        world.advance(BILLED)
+        off, theirs, why = self._ledger()
+        wrong += why
+        if point.verb == "resume" and world.keeps_files and seen["box"] == "running":
+            wrong += self._recall()
+        wrong += [f"the emulator does not know {what}" for what in world.unexpected()]
+        if wrong and (done["said"] or {}).get("error"):
+            wrong.append(f"it had said: {done['said']['error']}")
+        if world.slack:
+            return Trial(world.name, point, struck, tuple(wrong), None, off * 3600 / 1e6)
+        return Trial(world.name, point, struck, tuple(wrong), off / theirs if theirs else None)
+
+    def _remember(self, verb: str) -> None:
+        """Put a file on the box that the pause must not lose."""
+        if verb == "pause" and self.world.keeps_files:
+            self.devbox.result("remember")
+
+    def _reconcile(self) -> list[dict[str, str]]:
+        """Again and again, a minute apart, while something is still to be settled."""
+        findings: list[dict[str, str]] = []
+        for _ in range(ROUNDS):
+            done = self.devbox.run("reconcile")
+            if done["code"]:
+                findings = [{"kind": "error", "detail": str(done["said"])}]
+            else:
+                findings = done["said"]["result"]
+                if not any(f["kind"] in ("busy", "failed", "stranger") for f in findings):
+                    break
+            self.world.advance(_BETWEEN_ROUNDS)
+        return findings
+
+    def _lives(self, seen: dict[str, Any]) -> list[str]:
+        wrong = []
+        if self.world.billing() != (seen["box"] == "running"):
+            wrong.append(f"{self.world.billing()} boxes bill while ours is {seen['box']}")
+        paused_lives = self.world.name != "modal"  # a paused sandbox is an image
+        exists = seen["box"] == "running" or (seen["box"] == "paused" and paused_lives)
+        if self.world.live() != exists:
+            wrong.append(f"{self.world.live()} boxes exist while ours is {seen['box']}")
+        if seen["bills"] != (seen["box"] == "running"):
+            wrong.append(f"the ledger {'bills' if seen['bills'] else 'does not bill'}")
+        return wrong
+
+    def _ledger(self) -> tuple[float, float, list[str]]:
+        """Micro-dollars between this life's ledger and the meter, the meter's, and complaints."""
+        ours = self.devbox.result("look").get("costs", [])
+        now = self.world.clock.now()
+        mine = _total(ours, now) - _total(self._costs_before, now)
+        bill = self.world.bill()
+        theirs = _total(bill, now) - _total(self._bill_before, now)
+        off = abs(mine - theirs) if bill else 0.0
+        if off <= max(ALLOWED * theirs, self.world.slack * 1e6, 1.0):
+            return off, theirs, []
+        since = len(self._costs_before), len(self._bill_before)
+        detail = f"ledger {ours[since[0] :]}, meter {bill[since[1] :]}"
+        return off, theirs, [f"ledger {mine:.0f} against {theirs:.0f} micro-dollars: {detail}"]
+
+    def _recall(self) -> list[str]:
+        try:
+            found = self.devbox.result("recall")
+        except RuntimeError as error:
+            return [f"the file is lost: {error}"]
+        return [] if found == "precious" else [f"the file holds {found!r}"]
+
+    def _clean_up(self) -> None:
+        """Whatever a failed trial has left goes, so that the next one is its own."""
+        self.world.advance(_BETWEEN_ROUNDS)
+        for op in ("down", "reconcile", "clear"):
+            self.devbox.run(op)
+
+
+def _total(stretches: list[Any], now: float) -> float:
+    """Micro-dollars."""
+    return sum(
+        max(0.0, (now if end is None else end) - start) * micro / 3600
+        for start, end, micro in stretches
+    )
+
+
+def _state_of(
+    seen: dict[str, Any], before: str | None, goal: str, findings: list[dict[str, str]]
+) -> list[str]:
+    """Our state is the provider's, nothing is left to do, and the verb was done or never begun."""
+    wrong = []
+    box, theirs = seen["box"], seen["seen"]
+    if seen["open"]:
+        wrong.append(f"open goals {seen['open']} after {findings}")
+    if any(finding["kind"] in ("stranger", "failed", "error") for finding in findings):
+        wrong.append(f"reconcile ends with {findings}")
+    given_up = goal == "running" and box == "terminated"
+    if box not in (goal, before) and not given_up:
+        wrong.append(f"{box} ({seen.get('message')}), wanted {goal} after {before}: {findings}")
+    if box not in (None, *_OVER) and (theirs is None or theirs["state"] != box):
+        wrong.append(f"we say {box}, the provider says {theirs}")
+    if box in _OVER and theirs is not None and theirs["state"] not in _OVER:
+        wrong.append(f"we say {box}, the provider says {theirs}")
+    return wrong
+
+
+@contextmanager
+def campaign(world: World) -> Iterator[Campaign]:
+    """A campaign over a world that has begun; both are ended afterwards."""
+    made = Campaign(world)
+    try:
+        yield made
+    finally:
+        made._clean_up()
+        made.devbox.close()
+        world.close()

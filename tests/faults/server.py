@@ -1,0 +1,180 @@
+"""A process that has imported everything and forks once per verb, so that a trial costs no start.
+
+One JSON request a line on stdin; two JSON lines answer it: {"pid"} at once, and {"code", "said"}
+when the fork has ended: its exit status (negative: the signal), and what it wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import fabric
+import huggingface_hub
+import modal
+import modal_proto.api_pb2
+import msgspec
+
+import devbox.jobs.submit
+import devbox.providers.hf.job
+import devbox.providers.hf.space
+import devbox.providers.host.provider
+import devbox.providers.local.provider
+import devbox.providers.modal.provider
+from devbox import lifecycle, spec
+from devbox.errors import DevboxError
+from devbox.lifecycle.reconcile import Strangers
+from devbox.model import Box
+from devbox.providers.base import Provider
+from devbox.ssh.connection import connect
+from devbox.workspace import Workspace
+from tests.emulators.common import Clock
+from tests.faults.points import Point
+from tests.faults.tripwire import Tripwire
+
+# The client libraries import parts of themselves lazily; a fork must not pay for that again.
+_LOADED = (fabric.Connection, huggingface_hub.HfApi, huggingface_hub.SpaceHardware)
+_LOADED_MODAL = (modal.Client, modal.Sandbox, modal.Image, modal_proto.api_pb2)
+
+PROVIDERS: dict[str, type[Any]] = {
+    "local": devbox.providers.local.provider.Local,
+    "ssh": devbox.providers.host.provider.Host,
+    "hf-space": devbox.providers.hf.space.HfSpace,
+    "hf-job": devbox.providers.hf.job.HfJob,
+    "modal": devbox.providers.modal.provider.Modal,
+}
+# Waiting is politeness here: the emulators' faults count calls.
+_LONGEST_WAIT = 0.05
+NOTE = "work/kept.txt"
+
+
+def main() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            _child(request, writing)
+        os.close(writing)
+        _tell({"pid": pid})
+        with os.fdopen(reading, "rb") as pipe:
+            said = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _tell({"code": status, "said": json.loads(said) if said else None})
+
+
+def _child(request: dict[str, Any], writing: int) -> NoReturn:
+    """Do what is asked. Exit codes: 0 done, 1 a devbox error, 2 anything else."""
+    code = 2
+    os.set_inheritable(writing, False)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    trip = Tripwire(msgspec.convert(request["point"], Point | None))
+    said: dict[str, Any] = {}
+    try:
+        ws = open_workspace(request["clock"], trip, request["provider"], request["trip"])
+        said["result"] = _perform(ws, request["op"])
+        code = 0
+    except DevboxError as error:
+        said["error"] = error.render()
+        code = 1
+    except BaseException as error:
+        said["error"] = f"{type(error).__name__}: {error}"
+        import traceback
+
+        said["trace"] = traceback.format_exc()
+    said |= {"routes": trip.routes, "reached": trip.reached}
+    os.write(writing, json.dumps(said).encode())
+    os._exit(code)
+
+
+def open_workspace(clock: list[float], trip: Tripwire, name: str, where: str | None) -> Workspace:
+    """The workspace of the current folder in the emulator's time."""
+    emulated = Clock(speed=clock[2], start=clock[0])
+    emulated._origin = clock[1]
+    ws = Workspace(
+        spec.load(spec.find(Path.cwd())),
+        clock=emulated.now,
+        sleep=lambda seconds: time.sleep(min(seconds, _LONGEST_WAIT)),
+    )
+    provider: Provider = PROVIDERS[name](ws.spec.provider(name), clock=emulated.now)
+    if where == "provider":
+        trip.on_provider(provider)
+    elif where == "person":
+        trip.on_person()
+    ws._providers[name] = provider
+    return ws
+
+
+def _perform(ws: Workspace, op: str) -> Any:
+    if op in ("pause", "down"):
+        return getattr(lifecycle, op)(ws, ws.box("b"), save=False).state
+    return _OPS[op](ws)
+
+
+def _remember(ws: Workspace) -> None:
+    with connect(ws.box("b")) as connection:
+        connection.put(b"precious", NOTE)
+
+
+def _recall(ws: Workspace) -> str:
+    with connect(ws.box("b")) as connection:
+        return connection.get(NOTE).decode()
+
+
+def _reconcile(ws: Workspace, wanted: Strangers = "list") -> list[Any]:
+    (name,) = ws._providers
+    found = lifecycle.reconcile(ws, provider=name, wanted=wanted)
+    return [msgspec.to_builtins(finding) for finding in found]
+
+
+def look(ws: Workspace) -> dict[str, Any]:
+    """Our record beside the provider's word, and the goals that are open."""
+    box = ws.store.boxes.named("b")
+    if box is None:
+        return {"box": None, "open": [], "seen": None, "bills": False}
+    seen = None if not box.handle else ws.provider(box.provider).observe(box.handle)
+    return {
+        "box": str(box.state),
+        "message": box.message,
+        "open": [[i.goal, i.step] for i in ws.store.boxes.open_intents()],
+        "seen": None if seen is None else {"state": str(seen.state), "billed": seen.billed},
+        "bills": ws.store.ledger.current(box.id) is not None,
+        "costs": _costs(ws, box),
+    }
+
+
+def _costs(ws: Workspace, box: Box) -> list[list[Any]]:
+    return [
+        [i.start, i.end, i.price.micro_per_hour]
+        for each in ws.store.boxes.all(over=True)
+        if each.name == box.name
+        for i in ws.store.ledger.of_box(each.id)
+    ]
+
+
+_OPS: dict[str, Callable[[Workspace], Any]] = {
+    "up": lambda ws: lifecycle.up(ws, "b").state,
+    "resume": lambda ws: lifecycle.resume(ws, ws.box("b")).state,
+    "reconcile": _reconcile,
+    "clear": lambda ws: _reconcile(ws, "remove"),
+    "look": look,
+    "remember": _remember,
+    "recall": _recall,
+}
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

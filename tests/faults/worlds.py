@@ -1,0 +1,296 @@
+"""The provider's side of a campaign: what bills, what lives, what it has cost, and how to make a
+call of it go wrong. One class a provider; times are the emulator's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from devbox import paths
+from devbox.providers.local.folder import parse_lines
+from devbox.ssh import keys
+from tests.contract.harness_local import processes_under
+from tests.emulators.common import Calls, Clock, Fault, Knobs, Meter
+from tests.emulators.common.calls import Phase
+from tests.emulators.hf import HfEmulator, Times
+from tests.emulators.modal import ModalEmulator, Stages
+from tests.faults.points import ERRORS, KILL_AFTER, KILL_BEFORE, LIMITED, LOST, RETRY_AFTER, Point
+from tests.providers.host.machine import Machine
+
+LIFE = ("up", "pause", "resume", "down")
+Stretch = tuple[float, float | None, float]  # start, end, micro-dollars an hour
+
+
+class World(ABC):
+    """One provider, as the campaign drives it. Made with HOME and DEVBOX_HOME set."""
+
+    name: ClassVar[str]
+    verbs: ClassVar[tuple[str, ...]] = LIFE
+    #: files on the box outlive a pause
+    keeps_files: ClassVar[bool] = False
+    #: where a Tripwire goes; None: faults are the emulator's to make
+    trip: ClassVar[str | None] = None
+    #: dollars by which ledger and meter may differ in a world whose time cannot be advanced
+    slack: ClassVar[float] = 0.0
+    box: ClassVar[str] = ""
+    section: ClassVar[str] = ""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.clock = Clock()
+        self.project = home / f"project-{self.name}"
+        self.project.mkdir()
+        (self.project / "main.py").write_text("print('hello')\n")
+
+    def write_toml(self, settings: str = "") -> None:
+        text = f'project = "p"\n[boxes.b]\nprovider = "{self.name}"\n{self.box}\n'
+        (self.project / "devbox.toml").write_text(f"{text}{self.section}\n{settings}\n")
+
+    def env(self) -> dict[str, str]:
+        """What devbox's process needs besides HOME and DEVBOX_HOME."""
+        return {}
+
+    def arm(self, point: Point, pid: Callable[[], int]) -> Callable[[], bool]:
+        """Make one call go wrong in the process `pid()`; the result says whether it was reached."""
+        del point, pid
+        return lambda: False
+
+    def disarm(self) -> None:  # noqa: B027 - most worlds have nothing to do
+        """Everything goes right again."""
+
+    def routes(self) -> list[str]:
+        """All calls so far, as the provider's side saw them."""
+        return []
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @abstractmethod
+    def live(self) -> int:
+        """Boxes that exist, paused ones too."""
+
+    @abstractmethod
+    def billing(self) -> int:
+        """Boxes that cost now."""
+
+    @abstractmethod
+    def bill(self) -> list[Stretch]:
+        """Everything ever billed."""
+
+    def close(self) -> None:  # noqa: B027 - most worlds have nothing to do
+        """End it all."""
+
+    def unexpected(self) -> list[str]:
+        """What the emulator was asked and does not know."""
+        return []
+
+
+class LocalWorld(World):
+    """A watcher reads the boxes' meters as they are written, for they go with the boxes."""
+
+    name = "local"
+    keeps_files = True
+    trip = "provider"
+    slack = 0.25 / 3600  # a quarter of a second of a dollar an hour
+    section = "[providers.local]\nprice = 1.0"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.write_toml()
+        self._folder = paths.local_boxes()
+        self._lives: dict[tuple[str, int], Stretch] = {}
+        self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def advance(self, seconds: float) -> None:
+        """Real processes in real time."""
+
+    def live(self) -> int:
+        return len(list(self._folder.glob("[!.]*/box.json")))
+
+    def billing(self) -> int:
+        return len({mark for mark, _ in processes_under(self._folder)})
+
+    def bill(self) -> list[Stretch]:
+        return list(self._lives.values())
+
+    def close(self) -> None:
+        self._closed.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(0.01):
+            there = set()
+            for file in self._folder.glob("[!.]*/meter.jsonl"):
+                there.add(file.parent.name)
+                with suppress(OSError):
+                    self._read(file.parent.name, parse_lines(file.read_bytes()))
+            for (box, life), (start, end, rate) in list(self._lives.items()):
+                if end is None and box not in there:
+                    self._lives[box, life] = (start, time.time(), rate)
+
+    def _read(self, box: str, lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            key = (box, line["life"])
+            if line["event"] == "start":
+                self._lives.setdefault(key, (line["at"], None, 1e6))
+            elif key in self._lives:
+                self._lives[key] = (self._lives[key][0], line["at"], 1e6)
+
+
+class SshWorld(World):
+    name = "ssh"
+    verbs = ("up", "down")
+    trip = "person"
+    box = 'host = "lab"'
+    section = "[providers.ssh]\nprice = 1.0"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.lab = Machine(home, "lab")
+        self.write_toml()
+
+    def live(self) -> int:
+        return len(self.lab.ours)
+
+    def billing(self) -> int:
+        return self.live()
+
+    def bill(self) -> list[Stretch]:
+        """A machine of one's own has no bill to compare with."""
+        return []
+
+    def close(self) -> None:
+        self.lab.close()
+
+
+class _Emulated(World):
+    calls: Calls
+    knobs: Knobs
+    meter: Meter
+
+    def arm(self, point: Point, pid: Callable[[], int]) -> Callable[[], bool]:
+        seen = {"before": 0, "after": 0}
+
+        def on_call(route: str, phase: Phase) -> bool | None:
+            if route != point.route:
+                return None
+            seen[phase] += 1
+            if seen[phase] != point.nth:
+                return None
+            if (phase, point.kind) in (("before", KILL_BEFORE), ("after", KILL_AFTER)):
+                os.kill(pid(), signal.SIGKILL)
+                return False
+            if phase == "before" and not point.kills:
+                fault, times = _FAULTS[point.kind]
+                self.knobs.set(route, fault, times=times)
+            return None
+
+        self.calls.on_call = on_call
+        phase = "after" if point.kind == KILL_AFTER else "before"
+        return lambda: seen[phase] >= point.nth
+
+    def disarm(self) -> None:
+        self.calls.on_call = None
+        for route, faults in self.knobs.armed().items():
+            if any(fault in [f for f, _ in _FAULTS.values()] for fault in faults):
+                self.knobs.clear(route)
+
+    def routes(self) -> list[str]:
+        return self.calls.routes
+
+    def billing(self) -> int:
+        return len(self.meter.billing())
+
+    def bill(self) -> list[Stretch]:
+        return [(each.start, each.end, each.rate * 3600) for each in self.meter.intervals()]
+
+
+_FAULTS = {
+    LOST: (Fault.reply_lost(), 1),
+    ERRORS: (Fault.server_error(), 3),
+    LIMITED: (Fault.rate_limited(RETRY_AFTER), 1),
+}
+LAG = 8.0  # seconds by which listings lag
+
+
+class _HfWorld(_Emulated):
+    box = 'hardware = "t4-small"'
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.hub = HfEmulator(
+            clock=self.clock, times=Times(0.05, 0.05, 0.05), state_dir=home / f"hub-{self.name}"
+        ).__enter__()
+        self.calls, self.knobs, self.meter = self.hub.calls, self.hub.knobs, self.hub.meter
+        assert self.hub.account.ssh_keys is not None
+        self.hub.account.ssh_keys.append(keys.ensure_identity())
+        self.write_toml(f'[providers.hf]\nssh_gateway = "{self.hub.gateway_host_port}"')
+
+    def env(self) -> dict[str, str]:
+        return self.hub.env()
+
+    def close(self) -> None:
+        self.hub.__exit__(None, None, None)
+
+    def unexpected(self) -> list[str]:
+        return self.hub.unexpected
+
+
+class SpaceWorld(_HfWorld):
+    name = "hf-space"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.knobs.set("list_spaces", Fault.list_lag(LAG), times=None)
+
+    def live(self) -> int:
+        return len(self.hub.spaces)
+
+
+class JobWorld(_HfWorld):
+    name = "hf-job"
+    verbs = ("up", "down")
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.knobs.set("list_jobs", Fault.list_lag(LAG), times=None)
+
+    def live(self) -> int:
+        return sum(not job.over for job in self.hub.jobs.values())
+
+
+class ModalWorld(_Emulated):
+    name = "modal"
+    keeps_files = True
+    box = 'hardware = "T4"'
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        stages = Stages(image_build=0.05, scheduling=0.05, stopping=0.05, snapshot=0.05)
+        self.modal = ModalEmulator(clock=self.clock, stages=stages, list_lag=LAG).__enter__()
+        self.calls, self.knobs, self.meter = self.modal.calls, self.modal.knobs, self.modal.meter
+        self.write_toml()
+
+    def env(self) -> dict[str, str]:
+        return self.modal.env()
+
+    def live(self) -> int:
+        return sum(each.result is None for each in self.modal.sandboxes.values())
+
+    def close(self) -> None:
+        self.modal.__exit__(None, None, None)
+
+    def unexpected(self) -> list[str]:
+        return self.modal.unexpected
+
+
+WORLDS: tuple[type[World], ...] = (LocalWorld, SshWorld, SpaceWorld, JobWorld, ModalWorld)
