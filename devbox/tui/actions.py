@@ -62,8 +62,7 @@ _JOBS = (
            changes=True),
 )  # fmt: skip
 _LOOK = (
-    Action("details", "enter,d", "Details", "Go to the selected box's details", "Look",
-           footer=True),
+    Action("details", "enter,d", "Details", "Go to the selected box's details", "Look"),
     Action("back", "escape", "Back", "Leave the filter, the search or the details", "Look"),
     Action("filter", "slash", "Filter", "Filter the fleet; search while in the logs", "Look",
            footer=True),
@@ -100,11 +99,11 @@ _SORT = tuple(
     for column in SORTS.values()
 )  # fmt: skip
 _PROGRAM = (
+    Action("help", "question_mark", "Help", "All keys", "Dashboard", footer=True),
     Action("palette", "colon,ctrl+p", "Commands", "Find any action by its name", "Dashboard",
            footer=True),
     Action("theme", "ctrl+t", "Theme", "Choose the colours", "Dashboard"),
     Action("screenshot", "ctrl+s", "Screenshot", "Save the screen as an SVG file", "Dashboard"),
-    Action("help", "question_mark", "Help", "All keys", "Dashboard", footer=True),
     Action("quit", "q,ctrl+q", "Quit", "Leave at once; what is under way goes on by itself",
            "Dashboard", footer=True),
 )  # fmt: skip
@@ -131,7 +130,7 @@ def bindings() -> list[Binding]:
             id=action.id,
             key_display=shown(action.keys.split(",")[0]),
         )
-        for action in ACTIONS
+        for action in sorted(ACTIONS, key=lambda action: action.group != "Dashboard")
     ]
 
 

@@ -66,7 +66,7 @@ class Dashboard(App[None], inherit_bindings=False):
         self.words = ""
         self.marked: set[str] = set()
         self.pane = "gpu"
-        self.sort: tuple[str, bool] = ("name", False)
+        self.sort: tuple[str, bool] = ("state", False)
         self._shown: dict[str, BoxView] = {}
         self._order: list[str] = []
         self._ordered_at = 0.0
@@ -124,7 +124,7 @@ class Dashboard(App[None], inherit_bindings=False):
             self.feed.error = error.what
         for operation in self.operations.poll():
             self._ended(operation)
-        for notice in self._notices.look(self.feed, self.now):
+        for notice in self._notices.look(self.feed, self.now, self.operations.recent()):
             self.tell(notice.text, notice.severity, title=notice.title)
         self.redraw()
 

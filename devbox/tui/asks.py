@@ -169,7 +169,7 @@ class Asks:
         return Workspace.open(self.start)
 
 
-def bill(view: BoxView, now: float) -> list[str]:
+def bill(view: BoxView) -> list[str]:
     """What a box costs and has cost, for a dialog."""
     if not view.costing:
         return ["it costs nothing now"]

@@ -34,16 +34,19 @@ class RunView(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Micro-dollars; None when part of it is unknown. rate: an hour, of everything billed now."""
+    """Micro-dollars; None when part of it is unknown. rate: an hour, of what is billed now at a
+    known price; unpriced: how many boxes are billed at an unknown one."""
 
-    rate: int | None = 0
+    rate: int = 0
+    unpriced: int = 0
     today: int | None = 0
     month: int | None = 0
 
 
 class Feed(Protocol):
-    """recent: the newest runs of all boxes. changes counts up whenever views, totals, runs, events or verdicts became others; a cell
-    has its own count. error: why what is shown may be old, '' when all is well."""
+    """recent: the newest runs of all boxes. changes counts up whenever views, totals, runs, events
+    or verdicts became others; a cell has its own count. error: why what is shown may be old, ''
+    when all is well."""
 
     clock: Callable[[], float]
     views: Sequence[BoxView]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from devbox.model import Box, BoxState
@@ -32,7 +32,18 @@ COLUMNS = (
 SORTS = {column.key: column for column in COLUMNS if column.letter}
 # Biggest first for what is a measure; names and states from the front of the alphabet.
 _DOWN = ("uptime", "gpu", "vram", "price", "today")
-_STATES = list(BoxState)
+_STATES = (
+    BoxState.RUNNING,
+    BoxState.STARTING,
+    BoxState.BUILDING,
+    BoxState.PROVISIONING,
+    BoxState.PAUSING,
+    BoxState.STOPPING,
+    BoxState.PAUSED,
+    BoxState.FAILED,
+    BoxState.LOST,
+    BoxState.TERMINATED,
+)
 
 
 class Facts(NamedTuple):
@@ -87,30 +98,21 @@ def cell_of(
 ) -> Line:
     """What stands in one field of the table."""
     box = view.box
-    match column.key:
-        case "mark":
-            return [("◆" if marked else " ", "accent bold")]
-        case "state":
-            return state(view)
-        case "name":
-            return [(plain(box.name), "bold")]
-        case "provider":
-            return [(plain(box.provider), "")]
-        case "hardware":
-            return [(plain(box.hardware), "")]
-        case "uptime":
-            return [(uptime(view, now), "")]
-        case "price":
-            return price(view)
-        case "today":
-            return [(dollars(view.today) if view.spends else "–", "" if view.spends else "dim")]
-        case "idle":
-            return idle(box, feed.verdict(box.id), now)
-    known = facts(feed, box, now)
-    if known.age is not None and known.age >= STALE:
-        value = known.gpu if column.key == "gpu" else known.vram
-        return [(f"{percent(value)} {brief(known.age)} old", "warn")]
-    return _measure(known.gpu if column.key == "gpu" else known.vram, width)
+    if column.key in ("gpu", "vram"):
+        known = facts(feed, box, now)
+        return _measure(known.gpu if column.key == "gpu" else known.vram, known.age, width)
+    fields: dict[str, Callable[[], Line]] = {
+        "mark": lambda: [("◆" if marked else " ", "accent bold")],
+        "state": lambda: state(view),
+        "name": lambda: [(plain(box.name), "bold")],
+        "provider": lambda: [(plain(box.provider), "")],
+        "hardware": lambda: [(plain(box.hardware), "")],
+        "uptime": lambda: [(uptime(view, now), "")],
+        "price": lambda: price(view),
+        "today": lambda: [(dollars(view.today), "")] if view.spends else [("–", "dim")],
+        "idle": lambda: idle(box, feed.verdict(box.id), now),
+    }
+    return fields[column.key]()
 
 
 def state(view: BoxView) -> Line:
@@ -151,7 +153,10 @@ def idle(box: Box, verdict: Verdict | None, now: float) -> Line:
     return [(f"pauses {text}" if text else "idle", "bad bold" if near else "warn")]
 
 
-def _measure(value: float | None, width: int) -> Line:
+def _measure(value: float | None, age: float | None, width: int) -> Line:
+    if age is not None and age >= STALE:
+        old = " old" if width >= 13 else ""
+        return [(f"{percent(value)} {brief(age)}{old}", "warn")]
     if value is None:
         return [("–", "dim")]
     number = percent(value).rjust(4)
@@ -163,27 +168,25 @@ def _haystack(box: Box) -> str:
 
 
 def _value(feed: Feed, view: BoxView, column: str, now: float) -> Any:
+    """What a column sorts by; None: not known."""
     box = view.box
-    match column:
-        case "state":
-            return _STATES.index(box.state)
-        case "name":
-            return box.name
-        case "provider":
-            return box.provider
-        case "hardware":
-            return box.hardware
-        case "uptime":
-            return now - box.started if view.costing and box.started is not None else None
-        case "gpu":
-            return facts(feed, box, now).gpu
-        case "vram":
-            return facts(feed, box, now).vram
-        case "price":
-            return view.micro if view.costing else None
-        case "today":
-            return view.today if view.spends else None
-    verdict = feed.verdict(box.id)
+    up = box.started if view.costing else None
+    values: dict[str, Callable[[], Any]] = {
+        "state": lambda: _STATES.index(box.state),
+        "name": lambda: box.name,
+        "provider": lambda: box.provider,
+        "hardware": lambda: box.hardware,
+        "uptime": lambda: None if up is None else now - up,
+        "gpu": lambda: facts(feed, box, now).gpu,
+        "vram": lambda: facts(feed, box, now).vram,
+        "price": lambda: view.micro if view.costing else None,
+        "today": lambda: view.today if view.spends else None,
+        "idle": lambda: _pauses_at(box, feed.verdict(box.id)),
+    }
+    return values[column]()
+
+
+def _pauses_at(box: Box, verdict: Verdict | None) -> float | None:
     if verdict is None or box.state is not BoxState.RUNNING:
         return None
     return math.inf if verdict.pauses_at is None else verdict.pauses_at

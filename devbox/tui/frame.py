@@ -12,7 +12,7 @@ from devbox.model import BoxState
 from devbox.text import dollars
 from devbox.tui import fleet
 from devbox.tui.actions import PANES
-from devbox.tui.feed import BoxView, Feed
+from devbox.tui.feed import BoxView, Feed, Totals
 from devbox.tui.lines import Lines
 from devbox.tui.operations import Operation
 from devbox.tui.paint import Line, fit_line, percent, plain, width_of
@@ -70,8 +70,7 @@ def summary(
     count = len(feed.views)
     boxes = f"{count} box{'' if count == 1 else 'es'}" if shown == count else f"{shown} of {count}"
     line: Line = [(" devbox ", "accent bold reverse"), (f"  {boxes}, {running} running", "bold")]
-    rate = "unknown" if totals.rate is None else dollars(totals.rate)
-    line.append((f"   {rate}/h", "warn bold" if totals.rate else "dim"))
+    line.append((f"   {rate(totals)}", "warn bold" if totals.rate or totals.unpriced else "dim"))
     line.append((f"   today {dollars(totals.today)}", ""))
     if width >= 90:
         line.append((f"   month {dollars(totals.month)}", ""))
@@ -90,6 +89,12 @@ def summary(
     if width_of(line) >= room:
         return fit_line(line, width)
     return [*fit_line(line, room), (clock, "dim")]
+
+
+def rate(totals: Totals) -> str:
+    """'$3.60/h', '$3.60/h + 1 unknown'."""
+    known = dollars(totals.rate, per_hour=True)
+    return f"{known} + {totals.unpriced} unknown" if totals.unpriced else known
 
 
 def under_way(operations: Sequence[Operation]) -> Line:

@@ -96,7 +96,7 @@ class History:
         """Over all GPUs: the sum of watts, the highest temperature, else the mean."""
         rows = [self.window(f"{gpu}.{name}", seconds, width) for gpu in range(self.gpus)]
         columns = zip(*(row for row in rows if row), strict=False)
-        return [_combine(name, [v for v in column if v == v]) for column in columns]
+        return [_combine(name, [v for v in column if not math.isnan(v)]) for column in columns]
 
     def _gpu(self, index: int, t: float, gpu: Gpu) -> None:
         self._put(f"{index}.util", t, gpu.util)
@@ -120,7 +120,8 @@ def resampled(values: list[float], width: int) -> list[float]:
         return [values[index * count // width] for index in range(width)]
     out = []
     for index in range(width):
-        part = [v for v in values[index * count // width : (index + 1) * count // width] if v == v]
+        span = values[index * count // width : (index + 1) * count // width]
+        part = [v for v in span if not math.isnan(v)]
         out.append(sum(part) / len(part) if part else _NAN)
     return out
 

@@ -4,12 +4,15 @@ side. Everything here happens on the event loop but what `background.call` runs.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState, Event, Run
+from devbox.state.boxes import Intent
 from devbox.telemetry.arming import Verdict
 from devbox.telemetry.cells import Cell
 from devbox.tui import background
@@ -124,7 +127,12 @@ class LiveFeed:
             for box in found
             if not box.state.is_over or (box.state is BoxState.LOST and latest[box.name] == box.id)
         ]
-        running = [box for box in self._boxes if box.state is BoxState.RUNNING and box.endpoint]
+        work = {intent.box_id: intent for intent in self._ws.store.boxes.open_intents()}
+        running = [
+            box
+            for box in self._boxes
+            if box.state is BoxState.RUNNING and box.endpoint and _has_boxhalf(work.get(box.id))
+        ]
         self._streams.follow(running)
         self._schedule.boxes(self._boxes, self.clock())
         self.recent = self._ws.store.runs.latest(limit=_RECENT)
@@ -162,15 +170,15 @@ class LiveFeed:
         return base + round((micro or 0) * (now - self._spent.at) / 3600)
 
     def _sum(self, prices: list[int | None], now: float) -> Totals:
-        rate = sum(p for p in prices if p is not None) if None not in prices else None
+        rate, unpriced = sum(p for p in prices if p is not None), prices.count(None)
         if self._spent is None:
-            return Totals(rate)
-        more = None if rate is None else round(rate * (now - self._spent.at) / 3600)
+            return Totals(rate, unpriced)
+        more = None if unpriced else round(rate * (now - self._spent.at) / 3600)
 
         def grown(base: int | None) -> int | None:
             return None if base is None or more is None else base + more
 
-        return Totals(rate, grown(self._spent.today), grown(self._spent.month))
+        return Totals(rate, unpriced, grown(self._spent.today), grown(self._spent.month))
 
     def _watch_jobs(self, box: Box, now: float) -> None:
         cell = self.cell(box.id)
@@ -204,7 +212,7 @@ class LiveFeed:
 
                 try:
                     fresh = await background.call(
-                        lambda due=due: lifecycle.refresh(self._side, due), "providers"
+                        partial(lifecycle.refresh, self._side, due), "providers"
                     )
                     gone = [b for b in fresh if b.message.startswith("unreachable: ")]
                     self.error = gone[0].message if gone else ""
@@ -220,7 +228,7 @@ class LiveFeed:
                 from devbox import lifecycle
 
                 found = await background.call(
-                    lambda box=box: lifecycle.verdict(self._side, box), "verdict"
+                    partial(lifecycle.verdict, self._side, box), "verdict"
                 )
                 self._schedule.verdict_asked(box.id, self.clock())
                 if found != self._verdicts.get(box.id):
@@ -245,12 +253,26 @@ class LiveFeed:
 
                 # what cannot be asked stays as it was; the stream says that it is cut
                 with suppress(DevboxError):
-                    await background.call(
-                        lambda runs=runs: control.refresh(self._side, runs), "runs"
-                    )
+                    await background.call(partial(control.refresh, self._side, runs), "runs")
             for box in due:
                 self._schedule.runs_asked(box.id, bool(waiting[box.id]), self.clock())
             await asyncio.sleep(_TURN)
 
     def _due(self, box_ids: Collection[str]) -> list[Box]:
         return [box for box in self._boxes if box.id in box_ids]
+
+
+def _has_boxhalf(work: Intent | None) -> bool:
+    """Not while some devbox is still on its way to put our program there."""
+    on_its_way = work is not None and work.goal == "running" and work.step != "arm"
+    return not (on_its_way and work is not None and _is_alive(work.pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 from devbox.model import BoxState, RunState
@@ -37,11 +38,13 @@ class Notices:
         self._hot: dict[str, float] = {}
         self._hot_told: dict[str, float] = {}
 
-    def look(self, feed: Feed, now: float) -> list[Notice]:
-        """What became so since the last look; the first one only takes note of states and runs."""
+    def look(self, feed: Feed, now: float, ours: Collection[str] = ()) -> list[Notice]:
+        """What became so since the last look; the first one only takes note of states and runs.
+        ours: names of boxes that this dashboard works on, whose states are no news."""
         found: list[Notice] = []
         for view in feed.views:
-            found += self._state(view)
+            state = self._state(view)
+            found += [] if view.box.name in ours else state
             found += self._pause(view, feed.verdict(view.box.id), now)
             found += self._ceiling(view, now)
             found += self._throttling(feed, view, now)

@@ -24,6 +24,7 @@ from devbox.tui.operation import LOG, OWNER, REQUEST
 
 _KEPT = 40  # folders of finished operations
 _LINES = 500
+_MOMENT = 10.0  # seconds
 
 State = Literal["running", "done", "failed"]
 
@@ -114,6 +115,11 @@ class Operations:
     def running(self, box: str | None = None) -> list[Operation]:
         found = [o for o in self.all.values() if o.state == "running"]
         return found if box is None else [o for o in found if o.box == box]
+
+    def recent(self) -> set[str]:
+        """Names of boxes that something was under way for until a moment ago."""
+        now = self.clock()
+        return {o.box for o in self.all.values() if o.ended is None or now - o.ended < _MOMENT}
 
     def pids(self) -> list[int]:
         """Processes that go on without us."""

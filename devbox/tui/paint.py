@@ -6,6 +6,7 @@ accent, and "NAME bold". Text is drawn as it is: nothing here reads markup.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -58,7 +59,7 @@ def bar(percent: float | None, width: int, *, style: str = "") -> Line:
     """A bar of `width` cells, dotted where empty; unknown is all dots."""
     if width <= 0:
         return []
-    if percent is None or percent != percent:
+    if percent is None or math.isnan(percent):
         return [("·" * width, "dim")]
     share = min(100.0, max(0.0, percent)) / 100 * width
     whole = int(share)
@@ -73,14 +74,14 @@ def level(percent: float) -> str:
 
 
 def percent(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.0f}%"
+    return "–" if value is None or math.isnan(value) else f"{value:.0f}%"
 
 
 def chart(values: Sequence[float], height: int, top: float) -> list[str]:
     """An area chart, one column a value, highest row first; a gap where a value is NaN."""
     rows = []
     steps = [
-        -1 if v != v else max(0, min(height * 8, round(v / top * height * 8))) if top else 0
+        -1 if math.isnan(v) else max(0, min(height * 8, round(v / top * height * 8))) if top else 0
         for v in values
     ]
     for row in range(height - 1, -1, -1):

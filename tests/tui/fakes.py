@@ -69,10 +69,12 @@ def box(name: str, state: BoxState = BoxState.RUNNING, **fields: Any) -> Box:
 
 def view(name: str, state: BoxState = BoxState.RUNNING, **fields: Any) -> BoxView:
     """A box that bills when it runs."""
-    extra = {key: fields.pop(key) for key in ("goal", "step", "today") if key in fields}
+    extra: dict[str, Any] = {
+        key: fields.pop(key) for key in ("goal", "step", "today") if key in fields
+    }
     made = box(name, state, **fields)
     costing = state not in (BoxState.PAUSED, BoxState.FAILED, BoxState.LOST)
-    values = {"today": 1_240_000, "spends": True, **extra}
+    values: dict[str, Any] = {"today": 1_240_000, "spends": True, **extra}
     return BoxView(made, costing, made.price.micro_per_hour if costing else None, **values)
 
 
@@ -116,8 +118,8 @@ class FakeFeed:
         self.clock: Callable[[], float] = lambda: self.now
         self.views: Sequence[BoxView] = views
         micro = [v.micro for v in views if v.costing]
-        rate = None if None in micro else sum(m for m in micro if m is not None)
-        self.totals = Totals(rate, 4_310_000, 61_220_000)
+        rate = sum(m for m in micro if m is not None)
+        self.totals = Totals(rate, micro.count(None), 4_310_000, 61_220_000)
         self.recent: Sequence[Run] = ()
         self.changes = 0
         self.error = ""
@@ -272,6 +274,9 @@ class FakeOperations:
         found = [o for o in self.all.values() if o.state == "running"]
         return found if box is None else [o for o in found if o.box == box]
 
+    def recent(self) -> set[str]:
+        return {operation.box for operation in self.running()}
+
     def finish(self, operation: Operation, message: dict[str, Any]) -> None:
         operation.take(message)
         self._ended.append(operation)
@@ -323,8 +328,14 @@ def fleet() -> FakeFeed:
         train,
         idle,
         cut,
-        view("build", BoxState.BUILDING, provider="hf-space", stage="BUILDING", goal="running",
-             step="observe"),  # fmt: skip
+        view(
+            "build",
+            BoxState.BUILDING,
+            provider="hf-space",
+            stage="BUILDING",
+            goal="running",
+            step="observe",
+        ),
         view("nightly", BoxState.PAUSED, provider="local"),
         view("broken", BoxState.FAILED, message="ERROR: no matching distribution for torch==9"),
         view("gone", BoxState.LOST, message="the provider no longer knows it"),

@@ -59,9 +59,7 @@ async def pause(app: Dashboard) -> None:
     views = _in(app, "pause", BoxState.RUNNING)
     if not views:
         return
-    facts = [
-        line for view in views for line in (f"{view.box.name}:", *_indent(bill(view, app.now)))
-    ]
+    facts = _bills(views)
     facts += ["a paused box keeps its files and costs nothing more for its hardware"]
 
     def look() -> list[str]:
@@ -101,9 +99,7 @@ async def terminate(app: Dashboard) -> None:
     if not views:
         app.tell("no box to end is selected")
         return
-    facts = [
-        line for view in views for line in (f"{view.box.name}:", *_indent(bill(view, app.now)))
-    ]
+    facts = _bills(views)
     facts += ["it ends for good, with what is on it"]
 
     def look() -> list[str]:
@@ -171,6 +167,10 @@ def _names(views: list[BoxView]) -> str:
     if len(views) <= 3:
         return ", ".join(view.box.name for view in views)
     return f"{len(views)} boxes"
+
+
+def _bills(views: list[BoxView]) -> list[str]:
+    return [line for view in views for line in (f"{view.box.name}:", *_indent(bill(view)))]
 
 
 def _indent(lines: list[str]) -> list[str]:

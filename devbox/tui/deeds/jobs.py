@@ -48,12 +48,8 @@ async def cancel(app: Dashboard) -> None:
     run = _chosen(app)
     if run.state.is_over:
         raise Conflict(f"run {run.id} is {run.state} already")
-    view = app.view
-    cost = (
-        next((v.cost for v in app.feed.runs(view.box.id) if v.run.id == run.id), None)
-        if view
-        else None
-    )
+    runs = app.feed.runs(run.box_id)
+    cost = next((entry.cost for entry in runs if entry.run.id == run.id), None)
     facts = [f"it cost {dollars(cost)} so far", "what it did is kept; programs get 10 s to save"]
     answers = (Answer("end", "End the run", danger=True),)
     if await app.push_screen_wait(Confirm(f"End run {run.id}?", facts, answers)):

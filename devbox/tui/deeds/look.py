@@ -186,7 +186,7 @@ DEEDS: dict[str, Callable[[Dashboard], None]] = {
             screenshot,
             help_,
         )
-    },  # fmt: skip
+    },
     "theme": guarded(theme),
     "quit": guarded(quit_),
     "match_next": partial(match, 1),

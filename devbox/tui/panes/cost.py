@@ -9,6 +9,7 @@ from devbox.money.report import Line as CostLine
 from devbox.text import dollars, duration
 from devbox.tui import background
 from devbox.tui.feed import RunView
+from devbox.tui.frame import rate
 from devbox.tui.ledger_view import Costs
 from devbox.tui.paint import Line, beside, fit, plain
 from devbox.tui.panes.base import Page, Seen
@@ -30,7 +31,7 @@ class CostPane(Page):
             self.run_worker(self._ask(seen), exclusive=True)
         box, totals = seen.view.box, seen.feed.totals
         lines = [
-            _pair("now", f"{dollars(totals.rate)}/h" if totals.rate is not None else "unknown"),
+            _pair("now", rate(totals)),
             _pair("today", dollars(totals.today)),
             _pair("month", dollars(totals.month)),
             [],
@@ -97,7 +98,9 @@ def _table(title: str, rows: list[CostLine], width: int) -> list[Line]:
     if not rows:
         return [*lines, [(" nothing yet", "dim")]]
     for row in rows[:31]:
-        unknown = " + unknown" if row.unknown_seconds > 0 else ""
+        unknown = "+?" if row.unknown_seconds > 0 else "  "
         value = f"{duration(row.seconds):>7} {dollars(row.cost):>9}{unknown}"
-        lines.append([(f" {fit(plain(row.key), max(6, width - 20))}", ""), (f" {value}", "")])
+        lines.append([(f" {fit(plain(row.key), max(6, width - 22))}", ""), (f" {value}", "")])
+    if any(row.unknown_seconds > 0 for row in rows):
+        lines.append([(" +? has time at an unknown price", "warn")])
     return lines

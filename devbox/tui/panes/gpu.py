@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+from devbox.model import Box, BoxState
 from devbox.telemetry.cells import Cell
 from devbox.telemetry.picture import STALE, rate, share
 from devbox.telemetry.sample import Gpu, Sample
 from devbox.text import duration, size
+from devbox.tui import marks
 from devbox.tui.history import History
 from devbox.tui.paint import (
     Line,
@@ -27,6 +31,12 @@ _STATUS = {
     "refused": ("✖", "bad bold"),
 }
 _CHART_ROWS = 4
+_NEXT = {
+    BoxState.BUILDING: "l follows the build's log",
+    BoxState.PAUSED: "w resumes it, ctrl+d ends it for good",
+    BoxState.FAILED: "l shows its log, x checks it, u tries again, ctrl+d ends it",
+    BoxState.LOST: "u makes a new one of that name",
+}
 
 
 class GpuPane(Page):
@@ -39,8 +49,8 @@ class GpuPane(Page):
         assert seen.view
         box = seen.view.box
         cell, history = seen.feed.cell(box.id), seen.feed.history(box.id)
-        if cell is None:
-            return [[(f" {box.name} is {box.state}: it sends nothing", "dim")]]
+        if cell is None or box.state is not BoxState.RUNNING:
+            return absent(box)
         lines = [status_line(cell, seen.now)]
         if cell.error:
             lines.append([(f" {plain(cell.error, 300)}", "warn")])
@@ -62,13 +72,25 @@ class GpuPane(Page):
         self.gpu = following if following < count else None
 
 
+def absent(box: Box) -> list[Line]:
+    """A box that sends nothing: why, and the key that leads on."""
+    shape, style = marks.BOX[box.state]
+    lines: list[Line] = [[], [(f" {shape} {plain(box.name)} is {box.state}", style)]]
+    if box.message:
+        lines += [[(f"   {plain(part, 300)}", "")] for part in box.message.splitlines()[:8]]
+    if box.state in _NEXT:
+        lines.append([(f"   {_NEXT[box.state]}", "dim")])
+    return lines
+
+
 def status_line(cell: Cell, now: float) -> Line:
     shape, style = _STATUS[cell.status]
     line: Line = [(f" {shape} {cell.status}", style)]
     age = cell.age(now)
     if age is not None and age >= STALE:
         line.append((f"  last values, {duration(age)} old", "warn bold"))
-    if cell.agent is False:
+    # samples that flow come from the agent, whatever was last said of it
+    if cell.agent is False and (age is None or age >= STALE):
         line.append(("  the watchdog on the box is not running", "bad bold"))
     return line
 
@@ -184,11 +206,11 @@ def processes(sample: Sample, width: int) -> list[Line]:
 def _block(
     title: str, values: list[float], unit: str, top: float, room: int, past: str
 ) -> list[Line]:
-    known = [v for v in values if v == v]
+    known = [v for v in values if not math.isnan(v)]
     top = max([top, *(known if not top else [])]) or 1.0
     latest = "–" if not known else f"{known[-1]:.0f}{unit}"
     most = f"max {max(known):.0f}{unit}  {past}" if known else past
-    rows = chart(values or [float("nan")] * room, _CHART_ROWS, top)
+    rows = chart(values or [math.nan] * room, _CHART_ROWS, top)
     style = {"%": "info", " W": "warn", "°C": "rest"}[unit]
     head: Line = [(f" {title} ", "accent bold"), (latest, "bold")]
     gap = room - len(title) - len(latest) - len(most) - 2

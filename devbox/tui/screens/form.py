@@ -41,7 +41,10 @@ class Form(Dialog[list[str]]):
             fields += self._label(name, argument.help, required=argument.required)
             fields.append(_field(name, argument))
         if not fields:
-            fields = [text("words after the command, as in a shell"), Input(id=_id("_words"))]
+            fields = [
+                text("words after the command, as in a shell"),
+                Input(id=_id("_words"), compact=True),
+            ]
         yield VerticalScroll(*fields, id="fields", can_focus=False)
         yield text("", id="wrong")
 

@@ -30,7 +30,7 @@ class Up(Dialog[Wish]):
     def __init__(self, asks: Asks, name: str) -> None:
         super().__init__()
         self.title_text = f"Bring up {name}"
-        self._asks, self._name = asks, name
+        self._asks, self._wanted = asks, name
         self._choice: Choice | None = None
         self._offers: list[Offer] = []
 
@@ -45,11 +45,11 @@ class Up(Dialog[Wish]):
 
     async def _ask(self) -> None:
         try:
-            self._choice = await background.call(lambda: self._asks.choice(self._name), "offers")
+            choice = await background.call(lambda: self._asks.choice(self._wanted), "offers")
         except DevboxError as error:
             self._wrong(error.what, error.fix)
             return
-        choice = self._choice
+        self._choice = choice
         self._offers = list(choice.offers)
         if choice.chosen in self._offers:
             self._offers.remove(choice.chosen)
@@ -77,7 +77,7 @@ class Up(Dialog[Wish]):
             return
         offer = self._offers[at]
         chosen = self._choice.chosen
-        self.dismiss((self._name, "" if offer is chosen else offer.hardware.name))
+        self.dismiss((self._wanted, "" if offer is chosen else offer.hardware.name))
 
     def _tell(self, offer: Offer) -> None:
         assert self._choice
