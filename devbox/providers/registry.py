@@ -15,6 +15,7 @@ _MODULES = {
     "hf-space": "devbox.providers.hf.space",
     "hf-job": "devbox.providers.hf.job",
     "modal": "devbox.providers.modal.provider",
+    "docker": "devbox.providers.docker.provider",
 }
 
 NAMES = tuple(_MODULES)

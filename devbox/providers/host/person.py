@@ -90,11 +90,10 @@ def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
     AuthError when the person's own login is refused or the host is not known to them, Unreached
     when nobody answers, Unavailable when it is unknown how far the script came.
     """
-    options = [word for option in _OPTIONS for word in ("-o", option)]
     shown = clean(target, 80)
     try:
         done = run(
-            ["ssh", *_config(), *options, "--", target, "sh -s"],
+            [*command(), "--", target, "sh -s"],
             input=script.encode(),
             check=False,
             timeout=timeout,
@@ -106,20 +105,32 @@ def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
         raise Unavailable(f"{shown} did not answer within {timeout:.0f} s") from error
     if done.code != 255:
         return done
+    raise failure(target, done.err)
+
+
+def command(*options: str) -> list[str]:
+    """The person's ssh, which never asks a question, up to its target. options: more of -o."""
+    words = [word for option in (*_OPTIONS, *options) for word in ("-o", option)]
+    return ["ssh", *_config(), *words]
+
+
+def failure(target: str, err: str) -> AuthError | Unavailable:
+    """The error for what ssh itself printed when it did not get to the target."""
+    shown = clean(target, 80)
     by_hand = f"make this work first, without a password: ssh {shlex.quote(shown)}"
-    said = clean(done.err.strip()[-300:], 300)
-    if _CHANGED in done.err:
-        raise AuthError(
+    if _CHANGED in err:
+        return AuthError(
             f"{shown} shows another host key than the one your ssh knows",
             means="someone may be in between, or it was installed anew; nothing was sent to it",
             fix=by_hand,
         )
-    if any(word in done.err for word in _UNKNOWN):
-        raise AuthError(f"your ssh does not know the host key of {shown}", fix=by_hand)
-    if any(word in done.err for word in _REFUSED):
-        raise AuthError(f"{shown} does not let you in: {said}", fix=by_hand)
-    kind = Unreached if any(word in done.err for word in _NEVER_THERE) else Unavailable
-    raise kind(f"{shown} does not answer: {said}", fix=by_hand)
+    if any(word in err for word in _UNKNOWN):
+        return AuthError(f"your ssh does not know the host key of {shown}", fix=by_hand)
+    said = clean(err.strip()[-300:], 300)
+    if any(word in err for word in _REFUSED):
+        return AuthError(f"{shown} does not let you in: {said}", fix=by_hand)
+    kind = Unreached if any(word in err for word in _NEVER_THERE) else Unavailable
+    return kind(f"{shown} does not answer: {said}", fix=by_hand)
 
 
 def host_keys(output: str) -> tuple[str, ...]:

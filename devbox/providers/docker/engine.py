@@ -1,0 +1,89 @@
+"""One Docker engine: found the way its own command line finds it, its client opened once, every
+call's faults as devbox errors."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from devbox.errors import ProviderError, SpecError, Unavailable
+from devbox.providers.docker.errors import translated
+from devbox.providers.docker.tunnel import Far, client
+from devbox.text import clean
+
+T = TypeVar("T")
+CALL = 60.0  # seconds that an engine may be silent
+_DEFAULT = "unix:///var/run/docker.sock"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Engine:
+    """docker_host: from [providers.docker]; empty for DOCKER_HOST, DOCKER_CONTEXT or the current
+    context of `docker context`. Safe from several threads."""
+
+    def __init__(self, docker_host: str = "") -> None:
+        self._asked = docker_host
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._far: Far | None = None
+        self.address = docker_host or os.environ.get("DOCKER_HOST") or _DEFAULT
+
+    def call(self, doing: str, action: Callable[[Any], T]) -> T:
+        """Run something of the low-level client (docker.APIClient)."""
+        try:
+            with translated(doing, self.address):
+                return action(self._open())
+        except Unavailable as error:
+            why = self._far.failure() if self._far else None
+            if why is None:
+                raise
+            raise why from error
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.address.startswith("unix:")
+
+    def way(self) -> str:
+        """How to reach a port on the loopback of the engine's machine: a ProxyCommand, or '' when
+        that is this machine. SpecError for an engine elsewhere without ssh."""
+        if self._far is not None:
+            return self._far.via
+        host = urlsplit(self.address).hostname or ""
+        if self.is_local or host in _LOOPBACK:
+            return ""
+        raise SpecError(
+            f"boxes of the engine at {clean(self.address, 80)} cannot be reached: their ssh ports "
+            "are open on its own loopback only",
+            means="nothing was started",
+            fix=f'reach it through ssh: [providers.docker] docker_host = "ssh://USER@{host}"',
+        )
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> Any:
+        import docker
+        from docker.utils import kwargs_from_env
+
+        settings: dict[str, Any] = {}
+        if self._asked or os.environ.get("DOCKER_HOST"):
+            settings = kwargs_from_env({**os.environ, "DOCKER_HOST": self.address})
+        else:
+            settings = docker.ContextAPI.kwargs_from_context()
+            self.address = settings.get("base_url", _DEFAULT)
+        if self.address.startswith("ssh://"):
+            self._far = Far(self.address)
+            return client(self._far, CALL)
+        if not self.address.startswith(("unix://", "tcp://", "http://", "https://", "npipe://")):
+            raise ProviderError(
+                f"{clean(self.address, 80)!r} is not the address of a Docker engine",
+                fix="write unix:///path, ssh://user@host or tcp://host:port",
+            )
+        return docker.APIClient(**settings, timeout=CALL)

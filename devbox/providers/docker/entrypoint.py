@@ -1,0 +1,178 @@
+"""What runs in a container: an sshd with the host key we pinned, and an end that always comes.
+
+Its main process is this script, as root: nothing inside can kill it, so the box ends at
+max_uptime whatever happens to the watchdog, and each start of the container counts anew. What is
+private comes as files put into the stopped container, in no image layer and no setting that
+`docker inspect` shows. /.devbox is of the container, so that it outlives a pause; /run/devbox is
+memory: the person's secrets are moved there when it starts, and are gone when it stops.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shlex
+import tarfile
+from collections.abc import Mapping, Sequence
+
+PLACE, MEMORY = "/.devbox", "/run/devbox"
+#: exit codes of the script
+ASKED, CEILING, UNUSABLE = 0, 75, 78
+
+SSHD = f"""\
+Port 22
+HostKey {PLACE}/host_key
+PidFile none
+AuthorizedKeysFile {PLACE}/keys
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+PrintMotd no
+PrintLastLog no
+X11Forwarding no
+AllowTcpForwarding yes
+ClientAliveInterval 30
+ClientAliveCountMax 6
+MaxSessions 200
+MaxStartups 100
+AcceptEnv LANG LC_*
+ForceCommand {PLACE}/session
+"""
+
+# Every session goes through it, whatever the login shell. /etc/profile sets PATH anew, which would
+# hide the image's own programs, so that it is set again after it.
+SESSION = f"""\
+#!/bin/sh
+asked=$SSH_ORIGINAL_COMMAND
+unset SSH_ORIGINAL_COMMAND
+. {MEMORY}/env.sh
+export DEVBOX_PATH="$PATH"
+[ -n "$asked" ] && exec "$SHELL" -c "$asked"
+exec "$SHELL" -l
+"""
+
+# $1 seconds to live  $2 login  $3 its home  $4 workdir  further: volumes to hand to the login
+SCRIPT = f"""\
+asked=
+trap 'asked=1' TERM INT HUP
+umask 022
+read -r up rest </proc/uptime
+end=$((${{up%.*}} + $1)) user=$2 home=$3 work=$4
+shift 4
+
+fail() {{ echo "devbox: $1" >&2; exit {UNUSABLE}; }}
+sshd=$(command -v sshd || echo /usr/sbin/sshd)
+[ -x "$sshd" ] || fail 'the image has no sshd: use an image of devbox, or install openssh-server'
+cd {PLACE} && [ -s host_key ] || fail 'its host key is missing: start it with devbox, not docker'
+
+mkdir -p {MEMORY}/ask /run/sshd /etc/profile.d
+rm -f {MEMORY}/ask/stop
+chmod 711 {MEMORY} && chown "$user" {MEMORY}/ask || fail "the image has no user $user"
+(
+    umask 077
+    unset HOME PWD OLDPWD SHLVL _ HOSTNAME USER LOGNAME SHELL TERM MAIL up rest end user home work
+    export -p >{MEMORY}/env.sh
+    [ ! -f given ] || cat given >>{MEMORY}/env.sh
+)
+rm -f given
+chown "$user" {MEMORY}/env.sh
+echo '[ -z "$DEVBOX_PATH" ] || PATH=$DEVBOX_PATH' >/etc/profile.d/zz-devbox.sh
+
+hand_over() {{ [ -O "$1" ] && chown "$user" "$1"; }}
+for each in "$@"; do
+    [ -n "$(ls -A "$each" 2>/dev/null)" ] || hand_over "$each"
+    up=${{each%/*}}
+    while case $up in "$home"/*) ;; *) false ;; esac; do
+        hand_over "$up"
+        up=${{up%/*}}
+    done
+done
+if [ ! -d "$work" ]; then
+    mkdir -p "$work" && chown "$user" "$work"
+fi
+cat keys.d/*.pub >keys
+[ ! -w /etc/shadow ] || sed -i "s/^$user:![^:]*:/$user:*:/" /etc/shadow
+{{
+    cat sshd_config
+    echo "AllowUsers $user"
+    for each in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec; do
+        [ ! -x $each/sftp-server ] || echo "Subsystem sftp $each/sftp-server"
+    done | head -n 1
+}} >{MEMORY}/sshd_config
+"$sshd" -t -f {MEMORY}/sshd_config || fail 'its sshd does not take our settings'
+
+# Programs get a moment to save what they have; the kernel ends what is left with this process.
+leave() {{
+    echo "devbox: $2" >&2
+    code=$1 tries=0
+    trap '' TERM HUP INT
+    kill -TERM -1
+    kill -HUP -1
+    while [ $tries -lt 30 ]; do
+        set -- /proc/[0-9]*
+        [ $# -le 1 ] && break
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    exit "$code"
+}}
+"$sshd" -D -e -f {MEMORY}/sshd_config &
+server=$!
+while :; do
+    [ -z "$asked" ] && [ ! -e {MEMORY}/ask/stop ] || leave {ASKED} 'asked to stop'
+    read -r up rest </proc/uptime
+    [ "${{up%.*}}" -lt "$end" ] || leave {CEILING} 'its max_uptime is over'
+    [ ! -e given ] || rm -f given
+    kill -0 $server 2>/dev/null || {{ "$sshd" -D -e -f {MEMORY}/sshd_config & server=$!; }}
+    sleep 1 &
+    wait $!
+done
+"""
+
+# $1: a file's name  $2: an OpenSSH public key line
+ADMIT = f"""\
+cd {PLACE} && printf '%s\\n' "$2" >"keys.d/$1" && cat keys.d/*.pub >.keys && mv .keys keys
+"""
+
+
+def files(public_key: str, environment: Mapping[str, str], host_key: str = "") -> bytes:
+    """A tar archive to be put at / of a stopped container. environment: the spec's env and the
+    person's secrets. host_key: empty to keep the one that is there."""
+    given = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items())
+    content = {
+        f"keys.d/{key_name(public_key)}": (0o644, f"{public_key.strip()}\n"),
+        "sshd_config": (0o644, SSHD),
+        "session": (0o755, SESSION),
+        "given": (0o600, given),
+    }
+    if host_key:
+        content["host_key"] = (0o600, f"{host_key.strip()}\n")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for folder in (PLACE, f"{PLACE}/keys.d"):
+            entry = tarfile.TarInfo(folder.lstrip("/"))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        for name, (mode, text) in content.items():
+            entry = tarfile.TarInfo(f"{PLACE}/{name}".lstrip("/"))
+            data = text.encode()
+            entry.size, entry.mode = len(data), mode
+            tar.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def admit(public_key: str) -> Sequence[str]:
+    """Lets one more key log in, run as root in the container."""
+    return ["/bin/sh", "-c", ADMIT, "sh", key_name(public_key), public_key.strip()]
+
+
+def stop() -> Mapping[str, object]:
+    """The watchdog's recipe: the main process sees the file and ends, and with it the container."""
+    return {"kind": "exec", "argv": ["touch", f"{MEMORY}/ask/stop"]}
+
+
+def key_name(public_key: str) -> str:
+    return f"{hashlib.sha256(public_key.strip().encode()).hexdigest()[:16]}.pub"
