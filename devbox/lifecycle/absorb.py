@@ -28,12 +28,14 @@ def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
     if box.state.is_over:
         return box
     now = ws.clock()
-    goals = [intent.goal for intent in ws.store.boxes.open_intents(box.id)]
-    goal = goals[-1] if goals else ""
+    work = ws.store.boxes.open_intents(box.id)
+    goal = work[-1].goal if work else ""
     after = _vanished(box, now) if seen is None else _merged(box, seen, goal, now)
     if seen is None:
-        # Asked for and gone: it ended by now. Gone by itself: we know of it only until `seen`.
-        ws.store.ledger.close(box.id, now if after.state is BoxState.TERMINATED else box.seen)
+        # Gone by itself: we know of it only until `seen`. Asked for: it ended when that was last
+        # at work, also when it is found long after.
+        asked = work[-1].updated if work and after.state is BoxState.TERMINATED else box.seen
+        ws.store.ledger.close(box.id, min(now, max(asked, box.seen)))
     else:
         _bill(ws, box, after, seen, now)
     ws.store.boxes.update(after)
