@@ -115,8 +115,7 @@ class Campaign:
             for verb in self.world.verbs:
                 if not left[verb]:
                     if self._is_needed(verb, left):
-                        self._remember(verb)
-                        self.devbox.result(verb)
+                        self._clean(verb)
                     continue
                 trial = self._strike(left[verb].pop(0))
                 yield trial
@@ -124,7 +123,7 @@ class Campaign:
                     self._clean_up()
                     break
                 if self.devbox.result("look")["box"] != _GOALS[verb]:
-                    self.devbox.result(verb)  # it was given up, or never begun
+                    self._clean(verb)  # it was given up, or never begun
 
     def _is_needed(self, verb: str, left: dict[str, list[Point]]) -> bool:
         """A verb without trials of its own runs only on the way to others."""
@@ -163,6 +162,12 @@ class Campaign:
         if world.slack:
             return Trial(world.name, point, struck, tuple(wrong), None, off * 3600 / 1e6)
         return Trial(world.name, point, struck, tuple(wrong), off / theirs if theirs else None)
+
+    def _clean(self, verb: str) -> None:
+        """A verb that nothing strikes at."""
+        self._remember(verb)
+        self.devbox.result(verb)
+        self.world.advance(BILLED)
 
     def _remember(self, verb: str) -> None:
         """Put a file on the box that the pause must not lose."""

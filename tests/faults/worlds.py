@@ -250,6 +250,8 @@ class SpaceWorld(_HfWorld):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
+        (self.project / "Dockerfile").write_text("FROM python:3.12-bookworm\nCMD sleep infinity\n")
+        (self.project / "README.md").write_text("---\nsdk: docker\n---\n")
         self.knobs.set("list_spaces", Fault.list_lag(LAG), times=None)
 
     def live(self) -> int:
