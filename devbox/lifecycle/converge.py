@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from devbox import paths, secrets, spec
-from devbox.errors import BuildFailed, Gone, KeyRefused, ProviderError, SshError
+from devbox.errors import BuildFailed, DevboxError, Gone, KeyRefused, ProviderError, SshError
 from devbox.files import write_atomic
 from devbox.lifecycle import happenings
 from devbox.lifecycle.absorb import absorb
@@ -66,7 +67,8 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     if box.state not in (BoxState.PAUSED, BoxState.PAUSING):
         box = _mark(ws, box, BoxState.PAUSING)
     try:
-        handle = journal.call("pause", lambda: provider.pause(box.handle))
+        with _costing(ws, box):
+            handle = journal.call("pause", lambda: provider.pause(box.handle))
         box = _mark(ws, box, BoxState.PAUSING, handle=handle)
     except Gone:
         ws.narrate(f"{box.name}: the provider no longer knows it")
@@ -84,7 +86,8 @@ def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
     provider = ws.provider(box.provider)
     box = find_handle(ws, box)
     if box.handle:
-        journal.call("terminate", lambda: provider.terminate(box.handle))
+        with _costing(ws, box):
+            journal.call("terminate", lambda: provider.terminate(box.handle))
         box = journal.step(
             "confirm", lambda: _until(ws, box, lambda b: b.state.is_over, STOP_TIMEOUT)
         )
@@ -250,6 +253,19 @@ def _publish(ws: Workspace, box: Box) -> None:
 def _forget(ws: Workspace, box: Box) -> None:
     config.forget(box)
     config.publish(ws.store.boxes.all, narrate=ws.narrate)
+
+
+@contextmanager
+def _costing(ws: Workspace, box: Box) -> Iterator[None]:
+    """A stop that is refused says first of all what that costs."""
+    try:
+        yield
+    except Gone:
+        raise
+    except DevboxError as error:
+        error.means = "; ".join(filter(None, (_cost_line(ws, box), error.means)))
+        error.fix = "; ".join(filter(None, (error.fix, "devbox reconcile tries again")))
+        raise
 
 
 def _cost_line(ws: Workspace, box: Box) -> str:

@@ -21,6 +21,7 @@ import modal_proto.api_pb2
 import msgspec
 
 import devbox.jobs.submit
+import devbox.providers.docker.provider
 import devbox.providers.hf.job
 import devbox.providers.hf.space
 import devbox.providers.host.provider
@@ -47,6 +48,7 @@ PROVIDERS: dict[str, type[Any]] = {
     "hf-space": devbox.providers.hf.space.HfSpace,
     "hf-job": devbox.providers.hf.job.HfJob,
     "modal": devbox.providers.modal.provider.Modal,
+    "docker": devbox.providers.docker.provider.Docker,
 }
 # Waiting is politeness here: the emulators' faults count calls.
 _LONGEST_WAIT = 0.05

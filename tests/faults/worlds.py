@@ -13,15 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+import requests
+
 from devbox import paths
 from devbox.providers.local.folder import parse_lines
 from devbox.ssh import keys
 from tests.contract.harness_local import processes_under
 from tests.emulators.common import Calls, Clock, Fault, Knobs, Meter
 from tests.emulators.common.calls import Phase
+from tests.emulators.docker_proxy import DockerProxy
 from tests.emulators.hf import HfEmulator, Times
 from tests.emulators.modal import ModalEmulator, Stages
 from tests.faults.points import ERRORS, KILL_AFTER, KILL_BEFORE, LIMITED, LOST, RETRY_AFTER, Point
+from tests.providers.docker import world as docker_world
 from tests.providers.host.machine import Machine
 
 LIFE = ("up", "pause", "resume", "down")
@@ -295,4 +299,81 @@ class ModalWorld(_Emulated):
         return self.modal.unexpected
 
 
-WORLDS: tuple[type[World], ...] = (LocalWorld, SshWorld, SpaceWorld, JobWorld, ModalWorld)
+_DOCKER_PRICE = 1e6  # micro-dollars an hour
+
+
+class DockerWorld(_Emulated):
+    """A real engine behind a proxy, in real time. What it bills is what its own events say of
+    containers that start and end."""
+
+    name = "docker"
+    keeps_files = True
+    slack = 0.25 / 3600  # a quarter of a second of what it costs
+    box = f'image = "{docker_world.IMAGE}"'
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self._space = docker_world.Space()
+        self._proxy = DockerProxy(docker_world.engine(), self.clock).__enter__()
+        self.calls, self.knobs = self._proxy.calls, self._proxy.knobs
+        self.section = (
+            f'[providers.docker]\ndocker_host = "{self._proxy.address}"\n'
+            f'namespace = "{self._space.namespace}"\nprice = 1.0'
+        )
+        self.write_toml()
+        self._open: dict[str, float] = {}
+        self._closed: list[Stretch] = []
+        self._events = self._space.client.events(
+            decode=True,
+            filters={"label": f"devbox.namespace={self._space.namespace}"},
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def advance(self, seconds: float) -> None:
+        """Real containers in real time."""
+
+    def live(self) -> int:
+        return len(self._space.containers())
+
+    def billing(self) -> int:
+        return len(self._space.containers(every=False))
+
+    def bill(self) -> list[Stretch]:
+        # Events come a moment after what they tell of.
+        until = time.monotonic() + 5
+        while len(self._open) != self.billing() and time.monotonic() < until:
+            time.sleep(0.01)
+        return [*self._closed, *((start, None, _DOCKER_PRICE) for start in self._open.values())]
+
+    def close(self) -> None:
+        self._events.close()
+        self._listener.join(5)
+        self._proxy.__exit__(None, None, None)
+        self._space.close()
+
+    def unexpected(self) -> list[str]:
+        return self.calls.unexpected
+
+    def _listen(self) -> None:
+        try:
+            for event in self._events:
+                self._hear(str(event.get("id")), str(event.get("status")), event["timeNano"] / 1e9)
+        except (requests.RequestException, OSError, ValueError):
+            return  # why: the stream was closed under it, which is how it ends
+
+    def _hear(self, container: str, status: str, at: float) -> None:
+        if status == "start":
+            self._open[container] = at
+        elif status == "die" and container in self._open:
+            self._closed.append((self._open.pop(container), at, _DOCKER_PRICE))
+
+
+WORLDS: tuple[type[World], ...] = (
+    LocalWorld,
+    SshWorld,
+    SpaceWorld,
+    JobWorld,
+    ModalWorld,
+    DockerWorld,
+)
