@@ -146,6 +146,8 @@ def look(ws: Workspace) -> dict[str, Any]:
     return {
         "box": str(box.state),
         "message": box.message,
+        "handle": box.handle,
+        "token": box.token,
         "open": [[i.goal, i.step] for i in ws.store.boxes.open_intents()],
         "seen": None if seen is None else {"state": str(seen.state), "billed": seen.billed},
         "bills": ws.store.ledger.current(box.id) is not None,

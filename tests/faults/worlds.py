@@ -308,7 +308,7 @@ class DockerWorld(_Emulated):
 
     name = "docker"
     keeps_files = True
-    slack = 0.25 / 3600  # a quarter of a second of what it costs
+    slack = 1.0 / 3600  # a removal takes up to a second, and a removed container tells no end
     box = f'image = "{docker_world.IMAGE}"'
 
     def __init__(self, home: Path) -> None:

@@ -9,10 +9,10 @@ import uuid
 from contextlib import ExitStack
 from typing import Any
 
-from filelock import FileLock
-
 import docker
 from docker.errors import ImageNotFound, NotFound
+from filelock import FileLock
+
 from tests.images.engine import BASE, Engine, _cache, _import_base, running
 
 IMAGE = "devbox-tests/box:1"
