@@ -21,7 +21,7 @@ class Stack(NamedTuple):
     wheel_cuda: Version | None = None
     base_cuda: Version | None = None
     devel: bool = False
-    packages: dict[str, str] = {}  # noqa: RUF012  why: never changed
+    packages: dict[str, str] = {}  # noqa: RUF012
     systems: frozenset[str] = frozenset()
 
 
@@ -37,7 +37,7 @@ _TORCH: dict[Version, tuple[tuple[Version, ...], tuple[Version, Version]]] = {
     (2, 8): (((12, 6), (12, 8), (12, 9)), ((3, 9), (3, 13))),
 }
 #: a companion of torch → its version for each torch
-_COMPANIONS = {
+_COMPANIONS: dict[str, dict[Version, str]] = {
     "torchvision": {
         (2, 1): "0.16",
         (2, 2): "0.17",

@@ -58,7 +58,8 @@ def collect(
     made = dict(extra or {})
     rules = ignore.read(root) if root else ignore.Ignore()
     found = sorted(walk(root, rules), key=lambda file: file.path) if root else []
-    files = tuple(file for file in found if file.path not in made)
+    # Its rules are applied; an engine would apply them again, to our own files too.
+    files = tuple(file for file in found if file.path not in made and file.path != ignore.FILE)
     if sum(file.size for file in files) > most:
         _refuse_size(files, most)
     digest, secrets = _read(files)

@@ -46,7 +46,7 @@ class Ignore:
     def out(self, path: str) -> bool:
         """Whether a path relative to the root stays out of the context."""
         found = self._match(path)
-        return bool(found) and not self._keeps[int((found.lastgroup or "p0")[1:])]
+        return found is not None and not self._keeps[int((found.lastgroup or "p0")[1:])]
 
     def rule(self, path: str) -> str:
         """The pattern that decides about a path; empty when none does."""

@@ -115,9 +115,11 @@ def _packages(
 
 
 _WITH_VALUE = frozenset(
-    "-r -c -e -i -f -t --requirement --constraint --editable --target --index --index-url "
-    "--extra-index-url --default-index --find-links --python --no-binary --only-binary "
-    "--platform".split()
+    (
+        *("-r", "-c", "-e", "-i", "-f", "-t", "--requirement", "--constraint", "--editable"),
+        *("--target", "--index", "--index-url", "--extra-index-url", "--default-index"),
+        *("--find-links", "--python", "--no-binary", "--only-binary", "--platform"),
+    )
 )
 
 
@@ -233,7 +235,7 @@ def _dev_mode(found: list[Instruction]) -> Iterator[Finding]:
         yield Finding(
             "error", "dev-mode", 0, f"Dev Mode needs {', '.join(missing)}, which no RUN installs"
         )
-    last = {word: each for each in found for word in (each.word,)}
+    last = {each.word: each for each in found}
     if not any(each.word in ("CMD", "ENTRYPOINT") for each in found):
         yield Finding("error", "dev-mode", 0, "no CMD: Dev Mode has nothing to run")
     if last.get("WORKDIR") is None or last["WORKDIR"].text.rstrip("/") != "/app":

@@ -92,8 +92,10 @@ def write(rendered: Rendered, folder: Path) -> None:
             file.write_bytes(content)
 
 
-_FIELDS = ("base", "python", "cuda", "torch", "torch_index", "video", "egl", "compiler")
-_FIELDS += ("extra", "sources")
+_FIELDS = (
+    *("base", "python", "cuda", "torch", "torch_index"),
+    *("video", "egl", "compiler", "extra", "sources"),
+)
 
 
 @functools.cache

@@ -1,0 +1,132 @@
+"""Builds a plan on an engine: with BuildKit where it has it, else with its classic builder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from devbox.errors import BuildFailed, UsageError
+from devbox.images import buildkit, buildlog, context, engine, session
+from devbox.images.plan import Plan
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_NAME = ".devbox-image/Dockerfile"
+_IN_MEMORY = 16 * 1024**2
+
+
+class Built(NamedTuple):
+    """reference: repository:hash. fresh: it was built now, and was not there already."""
+
+    reference: str
+    id: str
+    fresh: bool
+    seconds: float
+
+
+def build(
+    client: DockerClient,
+    plan: Plan,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    secrets: Mapping[str, str] | None = None,
+    network: str = "",
+    again: bool = False,
+) -> Built:
+    """The image of a plan, built unless the engine has it. say: each line of the build, untrusted
+    text made harmless. secrets: id → value, for `RUN --mount=type=secret,id=…`; only in memory of
+    this process and of that step, never in a layer or the log. again: ignore all caches.
+
+    BuildFailed quotes the failing step and names the log. UsageError for secrets on an engine
+    without BuildKit, which would leave them in a layer.
+    """
+    begun = time.perf_counter()
+    if not again and (known := _known(client, plan.reference)):
+        return Built(plan.reference, known, False, time.perf_counter() - begun)
+    modern = engine.has_buildkit(client)
+    if secrets and not modern:
+        raise UsageError(
+            "this Docker engine has no BuildKit, and without it a secret would stay in a layer",
+            means="nothing was built",
+            fix="use an engine of version 18.09 or later, or build without --secret",
+        )
+    log = buildlog.Log(plan.image, say, hidden=tuple((secrets or {}).values()))
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
+        context.archive(plan.context, plan.dockerfile, body, name=_NAME)
+        body.seek(0)
+        with engine.speaking(f"building {plan.reference}"):
+            if modern:
+                with session.opened(client, secrets or {}) as opened:
+                    lines = _send(client, plan, body, network, again, {"version": "2", **opened})
+                    buildkit.follow(lines, log)
+            else:
+                _follow_classic(_send(client, plan, body, network, again, {"rm": "1"}), log)
+    made = _known(client, plan.reference)
+    if made is None:
+        raise BuildFailed(f"the engine says nothing failed, and has no {plan.reference}")
+    return Built(plan.reference, made, True, time.perf_counter() - begun)
+
+
+def _known(client: DockerClient, reference: str) -> str | None:
+    from docker.errors import ImageNotFound
+
+    with engine.speaking(f"looking for {reference}"):
+        try:
+            return str(client.api.inspect_image(reference)["Id"])
+        except ImageNotFound:
+            return None
+
+
+def _send(
+    client: DockerClient,
+    plan: Plan,
+    body: IO[bytes],
+    network: str,
+    again: bool,
+    options: Mapping[str, str],
+) -> Iterator[dict[str, Any]]:
+    """The engine's messages, one by one. The `docker` package's own `build` knows no BuildKit, so
+    the request is made here, over its connection."""
+    import json
+
+    from docker import auth
+    from docker.utils.json_stream import json_stream
+
+    params = {
+        "t": plan.reference,
+        "dockerfile": _NAME,
+        "buildargs": json.dumps(plan.args),
+        "labels": json.dumps(plan.labels),
+        **({"networkmode": network} if network else {}),
+        **({"nocache": "1"} if again else {}),
+        **options,
+    }
+    known = auth.load_config().get_all_credentials()
+    response = client.api.post(
+        f"{client.api.base_url}/v{client.api.api_version}/build",
+        params=params,
+        data=body,
+        headers={
+            "Content-Type": "application/x-tar",
+            "X-Registry-Config": auth.encode_header(known).decode(),
+        },
+        stream=True,
+        timeout=None,
+    )
+    client.api._raise_for_status(response)
+    yield from json_stream(response.iter_content(chunk_size=None))
+
+
+def _follow_classic(messages: Iterator[dict[str, Any]], log: buildlog.Log) -> None:
+    """The classic builder's messages: text with `Step 3/9 : RUN …` lines, then perhaps an error."""
+    for message in messages:
+        for line in str(message.get("stream") or message.get("status") or "").splitlines():
+            if line.startswith("Step "):
+                log.step(line)
+            else:
+                log.line(line)
+        if "error" in message:
+            raise log.failed(str(message["error"]))

@@ -1,0 +1,136 @@
+"""What a BuildKit build tells: progress records in protobuf, within the engine's JSON stream.
+
+The records are moby.buildkit.v1.StatusResponse; its field numbers are part of BuildKit's stable
+API (api/services/control/control.proto).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+from devbox.images.buildlog import Log
+
+_VERTEX, _LOG = 1, 3  # of StatusResponse
+_DIGEST, _NAME, _CACHED, _STARTED, _ERROR = 1, 3, 4, 5, 7  # of Vertex
+_LOG_VERTEX, _LOG_TEXT = 1, 4  # of VertexLog
+_INTERNAL = "[internal]"
+
+
+def follow(messages: Iterator[dict[str, Any]], log: Log) -> None:
+    """Tell the build's steps and their output to `log`. BuildFailed with the failing step."""
+    told = _Told(log)
+    for message in messages:
+        if message.get("id") == "moby.buildkit.trace":
+            told.add(base64.b64decode(str(message.get("aux", ""))))
+        elif "error" in message:
+            raise told.failed(str(message["error"]))
+        elif text := message.get("stream") or message.get("status"):
+            log.line(str(text))
+    if told.error:
+        raise told.failed(told.error)
+
+
+class _Told:
+    """Steps by digest, as far as they were told."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._names: dict[bytes, str] = {}
+        self._begun: set[bytes] = set()
+        self._output: dict[bytes, list[str]] = {}
+        self._partial: dict[bytes, str] = {}
+        self._failed = b""
+        self.error = ""
+
+    def add(self, record: bytes) -> None:
+        for number, value in fields(record):
+            if number == _VERTEX and isinstance(value, bytes):
+                self._vertex(dict(fields(value)))
+            elif number == _LOG and isinstance(value, bytes):
+                found = dict(fields(value))
+                self._text(_bytes(found.get(_LOG_VERTEX)), _bytes(found.get(_LOG_TEXT)))
+
+    def failed(self, said: str) -> Exception:
+        step = self._names.get(self._failed, "")
+        return self._log.failed(said, step=step, last=self._output.get(self._failed))
+
+    def _vertex(self, found: dict[int, int | bytes]) -> None:
+        digest = _bytes(found.get(_DIGEST))
+        name = _bytes(found.get(_NAME)).decode(errors="replace")
+        self._names[digest] = name
+        if error := _bytes(found.get(_ERROR)).decode(errors="replace"):
+            # Steps that were cancelled because another failed say so; the cause is the first.
+            if not self._failed and "context canceled" not in error:
+                self._failed, self.error = digest, error
+        elif digest not in self._begun and (_STARTED in found or _CACHED in found):
+            self._begun.add(digest)
+            if not name.startswith(_INTERNAL):
+                self._log.step(f"{name} (cached)" if found.get(_CACHED) else name)
+
+    def _text(self, digest: bytes, text: bytes) -> None:
+        whole = self._partial.pop(digest, "") + text.decode(errors="replace")
+        *lines, rest = whole.replace("\r", "\n").split("\n")
+        if len(rest) > 4096:
+            lines, rest = [*lines, rest], ""
+        self._partial[digest] = rest
+        kept = self._output.setdefault(digest, [])
+        for line in lines:
+            if line.strip():
+                kept.append(line)
+                self._log.line(f"  {line}")
+        del kept[:-200]
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, value) of a protobuf message: a number for varints, bytes for the others.
+    ValueError when it is cut or malformed."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        kind = key & 7
+        if kind == 0:
+            number, at = _varint(message, at)
+            yield key >> 3, number
+            continue
+        if kind == 2:
+            length, at = _varint(message, at)
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"protobuf: wire type {kind}")
+        if at + length > len(message):
+            raise ValueError("protobuf: cut short")
+        yield key >> 3, message[at : at + length]
+        at += length
+
+
+def field(number: int, value: bytes) -> bytes:
+    """One length-delimited field."""
+    return _encoded(number << 3 | 2) + _encoded(len(value)) + value
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(message) and shift < 70:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("protobuf: cut short")
+
+
+def _encoded(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _bytes(value: int | bytes | None) -> bytes:
+    return value if isinstance(value, bytes) else b""
