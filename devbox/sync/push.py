@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from devbox import process
-from devbox.errors import UsageError
+from devbox.errors import SshError, SyncError, UsageError
 from devbox.model import Box
 from devbox.sync import compare, flavour, program, stamp, tree
 from devbox.sync.place import Place
@@ -21,6 +21,9 @@ from devbox.sync.session import Options, Session, excludes
 from devbox.sync.stamp import Stamp
 from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from devbox.sync.remote import Asking
 
 #: A sync shorter than this shows no total, seconds.
 _COUNT_AFTER = 0.5
@@ -39,6 +42,15 @@ class Push(Session):
 
     def __init__(self, ws: Workspace, box: Box, where: Place, options: Options) -> None:
         super().__init__(ws, box, where, options, "up")
+        self.early: Asking | None = None
+        self.tells = False
+
+    def moving(self) -> None:
+        # The box is told in the end what came; what tells it starts there while files move.
+        if self.early is None and self.tells:
+            from devbox.sync.remote import Asking
+
+            self.early = Asking(self.box, "stamp")
 
     def run(self) -> Report:
         found = tree.read(self.where.root, self.where.sync)
@@ -52,8 +64,13 @@ class Push(Session):
             if self.options.dry_run:
                 return self._foretell(planned, here, there, newer)
             deleted = self._delete(planned.only_there) if self.options.delete else []
-        sent = self._settle(found.rules, self._send(found.rules), newer)
-        self._stamp(sent.left, list(sent.items))
+        self.tells = True
+        try:
+            sent = self._settle(found.rules, self._send(found.rules), newer)
+            self._stamp(sent.left, list(sent.items))
+        finally:
+            if self.early:
+                self.early.close()
         return self.finish(
             moved=shown(sent.items),
             bytes=sum(item.size for item in sent.items.values()),
@@ -175,20 +192,28 @@ class Push(Session):
         first = self.stamp.is_first
         box_time = self.stamp.box_time
         if first or moved:
-            seen = tell(self.box, self.where, [] if first else moved)
+            seen = self._tell([] if first else moved)
             box_time = box_time or seen
         self.remember(left, moved, box_time)
         if first and not self.chosen:
             stamp.save(self.box, stamp.load(self.box, self.where.root).recent(self.start))
 
+    def _tell(self, moved: Sequence[bytes]) -> int:
+        if self.early:
+            try:
+                return tell(self.box, self.where, moved, self.early)
+            except (SshError, SyncError):
+                self.early = None  # it was cut with a connection that rsync has outlived
+        return tell(self.box, self.where, moved)
 
-def tell(box: Box, where: Place, moved: Iterable[bytes]) -> int:
+
+def tell(box: Box, where: Place, moved: Iterable[bytes], asking: Asking | None = None) -> int:
     """Write the box's half of the stamp: these files are as they are here."""
     from devbox.sync import remote
 
     entries = tree.look(where.root, moved)
     pushed = [(path, entry.mtime) for path, entry in entries.items() if entry.kind == "f"]
-    return remote.stamp(box, where.folder, None, pushed, excludes(where.sync))
+    return remote.stamp(box, where.folder, None, pushed, excludes(where.sync), asking)
 
 
 class _Pending:

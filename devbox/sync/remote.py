@@ -73,10 +73,12 @@ def stamp(
     since: float | None,
     pushed: Sequence[tuple[bytes, int]],
     exclude: Sequence[str],
+    asking: Asking | None = None,
 ) -> int:
     """Tell the box what the laptop knows of: everything there up to `since` (unix seconds of the
     box's clock; None leaves it, or says 'now' on the first sync), and the `pushed` (path, mtime
-    ns). The time in force, ns of the box's clock."""
+    ns). asking: one for 'stamp' that was started early. The time in force, ns of the box's
+    clock."""
     names = [(path.decode("latin-1"), mtime) for path, mtime in pushed]
     request = {
         "t": since,
@@ -84,7 +86,7 @@ def stamp(
         "exclude": list(exclude),
         "arriving": f"{folder}/{ARRIVING}",
     }
-    said = next(_ask(box, "stamp", request), b"")
+    said = next((asking or Asking(box, "stamp")).answer(request), b"")
     if not re.fullmatch(rb"[0-9]{1,12}\.[0-9]{6}", said):
         raise SyncError(f"box {box.name} did not say what time it is", fix="devbox doctor BOX")
     return int(float(said) * 1e9)
@@ -136,30 +138,50 @@ def _source() -> str:
     return (Path(__file__).parent / "boxside.py").read_text(encoding="utf-8")
 
 
-def _ask(box: Box, verb: str, request: dict[str, Any]) -> Iterator[bytes]:
-    argv = command.argv(box, ["python3", "-ISc", _source(), verb])
-    code, answer, said = _talk(argv, json.dumps(request).encode())
-    if code == 127:
-        raise SyncError(f"box {box.name} has no python3", fix=f"devbox doctor {box.name}")
-    if code:
-        kind = SshError if code == 255 else SyncError
-        raise kind(f"box {box.name}: {said or 'no answer'}", fix=f"devbox doctor {box.name}")
-    if len(answer) > _MAX_ANSWER:
-        raise SyncError(f"box {box.name} answered with more than devbox reads")
-    return iter(answer.split(b"\0")[:-1])
+class Asking:
+    """boxside.py started on the box, waiting for its one request. Started early, it costs no
+    waiting later; `close` ends one that is not needed after all."""
 
-
-def _talk(argv: Sequence[str], body: bytes) -> tuple[int, bytes, str]:
-    """Exit code, stdout (cut just past the limit) and the end of stderr."""
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(
+    def __init__(self, box: Box, verb: str) -> None:
+        argv = command.argv(box, ["python3", "-ISc", _source(), verb])
+        self._box = box
+        # A file, because a ControlMaster that ssh leaves behind may hold a pipe open.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._running = subprocess.Popen(
             [process.require(argv[0]), *argv[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
-        ) as running,
-    ):
+            stderr=self._errors,
+        )
+
+    def answer(self, request: dict[str, Any]) -> Iterator[bytes]:
+        """The records of the answer. SshError, SyncError."""
+        try:
+            code, answer, said = self._talk(json.dumps(request).encode())
+        finally:
+            self.close()
+        name = self._box.name
+        if code == 127:
+            raise SyncError(f"box {name} has no python3", fix=f"devbox doctor {name}")
+        if code:
+            kind = SshError if code == 255 else SyncError
+            raise kind(f"box {name}: {said or 'no answer'}", fix=f"devbox doctor {name}")
+        if len(answer) > _MAX_ANSWER:
+            raise SyncError(f"box {name} answered with more than devbox reads")
+        return iter(answer.split(b"\0")[:-1])
+
+    def close(self) -> None:
+        self._running.kill()
+        for pipe in (self._running.stdin, self._running.stdout):
+            if pipe:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._running.wait()
+        self._errors.close()
+
+    def _talk(self, body: bytes) -> tuple[int, bytes, str]:
+        """Exit code, stdout (cut just past the limit) and the end of stderr."""
+        running = self._running
         assert running.stdin
         assert running.stdout
         feeder = threading.Thread(target=_feed, args=(running.stdin, body), daemon=True)
@@ -173,11 +195,14 @@ def _talk(argv: Sequence[str], body: bytes) -> tuple[int, bytes, str]:
             code = running.wait()
         finally:
             limit.cancel()
-            running.kill()
         feeder.join()
-        errors.seek(0)
-        said = errors.read(8000)[-2000:].decode(errors="replace")
-    return code, answer, clean(said.strip()[-400:], 400)
+        self._errors.seek(0)
+        said = self._errors.read(8000)[-2000:].decode(errors="replace")
+        return code, answer, clean(said.strip()[-400:], 400)
+
+
+def _ask(box: Box, verb: str, request: dict[str, Any]) -> Iterator[bytes]:
+    return Asking(box, verb).answer(request)
 
 
 def _feed(stream: IO[bytes], body: bytes) -> None:

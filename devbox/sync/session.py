@@ -71,6 +71,7 @@ class Session:
             if found is None:
                 meter.cut()
             elif isinstance(found, Item):
+                self.moving()
                 meter.item(found)
             else:
                 meter.amount(found)
@@ -91,6 +92,9 @@ class Session:
                 fix="make them readable, or leave them out with sync.exclude in devbox.toml",
             )
         return done
+
+    def moving(self) -> None:
+        """Called for each file that rsync moves."""
 
     def differing(self, paths: Iterable[bytes]) -> set[bytes]:
         """Those whose contents are not the same on both sides. Large files count as different."""

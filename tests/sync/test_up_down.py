@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from devbox.errors import Conflict, UsageError
+from devbox.onbox import unsynced as unsynced_files
 from devbox.sync import place
 from tests.sync.conftest import MakePair, Pair, files, write
 
@@ -214,6 +215,26 @@ def test_the_box_is_told_what_was_synced(pair: Pair) -> None:
     last = json.loads(stamp.read_text())
     assert last["t"] > first["t"]
     assert last["pushed"] == {}
+
+
+def test_the_box_counts_only_its_own_work_as_unsynced(pair: Pair) -> None:
+    def unsynced() -> tuple[str, ...]:
+        return unsynced_files.find(pair.there.parent / ".devbox-box", pair.there).names
+
+    write(pair.here / "a b.txt", "a", age=50)
+    write(pair.here / "é.txt", "e", age=50)
+    pair.up()
+    assert unsynced() == ()
+    write(pair.here / "a b.txt", "edited here", age=20)
+    write(pair.here / "é.txt", "edited here")
+    pair.up()
+    assert unsynced() == ()
+    write(pair.there / "out.txt", "o")
+    write(pair.there / "é.txt", "edited there")
+    assert unsynced() == ("out.txt", "é.txt")
+    assert pair.down().kept == ()
+    assert unsynced() == ()
+    assert (pair.here / "é.txt").read_text() == "edited there"
 
 
 def test_two_syncs_in_one_direction_do_not_mix(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
