@@ -54,6 +54,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Project": {
         "init": ("project", "Write a commented devbox.toml from a template"),
+        "image": ("image", "Dockerfiles from templates: lint, build, push"),
         "config": ("project", "Show the merged configuration and where it comes from"),
         "demo": ("demo", "The whole loop on this machine in under a minute"),
         "completion": ("project", "Print the shell completion script"),

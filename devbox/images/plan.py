@@ -49,7 +49,7 @@ def plan(
     """
     chosen = {names.env_name(key): value for key, value in (args or {}).items()}
     left_out = frozenset(without)
-    file = None if templates.known(image) else _file(image, root)
+    file = None if templates.known(image) else dockerfile(image, root)
     if file is None:
         made = render.render(image, "docker", without=left_out)
         text, extra, label = made.dockerfile, made.files, image
@@ -69,8 +69,8 @@ def plan(
     return Plan(label, text, sent, chosen, labels, f"{repository}:{digest}", warnings)
 
 
-def _file(image: str, root: Path | None) -> Path | None:
-    """A Dockerfile given by path. A bare name is a template's, known or not."""
+def dockerfile(image: str, root: Path | None) -> Path:
+    """A Dockerfile given by path, or by its folder. NotFound suggests templates for a bare name."""
     if "/" not in image and "Dockerfile" not in image:
         templates.get(image)
     file = Path(root or ".", image)
