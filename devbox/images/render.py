@@ -35,9 +35,11 @@ class Rendered(NamedTuple):
     files: dict[str, bytes]
 
 
-def render(name: str, target: Target = "docker", *, without: Iterable[str] = ()) -> Rendered:
+def render(
+    name: str, target: Target = "docker", *, without: Iterable[str] = (), base: str = ""
+) -> Rendered:
     """The Dockerfile of a template. without: layers to leave out (LAYERS); what a left-out layer
-    would copy is left out of the files.
+    would copy is left out of the files. base: another default of the argument BASE.
 
     NotFound for an unknown template, UsageError for an unknown layer.
     """
@@ -64,21 +66,19 @@ def render(name: str, target: Target = "docker", *, without: Iterable[str] = ())
         files[f"{FOLDER}/serve.py"] = _file("serve.py")
     if target == "modal":
         left_out |= {"code"}
-    text = (
-        _environment()
-        .get_template("Dockerfile.j2")
-        .render(
-            template=template.folder,
-            name=template.name,
-            target=target,
-            without=left_out,
-            user=target != "modal",
-            home="/root" if target == "modal" else "/home/user",
-            box=box,
-            uv=UV,
-            **{field: getattr(template, field) for field in _FIELDS},
-        )
-    )
+    values = {
+        **{field: getattr(template, field) for field in _FIELDS},
+        **({"base": base} if base else {}),
+        "template": template.folder,
+        "name": template.name,
+        "target": target,
+        "without": left_out,
+        "user": target != "modal",
+        "home": "/root" if target == "modal" else "/home/user",
+        "box": box,
+        "uv": UV,
+    }
+    text = _environment().get_template("Dockerfile.j2").render(values)
     return Rendered(_tidy(text), files)
 
 

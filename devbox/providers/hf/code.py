@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec, PathSpec
 
 from devbox.errors import UsageError
+from devbox.images import suspects
 from devbox.spec import FILE_NAME, Sync
 from devbox.text import clean, size
 
 _MOST_FILES = 5000
 _MOST_BYTES = 1024**3
-_SCANNED = 1024**2  # bytes of a file that are searched for secrets
 #: Made anew on each machine, or of no use in an image.
 _JUNK_LINES = (
     ".git",
@@ -39,35 +38,7 @@ _JUNK_LINES = (
     ".devbox/",
     ".devbox-partial",
 )
-_SECRET_LINES = (
-    ".env",
-    ".env.*",
-    "!.env.example",
-    "!.env.sample",
-    "!.env.template",
-    ".envrc",
-    ".netrc",
-    ".pypirc",
-    ".git-credentials",
-    ".ssh/",
-    ".aws/",
-    "*.pem",
-    "*.p12",
-    "*.pfx",
-    "*.keystore",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
-    "id_ed25519",
-    "service-account*.json",
-    "credentials.json",
-)
-_JUNK, _SECRET_NAMES = map(GitIgnoreSpec.from_lines, (_JUNK_LINES, _SECRET_LINES))
-_SECRET_TEXT = re.compile(
-    rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"
-    rb"|\bhf_[A-Za-z0-9]{30,}|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}"
-    rb"|\bgithub_pat_\w{30,}|\bsk-[A-Za-z0-9_-]{32,}|\bxox[abp]-[A-Za-z0-9-]{20,}"
-)
+_JUNK = GitIgnoreSpec.from_lines(_JUNK_LINES)
 
 
 def collect(root: str, sync: Sync) -> dict[str, Path]:
@@ -157,7 +128,9 @@ def _lines(file: Path) -> GitIgnoreSpec:
 
 def _refuse_secrets(found: dict[str, Path]) -> None:
     likely = [
-        path for path, file in found.items() if _SECRET_NAMES.match_file(path) or _holds_one(file)
+        path
+        for path, file in found.items()
+        if suspects.named_like(path) or suspects.in_file(file)
     ]
     if likely:
         shown = ", ".join(clean(path, 80) for path in likely[:5])
@@ -167,9 +140,3 @@ def _refuse_secrets(found: dict[str, Path]) -> None:
             means="nothing was uploaded or started",
             fix="name them in .gitignore or .dockerignore; give secrets as [boxes.NAME.secrets]",
         )
-
-
-def _holds_one(file: Path) -> bool:
-    with file.open("rb") as stream:
-        head = stream.read(_SCANNED)
-    return b"\0" not in head[:8192] and bool(_SECRET_TEXT.search(head))

@@ -1,7 +1,6 @@
 """The files that make a repository a Space: Dockerfile, README metadata, the page it serves.
 
-Facts of the public documentation: Dev Mode needs bash, curl, wget, procps, git and git-lfs in the
-image, the code in /app owned by uid 1000, and a CMD; metadata is the YAML at the top of README.md.
+The Dockerfile is a template's of devbox.images. Metadata is the YAML at the top of README.md.
 """
 
 from __future__ import annotations
@@ -10,25 +9,39 @@ import re
 
 from devbox import paths
 from devbox.errors import UsageError
+from devbox.images import templates
+from devbox.images.render import Rendered, render
 from devbox.text import clean
 
-DOCKERFILE, README, PAGE = "Dockerfile", "README.md", ".devbox-space/serve.py"
-#: base images of the names that `image` may have besides a Docker reference
-_BASES = {"cpu": "python:3.12-bookworm", "gpu": "python:3.12-bookworm"}
+DOCKERFILE, README = "Dockerfile", "README.md"
+#: other names of templates
+_ALIASES = {"gpu": "cpu"}
 _REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
 _SDK = re.compile(rb"\A(?:\xef\xbb\xbf)?---\r?\n(?:(?!---).*\r?\n)*?sdk:", re.MULTILINE)
 
 
 def base(image: str) -> str:
-    """The Docker reference behind the spec's `image`: a known name, or a reference itself."""
-    if image in _BASES:
-        return _BASES[image]
+    """The Docker reference behind the spec's `image`: a template's base, or a reference itself."""
+    name = _ALIASES.get(image, image)
+    if templates.known(name):
+        return templates.get(name).base
     if not _REFERENCE.fullmatch(image) or not re.search(r"[/:]", image):
+        known = ", ".join(each.name for each in templates.catalogue())
         raise UsageError(
             f"{clean(image, 60)!r} is no image for Hugging Face",
-            fix=f'use one of {", ".join(_BASES)}, or a reference such as "python:3.12-bookworm"',
+            fix=f'use one of {known}, or a reference such as "python:3.12-bookworm"',
         )
     return image
+
+
+def dockerfile(image: str) -> Rendered:
+    """The Space's Dockerfile and the files it copies: a template's, or what Dev Mode needs on top
+    of a reference, whose own Python is kept."""
+    reference = base(image)
+    name = _ALIASES.get(image, image)
+    if templates.known(name):
+        return render(name, "space")
+    return render("cpu", "space", base=reference, without=["python"])
 
 
 def complete(files: dict[str, bytes], title: str, image: str) -> dict[str, bytes]:
@@ -36,8 +49,8 @@ def complete(files: dict[str, bytes], title: str, image: str) -> dict[str, bytes
     and README metadata that names the Docker SDK. The project's own text stays below it."""
     made: dict[str, bytes] = {}
     if DOCKERFILE not in files:
-        made[DOCKERFILE] = _data("Dockerfile").replace(b"@BASE@", base(image).encode())
-        made[PAGE] = _data("serve.py")
+        text, copied = dockerfile(image)
+        made = {DOCKERFILE: text.encode(), **copied}
     readme = files.get(README, b"")
     if not has_metadata(readme):
         made[README] = _data("README.md").replace(b"@TITLE@", title.encode()) + readme

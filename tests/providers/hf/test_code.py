@@ -108,7 +108,8 @@ def test_the_metadata_goes_above_the_projects_own_words() -> None:
     made = image.complete({"README.md": b"# Mine\n"}, "box", "cpu")
     assert made["README.md"].startswith(b"---\ntitle: box\n")
     assert made["README.md"].endswith(b"---\n# Mine\n")
-    assert b"FROM python:3.12-bookworm" in made["Dockerfile"]
+    assert b"BASE=python:3.12" in made["Dockerfile"]
+    assert {"Dockerfile", ".devbox-image/serve.py"} <= set(made)
     own = {"README.md": b"---\ntitle: x\nsdk: docker\n---\n", "Dockerfile": b"FROM x"}
     assert image.complete(own, "box", "cpu") == {}
     assert not image.has_metadata(b"---\ntitle: x\n---\nsdk: not metadata\n")
