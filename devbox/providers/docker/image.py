@@ -1,7 +1,8 @@
 """The image of a box and who logs in to it.
 
-An image reference is used as it is, pulled when the engine lacks it; it must hold an sshd, and
-python3 of at least 3.9 for devbox's own program.
+`image` names a template of devbox, which is built when it changed; a Dockerfile of the project, as
+"./Dockerfile"; or an image by reference, used as it is and pulled when the engine lacks it. It
+must hold an sshd, and python3 of at least 3.9 for devbox's own program.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import re
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from devbox import names
 from devbox.errors import Conflict, Gone, ProviderError, UsageError
+from devbox.images import templates
 from devbox.providers.docker.container import Login
 from devbox.providers.docker.engine import Engine
 from devbox.text import clean
@@ -25,19 +29,22 @@ _NO_SHELL = ("", "/bin/false", "/usr/bin/false", "/sbin/nologin", "/usr/sbin/nol
 _PASSWD = 256 * 1024  # bytes
 
 
-def ensure(engine: Engine, reference: str, say: Say) -> str:
-    """The id of the image, pulled unless the engine has it. say: gets lines of progress."""
-    if not _REFERENCE.fullmatch(reference):
+def ensure(engine: Engine, image: str, root: str, say: Say) -> str:
+    """The id of the image, built or pulled unless the engine has it. root: the project's folder.
+    say: gets the lines of the build or pull. BuildFailed quotes the failing step."""
+    if templates.known(image) or image.startswith("./"):
+        return _build(engine, image, root, say)
+    if not _REFERENCE.fullmatch(image):
         raise UsageError(
-            f"{clean(reference, 60)!r} is no image reference",
-            fix='set image = "cpu", or a reference such as "registry/name:tag"',
+            f"{clean(image, 60)!r} is neither a template nor an image reference",
+            fix='set image = "cpu" (devbox image ls), or a reference such as "registry/name:tag"',
         )
-    shown = clean(reference, 120)
+    shown = clean(image, 120)
     try:
-        found = engine.call(f"looking for {shown}", lambda api: api.inspect_image(reference))
+        found = engine.call(f"looking for {shown}", lambda api: api.inspect_image(image))
     except Gone:
-        _pull(engine, reference, say)
-        found = engine.call(f"looking for {shown}", lambda api: api.inspect_image(reference))
+        _pull(engine, image, say)
+        found = engine.call(f"looking for {shown}", lambda api: api.inspect_image(image))
     return str(found["Id"])
 
 
@@ -46,6 +53,21 @@ def login(engine: Engine, image: str) -> Login:
     found = engine.call("looking at the image", lambda api: api.inspect_image(image))
     user = str((found.get("Config") or {}).get("User") or "").partition(":")[0]
     return Login() if user in ("", "0", "root") else _in_passwd(_passwd(engine, image), user)
+
+
+def _build(engine: Engine, image: str, root: str, say: Say) -> str:
+    """A template comes without the project's files, which sync brings: an edit costs no build."""
+    from devbox.images import build, plan
+
+    own = image.startswith("./")
+    wanted = plan.plan(image, Path(root or "."), without=() if own else ("code",))
+    for warning in wanted.warnings:
+        say(warning)
+    # It takes a docker.DockerClient, of which it needs the connection.
+    return engine.call(
+        f"building {wanted.image}",
+        lambda api: build.build(SimpleNamespace(api=api), wanted, say=say).id,
+    )
 
 
 def _pull(engine: Engine, reference: str, say: Say) -> None:

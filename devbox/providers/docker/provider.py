@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from devbox import files, names, paths
@@ -19,6 +21,7 @@ from devbox.model import Hardware, Offer, Price
 from devbox.providers.base import (
     CanAdmit,
     CanPause,
+    HasBuildLogs,
     HasRunLogs,
     Observation,
     Provider,
@@ -45,7 +48,7 @@ def make(config: ProviderConfig) -> Provider:
     return Docker(config)
 
 
-class Docker(Provider, CanPause, CanAdmit, HasRunLogs):
+class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     """Boxes on one engine. clock: () → unix seconds."""
 
     name = "docker"
@@ -96,8 +99,10 @@ class Docker(Provider, CanPause, CanAdmit, HasRunLogs):
         return [self._seen(each) for each in found if each is not None]
 
     def terminate(self, handle: str) -> None:
-        if self._ours(handle) is not None:
+        found = self._ours(handle)
+        if found is not None:
             self._remove(handle)
+            _log_file(found["Config"]["Labels"]["devbox.token"]).unlink(missing_ok=True)
 
     def pause(self, handle: str) -> str:
         found = self._known(handle)
@@ -150,6 +155,16 @@ class Docker(Provider, CanPause, CanAdmit, HasRunLogs):
     def doctor(self) -> list[tuple[str, str, str]]:
         return hardware.doctor(self._engine)
 
+    def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
+        """What building or pulling the image said when this computer made the box; a container
+        exists only once its image is there, so there is nothing to follow."""
+        del follow
+        file = _log_file(str(self._known(handle)["Config"]["Labels"]["devbox.token"]))
+        if file.is_file():
+            with file.open(encoding="utf-8", errors="replace") as log:
+                for line in islice(log, _LINES):
+                    yield clean(line.rstrip("\n"), 2000)
+
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         """What the main process and sshd say; programs of ssh sessions are not in it."""
         found = self._known(handle)
@@ -171,7 +186,8 @@ class Docker(Provider, CanPause, CanAdmit, HasRunLogs):
         """The container, not started; the one that another devbox made meanwhile, if so."""
         info = self._engine.call("asking the engine what it has", lambda api: api.info())
         kind = hardware.check(request.hardware, info)
-        made_from = image.ensure(self._engine, request.spec.image, self._say(request.name))
+        with self._log(request) as say:
+            made_from = image.ensure(self._engine, request.spec.image, request.root, say)
         wanted = container.settings(
             request,
             image=made_from,
@@ -287,8 +303,16 @@ class Docker(Provider, CanPause, CanAdmit, HasRunLogs):
         now = self._clock()
         return [Offer(self.name, each, self._price, now) for each in found]
 
-    def _say(self, box: str) -> Callable[[str], None]:
-        return lambda line: self.narrate(f"{box}: {line}")
+    @contextmanager
+    def _log(self, request: Request) -> Iterator[Callable[[str], None]]:
+        """Tells the lines of an image build and keeps them."""
+        with open(_log_file(request.token), "w", encoding="utf-8") as log:
+
+            def say(line: str) -> None:
+                self.narrate(f"{request.name}: {line}")
+                log.write(f"{line}\n")
+
+            yield say
 
     @contextmanager
     def _at(self, token: str) -> Iterator[None]:
@@ -303,6 +327,13 @@ class Docker(Provider, CanPause, CanAdmit, HasRunLogs):
             if "has held" not in error.what:
                 raise
             raise Unavailable(error.what, means="nothing was changed", fix=error.fix) from error
+
+
+def _log_file(token: str) -> Path:
+    """token: one that `container.TOKEN` takes, so that it is a file's name."""
+    folder = paths.cache_dir() / "docker-builds"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{token}.log"
 
 
 def _valid(handle: str) -> str:
