@@ -13,8 +13,9 @@ import select
 import signal
 import stat
 import sys
+from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple, TypeVar
+from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Tuple, TypeVar
 
 from devbox.onbox import deeds, idle, journal, notes, orders, place, procs, run_files
 from devbox.onbox.ceiling import Moment
@@ -30,6 +31,9 @@ _RETRY_SAMPLER = 60.0
 _LOG_MOST = 1 << 20  # bytes of agent.log
 _SYNC_MOST = 3600.0  # seconds a sync before the pause may ask not to count
 _SETTLE_EVERY = 60.0  # seconds between looks for runs whose supervisor died
+# After a warning ssh traffic counts this much later: a laptop that comes to fetch what the pause
+# would lose says so (`keep --syncing`) only once it is logged in, and its login is no use either.
+_LATE = 5.0
 _OWN_ECHO = 3.0  # seconds in which our own line on a terminal passes through ssh
 
 
@@ -59,7 +63,12 @@ def main(args: List[str]) -> int:
     from devbox.onbox.sampler import Sampler as BoxSampler
 
     wake = _Signals()
-    agent = Agent(root, lambda: BoxSampler(root), DiskHistory(root / "history"))
+    agent = Agent(
+        root,
+        lambda: BoxSampler(root),
+        DiskHistory(root / "history"),
+        owns=lambda: _owns(root, lock),
+    )
     while not wake.ended and not _is_replaced(root, lock):
         now = orders.moment()
         agent.tick(now, woken=wake.woken)
@@ -74,6 +83,14 @@ def code() -> str:
     if program.endswith(".pyz"):
         return os.path.basename(program)
     return str(max(path.stat().st_mtime_ns for path in Path(__file__).parent.rglob("*.py")))
+
+
+def _owns(root: Path, lock: int) -> bool:
+    """Whether the folder is the one this agent locked. Orders in another are another agent's."""
+    try:
+        return (root / LOCK).stat().st_ino == os.fstat(lock).st_ino
+    except OSError:
+        return False
 
 
 def _is_replaced(root: Path, lock: int) -> bool:
@@ -97,8 +114,10 @@ class Agent:
         *,
         effects: Callable[[orders.Orders], Effects] | None = None,
         ttys: Optional[Terminals] = None,
+        owns: Callable[[], bool] = lambda: True,
     ) -> None:
         self._root, self._make, self._history = root, sampler, history
+        self._owns = owns
         self._ttys = Terminals() if ttys is None else ttys
         self._effects = effects or (lambda given: deeds.Deeds(root, given, self._ttys, self._spoke))
         self._sampler: Optional[Sampler] = None
@@ -107,7 +126,8 @@ class Agent:
         self._stamp: Tuple[int, int] = (0, 0)
         self._muted_until = float("-inf")
         self._faults: Dict[str, float] = {}
-        self._settled_at = float("-inf")
+        self._settled_at: Optional[float] = None
+        self._pending: Deque[Tuple[float, Any]] = deque()
         self._now = Moment(0.0, 0.0)
 
     def tick(self, now: Moment, *, woken: bool = False) -> None:
@@ -117,7 +137,9 @@ class Agent:
         sample = self._guard("sampling", self._sample)
         if sample is not None:
             self._guard("the history", lambda: self._keep(sample))
-        if now.mono - self._settled_at >= _SETTLE_EVERY:
+        if self._settled_at is None:
+            self._settled_at = now.mono
+        elif now.mono - self._settled_at >= _SETTLE_EVERY:
             self._settled_at = now.mono
             self._guard("dead runs", run_files.settle_dead)
         watch = self._watch
@@ -139,7 +161,7 @@ class Agent:
 
     def _heed(self) -> None:
         """Take new orders when config.json changed, and say whose are followed."""
-        if self._stamp == self._stamped():
+        if self._stamp == self._stamped() or not self._owns():
             return
         given = orders.read(self._root, self._now)
         self._stamp = self._stamped()  # after reading, which may have rewritten it
@@ -188,8 +210,23 @@ class Agent:
 
     def _observe(self, watch: _Watch, sample: Optional[Dict[str, Any]]) -> bool:
         muted = self._muted()
+        sample = self._late(sample, calm=watch.ladder.rung.name == CALM, syncing=all(muted))
         watch.state = idle.observe(watch.policy, watch.state, sample, self._now, muted=muted)
         return True
+
+    def _late(
+        self, sample: Optional[Dict[str, Any]], *, calm: bool, syncing: bool
+    ) -> Optional[Dict[str, Any]]:
+        """The sample with its ssh counters as they were _LATE ago, while a pause is announced."""
+        if sample is None or calm or syncing:
+            self._pending.clear()
+            return sample
+        self._pending.append((self._now.mono, sample.get("ssh")))
+        due = self._now.mono - _LATE
+        while len(self._pending) > 1 and self._pending[1][0] <= due:
+            self._pending.popleft()
+        at, part = self._pending[0]
+        return {**sample, "ssh": part if at <= due else None}
 
     def _judge(self, watch: _Watch) -> None:
         now = self._now

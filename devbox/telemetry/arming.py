@@ -23,6 +23,7 @@ from devbox.text import brief, clean
 
 _NO_ANSWER = 3  # exit code: no watchdog runs, or the box was never armed
 _SYNC_MOST = 3600.0
+_SYNC_TAIL = 10.0
 
 
 class Runs(Protocol):
@@ -128,7 +129,8 @@ def syncing(connection: Runs) -> Iterator[None]:
     try:
         yield
     finally:
-        _answer(connection, boxhalf.command("keep", "--syncing", "0"))
+        # What is still on its way, this word too, is not use either.
+        _answer(connection, boxhalf.command("keep", "--syncing", repr(_SYNC_TAIL)))
 
 
 def policy_fields(wanted: spec.Idle) -> dict[str, Any]:

@@ -279,6 +279,8 @@ def test_a_sync_that_belongs_to_the_pause_does_not_call_it_off() -> None:
     assert world.verdict()["state"] == "warned"
     (world.root / "syncing.json").write_text(json.dumps({"until": 0}))
     world.live(5)
+    assert world.verdict()["state"] == "warned"
+    world.live(5)
     assert world.verdict()["state"] == "active"
 
 
@@ -304,3 +306,29 @@ def test_runs_whose_supervisor_died_are_settled_within_a_minute() -> None:
     status = dead.status()
     assert status is not None
     assert (status["state"], status["reason"]) == ("failed", "interrupted")
+
+
+def _ssh(rx: int, tx: int) -> dict[str, int]:
+    return {"sessions": 1, "rx_bytes": rx, "tx_bytes": tx}
+
+
+def test_a_login_that_comes_to_fetch_does_not_call_the_pause_off() -> None:
+    world = World()
+    world.parts.sample_now = lambda: sample(ssh=_ssh(0, 0))
+    world.live(26 * MINUTE)
+    assert world.kinds() == ["warning"]
+    world.parts.sample_now = lambda: sample(ssh=_ssh(6000, 5000))
+    world.live(2)
+    (world.root / "syncing.json").write_text(json.dumps({"until": world.now().wall + 60}))
+    world.parts.sample_now = lambda: sample(ssh=_ssh(9000, 500_000))
+    world.live(30)
+    assert world.kinds() == ["warning"]
+
+
+def test_a_person_who_comes_back_over_ssh_calls_the_pause_off() -> None:
+    world = World()
+    world.parts.sample_now = lambda: sample(ssh=_ssh(0, 0))
+    world.live(26 * MINUTE)
+    world.parts.sample_now = lambda: sample(ssh=_ssh(6000, 5000))
+    world.live(10)
+    assert world.kinds() == ["warning", "called-off"]

@@ -186,7 +186,7 @@ def test_a_sync_is_announced_and_its_end_too() -> None:
     line = Line({"syncing": 1})
     with arming.syncing(line):
         assert line.asked[-1][0][-2:] == ["--syncing", "3600.0"]
-    assert line.asked[-1][0][-2:] == ["--syncing", "0"]
+    assert line.asked[-1][0][-2:] == ["--syncing", "10.0"]
 
 
 def test_a_local_box_pauses_itself(

@@ -64,4 +64,4 @@ def test_an_idle_box_warns_is_rescued_pauses_itself_and_says_so_afterwards(
     kinds = [event.kind for event in ws.store.events.of_box(box.id)]
     assert "warning" in kinds
     assert "pausing" in kinds
-    assert kinds.count("warning") == 1
+    assert kinds.count("warning") == 1, "\n".join(f"{e.at} {e.kind} {e.message[:60]}" for e in ws.store.events.of_box(box.id))
