@@ -72,7 +72,9 @@ def down(box_name: str | None, **given: Any) -> None:
 @json_option
 @box_argument()
 def watch(box_name: str | None, delete: bool, quiet: bool, as_json: bool) -> None:
-    """Send everything, then each save at once, until Ctrl-C."""
+    """Send everything, then each save at once, until Ctrl-C. When the box warns that it will
+    pause, what `sync down` names is fetched before it does."""
+    from devbox import lifecycle
     from devbox.sync.watch import Event
     from devbox.sync.watch import watch as start
 
@@ -85,7 +87,8 @@ def watch(box_name: str | None, delete: bool, quiet: bool, as_json: bool) -> Non
         elif not quiet:
             common.narrate(_event_line(event, box.name))
 
-    start(ws, box, on_event, delete=delete)
+    with lifecycle.stand_by(ws, box):
+        start(ws, box, on_event, delete=delete)
 
 
 @sync_command.command("status")

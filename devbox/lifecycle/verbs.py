@@ -141,6 +141,11 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
 
 
 def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
+    begun = ws.store.boxes.open_intents(box.id)
+    if begun and begun[-1].goal == "paused" and box.state is BoxState.PAUSING:
+        # Its provider is at the pause already; running again begins from there.
+        ws.narrate(f"{box.name}: finishing the pause that was begun")
+        box = finish(ws, box, "paused", Journal(ws, begun[-1].id))
     work = [i for i in ws.store.boxes.open_intents(box.id) if i.goal == "running"]
     if box.state is BoxState.RUNNING and not work:
         ws.narrate(f"{box.name} is up already")
