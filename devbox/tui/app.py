@@ -71,6 +71,8 @@ class Dashboard(App[None], inherit_bindings=False):
         self._order: list[str] = []
         self._ordered_at = 0.0
         self._notices = Notices()
+        self._widgets: dict[str, Widget] = {}
+        self._on_screen = False
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = settings.theme if settings.theme in self.available_themes else "devbox-dark"
@@ -96,11 +98,16 @@ class Dashboard(App[None], inherit_bindings=False):
             await self.feed.start()
         except DevboxError as error:
             self.tell_error(error)
+        self._on_screen = True
         self.set_interval(TURN, self.turn)
         self.call_after_refresh(self.turn)
 
+    def on_unmount(self) -> None:
+        self._on_screen = False
+
     async def action_quit(self) -> None:
         """Leave at once: streams end with their processes, work goes on by itself."""
+        self._on_screen = False
         for work in self.operations.running():
             if work.stop:
                 work.stop()
@@ -118,6 +125,8 @@ class Dashboard(App[None], inherit_bindings=False):
 
     def turn(self) -> None:
         """Take in what came; redraw unless the display is paused."""
+        if not self._on_screen:
+            return
         try:
             self.feed.tick()
         except DevboxError as error:
@@ -130,7 +139,7 @@ class Dashboard(App[None], inherit_bindings=False):
 
     def redraw(self, *, always: bool = False) -> None:
         """What is in sight and changed."""
-        if self.held and not always:
+        if not self._on_screen or (self.held and not always):
             return
         self._place()
         grid = self.fleet
@@ -337,7 +346,11 @@ class Dashboard(App[None], inherit_bindings=False):
 
     def _main(self, selector: str, kind: type[W]) -> W:
         """A widget of the main screen, whatever dialog is open."""
-        return self.screen_stack[0].query_one(selector, kind)
+        found = self._widgets.get(selector)
+        if found is None:
+            found = self._widgets[selector] = self.screen_stack[0].query_one(selector)
+        assert isinstance(found, kind)
+        return found
 
 
 def run(start: Path, *, readonly: bool = False) -> list[str]:

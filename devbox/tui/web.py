@@ -61,7 +61,7 @@ class Door(Server):  # type: ignore[misc]
         self.link = f"http://{_HOST}:{port}/?key={secret}"
 
     async def make(self) -> web.Application:
-        app = await self._make_app()
+        app: web.Application = await self._make_app()
         app.middlewares.append(self._guard())
         return app
 

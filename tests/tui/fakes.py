@@ -96,7 +96,7 @@ def gpu(index: int, t: float, **fields: Any) -> Gpu:
     return Gpu(**{**values, **fields})
 
 
-def sample(seq: int, t: float, gpus: int = 0, **fields: Any) -> Sample:
+def sample(seq: int, t: float, gpus: int | tuple[Gpu, ...] = 0, **fields: Any) -> Sample:
     wave = math.sin(t / 23)
     values: dict[str, Any] = {
         "cpu": Cpu(round(34 + 20 * wave, 1), 32, 11.2),
@@ -105,7 +105,7 @@ def sample(seq: int, t: float, gpus: int = 0, **fields: Any) -> Sample:
         "net": Net(1.4e6, 22.8e6),
         "ssh": Ssh(2, 0, 0),
         "jobs": (),
-        "gpus": tuple(gpu(index, t) for index in range(gpus)),
+        "gpus": gpus if isinstance(gpus, tuple) else tuple(gpu(n, t) for n in range(gpus)),
     }
     return Sample("boot", seq, t, **{**values, **fields})
 

@@ -38,7 +38,7 @@ class CostPane(Page):
             _pair(box.name, _price(seen)),
             _pair("", f"today {dollars(seen.view.today)}"),
         ]
-        if box.deadline and not box.state.is_over:
+        if box.deadline and seen.view.costing:
             ends = max(0.0, box.deadline - seen.now)
             lines.append(_pair("ceiling", f"max_uptime ends it in {duration(ends)} at the latest"))
         lines += [_run(view) for view in seen.feed.runs(box.id)[:3]]

@@ -10,6 +10,10 @@ from devbox.tui.panes.base import Page, Seen
 _STYLES = {"warn": "warn", "warning": "warn", "state": "info", "fault": "bad", "run": "good"}
 
 
+_SAME = 5.0  # seconds within which the same words are the same event
+Row = tuple[float, str, str]
+
+
 class EventsPane(Page):
     def draw(self, seen: Seen, width: int) -> list[Line]:
         assert seen.view
@@ -19,11 +23,21 @@ class EventsPane(Page):
         rows += [(event.t, event.kind, event.message) for event in (cell.events if cell else ())]
         if not rows:
             return [[(" nothing happened yet", "dim")]]
+        rows = _once(sorted(rows, reverse=True))
         return [
             [
                 (time.strftime(" %d %b %H:%M:%S  ", time.localtime(at)), "dim"),
                 (f"{plain(kind, 12):<10} ", _STYLES.get(kind, "accent")),
                 (plain(message, 1000), ""),
             ]
-            for at, kind, message in sorted(rows, reverse=True)
+            for at, kind, message in rows
         ]
+
+
+def _once(rows: list[Row]) -> list[Row]:
+    """Without those that both sides noted."""
+    kept: list[Row] = []
+    for row in rows:
+        if not any(row[1:] == other[1:] and other[0] - row[0] < _SAME for other in kept[-5:]):
+            kept.append(row)
+    return kept

@@ -84,10 +84,12 @@ class LogsPane(Vertical):
         self._head()
 
     def opened(self, seen: Seen) -> None:
-        if seen.view and (self._seen is None or self._seen.view is None
-                          or self._seen.view.box.id != seen.view.box.id):  # fmt: skip
-            self.run = None
-            self.kind = "build" if seen.view.box.state is BoxState.BUILDING else self.kind
+        view, before = seen.view, self._seen.view if self._seen else None
+        if view and (before is None or before.box.id != view.box.id):
+            building = view.box.state is BoxState.BUILDING
+            self.kind = "build" if building else "run" if self.kind == "build" else self.kind
+            if self.run and self.run.box_id != view.box.id:
+                self.run = None
         self.refresh_from(seen)
 
     def closed(self) -> None:
@@ -172,8 +174,7 @@ class LogsPane(Vertical):
             line.append((f" {kind} ", "accent bold reverse" if kind == self.kind else "dim"))
         what = self._of[2] if self._of else ""
         state = "following" if self.view.follow else "held"
-        if self._source and self._source.ended:
-            state = "ended"
+        state += ", ended" if self._source and self._source.ended else ""
         line += [(f"  {plain(what)}", "bold"), (f"  {len(self.view.lines)} lines, {state}", "dim")]
         if self.view.dropped:
             line.append((f", {self.view.dropped} older dropped", "warn"))

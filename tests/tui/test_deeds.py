@@ -1,0 +1,440 @@
+"""Every action of the dashboard: what it asks, what it starts, what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import Button, Input, OptionList
+
+from devbox.model import BoxState
+from devbox.tui import asks, settings
+from devbox.tui.deeds import connect
+from tests.tui import fakes
+from tests.tui.conftest import Open
+from tests.tui.driver import Driven
+
+
+async def _choose(it: Driven, row: int) -> None:
+    """The row of the open list."""
+    listing = it.app.screen.query_one(OptionList)
+    listing.highlighted = row
+    await it.press("enter")
+
+
+async def test_up_shows_offers_and_prices_and_starts_the_chosen_one(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.press("u")
+        await it.until(lambda: it.dialog == "Choose")
+        assert "modal" not in it.text or "not up" in it.text
+        await _choose(it, 1)
+        await it.until(lambda: "$0.5900/h" in it.text)
+        assert "t4" in it.text
+        assert "at most 8h00m (max_uptime): $4.72" in it.text
+        await it.press("down")
+        await it.until(lambda: "$31.60" in it.text)
+        await it.press("enter", "enter")
+        await it.until(lambda: it.operations.begun)
+        assert it.operations.begun == [("up", "new", {"hardware": "h100"})]
+        assert "▶ up new" in it.text
+
+
+async def test_up_of_a_box_that_exists_finishes_it_at_once(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.press("u")
+        await it.until(lambda: it.dialog == "Choose")
+        await _choose(it, 0)
+        await it.until(lambda: it.operations.begun)
+        assert it.operations.begun == [("up", "train", {"hardware": ""})]
+
+
+async def test_up_without_devbox_toml_begins_with_a_template(dashboard: Open) -> None:
+    async with dashboard(feed=fakes.FakeFeed(), boxes=[]) as it:
+        await it.press("u")
+        await it.until(lambda: "Make one from a template" in it.text)
+        await it.press("enter")
+        await it.until(lambda: it.dialog == "Up")
+        assert it.asks.written == ["basic"]
+        await it.until(lambda: "t4" in it.text)
+        await it.press("enter", "enter")
+        await it.until(lambda: it.operations.begun)
+        assert it.operations.begun == [("up", "dev", {"hardware": ""})]
+
+
+@pytest.mark.parametrize(("key", "kind"), [("ctrl+d", "down"), ("z", "pause")])
+async def test_ending_and_pausing_say_what_is_lost_and_begin_at_cancel(
+    dashboard: Open, key: str, kind: str
+) -> None:
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press(key)
+        await it.until(lambda: "model.pt" in it.text)
+        assert "it costs $31.60/h (live)" in it.text
+        assert "spent today: $61.33" in it.text
+        assert isinstance(it.app.focused, Button)
+        assert it.app.focused.id == "cancel"
+        await it.press("enter")
+        assert it.dialog == ""
+        assert it.operations.begun == []
+        for answer, save in (("save", True), ("leave", False)):
+            await it.press(key)
+            await it.until(lambda: it.dialog == "Confirm")
+            await it.press("right", *(["right"] if not save else []))
+            assert it.app.focused
+            assert it.app.focused.id == answer
+            await it.press("enter")
+            await it.until(lambda s=save: (kind, "train", {"save": s}) in it.operations.begun)
+        await it.press(key)
+        await it.until(lambda: it.dialog == "Confirm")
+        await it.press("escape")
+        assert len(it.operations.begun) == 2
+
+
+async def test_marked_boxes_are_ended_together(dashboard: Open) -> None:
+    async with dashboard() as it:
+        for name in ("train", "render"):
+            await it.select(name)
+            await it.press("space")
+        await it.press("ctrl+d")
+        await it.until(lambda: it.dialog == "Confirm")
+        assert "End train, render?" in it.text
+        await it.press("right", "enter")
+        await it.until(lambda: len(it.operations.begun) == 2)
+        assert {box for _, box, _ in it.operations.begun} == {"train", "render"}
+
+
+async def test_losses_that_cannot_be_known_are_said_so(dashboard: Open) -> None:
+    async with dashboard(fails="no answer") as it:
+        await it.select("train")
+        await it.press("ctrl+d")
+        await it.until(lambda: "what is on it and not here is unknown: no answer" in it.text)
+        assert it.app.focused
+        assert it.app.focused.id == "cancel"
+
+
+async def test_resume_keep_reconcile_and_doctor(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.select("nightly")
+        await it.press("w")
+        await it.until(lambda: ("resume", "nightly", {}) in it.operations.begun)
+        await it.select("train")
+        await it.press("h")
+        await it.until(lambda: it.dialog == "Prompt")
+        it.app.screen.query_one(Input).value = "soon"
+        await it.press("enter")
+        assert "is not a duration" in it.text
+        it.app.screen.query_one(Input).value = "90m"
+        await it.press("enter")
+        await it.until(lambda: ("keep", "train", {"seconds": 5400.0}) in it.operations.begun)
+        await it.press("ctrl+e")
+        await it.until(lambda: ("reconcile", "", {}) in it.operations.begun)
+        await it.press("x")
+        await it.until(lambda: "ssh: OpenSSH" in it.text)
+        assert "▲ no include" in it.text
+        await it.press("escape")
+        assert it.dialog == ""
+
+
+@pytest.mark.parametrize(
+    ("box", "key", "said"),
+    [
+        ("nightly", "z", "nothing to pause"),
+        ("train", "w", "nothing to resume"),
+        ("nightly", "h", "nothing to keep"),
+        ("nightly", "y", "nothing to sync"),
+        ("nightly", "r", "a job needs a running box"),
+        ("nightly", "s", "box nightly is paused, not running"),
+        ("nightly", "e", "bring it back with: devbox resume nightly"),
+        ("nightly", "f", "box nightly is paused"),
+        ("render", "c", "this box has no run yet"),
+        ("render", "a", "this box has no run yet"),
+        ("render", "o", "this box has no run yet"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_with_a_reason(
+    dashboard: Open, box: str, key: str, said: str
+) -> None:
+    async with dashboard() as it:
+        await it.select(box)
+        await it.press(key)
+        await it.until(lambda: any(said in told for told in it.told))
+        assert it.operations.begun == []
+
+
+@pytest.mark.parametrize(
+    ("row", "direction", "dry_run"),
+    [(0, "up", False), (1, "down", False), (2, "up", True), (3, "down", True)],
+)
+async def test_sync(dashboard: Open, row: int, direction: str, dry_run: bool) -> None:
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press("y")
+        await it.until(lambda: it.dialog == "Choose")
+        await _choose(it, row)
+        await it.until(lambda: it.operations.begun)
+        fields = {"direction": direction, "dry_run": dry_run}
+        assert it.operations.begun == [("sync", "train", fields)]
+        assert it.app.pane == "sync"
+        work = it.operations.running()[0]
+        work.take({"progress": [30, 60], "note": "80.1 MB/s  model.pt"})
+        await it.turn()
+        assert "50%" in it.text
+        it.operations.finish(work, {"done": "3 files sent"})
+        await it.turn()
+        assert "✔" in it.page("sync")
+        assert "3 files sent" in it.page("sync")
+
+
+async def test_a_job_runs_from_a_form_made_of_its_job_toml(dashboard: Open, home: Path) -> None:
+    (home / "clip.mp4").write_bytes(b"x")
+    async with dashboard(size=(120, 50)) as it:
+        await it.select("train")
+        await it.press("r")
+        await it.until(lambda: "Follow people's faces" in it.text)
+        await it.press("enter")
+        await it.until(lambda: it.dialog == "Form")
+        for word in ("video *", "engine", "min_size", "smallest face, in pixels"):
+            assert word in it.text
+        await it.press("tab")
+        start = it.app.screen.query_one("#start", Button)
+        start.press()
+        await it.until(lambda: "job track needs --video PATH" in it.text)
+        it.app.screen.query_one("#f-video", Input).value = str(home / "clip.mp4")
+        it.app.screen.query_one("#f-min_size", Input).value = "64"
+        start.press()
+        await it.until(lambda: it.operations.begun)
+        (kind, box, fields) = it.operations.begun[0]
+        assert (kind, box, fields["job"], fields["extra"]) == ("submit", "train", "track", [])
+        assert f"--video={home / 'clip.mp4'}" in fields["words"]
+        assert "--min-size=64" in fields["words"]
+        assert "--engine=cascade" in fields["words"]
+        assert it.app.pane == "jobs"
+
+
+async def test_a_command_of_ones_own(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press("r")
+        await it.until(lambda: it.dialog == "Choose")
+        await it.press("end", "enter")
+        await it.until(lambda: it.dialog == "Form")
+        field = it.app.screen.query_one(Input)
+        field.value = "echo 'unclosed"
+        it.app.screen.query_one("#start", Button).press()
+        await it.until(lambda: "No closing quotation" in it.text)
+        field.value = "python train.py --lr '3 e'"
+        await it.press("enter")
+        await it.press("enter")
+        await it.until(lambda: it.operations.begun)
+        words = ["python", "train.py", "--lr", "3 e"]
+        assert it.operations.begun[0][2] == {"job": "cmd", "words": words, "extra": []}
+
+
+async def test_runs_are_cancelled_retried_and_fetched(dashboard: Open) -> None:
+    running, done = "track-20260721-150001-abcd", "track-20260721-150003-abcd"
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press("c")
+        await it.until(lambda: f"End run {running}?" in it.text)
+        assert "it cost $0.4120 so far" in it.text
+        assert it.app.focused
+        assert it.app.focused.id == "cancel"
+        await it.press("right", "enter")
+        await it.until(lambda: ("cancel", "train", {"run": running}) in it.operations.begun)
+        await it.press("a")
+        await it.until(lambda: any("c ends it" in told for told in it.told))
+        await it.press("2", "enter", "j")
+        assert it.app.jobs_pane.run
+        assert it.app.jobs_pane.run.id == done
+        await it.press("c")
+        await it.until(lambda: any("succeeded already" in told for told in it.told))
+        await it.press("a", "o")
+        await it.until(lambda: ("fetch", "train", {"run": done}) in it.operations.begun)
+        assert ("retry", "train", {"run": done}) in it.operations.begun
+
+
+async def test_the_shell_gets_the_terminal_and_gives_it_back(
+    dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[Any] = []
+
+    @contextmanager
+    def suspend(self: object) -> Iterator[None]:
+        order.append("suspended")
+        yield
+        order.append("back")
+
+    def run(line: list[str], check: bool) -> None:
+        order.append(line[-1])
+
+    async with dashboard() as it:
+        monkeypatch.setattr(type(it.app), "suspend", suspend)
+        monkeypatch.setattr(subprocess, "run", run)
+        await it.select("train")
+        await it.press("s")
+        await it.until(lambda: "back" in order)
+        assert order == ["suspended", "devbox-train", "back"]
+
+
+async def test_a_shell_where_there_is_no_terminal_names_the_command(
+    dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dashboard() as it:
+        assert it.app._driver
+        monkeypatch.setattr(type(it.app._driver), "can_suspend", False)
+        await it.select("train")
+        await it.press("s")
+        await it.until(lambda: any("devbox ssh train" in told for told in it.told))
+
+
+async def test_the_editor_is_opened_and_its_link_told(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press("e")
+        await it.until(lambda: any("ssh-remote+devbox-train" in told for told in it.told))
+        assert it.asks.edited == ["train"]
+
+
+async def test_a_forward_is_work_that_can_be_stopped(
+    dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports: list[str] = []
+
+    def forward(box: Any, line: str, ready: Any, stop: Any) -> None:
+        ports.append(line)
+        ready("127.0.0.1:9000")
+        while not stop():
+            pass
+
+    monkeypatch.setattr(asks, "forward", forward)
+    monkeypatch.setattr(connect.asks, "forward", forward)
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press("f")
+        await it.until(lambda: it.dialog == "Prompt")
+        it.app.screen.query_one(Input).value = "http"
+        await it.press("enter")
+        assert "is not [LOCAL:]REMOTE" in it.text
+        it.app.screen.query_one(Input).value = "9000:8888"
+        await it.press("enter")
+        await it.until(lambda: "answers on 127.0.0.1:9000" in it.text)
+        (work,) = it.operations.running()
+        assert work.stop
+        work.stop()
+        await it.until(lambda: work.state == "done")
+        assert ports == ["9000:8888"]
+
+
+async def test_work_shows_output_and_stops_what_is_chosen(dashboard: Open) -> None:
+    async with dashboard() as it:
+        work = it.operations.start("up", "up train", "train")
+        work.take({"say": "train: local cpu at $1.00/h"})
+        work.take({"step": "login"})
+        await it.press("m")
+        await it.until(lambda: it.dialog == "Work")
+        assert "train: local cpu at $1.00/h" in it.text
+        it.app.screen.query_one("#stop", Button).press()
+        await it.until(lambda: it.operations.stopped == ["up train"])
+        await it.press("escape")
+        it.operations.finish(
+            work, {"error": {"what": "it broke", "means": "nothing costs", "fix": "devbox up"}}
+        )
+        await it.turn()
+        assert any("it broke  nothing costs  devbox up" in told for told in it.told)
+        assert it.feed.hurried == ["id-train"]
+
+
+async def test_readonly_changes_nothing(dashboard: Open) -> None:
+    async with dashboard(readonly=True) as it:
+        await it.select("train")
+        for key in ("u", "z", "w", "h", "ctrl+d", "ctrl+e", "s", "e", "y", "r", "c", "a", "o"):
+            await it.press(key)
+            assert it.dialog == ""
+        assert it.operations.begun == []
+        assert "read-only" in it.text
+        assert len([told for told in it.told if "read-only" in told]) == 13
+        for key in ("l", "1", "2", "slash", "escape", "question_mark"):
+            await it.press(key)
+
+
+async def test_display_pause_window_gpu_refresh_and_back(dashboard: Open) -> None:
+    async with dashboard(size=(160, 48)) as it:
+        await it.select("train")
+        await it.press("p")
+        assert "display paused" in it.text
+        it.feed.views = [fakes.view("other", BoxState.PAUSED)]
+        await it.turn()
+        assert "other" not in it.text
+        ticks = it.feed.ticks
+        await it.turn()
+        assert it.feed.ticks > ticks
+        await it.press("p")
+        assert "other" in it.text
+
+
+async def test_charts_change_their_window_and_gpu(dashboard: Open) -> None:
+    async with dashboard(size=(160, 48)) as it:
+        await it.select("train")
+        assert "GPUs use" in it.page("gpu")
+        assert "last 5m" in it.page("gpu")
+        await it.press("t")
+        assert "last 1h" in it.page("gpu")
+        for number in range(8):
+            await it.press("g")
+            assert f"GPU {number} use" in it.page("gpu")
+        await it.press("g", "t")
+        assert "GPUs use" in it.page("gpu")
+        await it.press("ctrl+r")
+        assert len(it.feed.hurried) == 7
+
+
+async def test_the_palette_finds_and_does_an_action(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.select("nightly")
+        for key in ("colon", "ctrl+p"):
+            it.operations.begun.clear()
+            await it.press(key)
+            await it.until(lambda: it.dialog == "CommandPalette")
+            await it.type("resume")
+            await it.until(lambda: "Bring a paused box back" in it.text)
+            await it.press("enter")
+            await it.until(lambda: ("resume", "nightly", {}) in it.operations.begun)
+
+
+async def test_the_theme_is_chosen_and_remembered(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.press("ctrl+t")
+        await it.until(lambda: it.dialog == "Choose")
+        await _choose(it, 1)
+        await it.until(lambda: it.app.theme == "devbox-light")
+        assert settings.load().theme == "devbox-light"
+
+
+async def test_help_opens_scrolls_and_closes(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.press("question_mark")
+        assert it.dialog == "Help"
+        before = it.text
+        await it.press("pagedown", "j")
+        assert it.text != before
+        await it.press("k", "pageup", "question_mark")
+        assert it.dialog == ""
+
+
+async def test_a_screenshot_is_saved(dashboard: Open, home: Path) -> None:
+    async with dashboard() as it:
+        await it.press("ctrl+s")
+        await it.until(lambda: list(home.glob("*.svg")))
+        assert any("saved" in told for told in it.told)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q"])
+async def test_quit_ends_the_feed(dashboard: Open, key: str) -> None:
+    async with dashboard() as it:
+        await it.press(key)
+        await it.until(lambda: it.feed.stopped)
+        assert it.app._exit

@@ -1,0 +1,132 @@
+"""One registry: every action has a deed, every key reaches it, and all of it can be listed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from devbox.errors import SpecError
+from devbox.tui import actions, settings
+from devbox.tui.app import Dashboard
+from devbox.tui.deeds import DEEDS
+from devbox.tui.screens.help import listing
+from devbox.tui.settings import Settings
+from tests.tui.conftest import Open
+
+KEYS = [(action.id, key.strip()) for action in actions.ACTIONS for key in action.keys.split(",")]
+ISSUE = {
+    "palette": ("colon", "ctrl+p"), "filter": ("slash",), "back": ("escape",),
+    "details": ("enter", "d"), "logs": ("l",), "shell": ("s",), "editor": ("e",),
+    "forward": ("f",), "down": ("j", "down"), "up_row": ("k", "up"), "mark": ("space",),
+    "display": ("p",), "refresh": ("ctrl+r",), "terminate": ("ctrl+d",), "help": ("question_mark",),
+    "quit": ("q",), "sort_name": ("N",),
+}  # fmt: skip
+
+
+def test_ids_and_keys_are_unique_and_every_action_does_something() -> None:
+    assert len(actions.BY_ID) == len(actions.ACTIONS)
+    keys = [key for _, key in KEYS]
+    assert len(set(keys)) == len(keys)
+    assert set(DEEDS) == set(actions.BY_ID)
+    for action in actions.ACTIONS:
+        assert action.tooltip
+        assert action.label
+
+
+@pytest.mark.parametrize("action_id", ISSUE)
+def test_the_keys_people_were_promised(action_id: str) -> None:
+    held = actions.BY_ID[action_id].keys.split(",")
+    assert set(ISSUE[action_id]) <= set(held)
+
+
+async def test_every_key_reaches_its_action(
+    dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def note(action_id: str) -> Callable[[Dashboard], None]:
+        return lambda _: done.append(action_id)
+
+    for action_id in actions.BY_ID:
+        monkeypatch.setitem(DEEDS, action_id, note(action_id))
+    async with dashboard() as it:
+        for action_id, key in KEYS:
+            done.clear()
+            await it.press(key)
+            assert done == [action_id], key
+
+
+async def test_bindings_have_ids_and_tooltips(dashboard: Open) -> None:
+    async with dashboard() as it:
+        found = {
+            binding.id: binding
+            for _, binding in it.app._bindings
+            if binding.action.startswith("do(")
+        }
+        assert set(found) == set(actions.BY_ID)
+        assert all(binding.tooltip for binding in found.values())
+
+
+async def test_the_keymap_overrides_keys_everywhere(
+    dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setitem(DEEDS, "pause", lambda _: done.append("pause"))
+    async with dashboard(settings=Settings(keys={"pause": "f5"})) as it:
+        await it.press("z")
+        assert done == []
+        await it.press("f5")
+        assert done == ["pause"]
+        help_ = "\n".join("".join(t for t, _ in line) for line in listing({"pause": "f5"}, "x"))
+        assert re.search(r"f5 +Stop paying", help_)
+
+
+def test_help_lists_every_action_and_every_state() -> None:
+    text = "\n".join("".join(t for t, _ in line) for line in listing({}, "/home/me/ui.toml"))
+    for action in actions.ACTIONS:
+        assert action.tooltip in text
+        assert f"({action.id})" in text
+    for word in ("running", "paused", "failed", "lost", "/home/me/ui.toml"):
+        assert word in text
+
+
+def test_the_guide_lists_every_key() -> None:
+    guide = (Path(__file__).parents[2] / "docs/dashboard.md").read_text()
+    for action in actions.ACTIONS:
+        assert f"`{action.id}`" in guide, action.id
+        for key in action.keys.split(","):
+            assert f"`{actions.shown(key)}`" in guide, (action.id, key)
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ('[keys]\nnothing = "x"\n', "no action 'nothing'"),
+        ('[keys]\npause = "u"\n', "the key u would mean both up and pause"),
+        ('[keys]\npause = ""\n', "names no key"),
+        ("colour = 1\n", "unknown field `colour`"),
+        ("theme = 3\n", "theme"),
+        ("= broken", "not valid TOML"),
+    ],
+)
+def test_wrong_settings_say_what_is_wrong(home: Path, toml: str, said: str) -> None:
+    settings.file().write_text(toml)
+    with pytest.raises(SpecError, match=re.escape(said)):
+        settings.load()
+
+
+def test_settings_are_read_and_the_theme_is_remembered(home: Path) -> None:
+    assert settings.load() == Settings()
+    settings.file().write_text('# mine\ntheme = "old"\nreadonly = true\n[keys]\npause = "f5"\n')
+    settings.save_theme("nord")
+    assert settings.load() == Settings(theme="nord", readonly=True, keys={"pause": "f5"})
+    assert "# mine" in settings.file().read_text()
+
+
+async def test_an_unknown_theme_falls_back(dashboard: Open) -> None:
+    async with dashboard(settings=Settings(theme="no such theme")) as it:
+        assert it.app.theme == "devbox-dark"
+        assert isinstance(it.app, Dashboard)
