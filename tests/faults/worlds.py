@@ -268,7 +268,7 @@ class JobWorld(_HfWorld):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self.knobs.set("list_jobs", Fault.list_lag(LAG), times=None)
+        self.knobs.set("list_jobs", Fault.list_lag(LAG / 2), times=None)
 
     def live(self) -> int:
         return sum(not job.over for job in self.hub.jobs.values())
@@ -316,11 +316,10 @@ class DockerWorld(_Emulated):
         self._space = docker_world.Space()
         self._proxy = DockerProxy(docker_world.engine(), self.clock).__enter__()
         self.calls, self.knobs = self._proxy.calls, self._proxy.knobs
-        self.section = (
+        self.write_toml(
             f'[providers.docker]\ndocker_host = "{self._proxy.address}"\n'
             f'namespace = "{self._space.namespace}"\nprice = 1.0'
         )
-        self.write_toml()
         self._open: dict[str, float] = {}
         self._closed: list[Stretch] = []
         self._events = self._space.client.events(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from devbox.text import clean
 T = TypeVar("T")
 CALL = 60.0  # seconds that an engine may be silent
 _DEFAULT = "unix:///var/run/docker.sock"
+_SCHEMES = ("unix://", "tcp://", "http://", "https://", "npipe://", "ssh://")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -28,8 +30,6 @@ class Engine:
         self._asked = docker_host
         self._lock = threading.Lock()
         self._client: Any = None
-        self._far: Far | None = None
-        self.address = docker_host or os.environ.get("DOCKER_HOST") or _DEFAULT
 
     def call(self, doing: str, action: Callable[[Any], T]) -> T:
         """Run something of the low-level client (docker.APIClient)."""
@@ -41,6 +41,11 @@ class Engine:
             if why is None:
                 raise
             raise why from error
+
+    @property
+    def address(self) -> str:
+        """Where it is, as the person or the docker command line names it."""
+        return str(self._settings.get("base_url", _DEFAULT)).removeprefix("http+")
 
     @property
     def is_local(self) -> bool:
@@ -62,6 +67,31 @@ class Engine:
             fix=f'reach it through ssh: [providers.docker] docker_host = "ssh://USER@{host}"',
         )
 
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """For the client's constructor: address and TLS."""
+        host = self._asked or os.environ.get("DOCKER_HOST", "")
+        with translated("looking for the Docker engine", host):
+            import docker
+            from docker.utils import kwargs_from_env
+
+            found: dict[str, Any] = (
+                kwargs_from_env({**os.environ, "DOCKER_HOST": host})
+                if host
+                else docker.ContextAPI.kwargs_from_context()
+            )
+        address = str(found.get("base_url", _DEFAULT)).removeprefix("http+")
+        if not address.startswith(_SCHEMES):
+            raise ProviderError(
+                f"{clean(address, 80)!r} is not the address of a Docker engine",
+                fix="write unix:///path, ssh://user@host or tcp://host:port",
+            )
+        return found
+
+    @cached_property
+    def _far(self) -> Far | None:
+        return Far(self.address) if self.address.startswith("ssh://") else None
+
     def _open(self) -> Any:
         with self._lock:
             if self._client is None:
@@ -70,20 +100,7 @@ class Engine:
 
     def _connect(self) -> Any:
         import docker
-        from docker.utils import kwargs_from_env
 
-        settings: dict[str, Any] = {}
-        if self._asked or os.environ.get("DOCKER_HOST"):
-            settings = kwargs_from_env({**os.environ, "DOCKER_HOST": self.address})
-        else:
-            settings = docker.ContextAPI.kwargs_from_context()
-            self.address = settings.get("base_url", _DEFAULT)
-        if self.address.startswith("ssh://"):
-            self._far = Far(self.address)
+        if self._far is not None:
             return client(self._far, CALL)
-        if not self.address.startswith(("unix://", "tcp://", "http://", "https://", "npipe://")):
-            raise ProviderError(
-                f"{clean(self.address, 80)!r} is not the address of a Docker engine",
-                fix="write unix:///path, ssh://user@host or tcp://host:port",
-            )
-        return docker.APIClient(**settings, timeout=CALL)
+        return docker.APIClient(**self._settings, timeout=CALL)

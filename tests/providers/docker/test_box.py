@@ -13,6 +13,7 @@ from devbox.model import BoxState
 from devbox.providers.docker.provider import Docker
 from devbox.spec import Bytes, Seconds, Volume
 from tests.contract.harness_docker import DockerHarness
+from tests.images.engine import BASE
 from tests.providers.docker import world
 
 
@@ -69,6 +70,7 @@ def test_the_ceiling_holds_after_a_resume(harness: DockerHarness, provider: Dock
     provider.resume(request, handle)
     again = harness.running(provider, handle)
     assert again.deadline is not None
+    assert first.deadline is not None
     assert again.deadline > first.deadline
     over = harness.reaches(provider, handle, BoxState.PAUSED)
     assert "max_uptime" in over.message
@@ -157,7 +159,7 @@ def test_limits_are_the_engines_to_hold(
 def test_an_image_that_cannot_be_a_box_says_why(
     harness: DockerHarness, provider: Docker, space: world.Space
 ) -> None:
-    handle = provider.create(harness.request(image=world.BASE))
+    handle = provider.create(harness.request(image=BASE))
     seen = harness.reaches(provider, handle, BoxState.FAILED)
     assert "no sshd" in seen.message
     assert not seen.billed

@@ -49,8 +49,9 @@ def test_another_computer_resumes_it_and_both_keep_their_way_in(
         theirs = other_computer(harness, elsewhere)
         assert harness.make().create(theirs) == handle
         harness.reaches(provider, handle, BoxState.PAUSED)
-        assert isinstance(found := harness.make(), Docker)
-        found.resume(theirs, handle)
+        again = harness.make()
+        assert isinstance(again, Docker)
+        again.resume(theirs, handle)
         with harness.login(theirs, harness.running(provider, handle)) as connection:
             connection.run(["true"])
     with harness.login(mine, harness.running(provider, handle)) as connection:
