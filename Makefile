@@ -19,7 +19,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux \
-		dockerd:docker.io debootstrap:debootstrap
+		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.dev
@@ -30,7 +30,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync \
-		dockerd:docker.io debootstrap:debootstrap
+		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
 	$(BIN)/python -m tests.bench
 
 clean:

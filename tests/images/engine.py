@@ -19,12 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import docker
 import psutil
 import pytest
-from filelock import FileLock
-
-import docker
 from docker.errors import DockerException, ImageNotFound
+from filelock import FileLock
 
 RUN = Path("/tmp/devbox-tests-engine")  # short: it holds unix sockets
 SOCKET = RUN / "docker.sock"
