@@ -84,12 +84,12 @@ def test_exec_that_takes_too_long_is_minus_one(
 def test_files_go_through_the_filesystem_interface(workspace: Workspace) -> None:
     sandbox = workspace.create()
     data = bytes(range(256)) * 4096
-    sandbox.filesystem.write_bytes(data, "/work/deep/file")
-    assert sandbox.filesystem.read_bytes("/work/deep/file") == data
-    (entry,) = sandbox.filesystem.list_files("/work/deep")
+    sandbox.filesystem.write_bytes(data, "/srv/deep/file")
+    assert sandbox.filesystem.read_bytes("/srv/deep/file") == data
+    (entry,) = sandbox.filesystem.list_files("/srv/deep")
     assert (entry.name, entry.size) == ("file", len(data))
     with pytest.raises(modal.exception.SandboxFilesystemNotFoundError):
-        sandbox.filesystem.read_text("/work/absent")
+        sandbox.filesystem.read_text("/srv/absent")
 
 
 @pytest.mark.parametrize("gpu", ["T4", None])
@@ -160,14 +160,14 @@ def test_a_snapshot_starts_a_successor_with_the_files(
     emulator: ModalEmulator, workspace: Workspace
 ) -> None:
     sandbox = workspace.create(image=workspace.image.env({"LEVEL": "image"}))
-    output(sandbox, "sh", "-c", "mkdir /work/kept && echo data >/work/kept/file && rm /etc/motd")
+    output(sandbox, "sh", "-c", "mkdir /srv/kept && echo data >/srv/kept/file && rm /etc/motd")
     snapshot = sandbox.snapshot_filesystem()
-    output(sandbox, "sh", "-c", "echo later >/work/kept/file")
+    output(sandbox, "sh", "-c", "echo later >/srv/kept/file")
     sandbox.terminate()
     sandbox.wait(raise_on_termination=False)
     for gpu in ("T4", None):
         successor = workspace.create(image=snapshot, gpu=gpu)
-        script = "cat /work/kept/file; test -e /etc/motd || echo $LEVEL"
+        script = "cat /srv/kept/file; test -e /etc/motd || echo $LEVEL"
         assert output(successor, "sh", "-c", script) == "data\nimage\n"
     by_id = modal.Image.from_id(snapshot.object_id, client=workspace.client)
     workspace.create(image=by_id)
