@@ -23,6 +23,7 @@ _BETWEEN_ROUNDS = 60.0
 ALLOWED = 0.001
 _GOALS = {"up": "running", "resume": "running", "pause": "paused", "down": "terminated"}
 _OVER = ("terminated", "lost")
+ROOT = Path(__file__).parents[2]
 
 
 class Trial(NamedTuple):
@@ -39,17 +40,19 @@ class Trial(NamedTuple):
 
 
 class Devbox:
-    """Devbox as a person runs it, in a process of its own for each verb (tests.faults.server)."""
+    """Devbox as a person runs it, in a process of its own for each verb (tests.faults.server).
+    home: the DEVBOX_HOME of another computer."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, home: Path | None = None) -> None:
         self._world = world
         self.pid = 0
+        elsewhere = {} if home is None else {"DEVBOX_HOME": str(home)}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=world.project,
-            env={**os.environ, **world.env(), "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, **world.env(), **elsewhere, "PYTHONPATH": str(ROOT)},
             text=True,
         )
 

@@ -6,7 +6,6 @@ import pytest
 
 from devbox import lifecycle
 from devbox.errors import AuthError, ProviderError, Unavailable
-from devbox.lifecycle import converge
 from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault

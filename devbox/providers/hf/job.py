@@ -8,7 +8,7 @@ from typing import Any
 
 from devbox.errors import Conflict, Gone, ProviderError, Unavailable
 from devbox.files import locked
-from devbox.model import Offer
+from devbox.model import BoxState, Offer
 from devbox.providers.base import HasRunLogs, Observation, Provider, Request
 from devbox.providers.hf import account, errors, image, notes, tags, volumes
 from devbox.providers.hf import job_command as keepalive
@@ -20,6 +20,7 @@ from devbox.providers.hf.space_make import ceiling, check
 from devbox.spec import ProviderConfig
 from devbox.text import clean
 
+_ON_ITS_WAY = (BoxState.PROVISIONING, BoxState.STARTING, BoxState.RUNNING)
 _PATIENCE = 60.0  # seconds to wait for another process that creates the same box
 
 
@@ -53,8 +54,8 @@ class HfJob(Provider, HasRunLogs):
 
         Jobs have no names that are unique, so two computers may both start one. Each then lists
         what carries the name: the one created first stays, and whoever made a later one cancels
-        it and returns the first. One whose listing has not yet caught up keeps its own, which
-        shows as a stranger in `devbox reconcile`.
+        it and takes the first. While the listing lags, `observe` does that, and until then the
+        Job does not show as running.
         """
         check(request)
         namespace = self._hub.namespace()
@@ -65,7 +66,14 @@ class HfJob(Provider, HasRunLogs):
             raise Unavailable(error.what, means="nothing was started", fix=error.fix) from error
 
     def observe(self, handle: str) -> Observation | None:
-        return self._look.at(*job_id(handle))
+        seen = self._look.at(*job_id(handle))
+        noted = self._notebook.read(handle)
+        if seen is None or noted.asked_start is None or seen.state not in _ON_ITS_WAY:
+            return seen
+        first = self._settled(handle, noted)
+        if first is None:
+            return seen._replace(state=BoxState.STARTING, stage="waiting to be listed")
+        return seen if first == handle else self._look.at(*job_id(first))
 
     def find(self, token: str | None = None) -> list[Observation]:
         """Live Jobs with our tag; with a token also one that is over."""
@@ -119,17 +127,38 @@ class HfJob(Provider, HasRunLogs):
             return f"{namespace}/{first.id}"
         self._wait_for_listing(request)
         row = self._run(namespace, request)
-        # Two computers at once: the one that came first stays.
-        first = self._first(namespace, request) or row
-        if first.id != row.id and first.order() < row.order():
-            self._cancel(namespace, row.id)
-            return f"{namespace}/{first.id}"
-        return f"{namespace}/{row.id}"
+        handle = f"{namespace}/{row.id}"
+        return self._settled(handle, self._notebook.read(handle)) or handle
+
+    def _settled(self, handle: str, noted: Notes) -> str | None:
+        """The Job that stays, of all of this name: the one that was created first. A later one of
+        ours is cancelled. None while the listing does not tell: it shows everything that is older
+        than what it shows, so it must show ours, or have had its time."""
+        namespace, job = job_id(handle)
+        rows = self._live(namespace, noted.name)
+        mine = next((row for row in rows if row.id == job), None)
+        if mine is None and self._clock() - (noted.asked_start or 0.0) < self.find_lag:
+            return None
+        order = (mine or self._look.info(namespace, job)).order()
+        first = min(rows, key=Row.order, default=mine)
+        noted.asked_start = None
+        if first is None or first.order() >= order:
+            self._notebook.write(handle, noted)
+            return handle
+        self.narrate(f"{noted.name}: another computer started it first; going on with that one")
+        self._cancel(namespace, job)
+        noted.ending = True
+        self._notebook.write(handle, noted)
+        return f"{namespace}/{first.id}"
 
     def _first(self, namespace: str, request: Request) -> Row | None:
         """The live Job of this box that was created first."""
-        rows = self._look.listing(namespace, labels={tags.L_NAME: request.name}, stages=LIVE)
-        return min((row for row in rows if tags.of_labels(row.labels)), key=Row.order, default=None)
+        return min(self._live(namespace, request.name), key=Row.order, default=None)
+
+    def _live(self, namespace: str, name: str) -> list[Row]:
+        """The live Jobs of that box name that carry our tag."""
+        rows = self._look.listing(namespace, labels={tags.L_NAME: name}, stages=LIVE)
+        return [row for row in rows if tags.of_labels(row.labels)]
 
     def _wait_for_listing(self, request: Request) -> None:
         """A lost reply leaves a Job that the listing may not show yet: nothing is run again for
@@ -178,9 +207,7 @@ class HfJob(Provider, HasRunLogs):
                 _asked(request.token), Notes()
             )  # refused: there is none to wait for
             raise
-        self._notebook.write(
-            f"{namespace}/{made.id}", Notes(token=request.token, name=request.name)
-        )
+        self._notebook.write(f"{namespace}/{made.id}", noted)
         created = made.created_at.timestamp() if made.created_at else self._clock()
         return Row(id=made.id, created=created, labels=labels)
 
