@@ -222,8 +222,10 @@ class Dashboard(App[None], inherit_bindings=False):
         return cast("Movable", self.focused) if hasattr(self.focused, "page") else self.fleet
 
     def moved(self) -> None:
-        """The cursor may be on another box."""
-        if self.movable is self.fleet:
+        """The cursor may be on another box, or another place of the open tab."""
+        if self.in_details:
+            self.panes[self.pane].refresh_from(self.seen())
+        else:
             self.feed.look(self.fleet.key, self.fleet.visible_keys(), self.pane)
 
     def open_pane(self, name: str) -> None:

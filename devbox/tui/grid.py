@@ -208,7 +208,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
 
     def _tell(self) -> None:
-        if self.key != self._told:
+        if self.key != self._told and self.is_attached:
             self._told = self.key
             self.post_message(self.Moved(self, self.key))
 

@@ -164,8 +164,9 @@ def test_columns_fit_and_the_important_ones_stay(width: int) -> None:
 async def test_only_what_is_in_sight_is_drawn(dashboard: Open) -> None:
     views = [fakes.view(f"box-{n:03}") for n in range(100)]
     async with dashboard(feed=fakes.FakeFeed(views), size=(120, 30)) as it:
+        await it.until(lambda: len(it.feed.looked[1]) > 5)
         seen = set(it.feed.looked[1])
-        assert 5 < len(seen) < 20
+        assert len(seen) < 20
         await it.press("end")
         await it.turn()
         assert "box-099" in it.text

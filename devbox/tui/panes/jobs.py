@@ -38,14 +38,12 @@ class JobsPane(Vertical):
         self._runs: dict[str, RunView] = {}
         self._status: dict[str, tuple[bytes, Status]] = {}
         self._now = 0.0
+        self.grid = Grid(_COLUMNS, self._field, empty="no run yet: r runs a job", id="runs")
+        self._about = Lines(id="run")
 
     def compose(self) -> ComposeResult:
-        yield Grid(_COLUMNS, self._field, empty="no run yet: r runs a job", id="runs")
-        yield Lines(id="run")
-
-    @property
-    def grid(self) -> Grid:
-        return self.query_one("#runs", Grid)
+        yield self.grid
+        yield self._about
 
     @property
     def run(self) -> Run | None:
@@ -75,9 +73,8 @@ class JobsPane(Vertical):
 
     def _tell(self) -> None:
         run = self.run
-        page = self.query_one("#run", Lines)
-        page.display = run is not None
-        page.show(about(run, self._of(run)) if run else [])
+        self._about.display = run is not None
+        self._about.show(about(run, self._of(run)) if run else [])
 
     def _of(self, run: Run) -> Status:
         known = self._status.get(run.id)

@@ -65,18 +65,17 @@ class LogsPane(Vertical):
         self._of: tuple[str, LogKind, str] | None = None
         self._seen: Seen | None = None
         self._searched = ""
+        self._title = Lines(id="log-head")
+        self.view = LogView(id="log")
+        self._search = Input(placeholder="search the log", id="search")
 
     def compose(self) -> ComposeResult:
-        yield Lines(id="log-head")
-        yield LogView(id="log")
-        yield Input(placeholder="search the log", id="search")
+        yield self._title
+        yield self.view
+        yield self._search
 
     def on_mount(self) -> None:
         self.set_interval(_DRAIN, self.drain)
-
-    @property
-    def view(self) -> LogView:
-        return self.query_one("#log", LogView)
 
     def refresh_from(self, seen: Seen) -> None:
         self._seen = seen
@@ -114,13 +113,12 @@ class LogsPane(Vertical):
             self._head()
 
     def start_search(self) -> None:
-        box = self.query_one("#search", Input)
-        box.add_class("-open")
-        box.focus()
+        self._search.add_class("-open")
+        self._search.focus()
 
     def end_search(self) -> bool:
         """Close the search; whether it was open."""
-        box = self.query_one("#search", Input)
+        box = self._search
         was = box.has_class("-open") or bool(self.view.words)
         box.remove_class("-open")
         box.value = ""
@@ -142,7 +140,7 @@ class LogsPane(Vertical):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.query_one("#search", Input).remove_class("-open")
+        self._search.remove_class("-open")
         self.view.focus()
 
     def _connect(self, seen: Seen) -> None:
@@ -180,4 +178,4 @@ class LogsPane(Vertical):
             line.append((f", {self.view.dropped} older dropped", "warn"))
         if self._searched:
             line.append((f"   {self._searched}", "info"))
-        self.query_one("#log-head", Lines).show([line])
+        self._title.show([line])

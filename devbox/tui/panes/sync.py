@@ -106,7 +106,7 @@ def _files(title: str, style: str, files: Sequence[File]) -> list[Line]:
     if not files:
         return []
     rows: list[Line] = [[], [(f" {title}", style)]]
-    rows += [[(f" {size(file.size):>10}  ", "dim"), (file.path, "")] for file in files[:_SHOWN]]
+    rows += [[(f" {size(file.size):>10}  ", "dim"), (plain(file.path, 1000), "")] for file in files[:_SHOWN]]
     if len(files) > _SHOWN:
         rows.append([(f"            … and {len(files) - _SHOWN} more", "dim")])
     return rows
@@ -118,7 +118,7 @@ def _differing(files: Sequence[Differing]) -> list[Line]:
     rows: list[Line] = [[], [(f" Not the same on both sides: {len(files)}", "accent bold")]]
     for file in files[:_SHOWN]:
         newer = "newer here" if file.newer == "here" else "newer on the box"
-        rows.append([(f" {newer:>16}  ", "dim"), (file.path, "")])
+        rows.append([(f" {newer:>16}  ", "dim"), (plain(file.path, 1000), "")])
     return rows
 
 

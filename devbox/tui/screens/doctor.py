@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.errors import DevboxError
@@ -15,6 +17,11 @@ from devbox.tui.screens.dialog import Answer, Dialog
 
 
 class Doctor(Dialog[str]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "move(1)", "Down", show=False),
+        Binding("k,up", "move(-1)", "Up", show=False),
+        Binding("x,q", "cancel", "Close", show=False),
+    ]
     answers = (Answer("cancel", "Close"),)
 
     def __init__(self, what: str, ask: Callable[[], list[Check]]) -> None:
@@ -30,6 +37,9 @@ class Doctor(Dialog[str]):
         page.show([[(" looking …", "dim")]])
         page.focus()
         self.run_worker(self._look())
+
+    def action_move(self, rows: int) -> None:
+        self.query_one(Lines).move(rows)
 
     async def _look(self) -> None:
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.model import BoxState
@@ -15,6 +17,13 @@ from devbox.tui.screens.dialog import Answer, Dialog
 
 
 class Help(Dialog[str]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "move(1)", "Down", show=False),
+        Binding("k,up", "move(-1)", "Up", show=False),
+        Binding("pagedown,space", "turn(1)", "Page down", show=False),
+        Binding("pageup", "turn(-1)", "Page up", show=False),
+        Binding("question_mark,q", "cancel", "Close", show=False),
+    ]
     title_text = "Keys"
     answers = (Answer("cancel", "Close"),)
 
@@ -30,25 +39,12 @@ class Help(Dialog[str]):
         page.show(listing(self._keymap, self._settings))
         page.focus()
 
-    def key_j(self) -> None:
-        self.query_one(Lines).move(1)
+    def action_move(self, rows: int) -> None:
+        self.query_one(Lines).move(rows)
 
-    def key_k(self) -> None:
-        self.query_one(Lines).move(-1)
-
-    key_down, key_up = key_j, key_k
-
-    def key_pagedown(self) -> None:
-        self.query_one(Lines).move(self.query_one(Lines).page)
-
-    def key_pageup(self) -> None:
-        self.query_one(Lines).move(-self.query_one(Lines).page)
-
-    def key_q(self) -> None:
-        self.dismiss(None)
-
-    def key_question_mark(self) -> None:
-        self.dismiss(None)
+    def action_turn(self, pages: int) -> None:
+        page = self.query_one(Lines)
+        page.move(pages * page.page)
 
 
 def listing(keymap: Mapping[str, str], settings: str) -> list[Line]:
