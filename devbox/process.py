@@ -61,9 +61,44 @@ def run(
 
     timeout: seconds, after which the program is killed and DevboxError raised.
     """
+    done = finished(argv, input=input, timeout=timeout, env=env, cwd=cwd)
+    result = Completed(
+        done.returncode,
+        done.stdout.decode(errors="replace"),
+        done.stderr.decode(errors="replace"),
+    )
+    if check and result.code:
+        raise _failed(argv, result.code, result.err)
+    return result
+
+
+def output(
+    argv: Sequence[str],
+    *,
+    input: bytes | None = None,
+    timeout: float | None = 60.0,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> bytes:
+    """What a program that must succeed printed, byte for byte. Raises as `run`."""
+    done = finished(argv, input=input, timeout=timeout, env=env, cwd=cwd)
+    if done.returncode:
+        raise _failed(argv, done.returncode, done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def finished(
+    argv: Sequence[str],
+    *,
+    input: bytes | None = None,
+    timeout: float | None = 60.0,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run to the end, whatever its exit code; for what it printed as bytes."""
     program = require(argv[0])
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [program, *argv[1:]],
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
@@ -75,13 +110,7 @@ def run(
         )
     except subprocess.TimeoutExpired as error:
         raise DevboxError(f"{argv[0]} did not finish within {timeout:.0f} s") from error
-    result = Completed(
-        done.returncode,
-        done.stdout.decode(errors="replace"),
-        done.stderr.decode(errors="replace"),
-    )
-    if check and result.code:
-        raise DevboxError(
-            f"{argv[0]} ended with code {result.code}: {clean(result.err.strip()[-600:], 600)}"
-        )
-    return result
+
+
+def _failed(argv: Sequence[str], code: int, err: str) -> DevboxError:
+    return DevboxError(f"{argv[0]} ended with code {code}: {clean(err.strip()[-600:], 600)}")

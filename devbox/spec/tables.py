@@ -150,6 +150,7 @@ class ProviderConfig(_Table, frozen=True):
     """[providers.NAME]: connection settings; which keys apply is the provider's to say."""
 
     endpoint: str = ""
+    git_endpoint: str = ""
     ssh_gateway: str = ""
     server_url: str = ""
     namespace: str = ""

@@ -308,7 +308,7 @@ class DockerWorld(_Emulated):
 
     name = "docker"
     keeps_files = True
-    slack = 1.0 / 3600  # a removal takes up to a second, and a removed container tells no end
+    slack = 2.0 / 3600  # a removal takes a second or two, and a removed container tells no end
     box = f'image = "{docker_world.IMAGE}"'
 
     def __init__(self, home: Path) -> None:

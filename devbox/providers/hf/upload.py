@@ -37,9 +37,8 @@ def push(hub: Hub, repo: str, files: dict[str, Content], *, prune: bool) -> bool
     does. prune: remove what the project no longer has."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    remote = _listing(hub, repo)
-    changed = [path for path, content in files.items() if not _same(content, remote.get(path))]
-    stale = [path for path in remote if path not in files and path not in _THEIRS] if prune else []
+    changed, stale = changes(hub, repo, files)
+    stale = stale if prune else []
     if not changed and not stale:
         return False
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
@@ -53,6 +52,13 @@ def push(hub: Hub, repo: str, files: dict[str, Content], *, prune: bool) -> bool
         ),
     )
     return True
+
+
+def changes(hub: Hub, repo: str, files: dict[str, Content]) -> tuple[list[str], list[str]]:
+    """(paths that the repository's main branch lacks or has otherwise, paths that only it has)."""
+    remote = _listing(hub, repo)
+    changed = [path for path, content in files.items() if not _same(content, remote.get(path))]
+    return changed, [path for path in remote if path not in files and path not in _THEIRS]
 
 
 def dockerfile_differs(hub: Hub, repo: str, files: dict[str, Content]) -> bool:

@@ -1,0 +1,246 @@
+"""Verbs between a project and its Space: deploy, refresh, pull-edits."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from devbox.cli.common import (
+    box_argument,
+    json_option,
+    narrate,
+    print_json,
+    quiet_option,
+    workspace,
+)
+
+if TYPE_CHECKING:
+    from devbox.deploy.edits import Edits
+    from devbox.deploy.plan import Plan
+
+_SHOWN = 20
+
+
+@click.command("deploy")
+@box_argument()
+@click.option("--space", default="", metavar="NAME", help="The Space, as me/name.")
+@click.option(
+    "--via", type=click.Choice(["git", "api"]), default=None, help="git remote, or one API commit."
+)
+@click.option("--check", is_flag=True, help="Only say what would be pushed.")
+@click.option("--force", is_flag=True, help="git: drop commits that only the Space has.")
+@click.option("--allow-dirty", is_flag=True, help="git: leave changes without a commit behind.")
+@click.option("--prune", is_flag=True, help="api: remove files that only the Space has.")
+@click.option("--no-follow", is_flag=True, help="Do not wait for the build.")
+@json_option
+@quiet_option
+def deploy_command(
+    box_name: str | None,
+    space: str,
+    via: str | None,
+    check: bool,
+    force: bool,
+    allow_dirty: bool,
+    prune: bool,
+    no_follow: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Push the project to its Space, then follow the build.
+
+    In a git repository your commits go to the Space's main branch, by a remote named hf that is
+    added beside origin; elsewhere, and with --via api, the files go as one commit.
+
+    \b
+    devbox deploy --check           what would be pushed, its size, files for Git LFS
+    devbox deploy                   to the Space of the only box on Spaces
+    devbox deploy --space me/app    to any Space of yours
+    """
+    from devbox.deploy import follow, target
+    from devbox.deploy import plan as plans
+    from devbox.deploy import push as pushes
+
+    ws = workspace(quiet=quiet or as_json)
+    found = target.find(ws, box_name, space)
+    plan = plans.plan(ws, found, plans.choose(ws, via or ""))
+    if check:
+        _show(plan, as_json)
+        return
+    pushed = pushes.push(ws, found, plan, pushes.Allowed(force, allow_dirty, prune))
+    stage = ""
+    if pushed and not no_follow:
+        stage = follow.follow(ws, found).words()
+    page = found.repository.page
+    if as_json:
+        print_json("deploy", space=plan.space, via=plan.via, pushed=pushed, stage=stage, page=page)
+        return
+    done = f"deployed to {page}" if pushed else f"{page} has it all already"
+    click.echo(f"{done}  {stage}".rstrip())
+
+
+@click.command("refresh")
+@box_argument()
+@click.option("--no-save", is_flag=True, help="Do not sync down, and do not keep edits, first.")
+@json_option
+@quiet_option
+def refresh_command(box_name: str | None, no_save: bool, as_json: bool, quiet: bool) -> None:
+    """Restart the app of BOX in Dev Mode, after edits made on it.
+
+    The edits are kept as a patch first (devbox pull-edits): a restart may bring back the image's
+    files.
+    """
+    from devbox import lifecycle
+
+    ws = workspace(quiet=quiet or as_json)
+    box = ws.box(box_name)
+    kept = ""
+    if not no_save:
+        from devbox.deploy import edits as room
+
+        edits = room.collect(ws, box)
+        if edits.patch:
+            kept = str(room.keep(ws, box, edits, _stamp()))
+            ws.narrate(f"{box.name}: {_count(edits)} kept in {kept}")
+    box = lifecycle.restart(ws, box, save=not no_save)
+    if kept and ws.provider(box.provider).ephemeral_disk:
+        ws.narrate(
+            f"{box.name}: its disk is ephemeral; to make the edits last: "
+            f"git apply --3way {kept} && git commit -a && devbox deploy"
+        )
+    if as_json:
+        print_json("refresh", box=box.name, state=box.state, patch=kept)
+        return
+    click.echo(f"{box.name}  {box.state}")
+
+
+@click.command("pull-edits")
+@box_argument()
+@click.option("--folder", default="", metavar="PATH", help="Where the code lies on the box.")
+@click.option("--base", "revision", default="", metavar="COMMIT", help="What the box was given.")
+@click.option("--deletions", is_flag=True, help="Delete here what is missing on the box.")
+@click.option("--apply", "apply_", is_flag=True, help="Apply the patch to the project.")
+@click.option("--output", "-o", default="", metavar="FILE", help="Write it there; - for stdout.")
+@json_option
+@quiet_option
+def pull_edits_command(
+    box_name: str | None,
+    folder: str,
+    revision: str,
+    deletions: bool,
+    apply_: bool,
+    output: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Bring edits made on BOX back as a patch that you can commit.
+
+    \b
+    devbox pull-edits               keep the patch in .devbox/edits/
+    devbox pull-edits --apply       and apply it, ready for git commit
+    devbox pull-edits -o -          print it
+    """
+    from devbox.deploy import edits as room
+
+    ws = workspace(quiet=quiet or as_json)
+    box = ws.box(box_name)
+    edits = room.collect(ws, box, folder=folder, revision=revision, deletions=deletions)
+    file = ""
+    if output == "-" and not as_json:
+        sys.stdout.buffer.write(edits.patch)
+    elif output and output != "-":
+        Path(output).write_bytes(edits.patch)
+        file = output
+    elif edits.patch:
+        file = str(room.keep(ws, box, edits, _stamp()))
+    if not quiet:
+        _say_left_out(edits, deletions)
+    if apply_ and edits.patch:
+        room.apply(ws, box, edits)
+    if as_json:
+        changed, added, missing = edits.changed, edits.added, edits.missing
+        print_json(
+            "pull-edits",
+            box=box.name,
+            base=edits.base,
+            file=file,
+            changed=changed,
+            added=added,
+            missing=missing,
+            left_out=edits.left_out,
+            applied=apply_ and bool(edits.patch),
+        )
+    elif output != "-":
+        click.echo(_summary(box.name, edits, file, applied=apply_))
+
+
+def _summary(name: str, edits: Edits, file: str, *, applied: bool) -> str:
+    if not edits.patch:
+        return f"{name}: no edits against {edits.base}"
+    lines = [f"{name}: {_count(edits)} against {edits.base}, in {file}"]
+    lines += [f"  M {path}" for path in edits.changed[:_SHOWN]]
+    lines += [f"  A {path}" for path in edits.added[:_SHOWN]]
+    lines.append("applied; now: git commit" if applied else f"apply it: git apply --3way {file}")
+    return "\n".join(lines)
+
+
+def _say_left_out(edits: Edits, deletions: bool) -> None:
+    if edits.missing and not deletions:
+        narrate(
+            f"{len(edits.missing)} files of {edits.base} are not on the box: deleted there, or "
+            "never copied into its image (--deletions puts that into the patch)"
+        )
+    for path in edits.left_out[:_SHOWN]:
+        narrate(f"left out, too large or not a usable name: {path}")
+
+
+def _count(edits: Edits) -> str:
+    return f"{len(edits.changed)} edited and {len(edits.added)} new files"
+
+
+def _show(plan: Plan, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        print_json("deploy-check", **msgspec.to_builtins(plan))
+        return
+    click.echo("\n".join(_lines(plan)))
+
+
+def _lines(plan: Plan) -> list[str]:
+    from devbox.deploy.push import listed
+    from devbox.text import size
+
+    how = f"git remote hf → {plan.url}" if plan.via == "git" else "one commit through the API"
+    lines = [f"{plan.space}: {how}"]
+    if plan.is_empty:
+        lines.append("nothing to push: the Space has it all")
+    else:
+        commits = f"{plan.ahead} commits, " if plan.via == "git" else ""
+        lines.append(f"would push {commits}{len(plan.files)} files, {size(plan.size)}")
+        biggest = sorted(plan.files, key=lambda each: -each[1])[:_SHOWN]
+        lines += [f"  {size(length):>10}  {path}" for path, length in biggest]
+        if len(plan.files) > _SHOWN:
+            lines.append(f"  … and {len(plan.files) - _SHOWN} smaller ones")
+    for each in plan.lfs[:_SHOWN]:
+        why = "over 10 MB: the Hub takes it through Git LFS only"
+        lines.append(f"LFS: {each.path} ({size(each.size)}) {why if each.must else 'is binary'}")
+    if plan.theirs:
+        lines.append(f"diverged: only the Space has {len(plan.theirs)} commits:")
+        lines += [f"  {commit}" for commit in plan.theirs[:_SHOWN]]
+    if plan.stale:
+        lines.append(f"only the Space has (removed with --prune): {listed(plan.stale)}")
+    if plan.dirty:
+        lines.append(f"without a commit, so not pushed: {listed(plan.dirty)}")
+    if plan.secrets:
+        lines.append(f"looks like secrets: {listed(plan.secrets)}")
+    if plan.upstream and plan.upstream[1]:
+        lines.append(f"{plan.upstream[0]} lacks {plan.upstream[1]} commits of yours")
+    return lines
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")

@@ -1,0 +1,55 @@
+"""Which Space a deploy is for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from devbox import spec
+from devbox.errors import UsageError
+from devbox.providers.hf.repository import SpaceRepository
+from devbox.workspace import Workspace
+
+PROVIDER = "hf-space"
+
+
+class Target(NamedTuple):
+    """repository: the Space. title, box: name and spec that a new README and Dockerfile are made
+    by; those of the box that the Space is, where it is one."""
+
+    repository: SpaceRepository
+    title: str
+    box: spec.BoxSpec
+
+
+def find(ws: Workspace, name: str | None, space: str = "") -> Target:
+    """`space` itself; else the Space that box `name` is, or is to be; without a name, that of
+    the only box on Spaces. UsageError when that says nothing."""
+    boxes = {
+        key: box for key, box in ws.spec.boxes.items() if box.provider == PROVIDER or box.space
+    }
+    if name is None and len(boxes) == 1:
+        name = next(iter(boxes))
+    if name is None and not space:
+        listed = ", ".join(boxes)
+        raise UsageError(
+            f"which Space? {'boxes on Spaces: ' + listed if boxes else 'no box is on one'}",
+            fix="devbox deploy BOX, or: devbox deploy --space me/name",
+        )
+    box = spec.BoxSpec(provider=PROVIDER) if name is None else ws.spec.box(name)[1]
+    handle = space or _handle(ws, name or "") or box.space
+    if not handle:
+        raise UsageError(
+            f"the box {name} has no Space yet",
+            fix=f'devbox up {name}, or set space = "me/name" in [boxes.{name}], '
+            "or: devbox deploy --space me/name",
+        )
+    config = ws.spec.provider(PROVIDER)
+    return Target(SpaceRepository(config, handle), name or ws.spec.project, box)
+
+
+def _handle(ws: Workspace, name: str) -> str:
+    """Of the tracked box of that name, while it lives on a Space."""
+    tracked = ws.store.boxes.named(name)
+    if tracked is None or tracked.state.is_over or tracked.provider != PROVIDER:
+        return ""
+    return tracked.handle
