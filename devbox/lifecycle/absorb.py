@@ -12,13 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from devbox.errors import DevboxError
+from devbox.errors import DevboxError, Unavailable
 from devbox.model import Box, BoxState
 from devbox.providers.base import Observation
 from devbox.workspace import Workspace
 
 # Seconds within which a provider's own start time and ours mean the same start.
 _SAME_START = 1.0
+# Boxes asked about at the same time, and how often and long a rate limit is waited for.
+_AT_ONCE = 128
+_LIMITED_ROUNDS = 3
+_WORTH_WAITING = 30.0
 _ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.RUNNING)
 
 
@@ -45,22 +49,20 @@ def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
     return after
 
 
-def refresh(ws: Workspace, boxes: Sequence[Box], *, workers: int = 16) -> list[Box]:
+def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:
     """Ask the providers about many boxes at once. A box whose provider cannot be reached keeps
-    its last state, and says so in its message: silence is not an end."""
+    its last state, and says so in its message: silence is not an end. A provider that asks to be
+    left alone for a little is, and then only what it refused is asked again."""
     asked = [box for box in boxes if box.handle and not box.state.is_over]
     if not asked:
         return list(boxes)
-    providers = {box.provider: ws.provider(box.provider) for box in asked}
-
-    def look(box: Box) -> Observation | DevboxError | None:
-        try:
-            return providers[box.provider].observe(box.handle)
-        except DevboxError as error:
-            return error
-
-    with ThreadPoolExecutor(min(workers, len(asked))) as pool:
-        answers = dict(zip((box.id for box in asked), pool.map(look, asked), strict=True))
+    answers = _asked(ws, asked)
+    for _ in range(_LIMITED_ROUNDS):
+        limited = {box.id: wait for box in asked if (wait := _limited(answers[box.id]))}
+        if not limited:
+            break
+        ws.sleep(max(limited.values()))
+        answers |= _asked(ws, [box for box in asked if box.id in limited])
     fresh = []
     for box in boxes:
         answer = answers.get(box.id, box)
@@ -72,6 +74,26 @@ def refresh(ws: Workspace, boxes: Sequence[Box], *, workers: int = 16) -> list[B
             # Another process may have moved on while we asked: absorb into the present row.
             fresh.append(absorb(ws, ws.store.boxes.get(box.id) or box, answer))
     return fresh
+
+
+def _asked(ws: Workspace, boxes: Sequence[Box]) -> dict[str, Observation | DevboxError | None]:
+    """Box id → its provider's answer, all of them asked at the same time."""
+    providers = {box.provider: ws.provider(box.provider) for box in boxes}
+
+    def look(box: Box) -> Observation | DevboxError | None:
+        try:
+            return providers[box.provider].observe(box.handle)
+        except DevboxError as error:
+            return error
+
+    with ThreadPoolExecutor(min(_AT_ONCE, len(boxes))) as pool:
+        return dict(zip((box.id for box in boxes), pool.map(look, boxes), strict=True))
+
+
+def _limited(answer: Observation | DevboxError | None) -> float:
+    """Seconds that a provider asked us to wait, as far as it is worth it; else 0."""
+    wait = answer.retry_after if isinstance(answer, Unavailable) else None
+    return wait if wait is not None and wait <= _WORTH_WAITING else 0.0
 
 
 def _vanished(box: Box, now: float) -> Box:
