@@ -13,7 +13,7 @@ from typing import Any
 from devbox.images.buildlog import Log
 
 _VERTEX, _LOG = 1, 3  # of StatusResponse
-_DIGEST, _NAME, _CACHED, _STARTED, _ERROR = 1, 3, 4, 5, 7  # of Vertex
+_DIGEST, _NAME, _CACHED, _STARTED, _COMPLETED, _ERROR = 1, 3, 4, 5, 6, 7  # of Vertex
 _LOG_VERTEX, _LOG_TEXT = 1, 4  # of VertexLog
 _INTERNAL = "[internal]"
 
@@ -39,6 +39,7 @@ class _Told:
         self._log = log
         self._names: dict[bytes, str] = {}
         self._begun: set[bytes] = set()
+        self._over: set[bytes] = set()
         self._output: dict[bytes, list[str]] = {}
         self._partial: dict[bytes, str] = {}
         self._failed = b""
@@ -52,6 +53,10 @@ class _Told:
                 found = dict(fields(value))
                 self._text(_bytes(found.get(_LOG_VERTEX)), _bytes(found.get(_LOG_TEXT)))
 
+        for digest in self._over & self._partial.keys():
+            if self._partial[digest]:
+                self._text(digest, b"\n")  # its last line had no end
+
     def failed(self, said: str) -> Exception:
         step = self._names.get(self._failed, "")
         return self._log.failed(said, step=step, last=self._output.get(self._failed))
@@ -60,6 +65,8 @@ class _Told:
         digest = _bytes(found.get(_DIGEST))
         name = _bytes(found.get(_NAME)).decode(errors="replace")
         self._names[digest] = name
+        if _COMPLETED in found:
+            self._over.add(digest)
         if error := _bytes(found.get(_ERROR)).decode(errors="replace"):
             # Steps that were cancelled because another failed say so; the cause is the first.
             if not self._failed and "context canceled" not in error:

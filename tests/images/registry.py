@@ -27,7 +27,6 @@ def registry(home: Path) -> Iterator[str]:
             ["docker-registry", "serve", str(settings)],
             stdout=log,
             stderr=log,
-            env=dict(os.environ),
         )
     try:
         wait_until(lambda: _answers(port), "the registry answers", 30)
