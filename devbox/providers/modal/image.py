@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from devbox import paths
 from devbox.errors import BuildFailed
+from devbox.images.render import render, write
 from devbox.providers.modal.account import Account
 from devbox.spec import BoxSpec
+from devbox.ssh import boxhalf
 from devbox.text import clean
 
 if TYPE_CHECKING:
@@ -23,20 +27,39 @@ _PACKAGES = (
     *("openssh-server", "rsync", "git", "curl", "ca-certificates", "tmux", "procps", "less"),
 )
 _SHOWN = 20  # lines of a failed build's log
-_PREPARE = "mkdir -p /run/sshd /root/.ssh && chmod 700 /root/.ssh && rm -f /etc/ssh/ssh_host_*"
+_PREPARE = (
+    "mkdir -p /run/sshd /root/.ssh /root/.devbox-box && "
+    "chmod 700 /root/.ssh /root/.devbox-box && rm -f /etc/ssh/ssh_host_*"
+)
 
 
 def image_for(wanted: BoxSpec) -> modal.Image:
-    """The image of a spec: a registry's, when `image` names one (it has a '/' or ':'), else a
-    Debian with Python; both with what a box needs. Not built yet."""
+    """The image of a spec: a registry's, when `image` names one (it has a '/' or ':'), with what a
+    box needs, else a template's. Not built yet. NotFound for neither."""
     import modal
 
     name = wanted.image
     if "/" in name or ":" in name:
-        base = modal.Image.from_registry(name, add_python=PYTHON)
+        base = modal.Image.from_registry(name, add_python=PYTHON).apt_install(*_PACKAGES)
     else:
-        base = modal.Image.debian_slim(python_version=PYTHON)
-    return base.apt_install(*_PACKAGES).run_commands(_PREPARE)
+        base = _from_template(name)
+    half = boxhalf.build()
+    # A layer of its own: Modal builds a Dockerfile as one, and this changes with devbox.
+    return base.run_commands(_PREPARE, f"ln -s {half.name} /root/{boxhalf.LINK}").add_local_file(
+        half, f"/root/{boxhalf.FOLDER}/{half.name}", copy=True
+    )
+
+
+def _from_template(name: str) -> modal.Image:
+    """The client reads the Dockerfile when it builds, so it lies in the cache folder, under a name
+    made from what it says."""
+    import modal
+
+    made = render(name, "modal", without=["box"])
+    digest = hashlib.sha256(repr(made).encode()).hexdigest()[:12]
+    folder = paths.cache_dir() / "images" / f"{name}-{digest}"
+    write(made, folder)
+    return modal.Image.from_dockerfile(folder / "Dockerfile", context_dir=folder)
 
 
 def build(account: Account, wanted: BoxSpec, say: Callable[[str], None]) -> str:
