@@ -105,7 +105,8 @@ def _packages(
                 continue
             skip = False
             for word in words[words.index("install") + 1 :]:
-                if skip or word.startswith("-") or "/" in word.split("@")[0] or word == ".":
+                path = "/" in word.split("@")[0] and not word.startswith("git+")
+                if skip or word.startswith("-") or path or word == ".":
                     skip = not skip and word in _WITH_VALUE
                     continue
                 yield each.line, *_requirement(word)
