@@ -79,7 +79,7 @@ def view(name: str, state: BoxState = BoxState.RUNNING, **fields: Any) -> BoxVie
 
 
 def gpu(index: int, t: float, **fields: Any) -> Gpu:
-    wave = math.sin(t / 17 + index)
+    wave = math.sin((t - NOW) / 17 + index)
     values: dict[str, Any] = {
         "index": index,
         "name": "NVIDIA H100 80GB HBM3",
@@ -97,7 +97,7 @@ def gpu(index: int, t: float, **fields: Any) -> Gpu:
 
 
 def sample(seq: int, t: float, gpus: int | tuple[Gpu, ...] = 0, **fields: Any) -> Sample:
-    wave = math.sin(t / 23)
+    wave = math.sin((t - NOW) / 23)
     values: dict[str, Any] = {
         "cpu": Cpu(round(34 + 20 * wave, 1), 32, 11.2),
         "mem": Memory(int((96 + 20 * wave) * GB), 256 * GB),

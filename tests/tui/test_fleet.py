@@ -16,8 +16,8 @@ BY_COLUMN = {
     "provider": ["build", "render", "broken", "gone", "nightly", "train", "lab"],
     "hardware": ["train", "broken", "build", "gone", "nightly", "render", "lab"],
     "uptime": ["build", "lab", "render", "train", "broken", "gone", "nightly"],
-    "gpu": ["lab", "render", "train", "broken", "build", "gone", "nightly"],
-    "vram": ["lab", "render", "train", "broken", "build", "gone", "nightly"],
+    "gpu": ["train", "lab", "render", "broken", "build", "gone", "nightly"],
+    "vram": ["train", "lab", "render", "broken", "build", "gone", "nightly"],
     "price": ["train", "render", "build", "broken", "gone", "lab", "nightly"],
     "today": ["train", "broken", "build", "gone", "nightly", "render", "lab"],
     "idle": ["render", "train", "broken", "build", "gone", "lab", "nightly"],
@@ -131,10 +131,10 @@ async def test_a_state_is_shape_and_word(dashboard: Open) -> None:
 
 async def test_an_old_sample_shows_its_age_and_keeps_its_value(dashboard: Open) -> None:
     async with dashboard(size=(160, 40)) as it:
-        assert "92% 42s old" in it.text
+        assert "72% 42s old" in it.text
         it.feed.now += 60
         await it.turn()
-        assert "92% 1m old" in it.text
+        assert "72% 1m old" in it.text
 
 
 async def test_eighty_by_twenty_four_is_usable(dashboard: Open) -> None:
