@@ -19,10 +19,9 @@ from devbox.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from docker import DockerClient
-
     from devbox.images.lint import Finding
     from devbox.images.plan import Plan
+    from devbox.providers.docker.engine import Engine
     from devbox.spec import Spec
 
 
@@ -158,13 +157,16 @@ def build(
     if not no_lint:
         _lint(planned)
     values = {name: references.resolve(ref) for name, ref in _pairs(secrets, "--secret").items()}
-    made = building.build(
-        _client(),
-        planned,
-        say=(lambda _: None) if quiet else narrate,
-        secrets=values,
-        network=network,
-        again=again,
+    made = _engine().call(
+        f"building {planned.image}",
+        lambda api: building.build(
+            api,
+            planned,
+            say=(lambda _: None) if quiet else narrate,
+            secrets=values,
+            network=network,
+            again=again,
+        ),
     )
     if as_json:
         print_json("build", **made._asdict())
@@ -189,7 +191,10 @@ def push(
     pushing.split(target)
     planned = _plan(image, args, without)
     say = (lambda _: None) if quiet else narrate
-    click.echo(pushing.push(_client(), planned.reference, target, say=say))
+    pinned = _engine().call(
+        f"pushing {target}", lambda api: pushing.push(api, planned.reference, target, say=say)
+    )
+    click.echo(pinned)
 
 
 @image_command.command("prune")
@@ -204,10 +209,10 @@ def prune(keep: int, everywhere: bool, yes: bool, as_json: bool) -> None:
     from devbox.images import prune as pruning
 
     project = None if everywhere else _project().project
-    client = _client()
-    if not yes:
-        confirm(f"Remove all but the newest {keep} of each image?", yes=yes)
-    removed = pruning.prune(client, project=project, keep=keep)
+    confirm(f"Remove all but the newest {keep} of each image?", yes=yes)
+    removed = _engine().call(
+        "removing images", lambda api: pruning.prune(api, project=project, keep=keep)
+    )
     if as_json:
         print_json("prune", removed=[each._asdict() for each in removed])
         return
@@ -242,10 +247,11 @@ def _lint(planned: Plan) -> None:
         )
 
 
-def _client() -> DockerClient:
-    from devbox.images import engine
+def _engine() -> Engine:
+    """The one that docker boxes are on."""
+    from devbox.providers.docker.engine import Engine
 
-    return engine.connect(_project().provider("docker").docker_host)
+    return Engine(_project().provider("docker").docker_host)
 
 
 def _project() -> Spec:

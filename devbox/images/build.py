@@ -8,11 +8,11 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from devbox.errors import BuildFailed, UsageError
-from devbox.images import buildkit, buildlog, context, engine, session
+from devbox.images import buildkit, buildlog, context, session
 from devbox.images.plan import Plan
 
 if TYPE_CHECKING:
-    from docker import DockerClient
+    from docker import APIClient
 
 _NAME = ".devbox-image/Dockerfile"
 _IN_MEMORY = 16 * 1024**2
@@ -28,7 +28,7 @@ class Built(NamedTuple):
 
 
 def build(
-    client: DockerClient,
+    api: APIClient,
     plan: Plan,
     *,
     say: Callable[[str], None] = lambda _: None,
@@ -44,9 +44,9 @@ def build(
     without BuildKit, which would leave them in a layer.
     """
     begun = time.perf_counter()
-    if not again and (known := _known(client, plan.reference)):
+    if not again and (known := _known(api, plan.reference)):
         return Built(plan.reference, known, False, time.perf_counter() - begun)
-    modern = engine.has_buildkit(client)
+    modern = buildkit.available(api)
     if secrets and not modern:
         raise UsageError(
             "this Docker engine has no BuildKit, and without it a secret would stay in a layer",
@@ -57,31 +57,29 @@ def build(
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
         context.archive(plan.context, plan.dockerfile, body, name=_NAME)
         body.seek(0)
-        with engine.speaking(f"building {plan.reference}"):
-            if modern:
-                with session.opened(client, secrets or {}) as opened:
-                    lines = _send(client, plan, body, network, again, {"version": "2", **opened})
-                    buildkit.follow(lines, log)
-            else:
-                _follow_classic(_send(client, plan, body, network, again, {"rm": "1"}), log)
-    made = _known(client, plan.reference)
+        if modern:
+            with session.opened(api, secrets or {}) as opened:
+                lines = _send(api, plan, body, network, again, {"version": "2", **opened})
+                buildkit.follow(lines, log)
+        else:
+            _follow_classic(_send(api, plan, body, network, again, {"rm": "1"}), log)
+    made = _known(api, plan.reference)
     if made is None:
         raise BuildFailed(f"the engine says nothing failed, and has no {plan.reference}")
     return Built(plan.reference, made, True, time.perf_counter() - begun)
 
 
-def _known(client: DockerClient, reference: str) -> str | None:
+def _known(api: APIClient, reference: str) -> str | None:
     from docker.errors import ImageNotFound
 
-    with engine.speaking(f"looking for {reference}"):
-        try:
-            return str(client.api.inspect_image(reference)["Id"])
-        except ImageNotFound:
-            return None
+    try:
+        return str(api.inspect_image(reference)["Id"])
+    except ImageNotFound:
+        return None
 
 
 def _send(
-    client: DockerClient,
+    api: APIClient,
     plan: Plan,
     body: IO[bytes],
     network: str,
@@ -105,8 +103,8 @@ def _send(
         **options,
     }
     known = auth.load_config().get_all_credentials()
-    response = client.api.post(
-        f"{client.api.base_url}/v{client.api.api_version}/build",
+    response = api.post(
+        f"{api.base_url}/v{api.api_version}/build",
         params=params,
         data=body,
         headers={
@@ -116,7 +114,7 @@ def _send(
         stream=True,
         timeout=None,
     )
-    client.api._raise_for_status(response)
+    api._raise_for_status(response)
     yield from json_stream(response.iter_content(chunk_size=None))
 
 

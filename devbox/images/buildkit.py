@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devbox.images.buildlog import Log
 
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_PING = 60.0  # seconds
 _VERTEX, _LOG = 1, 3  # of StatusResponse
 _DIGEST, _NAME, _CACHED, _STARTED, _COMPLETED, _ERROR = 1, 3, 4, 5, 6, 7  # of Vertex
 _LOG_VERTEX, _LOG_TEXT = 1, 4  # of VertexLog
 _INTERNAL = "[internal]"
+
+
+def available(api: APIClient) -> bool:
+    """Whether the engine can build with BuildKit: Linux engines since 18.09 (API 1.39), whichever
+    builder they have as default. Podman speaks the same API and has another builder."""
+    from docker.utils import version_gte
+
+    answer = api.get(f"{api.base_url}/_ping", timeout=_PING)
+    if "Libpod-API-Version" in answer.headers or answer.headers.get("OSType") != "linux":
+        return False
+    return bool(version_gte(api.api_version, "1.39"))
 
 
 def follow(messages: Iterator[dict[str, Any]], log: Log) -> None:

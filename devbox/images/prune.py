@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from devbox.images import engine, plan
+from devbox.images import plan
 
 if TYPE_CHECKING:
-    from docker import DockerClient
+    from docker import APIClient
 
 
 class Kept(NamedTuple):
@@ -23,38 +23,36 @@ class Kept(NamedTuple):
     in_use: bool
 
 
-def made(client: DockerClient, project: str | None = None) -> list[Kept]:
+def made(api: APIClient, project: str | None = None) -> list[Kept]:
     """Images made here, the newest first; with a project, only that one's."""
-    with engine.speaking("listing images"):
-        label = f"{plan.PROJECT}={project}" if project is not None else plan.LABEL
-        used = {each["ImageID"] for each in client.api.containers(all=True)}
-        found = [
-            Kept(
-                str(row["Id"]),
-                tuple(sorted(row.get("RepoTags") or ())),
-                str(row["Labels"].get(plan.LABEL, "")),
-                str(row["Labels"].get(plan.PROJECT, "")),
-                int(row["Size"]),
-                str(client.api.inspect_image(row["Id"])["Created"]),
-                row["Id"] in used,
-            )
-            for row in client.api.images(filters={"label": label})
-        ]
+    label = f"{plan.PROJECT}={project}" if project is not None else plan.LABEL
+    used = {each["ImageID"] for each in api.containers(all=True)}
+    found = [
+        Kept(
+            str(row["Id"]),
+            tuple(sorted(row.get("RepoTags") or ())),
+            str(row["Labels"].get(plan.LABEL, "")),
+            str(row["Labels"].get(plan.PROJECT, "")),
+            int(row["Size"]),
+            str(api.inspect_image(row["Id"])["Created"]),
+            row["Id"] in used,
+        )
+        for row in api.images(filters={"label": label})
+    ]
     return sorted(found, key=lambda each: each.created, reverse=True)
 
 
-def prune(client: DockerClient, *, project: str | None = None, keep: int = 1) -> list[Kept]:
+def prune(api: APIClient, *, project: str | None = None, keep: int = 1) -> list[Kept]:
     """Remove all but the newest `keep` of each image of each project; those that a container was
     made of stay. Returns what was removed."""
     counted: dict[tuple[str, str], int] = {}
     removed = []
-    for each in made(client, project):
+    for each in made(api, project):
         key = each.project, each.image
         counted[key] = counted.get(key, 0) + 1
         if counted[key] <= keep or each.in_use:
             continue
-        with engine.speaking(f"removing {each.id[:19]}"):
-            for reference in each.references or (each.id,):
-                client.api.remove_image(reference)
+        for reference in each.references or (each.id,):
+            api.remove_image(reference)
         removed.append(each)
     return removed

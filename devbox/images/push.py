@@ -7,18 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from devbox.errors import AuthError, NotFound, ProviderError, UsageError
-from devbox.images import engine
 from devbox.text import clean, size
 
 if TYPE_CHECKING:
-    from docker import DockerClient
+    from docker import APIClient
 
 _TARGET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:-]{0,254}")
 _DENIED = re.compile(r"denied|unauthorized|authentication required|no basic auth", re.IGNORECASE)
 
 
 def push(
-    client: DockerClient,
+    api: APIClient,
     reference: str,
     target: str,
     *,
@@ -31,19 +30,18 @@ def push(
     """
     repository, tag = split(target)
     tag = tag or split(reference)[1] or "latest"
-    with engine.speaking(f"pushing {clean(target, 100)}"):
-        from docker.errors import ImageNotFound
+    from docker.errors import ImageNotFound
 
-        try:
-            client.api.tag(reference, repository, tag)
-        except ImageNotFound as error:
-            raise NotFound(
-                f"the engine has no image {clean(reference, 100)}", fix="devbox image build"
-            ) from error
-        digest = ""
-        for message in client.api.push(repository, tag, stream=True, decode=True):
-            _told(message, repository, say)
-            digest = (message.get("aux") or {}).get("Digest", digest)
+    try:
+        api.tag(reference, repository, tag)
+    except ImageNotFound as error:
+        raise NotFound(
+            f"the engine has no image {clean(reference, 100)}", fix="devbox image build"
+        ) from error
+    digest = ""
+    for message in api.push(repository, tag, stream=True, decode=True):
+        _told(message, repository, say)
+        digest = (message.get("aux") or {}).get("Digest", digest)
     return f"{repository}@{digest}" if digest else f"{repository}:{tag}"
 
 

@@ -18,7 +18,7 @@ from devbox.errors import UsageError
 from devbox.images.buildkit import field, fields
 
 if TYPE_CHECKING:
-    from docker import DockerClient
+    from docker import APIClient
 
 # One window of HTTP/2: an answer is sent whole, without waiting for room.
 _LARGEST = 60_000
@@ -30,7 +30,7 @@ Answers = Mapping[str, Callable[[bytes], bytes | None]]
 
 
 @contextmanager
-def opened(client: DockerClient, secrets: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def opened(api: APIClient, secrets: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """While it holds, the engine may ask. Gives the parameters that tie a build to the session.
 
     UsageError for a secret of over 60 kB.
@@ -45,8 +45,8 @@ def opened(client: DockerClient, secrets: Mapping[str, str]) -> Iterator[dict[st
         _LOGIN: _login,
         _HEALTH: lambda _: b"\x08\x01",  # status: SERVING
     }
-    response = client.api.post(
-        f"{client.api.base_url}/v{client.api.api_version}/session",
+    response = api.post(
+        f"{api.base_url}/v{api.api_version}/session",
         headers={
             "Connection": "Upgrade",
             "Upgrade": "h2c",
@@ -58,7 +58,7 @@ def opened(client: DockerClient, secrets: Mapping[str, str]) -> Iterator[dict[st
         stream=True,
         timeout=None,
     )
-    raw = client.api._get_raw_response_socket(response)
+    raw = api._get_raw_response_socket(response)
     link = getattr(raw, "_sock", raw)
     # The engine may have spoken before we asked for the socket: its words are in this buffer.
     buffered = response.raw._fp.fp

@@ -12,8 +12,7 @@ import pytest
 
 from devbox import paths
 from devbox.errors import BuildFailed, NotFound, ProviderError, UsageError
-from devbox.images import build, plan, prune, push
-from devbox.images import engine as engines
+from devbox.images import build, buildkit, plan, prune, push
 from tests.images.conftest import PYTHON, MakePlan
 from tests.images.engine import Engine
 from tests.images.registry import registry
@@ -27,7 +26,7 @@ BUILDERS = pytest.mark.parametrize("builder", ["buildkit", "classic"])
 def builder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name = str(getattr(request, "param", "buildkit"))
     if name == "classic":
-        monkeypatch.setattr(engines, "has_buildkit", lambda _: False)
+        monkeypatch.setattr(buildkit, "available", lambda _: False)
     return name
 
 
@@ -37,16 +36,18 @@ def test_an_unchanged_build_is_a_no_op(
 ) -> None:
     wanted = dockerfile_plan(f"RUN echo {builder}-{os.getpid()}", "COPY . /app")
     lines: list[str] = []
-    first = build.build(client, wanted, say=lines.append)
+    first = build.build(client.api, wanted, say=lines.append)
     assert first.fresh
     assert any(f"{builder}-{os.getpid()}" in line for line in lines)
-    again = build.build(client, dockerfile_plan(f"RUN echo {builder}-{os.getpid()}", "COPY . /app"))
+    again = build.build(
+        client.api, dockerfile_plan(f"RUN echo {builder}-{os.getpid()}", "COPY . /app")
+    )
     assert (again.id, again.fresh) == (first.id, False)
     (root / "main.py").write_text("print('other')\n")
     edited = dockerfile_plan(f"RUN echo {builder}-{os.getpid()}", "COPY . /app")
     assert edited.reference != wanted.reference
     said: list[str] = []
-    assert build.build(client, edited, say=said.append).id != first.id
+    assert build.build(client.api, edited, say=said.append).id != first.id
     text = "\n".join(said).lower()
     assert "cache" in text
     shown = client.containers.run(edited.reference, ["cat", "/app/main.py"], remove=True)
@@ -57,10 +58,10 @@ def test_an_edit_rebuilds_only_the_last_layer_of_a_template(
     engine: Engine, client: docker.DockerClient, root: Path
 ) -> None:
     args = {"BASE": engine.base, "PYTHON": PYTHON}
-    build.build(client, plan.plan("cpu", root, args=args))
+    build.build(client.api, plan.plan("cpu", root, args=args))
     (root / "main.py").write_text(f"print({os.getpid()})\n")
     said: list[str] = []
-    build.build(client, plan.plan("cpu", root, args=args), say=said.append)
+    build.build(client.api, plan.plan("cpu", root, args=args), say=said.append)
     steps = [line for line in said if line.startswith("[")]
     fresh = [line for line in steps if not line.endswith("(cached)") and "FROM" not in line]
     assert len(fresh) == 1, said
@@ -73,7 +74,7 @@ def test_a_failure_quotes_its_step_and_keeps_the_log(
 ) -> None:
     wanted = dockerfile_plan("RUN echo fine", "RUN echo the reason >&2; exit 7")
     with pytest.raises(BuildFailed) as raised:
-        build.build(client, wanted)
+        build.build(client.api, wanted)
     text = raised.value.render()
     assert "RUN echo the reason >&2; exit 7" in text
     assert "\n  " in text
@@ -88,7 +89,9 @@ def test_a_base_that_is_gone_says_what_to_do(
     client: docker.DockerClient, root: Path, registry: str
 ) -> None:
     with pytest.raises(BuildFailed) as raised:
-        build.build(client, plan.plan("cpu", root, args={"BASE": f"{registry}/cuda:12.1.0-old"}))
+        build.build(
+            client.api, plan.plan("cpu", root, args={"BASE": f"{registry}/cuda:12.1.0-old"})
+        )
     assert "gone from its registry" in raised.value.fix
     assert "--arg BASE=" in raised.value.fix
 
@@ -102,7 +105,7 @@ def test_a_secret_is_in_no_layer_and_no_log(
         " && cat /run/secrets/token"
     )
     said: list[str] = []
-    made = build.build(client, wanted, secrets={"token": secret}, say=said.append, again=True)
+    made = build.build(client.api, wanted, secrets={"token": secret}, say=said.append, again=True)
     assert secret not in "\n".join(said)
     assert "[secret]" in "\n".join(said)
     assert secret.encode() not in _everything(client, made.id)
@@ -114,7 +117,7 @@ def test_a_missing_secret_fails_the_step(
 ) -> None:
     wanted = dockerfile_plan("RUN --mount=type=secret,id=token,required=true true")
     with pytest.raises(BuildFailed, match="token"):
-        build.build(client, wanted, secrets={"other": "x" * 20})
+        build.build(client.api, wanted, secrets={"other": "x" * 20})
 
 
 @pytest.mark.parametrize("builder", ["classic"], indirect=True)
@@ -123,23 +126,23 @@ def test_without_buildkit_secrets_are_refused(
 ) -> None:
     assert builder == "classic"
     with pytest.raises(UsageError, match="would stay in a layer"):
-        build.build(client, dockerfile_plan("RUN true"), secrets={"token": "x"})
+        build.build(client.api, dockerfile_plan("RUN true"), secrets={"token": "x"})
 
 
 def test_push_and_pull_again(
     client: docker.DockerClient, dockerfile_plan: MakePlan, registry: str
 ) -> None:
-    made = build.build(client, dockerfile_plan(f"RUN echo {os.getpid()} >/mark"))
+    made = build.build(client.api, dockerfile_plan(f"RUN echo {os.getpid()} >/mark"))
     said: list[str] = []
-    pinned = push.push(client, made.reference, f"{registry}/team/work:1", say=said.append)
+    pinned = push.push(client.api, made.reference, f"{registry}/team/work:1", say=said.append)
     assert pinned.startswith(f"{registry}/team/work@sha256:")
     assert said
     client.images.remove(f"{registry}/team/work:1")
     assert client.images.pull(pinned).id == made.id
     with pytest.raises(NotFound, match="no image"):
-        push.push(client, "devbox/nothing:here", f"{registry}/x:1")
+        push.push(client.api, "devbox/nothing:here", f"{registry}/x:1")
     with pytest.raises(ProviderError, match="not pushed"):
-        push.push(client, made.reference, "127.0.0.1:9/x:1")
+        push.push(client.api, made.reference, "127.0.0.1:9/x:1")
 
 
 @pytest.mark.parametrize("bad", ["", "-v/x", "a b", "http://x/y", "x//y"])
@@ -161,16 +164,16 @@ def test_prune_keeps_the_newest_and_what_is_in_use(
         )
         for number in range(4)
     ]
-    made = [build.build(client, each) for each in plans]
+    made = [build.build(client.api, each) for each in plans]
     holder = client.containers.create(made[0].reference, ["true"])
     try:
-        removed = prune.prune(client, project=project, keep=1)
+        removed = prune.prune(client.api, project=project, keep=1)
         assert {each.id for each in removed} == {made[1].id, made[2].id}
-        left = {each.id for each in prune.made(client, project)}
+        left = {each.id for each in prune.made(client.api, project)}
         assert left == {made[0].id, made[3].id}
     finally:
         holder.remove()
-    assert {each.id for each in prune.prune(client, project=project, keep=0)} == left
+    assert {each.id for each in prune.prune(client.api, project=project, keep=0)} == left
 
 
 def _everything(client: docker.DockerClient, image: str) -> bytes:

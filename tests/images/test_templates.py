@@ -36,7 +36,7 @@ def test_it_builds_boots_and_its_doctor_answers(
         args={"BASE": engine.base, "PYTHON": PYTHON},
         without=GPU_LAYERS if template.torch else (),
     )
-    made = build.build(client, wanted)
+    made = build.build(client.api, wanted)
     with started(client, made.reference) as box:
         config.publish([box])
         with connect(box) as connection:
@@ -65,6 +65,6 @@ def test_it_builds_boots_and_its_doctor_answers(
 
 def test_no_image_holds_a_host_key(engine: Engine, client: docker.DockerClient) -> None:
     wanted = plan.plan("cpu", None, args={"BASE": engine.base, "PYTHON": PYTHON})
-    made = build.build(client, wanted)
+    made = build.build(client.api, wanted)
     search = ["find", "/", "-xdev", "-name", "ssh_host_*", "-o", "-xdev", "-name", "host_key"]
     assert client.containers.run(made.reference, search, user="root", remove=True) == b""

@@ -13,7 +13,6 @@ import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from devbox import names
@@ -63,10 +62,8 @@ def _build(engine: Engine, image: str, root: str, say: Say) -> str:
     wanted = plan.plan(image, Path(root or "."), without=() if own else ("code",))
     for warning in wanted.warnings:
         say(warning)
-    # It takes a docker.DockerClient, of which it needs the connection.
     return engine.call(
-        f"building {wanted.image}",
-        lambda api: build.build(SimpleNamespace(api=api), wanted, say=say).id,
+        f"building {wanted.image}", lambda api: build.build(api, wanted, say=say).id
     )
 
 
