@@ -84,10 +84,13 @@ def deploy_command(
 
 @click.command("refresh")
 @box_argument()
+@click.option("--folder", default="", metavar="PATH", help="Where the code lies on the box.")
 @click.option("--no-save", is_flag=True, help="Do not sync down, and do not keep edits, first.")
 @json_option
 @quiet_option
-def refresh_command(box_name: str | None, no_save: bool, as_json: bool, quiet: bool) -> None:
+def refresh_command(
+    box_name: str | None, folder: str, no_save: bool, as_json: bool, quiet: bool
+) -> None:
     """Restart the app of BOX in Dev Mode, after edits made on it.
 
     The edits are kept as a patch first (devbox pull-edits): a restart may bring back the image's
@@ -101,7 +104,7 @@ def refresh_command(box_name: str | None, no_save: bool, as_json: bool, quiet: b
     if not no_save:
         from devbox.deploy import edits as room
 
-        edits = room.collect(ws, box)
+        edits = room.collect(ws, box, folder=folder)
         if edits.patch:
             kept = str(room.keep(ws, box, edits, _stamp()))
             ws.narrate(f"{box.name}: {_count(edits)} kept in {kept}")

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from devbox.errors import ProviderError, UsageError
+from devbox.images import build, plan
 from devbox.model import BoxState
 from devbox.providers.docker.provider import Docker
 from devbox.spec import Bytes, Seconds, Volume
+from devbox.ssh import boxhalf
 from tests.contract.harness_docker import DockerHarness
+from tests.images.conftest import PYTHON
 from tests.images.engine import BASE
 from tests.providers.docker import world
 
@@ -178,6 +181,26 @@ def test_no_gpu_without_the_runtime(
 def test_an_image_that_is_not_there(harness: DockerHarness, provider: Docker) -> None:
     with pytest.raises(UsageError, match="neither a template"):
         provider.create(harness.request(image="Not An Image"))
+
+
+def test_a_template_of_devbox_is_a_box(
+    harness: DockerHarness, provider: Docker, space: world.Space
+) -> None:
+    """The base is swapped for one made here; all else is the template as it is."""
+    wanted = plan.plan("cpu", None, args={"BASE": BASE, "PYTHON": PYTHON}, without=["code"])
+    built = build.build(space.client, wanted)
+    request = harness.request(image=built.reference)
+    seen = harness.running(provider, provider.create(request))
+    assert seen.endpoint is not None
+    assert seen.endpoint.user == "user"
+    with harness.login(request, seen) as connection:
+        assert connection.run(["sh", "-c", "id -u; pwd; command -v python3"]).out.split() == [
+            "1000",
+            "/home/user",
+            "/opt/venv/bin/python3",
+        ]
+        baked = connection.run(["readlink", boxhalf.LINK]).out.strip()
+        assert boxhalf.install(connection).endswith(baked)
 
 
 def test_a_dockerfile_of_the_project_is_built_once(
