@@ -161,7 +161,7 @@ class Operations:
         operation.read += len(data)
         *lines, operation.rest = (operation.rest + data).split(b"\n")
         for line in lines:
-            with suppress(ValueError, KeyError, TypeError):
+            with suppress(ValueError, TypeError, AttributeError):
                 operation.take(json.loads(line))
         return bool(lines)
 

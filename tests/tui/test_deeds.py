@@ -40,7 +40,7 @@ async def test_up_shows_offers_and_prices_and_starts_the_chosen_one(dashboard: O
         await it.press("enter", "enter")
         await it.until(lambda: it.operations.begun)
         assert it.operations.begun == [("up", "new", {"hardware": "h100"})]
-        assert "▶ up new" in it.text
+        await it.until(lambda: "▶ up new" in it.text)
 
 
 async def test_up_of_a_box_that_exists_finishes_it_at_once(dashboard: Open) -> None:
