@@ -5,13 +5,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test check bench clean help
+.PHONY: demo test check bench faults clean help
 
 help:
 	@echo "make demo    set up and run the whole loop on this machine, with a picture at the end"
 	@echo "make test    set up what the tests need and run them all"
 	@echo "make check   ruff, strict types, layers"
 	@echo "make bench   the benchmark table"
+	@echo "make faults  devbox killed and answered wrongly at every provider call (20-30 minutes)"
 
 demo: $(VENV)/.demo
 	@tools/need.sh ssh:openssh-client rsync:rsync
@@ -32,6 +33,10 @@ bench: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync \
 		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
 	$(BIN)/python -m tests.bench
+
+faults: $(VENV)/.dev
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync
+	$(BIN)/python -m tests.faults
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.rows import Row, table
 
-PARTS = ("cli", "sync", "telemetry", "cost", "providers", "docker")
+PARTS = ("cli", "sync", "telemetry", "cost", "providers", "docker", "images")
 
 
 def main() -> int:

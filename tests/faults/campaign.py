@@ -233,10 +233,11 @@ class Campaign:
 
 def _total(stretches: list[Any], now: float) -> float:
     """Micro-dollars."""
-    return sum(
+    total: float = sum(
         max(0.0, (now if end is None else end) - start) * micro / 3600
         for start, end, micro in stretches
     )
+    return total
 
 
 def _state_of(

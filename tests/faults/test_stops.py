@@ -10,7 +10,7 @@ from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.faults.conftest import MakeWorld, workspace
-from tests.faults.worlds import World
+from tests.faults.worlds import Emulated, World
 
 #: by which calls a provider is asked to end a box, and to pause one
 ENDS = {"hf-space": "delete_repo", "hf-job": "cancel_job", "modal": "SandboxTerminate"}
@@ -37,15 +37,14 @@ def assert_costs(world: World, ws: Workspace, box: Box, state: BoxState) -> None
 def assert_bills_agree(world: World, ws: Workspace, box: Box) -> None:
     now = world.clock.now()
     ours = ws.store.ledger.totals(now)[box.id]
-    theirs = sum(
-        ((end or now) - start) * micro / 3600 for start, end, micro in world.bill()
-    )
+    theirs = sum(((end or now) - start) * micro / 3600 for start, end, micro in world.bill())
     assert ours == pytest.approx(theirs, rel=0.001)
 
 
 @pytest.mark.parametrize("name", ENDS)
 def test_an_end_that_is_not_confirmed(make_world: MakeWorld, name: str) -> None:
     world = make_world(name)
+    assert isinstance(world, Emulated)
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     world.knobs.set(ENDS[name], Fault.stop_ignored(), times=None)
@@ -68,6 +67,7 @@ def test_an_end_that_is_not_confirmed(make_world: MakeWorld, name: str) -> None:
 @pytest.mark.parametrize("fault", [Fault.forbidden(), Fault.unauthorized(), Fault.server_error()])
 def test_an_end_that_is_refused(make_world: MakeWorld, name: str, fault: Fault) -> None:
     world = make_world(name)
+    assert isinstance(world, Emulated)
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     world.knobs.set(ENDS[name], fault, times=None)
@@ -86,6 +86,7 @@ def test_an_end_that_is_refused(make_world: MakeWorld, name: str, fault: Fault) 
 @pytest.mark.parametrize("name", PAUSES)
 def test_a_pause_that_is_not_confirmed(make_world: MakeWorld, name: str) -> None:
     world = make_world(name)
+    assert isinstance(world, Emulated)
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     world.knobs.set(PAUSES[name], Fault.stop_ignored(), times=None)

@@ -43,6 +43,8 @@ class World(ABC):
     trip: ClassVar[str | None] = None
     #: dollars by which ledger and meter may differ in a world whose time cannot be advanced
     slack: ClassVar[float] = 0.0
+    #: seconds from the request until the box runs, the provider's calls aside
+    stages: ClassVar[float] = 0.0
     box: ClassVar[str] = ""
     section: ClassVar[str] = ""
 
@@ -50,7 +52,7 @@ class World(ABC):
         self.home = home
         self.clock = Clock()
         self.project = home / f"project-{self.name}"
-        self.project.mkdir()
+        self.project.mkdir(exist_ok=True)
         (self.project / "main.py").write_text("print('hello')\n")
 
     def write_toml(self, settings: str = "") -> None:
@@ -66,8 +68,8 @@ class World(ABC):
         del point, pid
         return lambda: False
 
-    def disarm(self) -> None:  # noqa: B027 - most worlds have nothing to do
-        """Everything goes right again."""
+    def disarm(self, *, everything: bool = False) -> None:  # noqa: B027 - most have nothing to do
+        """Everything goes right again; with `everything` listings do not lag either."""
 
     def routes(self) -> list[str]:
         """All calls so far, as the provider's side saw them."""
@@ -176,7 +178,7 @@ class SshWorld(World):
         self.lab.close()
 
 
-class _Emulated(World):
+class Emulated(World):
     calls: Calls
     knobs: Knobs
     meter: Meter
@@ -202,8 +204,10 @@ class _Emulated(World):
         phase = "after" if point.kind == KILL_AFTER else "before"
         return lambda: seen[phase] >= point.nth
 
-    def disarm(self) -> None:
+    def disarm(self, *, everything: bool = False) -> None:
         self.calls.on_call = None
+        if everything:
+            self.knobs.clear()
         for route, faults in self.knobs.armed().items():
             if any(fault in [f for f, _ in _FAULTS.values()] for fault in faults):
                 self.knobs.clear(route)
@@ -223,16 +227,17 @@ _FAULTS = {
     ERRORS: (Fault.server_error(), 3),
     LIMITED: (Fault.rate_limited(RETRY_AFTER), 1),
 }
+STAGE = 0.05  # seconds that each stage of an emulated box takes
 LAG = 8.0  # seconds by which listings lag
 
 
-class _HfWorld(_Emulated):
+class _HfWorld(Emulated):
     box = 'hardware = "t4-small"'
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.hub = HfEmulator(
-            clock=self.clock, times=Times(0.05, 0.05, 0.05), state_dir=home / f"hub-{self.name}"
+            clock=self.clock, times=Times(STAGE, STAGE, STAGE), state_dir=home / f"hub-{self.name}"
         ).__enter__()
         self.calls, self.knobs, self.meter = self.hub.calls, self.hub.knobs, self.hub.meter
         assert self.hub.account.ssh_keys is not None
@@ -251,6 +256,7 @@ class _HfWorld(_Emulated):
 
 class SpaceWorld(_HfWorld):
     name = "hf-space"
+    stages = 2 * STAGE
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
@@ -264,6 +270,7 @@ class SpaceWorld(_HfWorld):
 
 class JobWorld(_HfWorld):
     name = "hf-job"
+    stages = STAGE
     verbs = ("up", "down")
 
     def __init__(self, home: Path) -> None:
@@ -274,14 +281,15 @@ class JobWorld(_HfWorld):
         return sum(not job.over for job in self.hub.jobs.values())
 
 
-class ModalWorld(_Emulated):
+class ModalWorld(Emulated):
     name = "modal"
+    stages = STAGE
     keeps_files = True
     box = 'hardware = "T4"'
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        stages = Stages(image_build=0.05, scheduling=0.05, stopping=0.05, snapshot=0.05)
+        stages = Stages(STAGE, STAGE, STAGE, STAGE)
         self.modal = ModalEmulator(clock=self.clock, stages=stages, list_lag=LAG).__enter__()
         self.calls, self.knobs, self.meter = self.modal.calls, self.modal.knobs, self.modal.meter
         self.write_toml()
@@ -302,7 +310,7 @@ class ModalWorld(_Emulated):
 _DOCKER_PRICE = 1e6  # micro-dollars an hour
 
 
-class DockerWorld(_Emulated):
+class DockerWorld(Emulated):
     """A real engine behind a proxy, in real time. What it bills is what its own events say of
     containers that start and end."""
 

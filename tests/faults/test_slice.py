@@ -1,0 +1,44 @@
+"""A short, fixed slice of the fault campaign (`make faults` runs all of it)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import ALLOWED, campaign
+from tests.faults.points import KILL_AFTER, Point
+from tests.faults.worlds import WORLDS, LocalWorld, World
+
+#: trials a provider: evenly over its calls and kinds of fault
+TRIALS = {"local": 8, "ssh": 3, "hf-space": 8, "hf-job": 5, "modal": 6, "docker": 4}
+
+
+def test_a_campaign_notices_what_is_left_undone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with campaign(LocalWorld(home)) as each:
+        monkeypatch.setattr(each, "_reconcile", list)
+        (trial,) = each.run([Point("up", "create", 1, KILL_AFTER)])
+        assert trial.reached
+        assert any("open goals" in wrong for wrong in trial.wrong)
+        assert any("boxes bill while ours is" in wrong for wrong in trial.wrong)
+
+
+def test_every_world_has_its_slice() -> None:
+    assert set(TRIALS) == {world.name for world in WORLDS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", WORLDS, ids=lambda world: world.name)
+def test_what_is_struck_anywhere_is_finished_by_reconcile(made: type[World], home: Path) -> None:
+    with campaign(made(home)) as each:
+        planned = each.plan()
+        # A stride that shares no factor with the five kinds of fault comes by all of them.
+        stride = math.ceil(len(planned) / TRIALS[made.name])
+        stride += stride % 5 == 0
+        trials = list(each.run(planned[::stride]))
+    assert {str(t.point): t.wrong for t in trials if t.wrong} == {}
+    assert max((t.error for t in trials if t.error is not None), default=0.0) <= ALLOWED
+    assert sum(t.reached for t in trials) >= len(trials) - 2
