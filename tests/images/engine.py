@@ -48,6 +48,13 @@ class Engine(NamedTuple):
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """An engine that holds the base image."""
+    with with_base() as found:
+        yield found
+
+
+@contextmanager
+def with_base() -> Iterator[Engine]:
+    """The engine, while the context holds, with the base image in it."""
     with running() as host:
         found = Engine(host, BASE)
         with FileLock(_cache() / "base.lock"):

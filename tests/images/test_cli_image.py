@@ -94,8 +94,8 @@ def test_a_build_stops_before_the_engine(devbox: Devbox, root: Path, engine: Eng
 
 
 def test_no_engine_and_no_value(devbox: Devbox) -> None:
-    nobody = devbox("image", "build", "cpu", host="unix:///tmp/no-engine-here", code=8)
-    assert "no Docker engine" in nobody.stderr
+    nobody = devbox("image", "build", "cpu", host="unix:///tmp/no-engine-here", code=6)
+    assert "there is no Docker engine" in nobody.stderr
     for option in ("--arg", "--secret"):
         assert "NAME=VALUE" in devbox("image", "build", "cpu", option, "x", code=2).stderr
     plain = devbox("image", "build", "cpu", "--secret", "t=hf_thesecretitself", code=2)
