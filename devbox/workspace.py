@@ -58,9 +58,13 @@ class Workspace:
         """The provider of that name, made once."""
         if name not in self._providers:
             provider = registry.load(name, self.spec.provider(name))
-            provider.narrate = lambda line: self.narrate(line)
+            provider.narrate = self._narrated
             self._providers[name] = provider
         return self._providers[name]
+
+    def _narrated(self, line: str) -> None:
+        """To whoever listens now: `narrate` may be replaced after a provider was made."""
+        self.narrate(line)
 
     def box(self, name: str | None) -> Box:
         """The tracked box of that name; without a name the only live one. NotFound otherwise."""

@@ -65,9 +65,7 @@ def spent_between(database: Database, start: float, end: float, now: float) -> i
     return None if row["unknown"] else round(row["cost"] or 0)
 
 
-def spent_by_box(
-    database: Database, start: float, end: float, now: float
-) -> dict[str, int | None]:
+def spent_by_box(database: Database, start: float, end: float, now: float) -> dict[str, int | None]:
     """Box id → micro-dollars billed between two times; None when part of it has an unknown
     price. Boxes without any are left out."""
     rows = database.named(

@@ -25,7 +25,8 @@ def test_later_layers_win_and_every_value_knows_its_origin(home: Path) -> None:
     )
     a, c = merged.boxes["a"], merged.boxes["c"]
     assert (a.hardware, c.hardware) == ("b", "p")
-    assert (a.max_uptime, a.idle.after, a.idle.warn, c.idle.warn) == (7200, 600, 60, 540)
+    times = [float(t) for t in (a.max_uptime, a.idle.after, a.idle.warn, c.idle.warn)]
+    assert times == [7200, 600, 60, 540]
     assert merged.origins["boxes.a.hardware"].endswith("devbox.toml")
     assert "user.toml" in merged.origins["boxes.a.max_uptime"]
 

@@ -15,6 +15,7 @@ from devbox import lifecycle
 from devbox.errors import BudgetError, Conflict, NotFound, Unavailable
 from devbox.lifecycle.steps import retried
 from devbox.model import BoxState
+from devbox.providers.base import CanPause
 from devbox.ssh import command
 from devbox.workspace import Workspace
 
@@ -114,7 +115,9 @@ def test_a_stretch_that_nobody_saw_is_billed_afterwards(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b", wait=False)
     with ws.store.database.write() as connection:
         connection.execute("DELETE FROM intervals")
-    ws.provider("local").pause(box.handle)
+    provider = ws.provider("local")
+    assert isinstance(provider, CanPause)
+    provider.pause(box.handle)
     (box,) = lifecycle.refresh(ws, [box])
     assert box.state is BoxState.PAUSED
     (interval,) = ws.store.ledger.of_box(box.id)

@@ -53,7 +53,8 @@ class Sshd:
     def start(self) -> None:
         config = self.folder / "sshd_config"
         config.write_text(
-            self.settings + f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
+            self.settings
+            + f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile none\nUsePAM no\n"
             "StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             "AllowTcpForwarding yes\nSubsystem sftp internal-sftp\nMaxStartups 50:30:100\n"

@@ -54,6 +54,7 @@ def test_140_frames_in_140_records_out_through_50_hidden_frames(home: Path, clip
 def test_a_person_can_look_at_the_pictures(home: Path, clip: Path) -> None:
     job = _run(home / "run", clip)
     sheet = cv2.imread(str(job.out / "contact_sheet.png"))
+    assert sheet is not None
     assert sheet.shape == (4 * 196 + 4, 5 * 260 + 4, 3)
     overlay = cv2.VideoCapture(str(job.out / "overlay.mp4"))
     assert overlay.get(cv2.CAP_PROP_FRAME_COUNT) == 140

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from devbox.model import BoxState, RunState
+from devbox.model import BoxState, Price, RunState
 from devbox.tui import paint
 from devbox.tui.feed import BoxView
 from devbox.tui.history import History, Ring, resampled
@@ -190,7 +190,7 @@ def test_a_cut_is_looked_into_at_once_and_then_with_patience() -> None:
 
 
 def test_a_box_view_knows_no_price_as_none() -> None:
-    view = fakes.view("b", price=fakes.Price(None, "unknown"))
+    view = fakes.view("b", price=Price(None, "unknown"))
     assert isinstance(view, BoxView)
     assert view.costing
     assert view.micro is None

@@ -62,9 +62,7 @@ def _build(engine: Engine, image: str, root: str, say: Say) -> str:
     wanted = plan.plan(image, Path(root or "."), without=() if own else ("code",))
     for warning in wanted.warnings:
         say(warning)
-    return engine.call(
-        f"building {wanted.image}", lambda api: build.build(api, wanted, say=say).id
-    )
+    return engine.call(f"building {wanted.image}", lambda api: build.build(api, wanted, say=say).id)
 
 
 def _pull(engine: Engine, reference: str, say: Say) -> None:

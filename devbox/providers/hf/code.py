@@ -128,9 +128,7 @@ def _lines(file: Path) -> GitIgnoreSpec:
 
 def _refuse_secrets(found: dict[str, Path]) -> None:
     likely = [
-        path
-        for path, file in found.items()
-        if suspects.named_like(path) or suspects.in_file(file)
+        path for path, file in found.items() if suspects.named_like(path) or suspects.in_file(file)
     ]
     if likely:
         shown = ", ".join(clean(path, 80) for path in likely[:5])

@@ -106,7 +106,10 @@ def _files(title: str, style: str, files: Sequence[File]) -> list[Line]:
     if not files:
         return []
     rows: list[Line] = [[], [(f" {title}", style)]]
-    rows += [[(f" {size(file.size):>10}  ", "dim"), (plain(file.path, 1000), "")] for file in files[:_SHOWN]]
+    rows += [
+        [(f" {size(file.size):>10}  ", "dim"), (plain(file.path, 1000), "")]
+        for file in files[:_SHOWN]
+    ]
     if len(files) > _SHOWN:
         rows.append([(f"            … and {len(files) - _SHOWN} more", "dim")])
     return rows

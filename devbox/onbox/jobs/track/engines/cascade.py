@@ -17,6 +17,7 @@ class Cascade(Engine):
 
     def __init__(self, min_size: int) -> None:
         import cv2
+        import cv2.data
 
         self._cv2 = cv2
         self._min = (min_size, min_size)

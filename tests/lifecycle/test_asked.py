@@ -1,0 +1,79 @@
+"""A provider is asked about a box only when it may know it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devbox import lifecycle
+from devbox.model import BoxState
+from devbox.workspace import Workspace
+from tests.faults.tripwire import Tripwire
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+def ws(home: Path) -> Iterator[Workspace]:
+    folder = home / "project"
+    folder.mkdir()
+    (folder / "devbox.toml").write_text("[boxes.b]\n")
+    workspace = Workspace.open(folder)
+    yield workspace
+    workspace.on_step = lambda *_: None
+    for box in workspace.store.boxes.all():
+        lifecycle.down(workspace, box, save=False)
+    workspace.store.close()
+
+
+@pytest.fixture
+def trip(ws: Workspace) -> Tripwire:
+    made = Tripwire(None)
+    made.on_provider(ws.provider("local"))
+    return made
+
+
+def crash_at(ws: Workspace, step: str, phase: str) -> None:
+    def strike(name: str, when: str) -> None:
+        if (name, when) == (step, phase):
+            raise Crash
+
+    ws.on_step = strike
+    with pytest.raises(Crash):
+        lifecycle.up(ws, "b")
+    ws.on_step = lambda *_: None
+
+
+def test_a_new_box_is_not_looked_for(ws: Workspace, trip: Tripwire) -> None:
+    lifecycle.up(ws, "b")
+    assert trip.routes[0] == "create"
+    assert "find" not in trip.routes
+
+
+def test_one_whose_create_was_begun_is_looked_for(ws: Workspace, trip: Tripwire) -> None:
+    crash_at(ws, "create", "after")
+    trip.routes.clear()
+    assert lifecycle.down(ws, ws.box("b"), save=False).state is BoxState.TERMINATED
+    assert trip.routes[0] == "find"
+    assert "terminate" in trip.routes
+
+
+def test_one_that_was_only_journalled_is_given_up_at_once(ws: Workspace, trip: Tripwire) -> None:
+    provider = ws.provider("local")
+    provider.find_lag = 60.0
+    begin = ws.store.boxes.insert
+
+    def die(*args: object) -> int:
+        begin(*args)  # type: ignore[arg-type]
+        raise Crash
+
+    ws.store.boxes.insert = die  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        lifecycle.up(ws, "b")
+    del ws.store.boxes.insert
+    assert [f.kind for f in lifecycle.reconcile(ws)] == ["given-up"]
+    assert "create" not in trip.routes
