@@ -172,7 +172,7 @@ def _mark(ws: Workspace, box: Box, state: BoxState, *, handle: str | None = None
 
 def find_handle(ws: Workspace, box: Box) -> Box:
     """A box whose create we never heard back from: look for our tag at the provider."""
-    if box.handle:
+    if box.handle or not ws.store.boxes.was_asked_for(box.id):
         return box
     found = retried(ws, lambda: ws.provider(box.provider).find(box.token))
     return absorb(ws, box, found[0]) if found else box

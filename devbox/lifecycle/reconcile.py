@@ -90,7 +90,8 @@ def _settle(ws: Workspace, box: Box, intent: Intent) -> Finding:
 
 
 def _give_up(ws: Workspace, box: Box, intent: Intent, journal: Journal) -> Finding:
-    if ws.clock() - intent.updated < ws.provider(box.provider).find_lag:
+    listed = ws.clock() - intent.updated >= ws.provider(box.provider).find_lag
+    if not listed and ws.store.boxes.was_asked_for(box.id):
         detail = "not listed by its provider yet; run devbox reconcile again in a minute"
         return Finding("busy", box.name, box.provider, detail)
     over = msgspec.structs.replace(

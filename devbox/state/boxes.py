@@ -122,6 +122,15 @@ class Boxes:
                 (now, outcome, now, intent),
             )
 
+    def was_asked_for(self, box_id: str) -> bool:
+        """Whether any step of any wish for that box was ever begun, so that its provider may
+        know it."""
+        return bool(
+            self._db.rows(
+                "SELECT 1 FROM intents WHERE box_id = ? AND step != 'journalled' LIMIT 1", box_id
+            )
+        )
+
     def open_intents(self, box_id: str | None = None) -> list[Intent]:
         """Wishes not yet finished, oldest first."""
         clause, values = ("", ()) if box_id is None else (" AND box_id = ?", (box_id,))
