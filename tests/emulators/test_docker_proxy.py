@@ -58,7 +58,8 @@ def _made(proxy: DockerProxy, space: world.Space) -> str:
 
 
 def test_nothing_armed_changes_nothing(proxy: DockerProxy, space: world.Space) -> None:
-    assert [each["Id"] for each in space.containers()] == [_made(proxy, space)]
+    made = _made(proxy, space)
+    assert [each["Id"] for each in space.containers()] == [made]
     assert proxy.calls.routes == ["version", "create_container"]
     assert [call.outcome for call in proxy.calls.records] == ["200", "201"]
 
