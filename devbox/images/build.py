@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from devbox.errors import BuildFailed, UsageError
-from devbox.images import buildkit, buildlog, context, session
+from devbox.images import buildkit, buildlog, context, filesync, session
 from devbox.images.plan import Plan
 
 if TYPE_CHECKING:
     from docker import APIClient
 
+#: of the Dockerfile, where a project has hardly one of its own
 _NAME = ".devbox-image/Dockerfile"
 _IN_MEMORY = 16 * 1024**2
 
@@ -54,15 +56,19 @@ def build(
             fix="use an engine of version 18.09 or later, or build without --secret",
         )
     log = buildlog.Log(plan.image, say, hidden=tuple((secrets or {}).values()))
-    with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
-        context.archive(plan.context, plan.dockerfile, body, name=_NAME)
-        body.seek(0)
-        if modern:
-            with session.opened(api, secrets or {}) as opened:
-                lines = _send(api, plan, body, network, again, {"version": "2", **opened})
-                buildkit.follow(lines, log)
-        else:
-            _follow_classic(_send(api, plan, body, network, again, {"rm": "1"}), log)
+    told = {"networkmode": network} if network else {}
+    told |= {"nocache": "1"} if again else {}
+    if modern:
+        folders = filesync.folders(plan.context, plan.dockerfile, _NAME)
+        key = str(plan.context.root or plan.image)
+        with session.opened(api, folders, secrets or {}, key) as opened:
+            told |= {"version": "2", "remote": "client-session", "session": opened}
+            buildkit.follow(_messages(api, plan, told, None), log)
+    else:
+        with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
+            context.archive(plan.context, plan.dockerfile, body, name=_NAME)
+            body.seek(0)
+            _follow_classic(_messages(api, plan, {**told, "rm": "1"}, body), log)
     made = _known(api, plan.reference)
     if made is None:
         raise BuildFailed(f"the engine says nothing failed, and has no {plan.reference}")
@@ -78,38 +84,29 @@ def _known(api: APIClient, reference: str) -> str | None:
         return None
 
 
-def _send(
-    api: APIClient,
-    plan: Plan,
-    body: IO[bytes],
-    network: str,
-    again: bool,
-    options: Mapping[str, str],
+def _messages(
+    api: APIClient, plan: Plan, options: Mapping[str, str], body: IO[bytes] | None
 ) -> Iterator[dict[str, Any]]:
     """The engine's messages, one by one. The `docker` package's own `build` knows no BuildKit, so
     the request is made here, over its connection."""
-    import json
-
     from docker import auth
     from docker.utils.json_stream import json_stream
 
-    params = {
-        "t": plan.reference,
-        "dockerfile": _NAME,
-        "buildargs": json.dumps(plan.args),
-        "labels": json.dumps(plan.labels),
-        **({"networkmode": network} if network else {}),
-        **({"nocache": "1"} if again else {}),
-        **options,
-    }
-    known = auth.load_config().get_all_credentials()
     response = api.post(
         f"{api.base_url}/v{api.api_version}/build",
-        params=params,
+        params={
+            "t": plan.reference,
+            "dockerfile": _NAME,
+            "buildargs": json.dumps(plan.args),
+            "labels": json.dumps(plan.labels),
+            **options,
+        },
         data=body,
         headers={
             "Content-Type": "application/x-tar",
-            "X-Registry-Config": auth.encode_header(known).decode(),
+            "X-Registry-Config": auth.encode_header(
+                auth.load_config().get_all_credentials()
+            ).decode(),
         },
         stream=True,
         timeout=None,

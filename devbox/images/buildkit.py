@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from devbox.images.buildlog import Log
+from devbox.images.wire import fields, octets
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -66,7 +67,7 @@ class _Told:
                 self._vertex(dict(fields(value)))
             elif number == _LOG and isinstance(value, bytes):
                 found = dict(fields(value))
-                self._text(_bytes(found.get(_LOG_VERTEX)), _bytes(found.get(_LOG_TEXT)))
+                self._text(octets(found.get(_LOG_VERTEX)), octets(found.get(_LOG_TEXT)))
 
         for digest in self._over & self._partial.keys():
             if self._partial[digest]:
@@ -77,12 +78,12 @@ class _Told:
         return self._log.failed(said, step=step, last=self._output.get(self._failed))
 
     def _vertex(self, found: dict[int, int | bytes]) -> None:
-        digest = _bytes(found.get(_DIGEST))
-        name = _bytes(found.get(_NAME)).decode(errors="replace")
+        digest = octets(found.get(_DIGEST))
+        name = octets(found.get(_NAME)).decode(errors="replace")
         self._names[digest] = name
         if _COMPLETED in found:
             self._over.add(digest)
-        if error := _bytes(found.get(_ERROR)).decode(errors="replace"):
+        if error := octets(found.get(_ERROR)).decode(errors="replace"):
             # Steps that were cancelled because another failed say so; the cause is the first.
             if not self._failed and "context canceled" not in error:
                 self._failed, self.error = digest, error
@@ -103,56 +104,3 @@ class _Told:
                 kept.append(line)
                 self._log.line(f"  {line}")
         del kept[:-200]
-
-
-def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(field number, value) of a protobuf message: a number for varints, bytes for the others.
-    ValueError when it is cut or malformed."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        kind = key & 7
-        if kind == 0:
-            number, at = _varint(message, at)
-            yield key >> 3, number
-            continue
-        if kind == 2:
-            length, at = _varint(message, at)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"protobuf: wire type {kind}")
-        if at + length > len(message):
-            raise ValueError("protobuf: cut short")
-        yield key >> 3, message[at : at + length]
-        at += length
-
-
-def field(number: int, value: bytes) -> bytes:
-    """One length-delimited field."""
-    return _encoded(number << 3 | 2) + _encoded(len(value)) + value
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(message) and shift < 70:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("protobuf: cut short")
-
-
-def _encoded(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _bytes(value: int | bytes | None) -> bytes:
-    return value if isinstance(value, bytes) else b""

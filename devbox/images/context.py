@@ -32,6 +32,7 @@ class File(NamedTuple):
     size: int
     executable: bool
     link: str = ""
+    mtime_ns: int = 0
 
 
 class Context(NamedTuple):
@@ -87,10 +88,13 @@ def walk(root: Path, rules: ignore.Ignore) -> Iterator[File]:
                 elif not out:
                     found = entry.stat(follow_symlinks=False)
                     if stat.S_ISLNK(found.st_mode):
-                        yield File(path, entry.path, 0, False, os.readlink(entry.path))
+                        link = os.readlink(entry.path)
+                        yield File(path, entry.path, 0, False, link, found.st_mtime_ns)
                     elif stat.S_ISREG(found.st_mode):
                         executable = bool(found.st_mode & 0o100)
-                        yield File(path, entry.path, found.st_size, executable)
+                        yield File(
+                            path, entry.path, found.st_size, executable, "", found.st_mtime_ns
+                        )
 
 
 def archive(context: Context, dockerfile: str, into: IO[bytes], *, name: str) -> None:
