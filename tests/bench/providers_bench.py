@@ -72,7 +72,8 @@ def _own_time(world: World) -> Row:
             _devbox(world, "down", "--yes", "--no-save", "-q")
     value = statistics.median(own)
     name = f"devbox up {world.name}, own time"
-    whole = f"whole {ms(statistics.median(took))}, CPU {ms(statistics.median(cpu))}"
+    whole = f"whole {ms(statistics.median(took))}, best own {ms(min(own))}, "
+    whole += f"CPU {ms(statistics.median(cpu))}"
     return Row(name, ms(value), whole, ms(value), "≤ 1 s", value <= _GOAL_S)
 
 

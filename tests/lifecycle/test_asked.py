@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,18 +63,20 @@ def test_one_whose_create_was_begun_is_looked_for(ws: Workspace, trip: Tripwire)
     assert "terminate" in trip.routes
 
 
-def test_one_that_was_only_journalled_is_given_up_at_once(ws: Workspace, trip: Tripwire) -> None:
+def test_one_that_was_only_journalled_is_given_up_at_once(
+    ws: Workspace, trip: Tripwire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = ws.provider("local")
     provider.find_lag = 60.0
     begin = ws.store.boxes.insert
 
-    def die(*args: object) -> int:
-        begin(*args)  # type: ignore[arg-type]
+    def die(*args: Any) -> int:
+        begin(*args)
         raise Crash
 
-    ws.store.boxes.insert = die  # type: ignore[method-assign]
-    with pytest.raises(Crash):
-        lifecycle.up(ws, "b")
-    del ws.store.boxes.insert
+    with monkeypatch.context() as patch:
+        patch.setattr(ws.store.boxes, "insert", die)
+        with pytest.raises(Crash):
+            lifecycle.up(ws, "b")
     assert [f.kind for f in lifecycle.reconcile(ws)] == ["given-up"]
     assert "create" not in trip.routes
