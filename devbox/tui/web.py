@@ -37,6 +37,7 @@ def serve(*, readonly: bool, port: int) -> None:
             raise Conflict(
                 f"port {port} of this machine is in use", fix="take another, or leave --port out"
             ) from error
+        listener.listen()
         door = Door(listener.getsockname()[1], secrets.token_urlsafe(24), readonly=readonly)
         click.echo(door.link)
         click.echo("open that link in a browser of this machine; Ctrl-C ends it", err=True)
