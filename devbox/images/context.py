@@ -98,8 +98,8 @@ def walk(root: Path, rules: ignore.Ignore) -> Iterator[File]:
 
 
 def archive(context: Context, dockerfile: str, into: IO[bytes], *, name: str) -> None:
-    """A tar of the context, with the Dockerfile under a name of its own. Owners and times are
-    left out, so that the same files are the same bytes."""
+    """A tar of the context for the classic builder, with the Dockerfile under a name of its own.
+    Owners and times are left out, so that the same files are the same bytes."""
     with tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for file in context.files:
             entry = tarfile.TarInfo(file.path)
@@ -111,7 +111,10 @@ def archive(context: Context, dockerfile: str, into: IO[bytes], *, name: str) ->
                 entry.size = os.fstat(stream.fileno()).st_size
                 entry.mode = 0o755 if file.executable else 0o644
                 tar.addfile(entry, stream)
-        for path, content in {**context.extra, name: dockerfile.encode()}.items():
+        # The engine reads the Dockerfile and then drops what is named here.
+        unseen = f"{name}\n{ignore.FILE}\n".encode()
+        made = {**context.extra, name: dockerfile.encode(), ignore.FILE: unseen}
+        for path, content in made.items():
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(content), 0o644
             tar.addfile(entry, io.BytesIO(content))

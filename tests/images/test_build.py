@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -52,6 +53,50 @@ def test_an_unchanged_build_is_a_no_op(
     assert "cache" in text
     shown = client.containers.run(edited.reference, ["cat", "/app/main.py"], remove=True)
     assert shown == b"print('other')\n"
+
+
+@pytest.mark.parametrize("builder", ["buildkit", "classic"], indirect=True)
+def test_the_image_holds_what_was_sent(
+    client: docker.DockerClient, dockerfile_plan: MakePlan, root: Path, builder: str
+) -> None:
+    """Enough to fill every window of the connection: names, modes, links, sizes, contents."""
+    (root / "big.bin").write_bytes(os.urandom(6_000_000))
+    (root / "empty").touch()
+    for number in range(1500):
+        file = root / f"d{number % 7}" / f"sub {number % 3}" / f"ü{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{number}\n" * (number % 50))
+    (root / "run.sh").write_text(f"#!/bin/sh\necho {builder}\n")
+    (root / "run.sh").chmod(0o755)
+    (root / "link").symlink_to("d1/sub 1")
+    (root / "d1.py").write_text("")  # sorts between a folder and what it holds, if done wrong
+    wanted = dockerfile_plan("COPY . /app")
+    made = build.build(client.api, wanted)
+    (root / "d0" / "sub 0" / "ü0.txt").write_text("edited")
+    (root / "d1.py").unlink()
+    again = build.build(client.api, dockerfile_plan("COPY . /app"))
+    assert again.id != made.id
+    here = subprocess.run(["sh", "-c", _SUMS], cwd=root, capture_output=True, check=True).stdout
+    there = client.containers.run(again.id, ["sh", "-c", f"cd /app && {_SUMS}"], remove=True)
+    assert there == here
+    assert len(here.splitlines()) > 1500
+
+
+_SUMS = (
+    "find . -type f -exec sha256sum {} + | LC_ALL=C sort; readlink link; find . -type f -perm -100"
+)
+
+
+def test_a_large_secret_arrives_whole(
+    client: docker.DockerClient, dockerfile_plan: MakePlan
+) -> None:
+    secret = "s" * 300_000
+    wanted = dockerfile_plan(
+        "RUN --mount=type=secret,id=big test $(wc -c </run/secrets/big) = 300000"
+    )
+    assert build.build(client.api, wanted, secrets={"big": secret}, again=True).fresh
+    with pytest.raises(UsageError, match="over 500 kB"):
+        build.build(client.api, wanted, secrets={"big": "s" * 600_000}, again=True)
 
 
 def test_an_edit_rebuilds_only_the_last_layer_of_a_template(

@@ -148,7 +148,7 @@ def test_the_archive_holds_what_was_hashed(root: Path) -> None:
         entries = {each.name: each for each in tar.getmembers()}
     assert set(entries) == {
         *("main.py", "sub/ü.txt", "run.sh", "link"),
-        *(".devbox-image/boot", ".devbox-image/Dockerfile"),
+        *(".devbox-image/boot", ".devbox-image/Dockerfile", ".dockerignore"),
     }
     assert entries["run.sh"].mode == 0o755
     assert entries["main.py"].mode == 0o644
