@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from devbox import onbox, paths
 from devbox.errors import SshError, ToolMissing
-from devbox.files import write_atomic
+from devbox.files import locked, write_atomic
 from devbox.text import clean
 
 if TYPE_CHECKING:
@@ -59,11 +59,14 @@ def build() -> Path:
     contents = {name: path.read_bytes() for name, path in sources.items()}
     contents["__main__.py"] = _MAIN
     path = paths.cache_dir() / f"onbox-{_digest(contents)}.pyz"
-    write_atomic(path, _zipped(contents))
-    write_atomic(index, json.dumps({"seen": seen, "name": path.name}))
-    for old in paths.cache_dir().glob("onbox-*.pyz"):
-        if old != path:
-            old.unlink(missing_ok=True)
+    with locked(paths.cache_dir() / "onbox.lock"):
+        # One that is there is whole, and another process may be reading it.
+        if not path.is_file():
+            write_atomic(path, _zipped(contents))
+        write_atomic(index, json.dumps({"seen": seen, "name": path.name}))
+        for old in paths.cache_dir().glob("onbox-*.pyz"):
+            if old != path:
+                old.unlink(missing_ok=True)
     return path
 
 
