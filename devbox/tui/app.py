@@ -15,7 +15,6 @@ from textual.widgets import ContentSwitcher, Footer, Input
 from devbox.errors import DevboxError
 from devbox.tui import actions, background, fleet, theme
 from devbox.tui.asks import Asks
-from devbox.tui.deeds import DEEDS
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.frame import Bar, Tabs, summary, under_way
 from devbox.tui.grid import Column, Grid
@@ -35,6 +34,7 @@ from devbox.tui.settings import Settings
 W = TypeVar("W", bound=Widget)
 
 TURN = 0.5  # seconds between redraws
+_SETTLE = 0.3
 _SHORT = 30  # rows of a terminal below which the details take the fleet's room
 _RESORT = 2.0  # seconds: rows that jump at every sample cannot be read
 
@@ -101,6 +101,8 @@ class Dashboard(App[None], inherit_bindings=False):
         self._on_screen = True
         self.set_interval(TURN, self.turn)
         self.call_after_refresh(self.turn)
+        # What the first picture does not need is loaded while the person looks at it.
+        self.set_timer(_SETTLE, _load_the_rest)
 
     def on_unmount(self) -> None:
         self._on_screen = False
@@ -121,6 +123,8 @@ class Dashboard(App[None], inherit_bindings=False):
         if action.changes and self.readonly:
             self.tell(f"{action.label}: this dashboard is read-only", "warning")
             return
+        from devbox.tui.deeds import DEEDS
+
         DEEDS[action_id](self)
 
     def turn(self) -> None:
@@ -353,6 +357,11 @@ class Dashboard(App[None], inherit_bindings=False):
             found = self._widgets[selector] = self.screen_stack[0].query_one(selector)
         assert isinstance(found, kind)
         return found
+
+
+def _load_the_rest() -> None:
+    import devbox.jobs.control
+    import devbox.tui.deeds  # noqa: F401
 
 
 def run(start: Path, *, readonly: bool = False) -> list[str]:

@@ -6,17 +6,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from devbox.errors import DevboxError
 from devbox.model import Box, Offer, Run
-from devbox.spec import BoxSpec, JobSpec
-from devbox.sync.status import Difference
-from devbox.templates import Template
 from devbox.text import dollars, size
 from devbox.tui.feed import BoxView
-from devbox.tui.ledger_view import Costs
-from devbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from devbox.spec import BoxSpec, JobSpec
+    from devbox.sync.status import Difference
+    from devbox.templates import Template
+    from devbox.tui.ledger_view import Costs
+    from devbox.workspace import Workspace
 
 LogKind = Literal["run", "box", "build"]
 
@@ -166,6 +168,8 @@ class Asks:
             yield f"boxes of {box.provider} have no {kind} log"
 
     def _open(self) -> Workspace:
+        from devbox.workspace import Workspace
+
         return Workspace.open(self.start)
 
 

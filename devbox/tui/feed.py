@@ -4,12 +4,14 @@ tests and load benchmarks bring their own."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from devbox.model import Box, Event, Run
-from devbox.telemetry.arming import Verdict
 from devbox.telemetry.cells import Cell
 from devbox.tui.history import History
+
+if TYPE_CHECKING:
+    from devbox.telemetry.arming import Verdict
 
 
 class BoxView(NamedTuple):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devbox.model import Box, BoxState
-from devbox.telemetry.arming import Verdict
 from devbox.telemetry.picture import STALE, share
 from devbox.telemetry.sample import Sample
 from devbox.text import brief, dollars, duration
@@ -15,6 +14,9 @@ from devbox.tui import marks
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.grid import Column
 from devbox.tui.paint import Line, bar, percent, plain
+
+if TYPE_CHECKING:
+    from devbox.telemetry.arming import Verdict
 
 COLUMNS = (
     Column("mark", "", 1),

@@ -242,8 +242,8 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         if palette is None:
             base = self.get_component_rich_style(part) if part else self.rich_style
             palette = self._palettes[part] = Palette(self.app.theme_variables, base)
-        pieces = [Segment(text, palette[style]) for text, style in line if text]
-        return Strip(pieces).adjust_cell_length(width, palette[""])
+        pieces = [Segment(text, palette[style]) for text, style in fit_line(line, width) if text]
+        return Strip(pieces, width)
 
     def _row(self, key: str) -> Line:
         line: Line = []

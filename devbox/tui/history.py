@@ -45,10 +45,15 @@ class Ring:
         """The last `count` values up to `now`, oldest first."""
         end = int(now // self._step)
         last = -1 if self._last is None else self._last
-        return [
-            self._values[bucket % self._kept] if last - self._kept < bucket <= last else _NAN
-            for bucket in range(end - count + 1, end + 1)
-        ]
+        first = max(end - count + 1, last - self._kept + 1)
+        known = min(end, last) - first + 1
+        if known <= 0:
+            return [_NAN] * count
+        start = first % self._kept
+        values = self._values[start : start + known].tolist()
+        values += self._values[: known - len(values)].tolist()
+        before = first - (end - count + 1)
+        return [_NAN] * before + values + [_NAN] * (count - before - known)
 
 
 class Series:
@@ -96,7 +101,7 @@ class History:
         """Over all GPUs: the sum of watts, the highest temperature, else the mean."""
         rows = [self.window(f"{gpu}.{name}", seconds, width) for gpu in range(self.gpus)]
         columns = zip(*(row for row in rows if row), strict=False)
-        return [_combine(name, [v for v in column if not math.isnan(v)]) for column in columns]
+        return [_combine(name if name in ("power", "temp") else "mean", list(column)) for column in columns]
 
     def _gpu(self, index: int, t: float, gpu: Gpu) -> None:
         self._put(f"{index}.util", t, gpu.util)
@@ -118,20 +123,27 @@ def resampled(values: list[float], width: int) -> list[float]:
     count = len(values)
     if count <= width:
         return [values[index * count // width] for index in range(width)]
-    out = []
-    for index in range(width):
-        span = values[index * count // width : (index + 1) * count // width]
-        part = [v for v in span if not math.isnan(v)]
-        out.append(sum(part) / len(part) if part else _NAN)
-    return out
+    return [
+        _mean(values[index * count // width : (index + 1) * count // width])
+        for index in range(width)
+    ]
+
+
+def _mean(values: list[float]) -> float:
+    total = sum(values)
+    if math.isnan(total):
+        values = [value for value in values if not math.isnan(value)]
+        total = sum(values)
+    return total / len(values) if values else _NAN
 
 
 def _combine(name: str, values: list[float]) -> float:
-    if not values:
+    if name == "mean":
+        return _mean(values)
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
         return _NAN
-    if name == "power":
-        return sum(values)
-    return max(values) if name == "temp" else sum(values) / len(values)
+    return sum(known) if name == "power" else max(known)
 
 
 def _share(used: int | None, total: int | None) -> float | None:

@@ -59,7 +59,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         palette = self._palette
         line = self.lines[row] if row < len(self.lines) else []
         pieces = [Segment(text, palette[style]) for text, style in fit_line(line, width) if text]
-        return Strip(pieces).adjust_cell_length(width, palette[""])
+        return Strip(pieces, width)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

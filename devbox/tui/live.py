@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState, Event, Run
 from devbox.state.boxes import Intent
-from devbox.telemetry.arming import Verdict
 from devbox.telemetry.cells import Cell
 from devbox.tui import background
 from devbox.tui.feed import BoxView, RunView, Totals
@@ -22,6 +22,9 @@ from devbox.tui.ledger_view import Spent, spent
 from devbox.tui.schedule import Schedule
 from devbox.tui.streams import Streams
 from devbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from devbox.telemetry.arming import Verdict
 
 _COSTS_EVERY = 5.0
 _RECENT, _RUNS_SHOWN = 100, 30
@@ -195,6 +198,7 @@ class LiveFeed:
 
     async def _spend(self) -> None:
         """Sums from the ledger: they may take long when it is large."""
+        await asyncio.sleep(_TURN)
         while True:
             try:
                 self._spent = await background.call(lambda: spent(self._side), "costs")
@@ -205,15 +209,12 @@ class LiveFeed:
             await asyncio.sleep(_COSTS_EVERY)
 
     async def _ask_providers(self) -> None:
+        await asyncio.sleep(_TURN)  # the first picture comes first
         while True:
             due = self._due(self._schedule.providers(self.clock()))
             if due:
-                from devbox import lifecycle
-
                 try:
-                    fresh = await background.call(
-                        partial(lifecycle.refresh, self._side, due), "providers"
-                    )
+                    fresh = await background.call(partial(_refresh, self._side, due), "providers")
                     gone = [b for b in fresh if b.message.startswith("unreachable: ")]
                     self.error = gone[0].message if gone else ""
                 except DevboxError as error:
@@ -222,14 +223,11 @@ class LiveFeed:
             await asyncio.sleep(_TURN)
 
     async def _ask_verdicts(self) -> None:
+        await asyncio.sleep(_TURN)  # the first picture comes first
         while True:
             due = self._due(self._schedule.verdicts(self.clock()))[:1]
             for box in due:
-                from devbox import lifecycle
-
-                found = await background.call(
-                    partial(lifecycle.verdict, self._side, box), "verdict"
-                )
+                found = await background.call(partial(_verdict, self._side, box), "verdict")
                 self._schedule.verdict_asked(box.id, self.clock())
                 if found != self._verdicts.get(box.id):
                     self.changes += 1
@@ -241,6 +239,7 @@ class LiveFeed:
                 await asyncio.sleep(_TURN)
 
     async def _ask_runs(self) -> None:
+        await asyncio.sleep(_TURN)  # the first picture comes first
         while True:
             due = self._due(self._schedule.runs(self.clock()))
             waiting = {
@@ -249,17 +248,36 @@ class LiveFeed:
             }
             runs = [run for found in waiting.values() for run in found]
             if runs:
-                from devbox.jobs import control
-
                 # what cannot be asked stays as it was; the stream says that it is cut
                 with suppress(DevboxError):
-                    await background.call(partial(control.refresh, self._side, runs), "runs")
+                    await background.call(partial(_refresh_runs, self._side, runs), "runs")
             for box in due:
                 self._schedule.runs_asked(box.id, bool(waiting[box.id]), self.clock())
             await asyncio.sleep(_TURN)
 
     def _due(self, box_ids: Collection[str]) -> list[Box]:
         return [box for box in self._boxes if box.id in box_ids]
+
+
+# These import on their thread: what they need takes a while to load, and keys come first.
+
+
+def _refresh(ws: Workspace, boxes: list[Box]) -> list[Box]:
+    from devbox import lifecycle
+
+    return lifecycle.refresh(ws, boxes)
+
+
+def _verdict(ws: Workspace, box: Box) -> Verdict | None:
+    from devbox import lifecycle
+
+    return lifecycle.verdict(ws, box)
+
+
+def _refresh_runs(ws: Workspace, runs: list[Run]) -> list[Run]:
+    from devbox.jobs import control
+
+    return control.refresh(ws, runs)
 
 
 def _has_boxhalf(work: Intent | None) -> bool:

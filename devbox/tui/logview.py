@@ -121,7 +121,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         line = fit(f" {self.lines[row]}", width)
         style = "reverse" if row == self.match else ""
         if not self.words or self.words not in line.lower():
-            return Strip([Segment(line, palette[style])])
+            return Strip([Segment(line, palette[style])], width)
         pieces = []
         at, lower = 0, line.lower()
         while (place := lower.find(self.words, at)) >= 0:
@@ -130,7 +130,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             pieces.append(Segment(line[place:end], palette["warn bold reverse"]))
             at = end
         pieces.append(Segment(line[at:], palette[style]))
-        return Strip([piece for piece in pieces if piece.text])
+        return Strip([piece for piece in pieces if piece.text], width)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

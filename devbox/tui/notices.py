@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from devbox.model import BoxState, RunState
-from devbox.telemetry.arming import Verdict
 from devbox.text import brief
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.paint import plain
+
+if TYPE_CHECKING:
+    from devbox.telemetry.arming import Verdict
 
 Severity = Literal["information", "warning", "error"]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from devbox.errors import DevboxError
 from devbox.model import Box
 from devbox.telemetry.cells import Cell, follow
-from devbox.telemetry.client import open_stream
 from devbox.telemetry.sample import Sample
 from devbox.tui import background
 from devbox.tui.history import History
@@ -84,6 +83,8 @@ class Streams:
 
     async def _fetch_past(self, box: Box) -> None:
         def read() -> list[Sample]:
+            from devbox.telemetry.client import open_stream
+
             found = open_stream(box, history=_HOUR, follow=False, attempts=1)
             return list(found)
 

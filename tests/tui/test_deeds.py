@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from textual.widgets import Button, Input, OptionList
 
 from devbox.model import BoxState
 from devbox.tui import asks, settings
-from devbox.tui.deeds import connect
 from tests.tui import fakes
 from tests.tui.conftest import Open
 from tests.tui.driver import Driven
@@ -87,7 +87,8 @@ async def test_ending_and_pausing_say_what_is_lost_and_begin_at_cancel(
             assert it.app.focused
             assert it.app.focused.id == answer
             await it.press("enter")
-            await it.until(lambda s=save: (kind, "train", {"save": s}) in it.operations.begun)
+            begun = (kind, "train", {"save": save})
+            await it.until(partial(it.operations.begun.__contains__, begun))
         await it.press(key)
         await it.until(lambda: it.dialog == "Confirm")
         await it.press("escape")
@@ -311,7 +312,6 @@ async def test_a_forward_is_work_that_can_be_stopped(
             pass
 
     monkeypatch.setattr(asks, "forward", forward)
-    monkeypatch.setattr(connect.asks, "forward", forward)
     async with dashboard() as it:
         await it.select("train")
         await it.press("f")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState
-from devbox.sync.status import Difference, Differing, File
 from devbox.text import duration, size
 from devbox.tui import background
 from devbox.tui.operations import Operation
 from devbox.tui.paint import Line, bar, percent, plain
 from devbox.tui.panes.base import Page, Seen
+
+if TYPE_CHECKING:
+    from devbox.sync.status import Difference, Differing, File
 
 _SHOWN = 200
 
