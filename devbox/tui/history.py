@@ -101,7 +101,8 @@ class History:
         """Over all GPUs: the sum of watts, the highest temperature, else the mean."""
         rows = [self.window(f"{gpu}.{name}", seconds, width) for gpu in range(self.gpus)]
         columns = zip(*(row for row in rows if row), strict=False)
-        return [_combine(name if name in ("power", "temp") else "mean", list(column)) for column in columns]
+        how = name if name in ("power", "temp") else "mean"
+        return [_combine(how, list(column)) for column in columns]
 
     def _gpu(self, index: int, t: float, gpu: Gpu) -> None:
         self._put(f"{index}.util", t, gpu.util)
