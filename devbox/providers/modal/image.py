@@ -44,9 +44,10 @@ def image_for(wanted: BoxSpec) -> modal.Image:
     else:
         base = _from_template(name)
     half = boxhalf.build()
-    # A layer of its own: Modal builds a Dockerfile as one, and this changes with devbox.
-    return base.run_commands(_PREPARE, f"ln -s {half.name} /root/{boxhalf.LINK}").add_local_file(
-        half, f"/root/{boxhalf.FOLDER}/{half.name}", copy=True
+    # Layers of their own: Modal builds a Dockerfile as one, and this changes with devbox.
+    link = f"ln -s {half.name} /root/{boxhalf.LINK}"
+    return base.add_local_file(half, f"/root/{boxhalf.FOLDER}/{half.name}", copy=True).run_commands(
+        f"{_PREPARE} && {link}"
     )
 
 
