@@ -48,8 +48,9 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
                 f"{box.name}: this box cannot pause itself; "
                 "only the provider's own timeout guards it while this computer is off"
             )
-        # What a watchdog did before a pause; the box's files may have outlived it.
-        happenings.collect(ws, box, connection)
+        if len(ws.store.ledger.of_box(box.id)) > 1:
+            # What its watchdog did before a pause; the box's files may have outlived it.
+            happenings.collect(ws, box, connection)
         journal.step("arm", lambda: arming.arm(connection, box, recipe))
     journal.finish("running")
     return current(ws, box)

@@ -100,7 +100,13 @@ class Campaign:
         self._costs_before: list[list[Any]] = []
 
     def plan(self) -> list[Point]:
-        """Every point of a clean life."""
+        """Every point of a clean life: of the second one, since the first also makes the calls
+        whose answers are kept (rates, images), and later lives do not come by those."""
+        self._life_points()
+        self._new_life()
+        return self._life_points()
+
+    def _life_points(self) -> list[Point]:
         found: list[Point] = []
         for verb in self.world.verbs:
             before = len(self.world.routes())
