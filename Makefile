@@ -5,13 +5,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test check bench faults clean help
+.PHONY: demo test check bench faults screenshots clean help
 
 help:
 	@echo "make demo    set up and run the whole loop on this machine, with a picture at the end"
 	@echo "make test    set up what the tests need and run them all"
 	@echo "make check   ruff, strict types, layers"
 	@echo "make bench   the benchmark table"
+	@echo "make screenshots  docs/images/dashboard-*.svg, of real local boxes"
 	@echo "make faults  devbox killed and answered wrongly at every provider call (20-30 minutes)"
 
 demo: $(VENV)/.demo
@@ -20,6 +21,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux \
+		chromium:chromium chromedriver:chromium-driver \
 		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
@@ -37,6 +39,10 @@ bench: $(VENV)/.dev
 faults: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync
 	$(BIN)/python -m tests.faults
+
+screenshots: $(VENV)/.dev
+	@tools/need.sh ssh:openssh-client rsync:rsync
+	$(BIN)/python tools/screenshots.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
 
 from devbox.telemetry.sample import Gpu, Sample
 
@@ -138,9 +139,7 @@ def _mean(values: list[float]) -> float:
     return total / len(values) if values else _NAN
 
 
-def _combine(name: str, values: list[float]) -> float:
-    if name == "mean":
-        return _mean(values)
+def _combined(name: str, values: Sequence[float]) -> float:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return _NAN

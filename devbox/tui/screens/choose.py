@@ -38,7 +38,7 @@ class Choose(Dialog[str]):
             Option(
                 Content.assemble(
                     (plain(item.label, 60).ljust(width), "bold"),
-                    ("  " + plain(item.note, 200), "$text-muted"),
+                    ("  " + plain(item.note, 200), "dim"),
                 )
             )
             for item in self._items

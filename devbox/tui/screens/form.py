@@ -94,9 +94,7 @@ class Form(Dialog[list[str]]):
 
     def _label(self, name: str, note: str, *, required: bool) -> list[Widget]:
         star = " *" if required else ""
-        label = Content.assemble(
-            (plain(name, 40) + star, "bold"), ("  " + plain(note, 200), "$text-muted")
-        )
+        label = Content.assemble((plain(name, 40) + star, "bold"), ("  " + plain(note, 200), "dim"))
         return [Static(label, classes="label")]
 
 
