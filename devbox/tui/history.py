@@ -102,8 +102,9 @@ class History:
         """Over all GPUs: the sum of watts, the highest temperature, else the mean."""
         rows = [self.window(f"{gpu}.{name}", seconds, width) for gpu in range(self.gpus)]
         columns = zip(*(row for row in rows if row), strict=False)
-        how = name if name in ("power", "temp") else "mean"
-        return [_combine(how, list(column)) for column in columns]
+        if name not in ("power", "temp"):
+            return [_mean(list(column)) for column in columns]
+        return [_combined(name, column) for column in columns]
 
     def _gpu(self, index: int, t: float, gpu: Gpu) -> None:
         self._put(f"{index}.util", t, gpu.util)
@@ -143,7 +144,9 @@ def _combined(name: str, values: Sequence[float]) -> float:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return _NAN
-    return sum(known) if name == "power" else max(known)
+    if name == "power":
+        return sum(known)
+    return max(known) if name == "temp" else sum(known) / len(known)
 
 
 def _share(used: int | None, total: int | None) -> float | None:

@@ -84,7 +84,8 @@ def test_the_ledger_agrees_with_the_bill(
         assert mine.end is not None
         assert theirs.end is not None
         assert mine.price.micro_per_hour == pytest.approx(theirs.rate * 3600, rel=1e-6)
-        assert mine.start == pytest.approx(theirs.start, abs=0.1)
+        # The Hub tells no start: it is when it was first seen, one look after it was.
+        assert mine.start == pytest.approx(theirs.start, abs=1.0)
 
 
 def test_a_build_that_fails_ends_up_with_the_log(
