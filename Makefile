@@ -24,7 +24,7 @@ test: $(VENV)/.dev
 		chromium:chromium chromedriver:chromium-driver \
 		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
 	# A test against real processes that misses its time on a busy machine is shown and tried again.
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --reruns 2 -r R
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --reruns 2 -r R --timeout 400
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
