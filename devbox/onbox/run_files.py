@@ -33,7 +33,7 @@ from typing import Any, Dict, Iterator, List, Optional
 from devbox.onbox import place, procs
 
 OVER = ("succeeded", "failed", "cancelled")
-MARK = "DEVBOX_RUN_ID"
+MARK = "DEVBOX_RUN_FOLDER"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
 
@@ -61,8 +61,9 @@ class RunFolder:
 
     @property
     def mark(self) -> str:
-        """What the environment of every process of this run holds."""
-        return f"{MARK}={self.id}"
+        """What the environment of every process of this run holds. The folder and not the id:
+        two boxes on one host may each have a run of that id."""
+        return f"{MARK}={os.path.realpath(self.path)}"
 
     def request(self) -> Optional[Dict[str, Any]]:
         return read_json(self.path / "request.json")

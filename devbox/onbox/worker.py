@@ -18,7 +18,7 @@ from typing import Any, Dict, List
 
 from devbox.onbox import packages, procs, vram
 from devbox.onbox.job import Job
-from devbox.onbox.run_files import MARK, RunFolder
+from devbox.onbox.run_files import RunFolder
 
 FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
 
@@ -49,12 +49,14 @@ def environment(folder: RunFolder, request: Dict[str, Any], attempt: int) -> Dic
         "DEVBOX_INPUT_" + re.sub(r"[^A-Z0-9]", "_", name.upper()): str(home(path))
         for name, path in request["inputs"].items()
     }
+    mark, _, value = folder.mark.partition("=")
     return {
         "PYTHONUNBUFFERED": "1",
         **os.environ,
         **request["env"],
         **inputs,
-        MARK: folder.id,
+        mark: value,
+        "DEVBOX_RUN_ID": folder.id,
         "DEVBOX_ATTEMPT": str(attempt),
         "DEVBOX_OUT": str(folder.out),
         "DEVBOX_EVENTS": str(folder.reports),

@@ -174,6 +174,21 @@ def test_starting_the_same_attempt_again_changes_nothing(box: BoxHalf) -> None:
     assert (box.workdir / "seen").read_text() == "once\n"
 
 
+def test_the_same_id_in_another_box_of_the_host_is_another_run(
+    one_box: BoxHalf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of one sweeps away what it left behind, and only that."""
+    one_box.start(command=["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"])
+    with monkeypatch.context() as elsewhere:
+        other = BoxHalf(one_box.home, one_box.python)
+        other.root = one_box.home / "other"
+        elsewhere.setenv("DEVBOX_BOX_ROOT", str(other.root))
+        other.start(command=["true"])
+        assert other.end()["state"] == "succeeded"
+    (one_box.workdir / "go").touch()
+    assert one_box.end()["state"] == "succeeded"
+
+
 def test_a_run_outlives_the_session_that_started_it(box: BoxHalf) -> None:
     """The client and its whole process group are killed right after the start."""
     starter = box.popen("start", start_new_session=True)

@@ -26,6 +26,7 @@ def ask(name: str = "b", *, token: str | None = None, **fields: Any) -> Request:
 
 def test_it_is_labelled_and_has_its_ceiling(hub: HfEmulator, job: HfJob) -> None:
     request = ask(
+        image="python:3.12-bookworm",
         max_uptime=Seconds(90.5),
         env={"A": "1"},
         volumes={"d": Volume("me/bucket", "/data", read_only=True)},

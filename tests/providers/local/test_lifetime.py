@@ -337,7 +337,8 @@ def test_signals_of_the_starter_are_not_inherited(
         for number, handler in before.items():
             signal.signal(number, handler)
     ignored = int(client.out("grep SigIgn /proc/self/status").split()[1], 16)
-    assert ignored == 0
+    ours = sum(1 << (number - 1) for number in before)
+    assert ignored & ours == 0
 
 
 def test_a_box_whose_folder_was_deleted_ends_itself(
