@@ -75,7 +75,8 @@ class Machine:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.environ().get("TESTED_MACHINE") == self.name:
+                # Its folder, not its name: another test may have a machine of that name now.
+                if process.environ().get("HOME") == str(self.home):
                     found.append(process)
         return found
 
