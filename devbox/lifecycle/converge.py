@@ -18,8 +18,8 @@ from devbox.lifecycle.building import BuildLog
 from devbox.lifecycle.steps import Journal, current, retried
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Request
-from devbox.ssh import boxhalf, config, include, keys, wait
-from devbox.ssh.connection import Connection
+from devbox.ssh import config, include, keys, wait
+from devbox.ssh.connection import Connection, preload
 from devbox.telemetry import arming
 from devbox.text import dollars
 from devbox.workspace import Workspace
@@ -33,25 +33,24 @@ LOGIN_TIMEOUT = 300.0
 
 def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = True) -> Box:
     """Create or resume, wait until it runs, make it reachable, arm its watchdog."""
-    box = _begin(ws, box, journal)
+    box, looked = _begin(ws, box, journal)
     if not wait_for:
         ws.narrate(f"{box.name}: accepted; finish with: devbox status {box.name} --wait")
         return box
-    box = journal.step("observe", lambda: _until_running(ws, box))
+    box = journal.step("observe", lambda: _until_running(ws, box, looked=looked))
     journal.step("ssh", lambda: _publish(ws, box))
     connection = journal.step("login", lambda: _log_in(ws, box))
     with connection:
-        journal.step("boxhalf", lambda: boxhalf.install(connection))
         recipe = ws.provider(box.provider).watchdog(box.handle)
         if recipe is None:
             ws.narrate(
                 f"{box.name}: this box cannot pause itself; "
                 "only the provider's own timeout guards it while this computer is off"
             )
+        journal.step("arm", lambda: arming.arm(connection, box, recipe))
         if len(ws.store.ledger.of_box(box.id)) > 1:
             # What its watchdog did before a pause; the box's files may have outlived it.
             happenings.collect(ws, box, connection)
-        journal.step("arm", lambda: arming.arm(connection, box, recipe))
     journal.finish("running")
     return current(ws, box)
 
@@ -105,21 +104,22 @@ def closed(ws: Workspace, box: Box, journal: Journal) -> Box:
     return box
 
 
-def _begin(ws: Workspace, box: Box, journal: Journal) -> Box:
-    """Create, or join what another computer made under this name; resume when it is paused."""
-    provider = ws.provider(box.provider)
+def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
+    """Create, or join what another computer made under this name; resume when it is paused.
+    Also whether the box was looked at after all that."""
+    provider, looked = ws.provider(box.provider), False
     if not box.handle or box.state is BoxState.FAILED or _half_made(ws, box):
         asked = request(ws, box)
         handle = journal.call("create", lambda: provider.create(asked))
         box = _mark(ws, box, BoxState.PROVISIONING, handle=handle)
-        box = absorb(ws, box, retried(ws, lambda: provider.observe(handle)))
+        box, looked = absorb(ws, box, retried(ws, lambda: provider.observe(handle))), True
         if box.token != asked.token:
             ws.narrate(f"{box.name}: joined the box that another computer made")
     if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
         asked = request(ws, box)
         handle = journal.call("resume", lambda: provider.resume(asked, box.handle))
-        box = _mark(ws, box, BoxState.STARTING, handle=handle)
-    return box
+        box, looked = _mark(ws, box, BoxState.STARTING, handle=handle), False
+    return box, looked
 
 
 def _half_made(ws: Workspace, box: Box) -> bool:
@@ -179,11 +179,22 @@ def find_handle(ws: Workspace, box: Box) -> Box:
     return absorb(ws, box, found[0]) if found else box
 
 
-def _until(ws: Workspace, box: Box, done: Callable[[Box], bool], timeout: float) -> Box:
-    """Observe until `done`. After `timeout` seconds the box stays as it is, still costing."""
+def _until(
+    ws: Workspace,
+    box: Box,
+    done: Callable[[Box], bool],
+    timeout: float,
+    *,
+    looked: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+) -> Box:
+    """Observe until `done`. After `timeout` seconds the box stays as it is, still costing.
+    looked: `box` is its provider's answer of this moment. meanwhile: done once, in what would be
+    idle waiting."""
     provider, began, stage = ws.provider(box.provider), ws.clock(), ""
     for look in itertools.count():
-        box = absorb(ws, current(ws, box), retried(ws, lambda: provider.observe(box.handle)))  # noqa: B023
+        if look or not looked:
+            box = absorb(ws, current(ws, box), retried(ws, lambda: provider.observe(box.handle)))  # noqa: B023
         if done(box):
             return box
         if (box.stage or box.state) != stage:
@@ -195,18 +206,21 @@ def _until(ws: Workspace, box: Box, done: Callable[[Box], bool], timeout: float)
                 means=_cost_line(ws, box),
                 fix="devbox reconcile tries again; devbox down ends it",
             )
-        ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
+        if meanwhile and not look:
+            meanwhile()
+        else:
+            ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
     raise AssertionError("unreachable")
 
 
-def _until_running(ws: Workspace, box: Box) -> Box:
+def _until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
     log = BuildLog(ws.provider(box.provider), ws.narrate)
 
     def settled(seen: Box) -> bool:
         log.look(seen)
         return seen.state.is_settled
 
-    box = _until(ws, box, settled, START_TIMEOUT)
+    box = _until(ws, box, settled, START_TIMEOUT, looked=looked, meanwhile=preload)
     log.finish()
     if box.state is BoxState.RUNNING:
         return box

@@ -2,6 +2,7 @@
 
 An agent of the same code is told to look; one of other code, or one that does not answer, is
 replaced. Prints {"armed": true, "pid", "restarted"} once the agent says it follows these orders.
+The agent shows under the words of this verb, which are free: devbox says `arm agent`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import List, Optional
 
@@ -67,17 +68,18 @@ def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:
     return None, True
 
 
-def _follows(
-    root: Path, order: str, seconds: float, started: Optional[subprocess.Popen[bytes]] = None
-) -> bool:
+def _follows(root: Path, order: str, seconds: float, started: Optional[int] = None) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         known = notes.read(root / "agent.json") or {}
         if known.get("orders") == order and procs.is_alive(known):
             return True
-        if started is not None and started.poll() not in (None, _ANOTHER_RUNS):
-            return False
-        time.sleep(0.02)
+        code = None if started is None else _ended(started)
+        if code is not None:
+            started = None
+            if code != _ANOTHER_RUNS:
+                return False
+        time.sleep(0.005)
     return False
 
 
@@ -94,28 +96,46 @@ def _stop(known: dict[str, int]) -> None:
             time.sleep(0.02)
 
 
-def _start(root: Path) -> subprocess.Popen[bytes]:
-    """The agent in a session of its own, holding nothing of the login that started it."""
-    program = os.path.realpath(sys.argv[0])
-    environ = dict(os.environ)
-    if program.endswith(".pyz"):
-        argv = [sys.executable, program, "agent"]
-    else:
-        checkout = str(Path(__file__).parents[2])
-        environ["PYTHONPATH"] = os.pathsep.join(
-            part for part in (checkout, environ.get("PYTHONPATH")) if part
-        )
-        argv = [sys.executable, "-m", "devbox.onbox", "agent"]
-    with open(root / "agent.log", "ab") as log:
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=Path.home(),
-            env=environ,
-            start_new_session=True,
-        )
+def _start(root: Path) -> int:
+    """The agent, as a fork of this process, whose imports it shares: a second interpreter would
+    take as long again. In a session of its own, holding nothing of the login that started it.
+    Its pid, a child of ours."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        os.setsid()
+        os.chdir(Path.home())
+        log = os.open(root / "agent.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
+            os.dup2(source, number)
+        for name in os.listdir("/dev/fd"):
+            if int(name) > 2:
+                _close(int(name))
+        code = agent.main([])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:  # the one that listed them
+        return
+
+
+def _ended(child: int) -> Optional[int]:
+    """The exit code of a child of ours, None while it runs."""
+    pid, status = os.waitpid(child, os.WNOHANG)
+    if pid == 0:
+        return None
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
 
 
 def _last_words(root: Path) -> str:

@@ -9,7 +9,7 @@ and boot when that arrived, so that neither a wrong nor a changed clock moves th
 
 from __future__ import annotations
 
-import secrets
+import os
 import sys
 import time
 from pathlib import Path
@@ -44,7 +44,7 @@ def moment() -> Moment:
 def receive(root: Path, document: Dict[str, Any], now: Moment) -> Orders:
     """Check orders that have just arrived and keep them. ValueError says what is wrong."""
     armed = {"wall": now.wall, "mono": now.mono, "boot": procs.boot_id()}
-    document = {**document, "armed": {**armed, "id": secrets.token_hex(8)}}
+    document = {**document, "armed": {**armed, "id": os.urandom(8).hex()}}
     orders = _parse(document)
     notes.write(root / FILE, document)
     return orders

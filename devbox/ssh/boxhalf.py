@@ -12,16 +12,16 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from devbox import onbox, paths
 from devbox.errors import SshError, ToolMissing
 from devbox.files import locked, write_atomic
+from devbox.model import Box
+from devbox.process import Completed
 from devbox.text import clean
-
-if TYPE_CHECKING:
-    from devbox.ssh.connection import Connection
 
 FOLDER = ".devbox-box"
 LINK = f"{FOLDER}/onbox.pyz"
@@ -35,7 +35,24 @@ from devbox.onbox.__main__ import main
 sys.exit(main())
 """
 _OLDEST_PYTHON = (3, 9)
-_MISSING, _NO_PYTHON = 3, 4
+# Exit codes of the script that no verb has.
+_MISSING, _NO_PYTHON, _FAILED = 93, 94, 95
+_PUSH_TIMEOUT = 300.0
+
+
+class Runs(Protocol):
+    """The part of ssh.connection.Connection that is needed."""
+
+    box: Box
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | None = None,
+        timeout: float | None = 60.0,
+        check: bool = True,
+    ) -> Completed: ...
 
 
 def command(verb: str, *args: str) -> list[str]:
@@ -70,53 +87,99 @@ def build() -> Path:
     return path
 
 
-def install(connection: Connection) -> str:
+def install(connection: Runs) -> str:
     """Make the present box half the one in use on the box; returns its path there, relative to
     the login folder. One round trip when the box has it already.
 
     ToolMissing when the box has no python3 of at least 3.9. SshError when it cannot be written.
     """
     path = build()
-    remote = f"{FOLDER}/{path.name}"
-    found = connection.run(["sh", "-c", _LINK_SCRIPT, "sh", path.name], check=False)
-    if found.code == _MISSING:
-        connection.put(path.read_bytes(), remote)
-        found = connection.run(["sh", "-c", _LINK_SCRIPT, "sh", path.name, "prune"], check=False)
-    if found.code == _NO_PYTHON:
+    _in_use(connection, path, (), b"")
+    return f"{FOLDER}/{path.name}"
+
+
+def run(connection: Runs, verb: str, *args: str, input: bytes = b"") -> Completed:
+    """Run a verb of the present box half, put there first where it is missing: one round trip
+    when the box has it, two when not. Raises as `install`; the code is the verb's own."""
+    return _in_use(connection, build(), (verb, *args), input)
+
+
+def _in_use(connection: Runs, path: Path, words: Sequence[str], input: bytes) -> Completed:
+    argv, name = ["sh", "-c", _SCRIPT, "sh", path.name], connection.box.name
+    done = connection.run([*argv, "0", *words], input=input, check=False)
+    if done.code == _MISSING:
+        data = path.read_bytes()
+        argv += [str(len(data)), *words]
+        done = connection.run(argv, input=data + input, timeout=_PUSH_TIMEOUT, check=False)
+    if done.code == _NO_PYTHON:
         raise ToolMissing(
-            f"the box {connection.box.name} has no python3 of version 3.9 or later",
+            f"the box {name} has no python3 of version 3.9 or later",
             means="devbox cannot watch it, so it would not be switched off when idle",
             fix="put python3 into its image, or install it: "
-            f"devbox exec {connection.box.name} -- apt-get install -y python3",
+            f"devbox exec {name} -- apt-get install -y python3",
         )
-    if found.code:
+    if done.code == _FAILED or (done.code and not words):
         raise SshError(
-            f"devbox's own program could not be put on {connection.box.name}: "
-            + clean(found.err.strip()[-300:], 300),
+            f"devbox's own program could not be put on {name}: " + said(done),
             means="the box is not watched, so it would not be switched off when idle",
-            fix=f"devbox doctor {connection.box.name}",
+            fix=f"devbox doctor {name}",
         )
-    return remote
+    return done
 
 
-# $1: file name; $2: anything: also remove old versions. A version is kept while it is one of the
-# three newest or a process names it. The link is replaced in one step by renaming over it.
-_LINK_SCRIPT = f"""\
-umask 077
-mkdir -p {FOLDER} && cd {FOLDER} || exit 1
-if [ ! -f "$1" ]; then
-    python3 -c 'import sys; sys.exit(sys.version_info < {_OLDEST_PYTHON})' || exit {_NO_PYTHON}
-    exit {_MISSING}
-fi
-if [ "$(readlink onbox.pyz)" != "$1" ]; then
-    ln -s "$1" ".link.$$" && mv -f ".link.$$" onbox.pyz || exit 1
-fi
-[ -z "$2" ] && exit 0
-used=$( (cat /proc/[0-9]*/cmdline | tr '\\0' ' '; ps axww -o args=) 2>/dev/null)
-ls -t onbox-*.pyz | tail -n +4 | while read -r old; do
-    case "$used" in *"$old"*) ;; *) rm -f "$old" ;; esac
-done
-exit 0
+def said(done: Completed) -> str:
+    """Why a verb failed, in its own words, or by its exit code when it had none."""
+    words = clean(done.err.strip()[-300:] or done.out.strip()[-300:], 300)
+    if done.code == -1:
+        words += " (it was killed on the box: out of memory, or by somebody)"
+    return words.strip() or f"it ended with code {done.code} and said nothing"
+
+
+_RECEIVE = """\
+import os, sys
+name, left = sys.argv[1], int(sys.argv[2])
+part = ".%s.%d" % (name, os.getpid())
+file = open(part, "wb")
+try:
+    while left:
+        data = os.read(0, min(left, 65536))
+        if not data:
+            sys.exit("it was cut short on its way")
+        file.write(data)
+        left -= len(data)
+    file.close()
+    os.replace(part, name)
+except BaseException:
+    os.unlink(part)
+    raise
+"""
+# $1: file name; $2: bytes of it that come first on stdin, 0 for none; then a verb with its words,
+# which has the rest of stdin. A version is kept while it is one of the three newest or a process
+# names it. The link is replaced in one step by renaming over it.
+_SCRIPT = f"""\
+name=$1 size=$2
+shift 2
+(
+    umask 077
+    mkdir -p {FOLDER} && cd {FOLDER} || exit {_FAILED}
+    if [ ! -f "$name" ]; then
+        python3 -c 'import sys; sys.exit(sys.version_info < {_OLDEST_PYTHON})' || exit {_NO_PYTHON}
+        [ "$size" != 0 ] || exit {_MISSING}
+    fi
+    if [ "$size" != 0 ]; then
+        python3 -c '{_RECEIVE}' "$name" "$size" || exit {_FAILED}
+    fi
+    if [ "$(readlink onbox.pyz)" != "$name" ]; then
+        ln -s "$name" ".link.$$" && mv -f ".link.$$" onbox.pyz || exit {_FAILED}
+    fi
+    [ "$size" = 0 ] && exit 0
+    used=$( (cat /proc/[0-9]*/cmdline | tr '\\0' ' '; ps axww -o args=) 2>/dev/null)
+    ls -t onbox-*.pyz | tail -n +4 | while read -r old; do
+        case "$used" in *"$old"*) ;; *) rm -f "$old" ;; esac
+    done
+    exit 0
+) || exit
+[ $# = 0 ] || exec python3 {LINK} "$@"
 """
 
 

@@ -10,33 +10,19 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
 from devbox import spec
 from devbox.errors import NotFound, SshError
 from devbox.model import Box
-from devbox.process import Completed
 from devbox.ssh import boxhalf
 from devbox.text import brief, clean
 
 _NO_ANSWER = 3  # exit code: no watchdog runs, or the box was never armed
 _SYNC_MOST = 3600.0
 _SYNC_TAIL = 10.0
-
-
-class Runs(Protocol):
-    """The part of ssh.connection.Connection that is needed."""
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        input: bytes | None = None,
-        timeout: float | None = 60.0,
-        check: bool = True,
-    ) -> Completed: ...
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -72,26 +58,30 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def arm(
-    connection: Runs,
+    connection: boxhalf.Runs,
     box: Box,
     recipe: Mapping[str, Any] | None,
     *,
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Give the box its idle policy, its deadline and how it pauses itself (the provider's
-    `watchdog` recipe), and have its watchdog follow them. Arming again replaces the orders.
-    SshError when no watchdog follows them."""
+    `watchdog` recipe), and have its watchdog follow them. Arming again replaces the orders. The
+    box half is put there first where it is missing. SshError when no watchdog follows them."""
     orders = json.dumps(_orders(box, recipe, clock())).encode()
-    done = connection.run(boxhalf.command("arm"), input=orders, check=False)
+    # The agent forks off this very process and shows under its words: a person who looks for it
+    # finds "agent" there.
+    done = boxhalf.run(connection, "arm", "agent", input=orders)
     if done.code:
         raise SshError(
-            f"the watchdog of {box.name} could not be armed: {clean(done.err.strip(), 300)}",
+            f"the watchdog of {box.name} could not be armed: {boxhalf.said(done)}",
             means=f"{box.name} runs and costs, and only its provider's own timeout ends it",
             fix=f"devbox doctor {box.name}, or end it with: devbox down {box.name}",
         )
 
 
-def keep(connection: Runs, until: float, *, clock: Callable[[], float] = time.time) -> float:
+def keep(
+    connection: boxhalf.Runs, until: float, *, clock: Callable[[], float] = time.time
+) -> float:
     """Hold off the idle pause until then (unix seconds). Returns the time that is in force:
     earlier when max_uptime comes first, later when a longer hold was in force already."""
     argv = boxhalf.command("keep", "--until", repr(float(until)), "--now", repr(clock()))
@@ -102,7 +92,7 @@ def keep(connection: Runs, until: float, *, clock: Callable[[], float] = time.ti
     return float(granted)
 
 
-def verdict(connection: Runs, *, clock: Callable[[], float] = time.time) -> Verdict:
+def verdict(connection: boxhalf.Runs, *, clock: Callable[[], float] = time.time) -> Verdict:
     """The watchdog's present verdict. NotFound when no watchdog runs on the box."""
     answer = _answer(connection, boxhalf.command("verdict"))
     try:
@@ -122,7 +112,7 @@ def verdict(connection: Runs, *, clock: Callable[[], float] = time.time) -> Verd
 
 
 @contextmanager
-def syncing(connection: Runs) -> Iterator[None]:
+def syncing(connection: boxhalf.Runs) -> Iterator[None]:
     """While this machine fetches what a coming pause would lose: that traffic is not use, so it
     does not call the pause off. At most an hour."""
     _answer(connection, boxhalf.command("keep", "--syncing", repr(_SYNC_MOST)))
@@ -157,7 +147,7 @@ def _orders(box: Box, recipe: Mapping[str, Any] | None, now: float) -> dict[str,
     }
 
 
-def _answer(connection: Runs, argv: Sequence[str]) -> dict[str, Any]:
+def _answer(connection: boxhalf.Runs, argv: Sequence[str]) -> dict[str, Any]:
     done = connection.run(argv, check=False)
     if done.code == _NO_ANSWER:
         raise NotFound(

@@ -118,7 +118,7 @@ def cell_of(
 
 
 def state(view: BoxView) -> Line:
-    """'● running', '◑ starting 3/6 login'."""
+    """'● running', '◑ starting 4/5 login'."""
     shape, style = marks.BOX[view.box.state]
     line: Line = [(f"{shape} ", style), (str(view.box.state), style)]
     if view.goal:

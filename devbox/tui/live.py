@@ -282,7 +282,7 @@ def _refresh_runs(ws: Workspace, runs: list[Run]) -> list[Run]:
 
 def _has_boxhalf(work: Intent | None) -> bool:
     """Not while some devbox is still on its way to put our program there."""
-    on_its_way = work is not None and work.goal == "running" and work.step != "arm"
+    on_its_way = work is not None and work.goal == "running"
     return not (on_its_way and work is not None and _is_alive(work.pid))
 
 

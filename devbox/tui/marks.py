@@ -28,7 +28,7 @@ RUN = {
 
 LEVEL = {"ok": ("✔", "good"), "warn": ("▲", "warn"), "fail": ("✖", "bad bold")}
 
-# The steps of each goal in `devbox.lifecycle`, by their place, for "3/6".
+# The steps of each goal in `devbox.lifecycle`, by their place, for "3/5".
 STEPS = {
     "running": {
         "create": 1,
@@ -36,8 +36,7 @@ STEPS = {
         "observe": 2,
         "ssh": 3,
         "login": 4,
-        "boxhalf": 5,
-        "arm": 6,
+        "arm": 5,
     },
     "paused": {"pause": 1, "confirm": 2, "forget": 3},
     "terminated": {"terminate": 1, "confirm": 2, "forget": 3},
@@ -45,6 +44,6 @@ STEPS = {
 
 
 def progress(goal: str, step: str) -> str:
-    """'3/6' for a step of a goal; '' for one that has no place."""
+    """'3/5' for a step of a goal; '' for one that has no place."""
     places = STEPS.get(goal, {})
     return f"{places[step]}/{max(places.values())}" if step in places else ""

@@ -54,7 +54,7 @@ class Armed:
         orders = {"v": 1, "box": "gpu1", "token": "t", "policy": policy, "deadline": None}
         recipe = {"kind": "exec", "argv": ["touch", str(self.gone)]}
         orders |= {"started": now, "sent": now, "pause": recipe, "workdir": "work", **more}
-        done = self.onbox("arm", input=json.dumps(orders).encode())
+        done = self.onbox("arm", "agent", input=json.dumps(orders).encode())
         assert done.returncode == 0, done.stderr.decode()
         answer = json.loads(done.stdout)
         assert isinstance(answer, dict)
@@ -199,7 +199,7 @@ def test_the_agent_holds_nothing_of_the_login_that_started_it(box: Armed) -> Non
 )
 def test_orders_that_make_no_sense_change_nothing(home: Path, orders: bytes) -> None:
     box = Armed(home, sys.executable)
-    done = box.onbox("arm", input=orders)
+    done = box.onbox("arm", "agent", input=orders)
     assert done.returncode == 2
     assert b"cannot be followed" in done.stderr
     assert b"Traceback" not in done.stderr

@@ -98,9 +98,44 @@ def test_a_second_install_is_one_round_trip(
         return run(self, argv, **more)
 
     monkeypatch.setattr(Connection, "run", counted)
-    monkeypatch.setattr(Connection, "put", lambda *_: pytest.fail("pushed again"))
     boxhalf.install(connection)
     assert len(calls) == 1
+
+
+def test_a_verb_is_run_with_its_input_whether_the_box_half_was_there_or_not(
+    connection: Connection, local_box: Box
+) -> None:
+    root = box_root(local_box)
+    request = b'{"v": 2, "sent by": "us"}'
+    for turn in ("put there first", "there already"):
+        done = boxhalf.run(connection, "job", "start", input=request)
+        assert done.code == 1, turn
+        assert "not version 1" in done.out, turn
+        assert (root / boxhalf.build().name).read_bytes() == boxhalf.build().read_bytes()
+    assert not list(root.glob(".*"))
+
+
+def test_the_files_a_verb_makes_are_not_private_because_ours_are(connection: Connection) -> None:
+    script = boxhalf._SCRIPT.replace(f"exec python3 {boxhalf.LINK}", "umask #")
+    name = boxhalf.build().name
+    boxhalf.install(connection)
+    usual = connection.run(["sh", "-c", "umask"]).out
+    assert connection.run(["sh", "-c", script, "sh", name, "0", "verb"]).out == usual != "0077\n"
+
+
+def test_a_push_that_is_cut_short_leaves_nothing(tmp_path: Path) -> None:
+    argv = ["sh", "-c", boxhalf._SCRIPT, "sh", "onbox-0.pyz", "100", "doctor"]
+    done = subprocess.run(argv, cwd=tmp_path, input=b"half", check=False, capture_output=True)
+    assert done.returncode == 95
+    assert b"cut short" in done.stderr
+    assert list((tmp_path / boxhalf.FOLDER).iterdir()) == []
+
+
+def test_a_failure_is_told_in_words_or_by_its_code() -> None:
+    assert boxhalf.said(Completed(1, "", " no \x1b[31mroom\n")) == "no room"
+    assert boxhalf.said(Completed(1, "on stdout", "")) == "on stdout"
+    assert boxhalf.said(Completed(7, "", "")) == "it ended with code 7 and said nothing"
+    assert "was killed on the box" in boxhalf.said(Completed(-1, "", ""))
 
 
 def test_old_versions_go_but_for_the_newest_and_those_in_use(
@@ -160,9 +195,9 @@ class Bare:
 
 def test_a_box_without_python_or_room_says_what_it_means() -> None:
     with pytest.raises(ToolMissing, match=r"no python3 of version 3\.9"):
-        boxhalf.install(Bare(4))  # type: ignore[arg-type]
+        boxhalf.install(Bare(94))
     with pytest.raises(SshError, match="no room") as caught:
-        boxhalf.install(Bare(1))  # type: ignore[arg-type]
+        boxhalf.install(Bare(95))
     assert "not be switched off" in caught.value.means
 
 
@@ -176,9 +211,9 @@ def test_the_script_asks_for_the_push_or_names_the_missing_python(tmp_path: Path
         if python:
             (tools / "python3").write_text(f"#!/bin/sh\n{python}\n")
             (tools / "python3").chmod(0o755)
-        argv = ["/bin/sh", "-c", boxhalf._LINK_SCRIPT, "sh", "x.pyz"]
+        argv = ["/bin/sh", "-c", boxhalf._SCRIPT, "sh", "x.pyz", "0"]
         done = subprocess.run(
             argv, cwd=tmp_path, env={"PATH": str(tools)}, check=False, capture_output=True
         )
         codes.append(done.returncode)
-    assert codes == [4, 4, 3]
+    assert codes == [94, 94, 93]

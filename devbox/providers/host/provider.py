@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 import msgspec
@@ -29,6 +30,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 # Seconds that a machine may still answer after it was told to suspend.
 _FALLING_ASLEEP = 90.0
+# Seconds after an adoption in which the machine need not be asked whether it is there.
+_SAME_MOMENT = 2.0
 
 
 def make(config: ProviderConfig) -> Provider:
@@ -55,6 +58,8 @@ class Host(Provider, CanPause):
         )
         self._records = records or Records()
         self._clock = clock
+        # token → when this process adopted it: the login that did so was a look at it too.
+        self._answered: dict[str, float] = {}
 
     def offers(self) -> list[Offer]:
         note = "a machine you have: set host in [boxes.NAME]"
@@ -83,12 +88,15 @@ class Host(Provider, CanPause):
                 "known_hosts or readable in /etc/ssh",
             )
         self._records.put(msgspec.structs.replace(record, host_keys=keys, adopted=True))
+        self._answered[token] = self._clock()
         return token
 
     def observe(self, handle: str) -> Observation | None:
         record = self._records.get(_valid(handle))
         if record is None or not record.adopted:
             return None if record is None else self._seen(record)
+        if self._clock() - self._answered.pop(handle, -inf) < _SAME_MOMENT:
+            return self._seen(record)
         try:
             person.ask(record.target, "true")
         except Unreached:

@@ -193,6 +193,7 @@ def test_a_refused_login(lab: Machine, provider: Host) -> None:
     assert provider.find() == []
     lab.admit(*kept)
     handle = provider.create(wanted())
+    provider.observe(handle)  # the first look after an adoption is the adoption itself
     lab.admit(*lab.ours)
     seen = provider.observe(handle)
     assert seen is not None
@@ -207,6 +208,9 @@ def test_a_refused_login(lab: Machine, provider: Host) -> None:
 
 def test_a_host_that_is_off(lab: Machine, provider: Host) -> None:
     handle = provider.create(wanted())
+    seen = provider.observe(handle)
+    assert seen is not None
+    assert seen.state is BoxState.RUNNING
     lab.off()
     with pytest.raises(Unavailable):
         provider.observe(handle)
@@ -305,6 +309,7 @@ def test_a_pause_command_puts_it_to_sleep_and_it_wakes_by_itself(lab: Machine, h
 
 def test_a_pause_that_never_arrived_is_no_pause(lab: Machine, provider: Host) -> None:
     handle = provider.create(wanted(pause_command=("true",)))
+    provider.observe(handle)  # the first look after an adoption is the adoption itself
     lab.off()
     with pytest.raises(Unavailable):
         provider.pause(handle)
