@@ -48,13 +48,10 @@ def laptop(ws: Workspace) -> list[Check]:
     """This computer: programs, key, config permissions, state file, each provider's credentials."""
     checks = [_program("ssh", "-V"), _program("rsync", "--version")]
     checks += [_key(), *_config_modes(), _include(), _state(ws)]
+    used = {wanted.provider for wanted in ws.spec.boxes.values()}
+    used |= {box.provider for box in ws.store.boxes.all()}
     for name in registry.NAMES:
-        try:
-            found = ws.provider(name).doctor()
-        except DevboxError as error:
-            checks.append(Check("warn", f"{name}: {error.what}", error.fix))
-            continue
-        checks += [Check(_level(level), f"{name}: {what}", fix) for level, what, fix in found]
+        checks += _provider(ws, name, is_used=name in used)
     return checks
 
 
@@ -86,6 +83,20 @@ def _ask(ws: Workspace, connection: Connection) -> list[Check]:
             Check("warn", f"the box's clock is {duration(away)} away from this one", fix),
         ]
     return [*rows, Check("ok", "the box's clock agrees with this one")]
+
+
+def _provider(ws: Workspace, name: str, *, is_used: bool) -> list[Check]:
+    """Its own checks. What is wrong with one that nothing uses is no failure yet."""
+    worst: Level = "fail" if is_used else "warn"
+    try:
+        found = ws.provider(name).doctor()
+    except DevboxError as error:
+        found = [("warn", error.what, error.fix)]
+    checks = []
+    for level, what, fix in found:
+        title = what if what.lower().startswith(f"{name}:") else f"{name}: {what}"
+        checks.append(Check(level if level in ("ok", "warn") else worst, title, fix))  # type: ignore[arg-type]
+    return checks
 
 
 def _program(name: str, flag: str) -> Check:
@@ -134,7 +145,3 @@ def _state(ws: Workspace) -> Check:
         f"state file {paths.state_db()} is damaged",
         "move it away and run: devbox reconcile --adopt",
     )
-
-
-def _level(level: str) -> Level:
-    return level if level in ("ok", "warn") else "fail"  # type: ignore[return-value]

@@ -6,7 +6,7 @@ import uuid
 
 from devbox import names, spec
 from devbox.errors import Conflict, NotFound
-from devbox.lifecycle import converge, saving
+from devbox.lifecycle import converge, happenings, saving
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import Box, BoxState, Offer
@@ -91,9 +91,9 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
     until = now + seconds
     with connect(box) as connection:
         until = arming.keep(connection, until)
+        happenings.collect(ws, box, connection)  # the box has noted it
     capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
     message = f"kept awake for {duration(until - now)}{capped}"
-    ws.store.events.add(box.id, "keep", message, now)
     ws.narrate(f"{box.name}: {message}")
     return until
 

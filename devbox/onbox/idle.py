@@ -179,7 +179,10 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
     ahead = min(policy.warn, policy.after - tuning.window) if cause == IDLE else 0.0
     if cause == CEILING and state.ceiling:
         ahead = state.ceiling.warn
-    active = any(f.kind in (ACTIVE, SILENT) for f in findings) or idle_for < tuning.window
+    active = any(f.kind in (ACTIVE, SILENT) for f in findings)
+    if not active and idle_for < tuning.window:
+        active = True
+        findings = [Finding(ACTIVE, f"it was in use {brief(idle_for)} ago"), *findings]
     if now.mono >= due:
         name = "pausing"
     elif now.mono >= due - ahead:

@@ -21,7 +21,7 @@ def duration(seconds: Optional[float]) -> str:
 
 def brief(seconds: float) -> str:
     """As `duration`, without seconds from a minute up: 430 → '7m', 7200 → '2h'."""
-    s = max(0, int(seconds))
+    s = max(0, int(seconds + 0.5))  # what was asked for as 2h is 1h59m59.9s a moment later
     if 60 <= s < 3600:
         return f"{s // 60}m"
     text = duration(s)

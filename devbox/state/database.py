@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ class Database:
         )
         self._connection.row_factory = sqlite3.Row
         path.chmod(0o600)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._use_wal(time.monotonic() + busy_timeout)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._migrate()
 
@@ -86,15 +87,30 @@ class Database:
         with self._turn:
             yield from self._transaction()
 
+    def _use_wal(self, give_up: float) -> None:
+        """SQLite does not wait for the lock itself here: two processes that switch a new file at
+        once would each hold what the other needs, so it refuses one of them at once."""
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise self._busy(error) from error
+            time.sleep(0.01)
+
+    def _busy(self, error: sqlite3.OperationalError) -> DevboxError:
+        return DevboxError(
+            f"the state file {self.path} stayed busy: {error}",
+            means="nothing was changed",
+            fix="look for a hung devbox process (ps aux | grep devbox) and try again",
+        )
+
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            raise DevboxError(
-                f"the state file {self.path} stayed busy: {error}",
-                means="nothing was changed",
-                fix="look for a hung devbox process (ps aux | grep devbox) and try again",
-            ) from error
+            raise self._busy(error) from error
         try:
             yield self._connection
         except BaseException:

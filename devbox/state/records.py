@@ -54,10 +54,11 @@ class Events:
             )
 
     def of_box(self, box_id: str, *, after: int = 0, limit: int = 200) -> list[Event]:
-        """The latest `limit` events with id above `after`, oldest first."""
+        """The latest `limit` events with id above `after`, oldest first: what a box noted comes
+        to us later than what happened after it."""
         found = self._db.rows(
             "SELECT * FROM (SELECT id, box_id, at, kind, message FROM events "
-            "WHERE box_id = ? AND id > ? ORDER BY id DESC LIMIT ?) ORDER BY id",
+            "WHERE box_id = ? AND id > ? ORDER BY id DESC LIMIT ?) ORDER BY at, id",
             box_id,
             after,
             limit,

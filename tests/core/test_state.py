@@ -91,6 +91,14 @@ def test_events_are_cleaned_and_bounded(store: Store) -> None:
     assert len(event.message) == 2000
 
 
+def test_events_are_told_in_the_order_they_happened(store: Store) -> None:
+    """A box's own notes reach us later than what we saw ourselves."""
+    for at, message in ((10.0, "up"), (30.0, "run"), (20.0, "armed")):
+        store.events.add("b", "x", message, at)
+    assert [event.message for event in store.events.of_box("b")] == ["up", "armed", "run"]
+    assert [event.message for event in store.events.of_box("b", limit=2)] == ["armed", "run"]
+
+
 def test_runs_keep_their_last_state(store: Store) -> None:
     run = Run(id="r1", box_id="b", box_name="n", job="j", state=RunState.QUEUED, created=1.0)
     store.runs.put(run)
@@ -140,6 +148,20 @@ def test_a_write_that_fails_changes_nothing(store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert store.events.of_box("b") == []
+
+
+def test_a_new_file_that_another_process_is_making_is_waited_for(home: Path) -> None:
+    """SQLite itself refuses at once while somebody else is about to write."""
+    other = sqlite3.connect(home / "s.db", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE t (x)")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DevboxError, match="stayed busy"):
+        database.Database(home / "s.db", busy_timeout=0.0)
+    soon = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    soon.start()
+    database.Database(home / "s.db").close()
+    soon.join()
+    other.close()
 
 
 def test_ten_processes_open_a_new_file_at_once() -> None:

@@ -88,6 +88,7 @@ def test_this_is_not_use(name: str) -> None:
 def test_the_ladder_of_states_and_what_it_says() -> None:
     found = run(POLICY, minutes(40, lambda s: sample(gpus=[gpu(2)])))
     assert found.state_at(10) == "active"
+    assert dict(found.verdicts)[10].reasons[0] == "it was in use 10s ago"
     assert found.state_at(2 * MINUTE) == "idle"
     assert found.state_at(25 * MINUTE + 1) == "warned"
     assert found.pauses == AFTER
