@@ -44,7 +44,7 @@ def offers_command(
                 hardware.name,
                 gpu,
                 size(hardware.vram) if hardware.vram else "–",
-                f"{hardware.cpus:g}",
+                f"{hardware.cpus:g}" if hardware.cpus else "–",
                 size(hardware.memory) if hardware.memory else "–",
                 dollars(offer.price.micro_per_hour),
                 source,
