@@ -68,7 +68,7 @@ def build(
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
             context.archive(plan.context, plan.dockerfile, body, name=_NAME)
             body.seek(0)
-            _follow_classic(_messages(api, plan, {**told, "rm": "1"}, body), log)
+            _follow_classic(_messages(api, plan, {**told, "rm": "1", "forcerm": "1"}, body), log)
     made = _known(api, plan.reference)
     if made is None:
         raise BuildFailed(f"the engine says nothing failed, and has no {plan.reference}")

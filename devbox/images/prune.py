@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from devbox.images import plan
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+#: what engines before API 1.43 write where the tag was taken by a newer build
+_NO_TAG = "<none>:<none>"
 
 
 class Kept(NamedTuple):
@@ -30,7 +34,7 @@ def made(api: APIClient, project: str | None = None) -> list[Kept]:
     found = [
         Kept(
             str(row["Id"]),
-            tuple(sorted(row.get("RepoTags") or ())),
+            tuple(sorted(set(row.get("RepoTags") or ()) - {_NO_TAG})),
             str(row["Labels"].get(plan.LABEL, "")),
             str(row["Labels"].get(plan.PROJECT, "")),
             int(row["Size"]),
@@ -52,7 +56,21 @@ def prune(api: APIClient, *, project: str | None = None, keep: int = 1) -> list[
         counted[key] = counted.get(key, 0) + 1
         if counted[key] <= keep or each.in_use:
             continue
-        for reference in each.references or (each.id,):
-            api.remove_image(reference)
-        removed.append(each)
+        if all([_remove(api, reference) for reference in each.references or (each.id,)]):
+            removed.append(each)
     return removed
+
+
+def _remove(api: APIClient, reference: str) -> bool:
+    """Whether it is gone. Not when another image, or a container made just now, needs it."""
+    from docker.errors import APIError, ImageNotFound
+
+    try:
+        api.remove_image(reference)
+    except ImageNotFound:
+        return True
+    except APIError as error:
+        if error.response is None or error.response.status_code != HTTPStatus.CONFLICT:
+            raise
+        return False
+    return True

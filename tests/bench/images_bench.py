@@ -15,14 +15,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from devbox.images import build, context, plan, render
+from devbox.images import build, context, plan, prune, render
 from devbox.providers.docker.engine import Engine
 from tests.bench.rows import Row, median, ms, paired
 from tests.images.engine import BASE, with_base
+from tests.images.engine import Engine as BaseEngine
 
 _FILES = 300  # of the project that is built
 _HASHED = 50_000
 _PYTHON = "3.11"
+_PEER = "devbox-tests/peer"
+_OURS = ("--label", "devbox.image=peer", "--label", "devbox.project=bench")
 
 
 def rows(home: Path) -> list[Row]:
@@ -30,7 +33,15 @@ def rows(home: Path) -> list[Row]:
     with with_base() as engine:
         environment = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_BUILDKIT": "1"}
         found = [_unchanged(home, environment), *_edited(home, environment)]
+        _clean(engine)
     return [*found, _hash(home)]
+
+
+def _clean(engine: BaseEngine) -> None:
+    """What was built goes; the engine's cache keeps the layers, and with them the next run."""
+    client = engine.client()
+    prune.prune(client.api, project="bench", keep=0)
+    client.close()
 
 
 def _unchanged(home: Path, environment: dict[str, str]) -> Row:
@@ -46,7 +57,7 @@ def _edited(home: Path, environment: dict[str, str]) -> list[Row]:
     docker, builder = _docker(theirs, environment)
     args = ["--build-arg", f"BASE={BASE}", "--build-arg", f"PYTHON={_PYTHON}"]
     plain = _after_edit(
-        theirs, _run([docker, "build", *args, "-t", "bench/peer", "."], theirs, environment)
+        theirs, _run([docker, "build", *args, "-t", _PEER, *_OURS, "."], theirs, environment)
     )
     engine = Engine(environment["DOCKER_HOST"])
 

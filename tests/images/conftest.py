@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+from docker.errors import ImageNotFound
 
+from devbox.images import build
 from devbox.images import plan as planning
 from devbox.images.plan import Plan
 from devbox.model import Box, Endpoint
@@ -25,10 +27,26 @@ MakePlan = Callable[..., Plan]
 
 
 @pytest.fixture
-def client(engine: Engine) -> Iterator[docker.DockerClient]:
+def client(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[docker.DockerClient]:
+    """Of the engine. What the test builds is gone after it; the engine's cache keeps the layers."""
     opened = engine.client()
+    made: set[str] = set()
+
+    def noted(api: Any, wanted: Plan, **options: Any) -> build.Built:
+        found = _build(api, wanted, **options)
+        if found.fresh:
+            made.add(found.reference)
+        return found
+
+    monkeypatch.setattr(build, "build", noted)
     yield opened
+    for reference in made:
+        with suppress(ImageNotFound):
+            opened.images.remove(reference, force=True)
     opened.close()
+
+
+_build = build.build
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from devbox import paths
 from devbox.errors import BuildFailed, NotFound, ProviderError, UsageError
 from devbox.images import build, buildkit, plan, prune, push
+from tests.images import standins
 from tests.images.conftest import PYTHON, MakePlan
 from tests.images.engine import Engine
 from tests.images.registry import registry
@@ -102,7 +103,7 @@ def test_a_large_secret_arrives_whole(
 def test_an_edit_rebuilds_only_the_last_layer_of_a_template(
     engine: Engine, client: docker.DockerClient, root: Path
 ) -> None:
-    args = {"BASE": engine.base, "PYTHON": PYTHON}
+    args = standins.args(engine, PYTHON)
     build.build(client.api, plan.plan("cpu", root, args=args))
     (root / "main.py").write_text(f"print({os.getpid()})\n")
     said: list[str] = []
@@ -117,17 +118,20 @@ def test_an_edit_rebuilds_only_the_last_layer_of_a_template(
 def test_a_failure_quotes_its_step_and_keeps_the_log(
     client: docker.DockerClient, dockerfile_plan: MakePlan, builder: str
 ) -> None:
-    wanted = dockerfile_plan("RUN echo fine", "RUN echo the reason >&2; exit 7")
+    step = f"echo the reason {builder}-{os.getpid()} >&2; exit 7"
+    wanted = dockerfile_plan("RUN echo fine", f"RUN {step}")
     with pytest.raises(BuildFailed) as raised:
         build.build(client.api, wanted)
     text = raised.value.render()
-    assert "RUN echo the reason >&2; exit 7" in text
+    assert f"RUN {step}" in text
     assert "\n  " in text
     assert "the reason" in text.partition("log ends with")[2]
     (log,) = (paths.home() / "builds").glob("*.log")
     assert str(log) in text
     assert "the reason" in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
+    left = [row["Id"] for row in client.api.containers(all=True) if step in row["Command"]]
+    assert left == []
 
 
 def test_a_base_that_is_gone_says_what_to_do(
@@ -188,6 +192,8 @@ def test_push_and_pull_again(
         push.push(client.api, "devbox/nothing:here", f"{registry}/x:1")
     with pytest.raises(ProviderError, match="not pushed"):
         push.push(client.api, made.reference, "127.0.0.1:9/x:1")
+    for left in (pinned, "127.0.0.1:9/x:1"):
+        client.images.remove(left)
 
 
 @pytest.mark.parametrize("bad", ["", "-v/x", "a b", "http://x/y", "x//y"])
@@ -219,6 +225,20 @@ def test_prune_keeps_the_newest_and_what_is_in_use(
     finally:
         holder.remove()
     assert {each.id for each in prune.prune(client.api, project=project, keep=0)} == left
+
+
+def test_prune_removes_what_a_newer_build_took_the_tag_of(
+    client: docker.DockerClient, dockerfile_plan: MakePlan
+) -> None:
+    project = f"again-{os.getpid()}"
+    wanted = dockerfile_plan("RUN head -c 20 /dev/urandom >/mark")._replace(
+        labels={plan.LABEL: "image", plan.PROJECT: project}, reference=f"devbox/{project}/image:1"
+    )
+    old, new = (build.build(client.api, wanted, again=True).id for _ in range(2))
+    assert old != new
+    (removed,) = prune.prune(client.api, project=project, keep=1)
+    assert (removed.id, removed.references) == (old, ())
+    assert [each.id for each in prune.made(client.api, project)] == [new]
 
 
 def _everything(client: docker.DockerClient, image: str) -> bytes:

@@ -6,6 +6,7 @@ import getpass
 import shutil
 from pathlib import Path
 
+import docker
 import pytest
 
 from devbox import paths
@@ -38,7 +39,7 @@ def far(engine: Engine, sshd: Sshd, home: Path) -> Connection:
 
 
 def test_a_build_on_an_engine_behind_ssh(
-    far: Connection, dockerfile_plan: MakePlan, root: Path
+    far: Connection, client: docker.DockerClient, dockerfile_plan: MakePlan, root: Path
 ) -> None:
     (root / "data.bin").write_bytes(b"x" * 300_000)
     wanted = dockerfile_plan(
@@ -50,3 +51,4 @@ def test_a_build_on_an_engine_behind_ssh(
         "building", lambda api: build.build(api, wanted, secrets={"t": "word"}, again=True)
     )
     assert made.fresh
+    assert client.images.get(made.reference).id == made.id

@@ -15,8 +15,10 @@ from devbox.providers.docker.provider import Docker
 from devbox.spec import Bytes, Seconds, Volume
 from devbox.ssh import boxhalf
 from tests.contract.harness_docker import DockerHarness
+from tests.images import standins
 from tests.images.conftest import PYTHON
 from tests.images.engine import BASE
+from tests.images.engine import Engine as ImageEngine
 from tests.providers.docker import world
 
 
@@ -187,8 +189,8 @@ def test_a_template_of_devbox_is_a_box(
     harness: DockerHarness, provider: Docker, space: world.Space
 ) -> None:
     """The base is swapped for one made here; all else is the template as it is."""
-    wanted = plan.plan("cpu", None, args={"BASE": BASE, "PYTHON": PYTHON}, without=["code"])
-    built = build.build(space.client, wanted)
+    args = standins.args(ImageEngine(world.engine(), BASE), PYTHON)
+    built = build.build(space.client, plan.plan("cpu", None, args=args, without=["code"]))
     request = harness.request(image=built.reference)
     seen = harness.running(provider, provider.create(request))
     assert seen.endpoint is not None
@@ -201,6 +203,9 @@ def test_a_template_of_devbox_is_a_box(
         ]
         baked = connection.run(["readlink", boxhalf.LINK]).out.strip()
         assert boxhalf.install(connection).endswith(baked)
+    provider.terminate(seen.handle)
+    harness.gone(provider, seen.handle)
+    space.client.remove_image(built.reference)
 
 
 def test_a_dockerfile_of_the_project_is_built_once(

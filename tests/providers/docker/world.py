@@ -75,9 +75,13 @@ class Space:
         return found
 
     def close(self) -> None:
+        self.clear()
+        self.client.close()
+
+    def clear(self) -> None:
+        """Remove all of them."""
         for each in self.containers():
             try:
                 self.client.remove_container(each["Id"], v=True, force=True)
             except NotFound:
                 continue  # why: gone meanwhile
-        self.client.close()
