@@ -56,7 +56,8 @@ def prune(api: APIClient, *, project: str | None = None, keep: int = 1) -> list[
         counted[key] = counted.get(key, 0) + 1
         if counted[key] <= keep or each.in_use:
             continue
-        if all([_remove(api, reference) for reference in each.references or (each.id,)]):
+        gone = [_remove(api, reference) for reference in each.references or (each.id,)]
+        if all(gone):
             removed.append(each)
     return removed
 
