@@ -63,19 +63,34 @@ def pause_command(box_name: str | None, no_save: bool, as_json: bool, quiet: boo
 @box_argument()
 @yes_option
 @click.option("--no-save", is_flag=True, help="Do not sync down first.")
+@click.option("--forget", is_flag=True, help="Give up on it when its end cannot be confirmed.")
 @json_option
 @quiet_option
 def down_command(
-    box_name: str | None, yes: bool, no_save: bool, as_json: bool, quiet: bool
+    box_name: str | None, yes: bool, no_save: bool, forget: bool, as_json: bool, quiet: bool
 ) -> None:
-    """End BOX for good, with its files. Says first what is not on this computer."""
+    """End BOX for good, with its files. Says first what is not on this computer.
+
+    --forget is for a box whose machine or account is gone for good: it is ended if that is still
+    possible, and else no longer tracked. Says first what may go on without devbox.
+    """
     ws = workspace(quiet=quiet)
     box = ws.box(box_name)
-    if not box.state.is_over:
+    if not box.state.is_over and forget:
+        for line in lifecycle.warnings(ws, box):
+            click.echo(line, err=True)
+        confirm(f"End {box.name}, or give up on it?", yes=yes)
+        box = lifecycle.forget(ws, box)
+        if box.state == "lost" and not as_json:
+            click.echo(f"{box.name}  {box.state}  {box.message}")
+            return
+    elif not box.state.is_over:
         for line in lifecycle.losses(ws, box):
             click.echo(line, err=True)
-        confirm(f"End {box.name} and delete what is on it?", yes=yes)
-    _report(ws, lifecycle.down(ws, box, save=not no_save), as_json)
+        what = ws.provider(box.provider).end_means
+        confirm(f"End {box.name} and {what}?", yes=yes)
+        box = lifecycle.down(ws, box, save=not no_save)
+    _report(ws, box, as_json)
 
 
 @click.command("restart")

@@ -7,6 +7,7 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 
 from devbox.lifecycle.absorb import refresh
 from devbox.lifecycle.changes import change_hardware, restart, succeed
+from devbox.lifecycle.forgetting import forget, warnings
 from devbox.lifecycle.happenings import stand_by, verdict
 from devbox.lifecycle.reconcile import Finding, reconcile, strangers
 from devbox.lifecycle.saving import losses, rescue
@@ -16,6 +17,7 @@ __all__ = [
     "Finding",
     "change_hardware",
     "down",
+    "forget",
     "keep",
     "losses",
     "pause",
@@ -30,4 +32,5 @@ __all__ = [
     "succeed",
     "up",
     "verdict",
+    "warnings",
 ]

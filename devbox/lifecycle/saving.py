@@ -6,7 +6,6 @@ from devbox import spec
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState
 from devbox.ssh.connection import connect
-from devbox.sync import rsync, status
 from devbox.telemetry import arming
 from devbox.text import clean
 from devbox.workspace import Workspace
@@ -21,6 +20,8 @@ def save(ws: Workspace, box: Box) -> None:
     """
     rules = spec.decode_box(box.spec).sync
     if box.state is BoxState.RUNNING and rules.before_pause and rules.down:
+        from devbox.sync import rsync  # why here: `up` needs none of it
+
         ws.narrate(f"{box.name}: fetching {', '.join(rules.down)}")
         rsync.down(ws, box)
 
@@ -56,6 +57,8 @@ def losses(ws: Workspace, box: Box) -> list[str]:
     be reached says that this is unknown."""
     if box.state is not BoxState.RUNNING:
         return [f"{box.name} is {box.state}: what is on it and not here is unknown"]
+    from devbox.sync import status  # why here: `up` needs none of it
+
     try:
         only_there = status.status(ws, box).only_there
     except DevboxError as error:

@@ -14,6 +14,7 @@ VERBS = {
     "job": "devbox.onbox.runner",  # job start|follow|cancel|list …
     "doctor": "devbox.onbox.doctor",
     "unsynced": "devbox.onbox.unsynced",
+    "end": "devbox.onbox.ending",  # what was started with a mark, on a machine that goes on
 }
 
 

@@ -75,6 +75,10 @@ class Provider(ABC):
     find_lag: float = 0.0
     #: files outside volumes are lost on pause
     ephemeral_disk: bool = False
+    #: its boxes cost real money, also while this computer cannot see them
+    bills: bool = True
+    #: what the end of a box does, for the question before it
+    end_means: str = "delete what is on it"
 
     @abstractmethod
     def offers(self) -> list[Offer]:
@@ -109,6 +113,13 @@ class Provider(ABC):
     def terminate(self, handle: str) -> None:
         """Ask to end it for good. Idempotent: one that is gone is success. The caller keeps
         observing until the provider confirms."""
+
+    def forget(self, handle: str) -> str:
+        """Drop what this computer keeps of a box, without asking anybody: the person gives up on
+        it. Returns what may go on without us and how to end it, for the person; '' for nothing
+        beyond that."""
+        del handle
+        return ""
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         """How the box half pauses its own box with the laptop off, as the JSON that

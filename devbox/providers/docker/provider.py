@@ -52,6 +52,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     """Boxes on one engine. clock: () → unix seconds."""
 
     name = "docker"
+    bills = False
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = Engine(config.docker_host)
@@ -187,7 +188,9 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         info = self._engine.call("asking the engine what it has", lambda api: api.info())
         kind = hardware.check(request.hardware, info)
         with self._log(request) as say:
-            made_from = image.ensure(self._engine, request.spec.image, request.root, say)
+            made_from = image.ensure(
+                self._engine, request.spec.image, request.root, say, request.spec.build_args
+            )
         wanted = container.settings(
             request,
             image=made_from,

@@ -2,7 +2,7 @@
 
 Adopting a host puts devbox's public key into its authorized_keys (one line, marked with the box's
 token) through the person's own ssh, and learns its host keys the same way. Letting it go takes the
-line out again and stops the watchdog. Nothing else on the machine is touched.
+line and the box half out again and ends what ran in the box's name. Nothing else is touched.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from devbox.text import clean
 HARDWARE = "host"
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
+# Seconds that letting a host go may take: runs are given time to end.
+_RELEASE = 60.0
 # Seconds that a machine may still answer after it was told to suspend.
 _FALLING_ASLEEP = 90.0
 # Seconds after an adoption in which the machine need not be asked whether it is there.
@@ -43,6 +45,8 @@ class Host(Provider, CanPause):
     """Machines reached as `ssh TARGET`. clock: () → unix seconds."""
 
     name = "ssh"
+    bills = False
+    end_means = "end what runs on it through devbox; its files stay"
 
     def __init__(
         self,
@@ -123,13 +127,10 @@ class Host(Provider, CanPause):
         if record is None:
             return
         try:
-            done = person.ask(record.target, scripts.release(record.token))
+            done = person.ask(record.target, scripts.release(record.token), timeout=_RELEASE)
         except DevboxError as error:
             error.means = "devbox's line stays in its authorized_keys, and the box shows stopping"
-            error.fix = (
-                f"{error.fix}; when the machine is gone for good: "
-                f"rm {self._records.file(record.token)} && devbox reconcile"
-            )
+            error.fix = f"{error.fix}; when it is gone for good: devbox down {record.name} --forget"
             raise
         if done.code:
             raise ProviderError(
@@ -139,6 +140,22 @@ class Host(Provider, CanPause):
                 fix="devbox reconcile tries again",
             )
         self._records.remove(record.token)
+        shown = clean(record.target, 80)
+        if "left running" in done.out:
+            self.narrate(f"{shown}: some programs that devbox started there may still run")
+        if "kept runs" in done.out:
+            self.narrate(f"{shown}: results of runs stay there, in ~/.devbox-box/runs")
+
+    def forget(self, handle: str) -> str:
+        record = self._records.get(_valid(handle))
+        if record is None:
+            return ""
+        self._records.remove(record.token)
+        return (
+            f"if {clean(record.target, 80)} is ever switched on again, programs started there "
+            f"through devbox go on, and devbox's key can log in until you type on it: "
+            f"{scripts.by_hand(record.token)}"
+        )
 
     def pause(self, handle: str) -> str:
         record = self._known(handle)

@@ -77,9 +77,5 @@ class Records:
         with locked(self._folder / "lock"):
             self._file(token).unlink(missing_ok=True)
 
-    def file(self, token: str) -> Path:
-        """Where a record lies, for a person who must remove it by hand."""
-        return self._file(token)
-
     def _file(self, token: str) -> Path:
         return self._folder / f"{token}.json"

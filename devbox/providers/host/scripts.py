@@ -10,8 +10,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
+# Names the box in the environment of everything that is started in its sessions.
+MARK = "DEVBOX_BOX_TOKEN"
+
 _ENTER = """\
 #!/bin/sh
+export {mark}
 {exports}cd || exit
 shell=${{SHELL:-/bin/sh}}
 case $SSH_ORIGINAL_COMMAND in
@@ -38,23 +42,36 @@ if ! grep -q {mark} "$file"; then
 fi
 cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null || true
 """
-# The agent is stopped only when it follows this box's orders and is what it says it is.
+# The agent is stopped only when it follows this box's orders and is what it says it is. Our folder
+# may serve another box too, which another computer adopted.
 _RELEASE = """\
 set -u
-if grep -qF {token} ~/.devbox-box/config.json 2>/dev/null; then
-    pid=$(sed -n 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/p' ~/.devbox-box/agent.json 2>/dev/null)
+cd || exit
+if [ -f .devbox-box/onbox.pyz ]; then
+    python3 .devbox-box/onbox.pyz end {mark} >&2 || echo left running
+fi
+if grep -qF {token} .devbox-box/config.json 2>/dev/null; then
+    pid=$(sed -n 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/p' .devbox-box/agent.json 2>/dev/null)
     case $(ps -o args= -p "${{pid:-0}}" 2>/dev/null) in
     *onbox*agent*) kill "$pid" ;;
     esac
-    rm -f ~/.devbox-box/config.json ~/.devbox-box/agent.json
+    rm -f .devbox-box/config.json .devbox-box/agent.json
 fi
-rm -f ~/.devbox-box/{file}
-file=$(readlink -f ~/.ssh/authorized_keys)
-if grep -q {mark} "$file" 2>/dev/null; then
+rm -f .devbox-box/{file}
+file=$(readlink -f .ssh/authorized_keys)
+if grep -q {line} "$file" 2>/dev/null; then
     cp -p "$file" "$file.devbox" || exit
-    grep -v {mark} "$file" > "$file.devbox"
+    grep -v {line} "$file" > "$file.devbox"
     mv -f "$file.devbox" "$file" || exit
 fi
+cd .devbox-box 2>/dev/null || exit 0
+for other in enter-*; do
+    [ ! -e "$other" ] || exit 0
+done
+rm -rf onbox.pyz onbox-*.pyz *.json *.jsonl *.lock agent.log history active inputs packages streams
+rmdir runs 2>/dev/null || [ ! -d runs ] || echo kept runs
+cd .. && rmdir .devbox-box 2>/dev/null
+exit 0
 """
 
 
@@ -63,9 +80,9 @@ def adopt(token: str, public_key: str, environment: Mapping[str, str]) -> str:
     environment: names that are valid, with any values."""
     exports = "".join(f"export {key}={shlex.quote(v)}\n" for key, v in environment.items())
     file = _file(token)
-    line = f'command="exec sh \\"$HOME/.devbox-box/{file}\\"" {public_key.strip()} {_mark(token)}'
+    line = f'command="exec sh \\"$HOME/.devbox-box/{file}\\"" {public_key.strip()} {_label(token)}'
     return _ADOPT.format(
-        enter=shlex.quote(_ENTER.format(exports=exports)),
+        enter=shlex.quote(_ENTER.format(mark=_mark(token), exports=exports)),
         file=file,
         mark=_marked(token),
         line=shlex.quote(line),
@@ -73,8 +90,20 @@ def adopt(token: str, public_key: str, environment: Mapping[str, str]) -> str:
 
 
 def release(token: str) -> str:
-    """Take back everything `adopt` did, and stop the watchdog. May run again."""
-    return _RELEASE.format(token=shlex.quote(f'"{token}"'), file=_file(token), mark=_marked(token))
+    """End what runs in the box's name and take back everything `adopt` and the box half put
+    there. Prints "left running" when not all of it ended, and "kept runs" when results of runs
+    are left. May run again."""
+    return _RELEASE.format(
+        token=shlex.quote(f'"{token}"'),
+        mark=shlex.quote(_mark(token)),
+        line=_marked(token),
+        file=_file(token),
+    )
+
+
+def by_hand(token: str) -> str:
+    """What takes our line out of a machine's authorized_keys, for a person to type there."""
+    return f"sed -i {shlex.quote(f'/ {_label(token)}$/d')} ~/.ssh/authorized_keys"
 
 
 def later(command: Sequence[str]) -> str:
@@ -84,12 +113,17 @@ def later(command: Sequence[str]) -> str:
 
 
 def _mark(token: str) -> str:
+    return f"{MARK}={token}"
+
+
+def _label(token: str) -> str:
+    """What our line in authorized_keys ends with."""
     return f"devbox:{token}"
 
 
 def _marked(token: str) -> str:
     """A pattern for our line: a token holds nothing that means something in one."""
-    return shlex.quote(f" {_mark(token)}$")
+    return shlex.quote(f" {_label(token)}$")
 
 
 def _file(token: str) -> str:

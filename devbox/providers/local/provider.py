@@ -40,6 +40,7 @@ class Local(Provider, CanPause):
     """
 
     name = "local"
+    bills = False
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.model import BoxState
+from devbox.providers.host import person
 from devbox.workspace import Workspace
 from tests.providers.host.machine import Machine
 
@@ -70,8 +72,6 @@ def test_up_exec_sync_down(lab: Machine, project: Path) -> None:
 def test_an_up_that_died_between_record_and_line_is_finished_by_reconcile(
     lab: Machine, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from devbox.providers.host import person
-
     ws = Workspace.open(project)
 
     def die(target: str, script: str) -> object:
@@ -87,3 +87,61 @@ def test_an_up_that_died_between_record_and_line_is_finished_by_reconcile(
     lifecycle.down(ws, ws.box("b"), save=False)
     assert lab.ours == []
     ws.store.close()
+
+
+def test_down_ends_what_was_started_through_devbox_and_nothing_else(
+    lab: Machine, project: Path
+) -> None:
+    devbox(project, "up")
+    stubborn = "trap '' TERM HUP; while :; do sleep 1; done"
+    hidden = f"nohup setsid sh -c {shlex.quote(stubborn)} >/dev/null 2>&1 &"
+    devbox(project, "exec", "b", "--", "sh", "-c", hidden)
+    started = devbox(project, "run", "-d", "--", "sh", "-c", "echo begun; sleep 3000")
+    person.ask("lab", "nohup sleep 3001 >/dev/null 2>&1 &")
+    assert len([p for p in lab.processes() if p.cmdline()[-1:] == ["3001"]]) == 1
+    told = devbox(project, "down", "--yes", "--no-save").stderr
+    assert "results of runs stay there" in told
+    assert "may still run" not in told
+    assert [" ".join(p.cmdline()) for p in lab.processes()] == ["sleep 3001"]
+    assert [path.name for path in (lab.home / ".devbox-box").iterdir()] == ["runs"]
+    (run,) = (lab.home / ".devbox-box" / "runs").iterdir()
+    assert run.name in started.stdout
+    assert json.loads((run / "status.json").read_bytes())["state"] == "cancelled"
+
+
+def test_a_box_of_another_computer_on_the_same_host_goes_on(lab: Machine, project: Path) -> None:
+    devbox(project, "up")
+    (lab.home / ".devbox-box" / "enter-other").write_text("#!/bin/sh\n")
+    person.ask("lab", "DEVBOX_BOX_TOKEN=other nohup sleep 3002 >/dev/null 2>&1 &")
+    devbox(project, "down", "--yes", "--no-save")
+    assert [" ".join(p.cmdline()) for p in lab.processes()] == ["sleep 3002"]
+    assert (lab.home / ".devbox-box" / "onbox.pyz").exists()
+
+
+def test_a_host_that_is_gone_for_good_is_given_up(lab: Machine, project: Path) -> None:
+    devbox(project, "up")
+    lab.off()
+    refused = devbox(project, "down", "--yes", "--no-save", code=8)
+    assert "devbox down b --forget" in refused.stderr
+    (row,) = json.loads(devbox(project, "ls", "--json").stdout)["boxes"]
+    assert row["state"] == BoxState.STOPPING
+    done = devbox(project, "down", "--forget", "--yes")
+    assert "b  lost  given up" in done.stdout
+    assert "sed -i" in done.stderr
+    (row,) = json.loads(devbox(project, "ls", "--json").stdout)["boxes"]
+    assert row["state"] == BoxState.LOST
+    ws = Workspace.open(project)
+    box = ws.box("b")
+    (stretch,) = ws.store.ledger.of_box(box.id)
+    assert stretch.end == box.seen
+    assert lifecycle.reconcile(ws) == []
+    ws.store.close()
+    lab.on()
+    assert len(lab.ours) == 1
+    _, _, by_hand = done.stderr.partition("until you type on it: ")
+    person.ask("lab", by_hand.splitlines()[0])
+    assert lab.ours == []
+    devbox(project, "up")
+    devbox(project, "down", "--forget", "--yes")
+    assert lab.ours == []
+    assert lab.processes() == []
