@@ -103,11 +103,11 @@ def lint(images: tuple[str, ...], args: tuple[str, ...], as_json: bool) -> None:
     """Check IMAGE, a template or a Dockerfile; by default what devbox.toml names."""
     from devbox.images import check
 
-    given = _pairs(args, "--arg")
     project = _project()
     found: list[tuple[str, Finding]] = []
     for image in images or [_chosen("")]:
         root = project.root if project.root != Path() else None
+        given = _given(project, image, args)
         found += [(image, each) for each in check.check(image, root, args=given)]
     if as_json:
         print_json("lint", findings=[{"image": image, **each._asdict()} for image, each in found])
@@ -226,9 +226,18 @@ def _plan(image: str, args: tuple[str, ...], without: tuple[str, ...]) -> Plan:
 
     project = _project()
     root = project.root if project.root != Path() else None
-    return plan.plan(
-        _chosen(image), root, project=project.project, args=_pairs(args, "--arg"), without=without
-    )
+    chosen = _chosen(image)
+    given = _given(project, chosen, args)
+    return plan.plan(chosen, root, project=project.project, args=given, without=without)
+
+
+def _given(project: Spec, image: str, args: tuple[str, ...]) -> dict[str, str]:
+    """The build arguments of the boxes that have the image, and over them those typed."""
+    found: dict[str, str] = {}
+    for box in project.boxes.values():
+        if box.image == image:
+            found |= box.build_args
+    return found | _pairs(args, "--arg")
 
 
 def _lint(planned: Plan) -> None:

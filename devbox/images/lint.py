@@ -192,6 +192,8 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 
+_LOGIN_URL = re.compile(r"https?://[^/\s:@$]+:[^/\s@$]+@")
+
 
 def _secrets(found: list[Instruction]) -> Iterator[Finding]:
     fix = "use RUN --mount=type=secret and devbox image build --secret"
@@ -208,12 +210,13 @@ def _secrets(found: list[Instruction]) -> Iterator[Finding]:
                         each.line,
                         f"{each.word} {name} stays readable in the image: {fix}",
                     )
-        if suspects.holds(each.raw.encode(errors="replace")):
+        if suspects.holds(f"{each.raw}\n{each.text}".encode(errors="replace")):
+            named = f"{each.word} {each.raw.partition('=')[0]}" if each.word == "ARG" else each.word
             yield Finding(
                 "error",
                 "secret",
                 each.line,
-                f"{each.word} holds what looks like a token or key: {fix}",
+                f"{clean(named, 60)} holds what looks like a token or key: {fix}",
             )
         if each.word in ("COPY", "ADD") and "from" not in each.flags:
             for source in _unquoted(each.text)[:-1]:
@@ -224,8 +227,11 @@ def _secrets(found: list[Instruction]) -> Iterator[Finding]:
                         each.line,
                         f"copies {clean(source, 60)} into a layer: {fix}",
                     )
-        if each.word == "RUN" and re.search(r"https?://[^/\s:@$]+:[^/\s@$]+@", each.text):
-            yield Finding("error", "secret", each.line, f"a password in a URL: {fix}")
+        if each.word in ("RUN", "ARG", "ENV", "ADD") and _LOGIN_URL.search(each.text):
+            where = f"{each.raw.partition('=')[0]}: " if each.word == "ARG" else ""
+            yield Finding(
+                "error", "secret", each.line, clean(f"{where}a password in a URL: {fix}", 200)
+            )
 
 
 def _dev_mode(found: list[Instruction]) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ Mode brings the ssh server; `modal`, where the provider starts sshd as root.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
@@ -36,10 +37,16 @@ class Rendered(NamedTuple):
 
 
 def render(
-    name: str, target: Target = "docker", *, without: Iterable[str] = (), base: str = ""
+    name: str,
+    target: Target = "docker",
+    *,
+    without: Iterable[str] = (),
+    base: str = "",
+    args: Mapping[str, str] | None = None,
 ) -> Rendered:
     """The Dockerfile of a template. without: layers to leave out (LAYERS); what a left-out layer
-    would copy is left out of the files. base: another default of the argument BASE.
+    would copy is left out of the files. base, args: other defaults of the arguments BASE and any,
+    for a builder that takes no build arguments; those it has no ARG for are left out.
 
     NotFound for an unknown template, UsageError for an unknown layer.
     """
@@ -79,7 +86,7 @@ def render(
         "uv": UV,
     }
     text = _environment().get_template("Dockerfile.j2").render(values)
-    return Rendered(_tidy(text), files)
+    return Rendered(_with_args(_tidy(text), args or {}), files)
 
 
 def write(rendered: Rendered, folder: Path) -> None:
@@ -114,6 +121,19 @@ def _environment() -> Environment:
 
 def _file(name: str) -> bytes:
     return (templates.root() / "files" / name).read_bytes()
+
+
+def _with_args(text: str, args: Mapping[str, str]) -> str:
+    """Other defaults of its ARG instructions; a value is taken as it is."""
+
+    def line(match: re.Match[str]) -> str:
+        value = args.get(match.group(1))
+        if value is None:
+            return match.group(0)
+        quoted = re.sub(r'(["\\$])', r"\\\1", value.replace("\n", " "))
+        return f'ARG {match.group(1)}="{quoted}"'
+
+    return re.sub(r"^ARG (\w+)=.*$", line, text, flags=re.MULTILINE)
 
 
 def _tidy(text: str) -> str:

@@ -84,6 +84,8 @@ def validate(spec: Spec, source: Path) -> None:
         for key, reference in box.secrets.items():
             check(names.env_name, key, source, f"{at}.secrets.{key}")
             check(secrets.check, reference, source, f"{at}.secrets.{key}")
+        for key in box.build_args:
+            check(names.env_name, key, source, f"{at}.build_args.{key}")
         for key in box.env:
             check(names.env_name, key, source, f"{at}.env.{key}")
         for key, volume in box.volumes.items():

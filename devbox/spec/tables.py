@@ -68,13 +68,15 @@ class Volume(_Table, frozen=True):
 
 
 class BoxSpec(_Table, frozen=True):
-    """What a person asks for in one [boxes.NAME] table."""
+    """What a person asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
+    BASE or PIP_INDEX; they stay readable in the image."""
 
     provider: str = "local"
     hardware: str = ""
     vram: Bytes = Bytes(0)
     max_price: float | None = None
     image: str = "cpu"
+    build_args: dict[str, str] = {}
     workdir: str = "work"
     max_uptime: Seconds = Seconds(8 * 3600)
     host: str = ""

@@ -44,6 +44,7 @@ def test_a_frozen_box_reads_back_equal(home: Path) -> None:
         ('[boxes.t]\nprovder = "x"', "unknown key boxes.t.provder", "did you mean 'provider'?"),
         ('[boxes.t.idle]\naftr = "1m"', "unknown key boxes.t.idle.aftr", "did you mean 'after'?"),
         ('[boxes.t]\nmax_uptime = "xx"', "boxes.t.max_uptime: 'xx' is not a duration", "edit"),
+        ('[boxes.t.build_args]\n"a b" = "1"', "boxes.t.build_args.a b", ""),
         ("x = 1", "unknown key x", "the keys here are"),
         ("boxes = 3", "boxes must be a table", "[boxes.NAME]"),
         ("[boxes]\na = 1", "boxes.a must be a table", "[boxes.a]"),

@@ -88,6 +88,18 @@ def test_sam3_on_cuda_12_1_cannot_work_and_it_says_why() -> None:
     assert "cu121 ends at 2.5.1" in reasons
 
 
+@pytest.mark.parametrize(
+    "value", ["https://me:word@h/simple", "https://hf_" + "a" * 34 + "@h/s", "ghp_" + "a" * 36]
+)
+def test_a_build_argument_is_no_place_for_a_password(value: str) -> None:
+    assert ("error", "secret") not in rules(GOOD, args={"PIP_INDEX": "https://h/simple"})
+    (found,) = lint.lint(GOOD, args={"PIP_INDEX": value})
+    assert (found.level, found.rule) == ("error", "secret")
+    assert "PIP_INDEX" in found.message
+    assert "me:word" not in found.message
+    assert "aaaa" not in found.message
+
+
 def test_build_arguments_count() -> None:
     text = render.render("sam-body4d").dockerfile
     systems = templates.get("sam-body4d").systems

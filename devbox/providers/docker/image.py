@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,14 @@ _NO_SHELL = ("", "/bin/false", "/usr/bin/false", "/sbin/nologin", "/usr/sbin/nol
 _PASSWD = 256 * 1024  # bytes
 
 
-def ensure(engine: Engine, image: str, root: str, say: Say) -> str:
+def ensure(
+    engine: Engine, image: str, root: str, say: Say, args: Mapping[str, str] | None = None
+) -> str:
     """The id of the image, built or pulled unless the engine has it. root: the project's folder.
-    say: gets the lines of the build or pull. BuildFailed quotes the failing step."""
+    say: gets the lines of the build or pull. args: of a build. BuildFailed quotes the failing
+    step."""
     if templates.known(image) or image.startswith("./"):
-        return _build(engine, image, root, say)
+        return _build(engine, image, root, say, args or {})
     if not _REFERENCE.fullmatch(image):
         raise UsageError(
             f"{clean(image, 60)!r} is neither a template nor an image reference",
@@ -54,14 +57,15 @@ def login(engine: Engine, image: str) -> Login:
     return Login() if user in ("", "0", "root") else _in_passwd(_passwd(engine, image), user)
 
 
-def _build(engine: Engine, image: str, root: str, say: Say) -> str:
+def _build(engine: Engine, image: str, root: str, say: Say, args: Mapping[str, str]) -> str:
     """A template comes without the project's files, which sync brings: an edit costs no build."""
-    from devbox.images import build, plan
+    from devbox.images import build, check, plan
 
     own = image.startswith("./")
-    wanted = plan.plan(image, Path(root or "."), without=() if own else ("code",))
-    for warning in wanted.warnings:
-        say(warning)
+    wanted = plan.plan(image, Path(root or "."), args=args, without=() if own else ("code",))
+    leaks = [str(each) for each in check.check_plan(wanted) if each.rule == "secret"]
+    for warning in (*wanted.warnings, *leaks):
+        say(f"warning: {warning}")
     return engine.call(f"building {wanted.image}", lambda api: build.build(api, wanted, say=say).id)
 
 

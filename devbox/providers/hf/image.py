@@ -6,6 +6,7 @@ The Dockerfile is a template's of devbox.images. Metadata is the YAML at the top
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from devbox import paths
 from devbox.errors import UsageError
@@ -34,22 +35,24 @@ def base(image: str) -> str:
     return image
 
 
-def dockerfile(image: str) -> Rendered:
+def dockerfile(image: str, args: Mapping[str, str] | None = None) -> Rendered:
     """The Space's Dockerfile and the files it copies: a template's, or what Dev Mode needs on top
-    of a reference, whose own Python is kept."""
+    of a reference, whose own Python is kept. args: other defaults of its arguments."""
     reference = base(image)
     name = _ALIASES.get(image, image)
     if templates.known(name):
-        return render(name, "space")
-    return render("cpu", "space", base=reference, without=["python"])
+        return render(name, "space", args=args)
+    return render("cpu", "space", base=reference, without=["python"], args=args)
 
 
-def complete(files: dict[str, bytes], title: str, image: str) -> dict[str, bytes]:
+def complete(
+    files: dict[str, bytes], title: str, image: str, args: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
     """What a new Space needs on top of the project's root files: a Dockerfile unless there is one,
     and README metadata that names the Docker SDK. The project's own text stays below it."""
     made: dict[str, bytes] = {}
     if DOCKERFILE not in files:
-        text, copied = dockerfile(image)
+        text, copied = dockerfile(image, args)
         made = {DOCKERFILE: text.encode(), **copied}
     readme = files.get(README, b"")
     if not has_metadata(readme):

@@ -29,7 +29,7 @@ def wanted(title: str, spec: BoxSpec, root: str, *, adopted: bool) -> dict[str, 
         for name in (image.README, image.DOCKERFILE)
         if isinstance(file := files.get(name), Path)
     }
-    return {**files, **image.complete(at_root, title, spec.image)}
+    return {**files, **image.complete(at_root, title, spec.image, spec.build_args)}
 
 
 def push(hub: Hub, repo: str, files: dict[str, Content], *, prune: bool) -> bool:

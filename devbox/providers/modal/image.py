@@ -6,7 +6,7 @@ import functools
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def image_for(wanted: BoxSpec) -> modal.Image:
     if "/" in name or ":" in name:
         base = modal.Image.from_registry(name, add_python=PYTHON).apt_install(*_PACKAGES)
     else:
-        base = _from_template(name)
+        base = _from_template(name, wanted.build_args)
     half = boxhalf.build()
     # Layers of their own: Modal builds a Dockerfile as one, and this changes with devbox.
     link = f"ln -s {half.name} /root/{boxhalf.LINK}"
@@ -51,12 +51,12 @@ def image_for(wanted: BoxSpec) -> modal.Image:
     )
 
 
-def _from_template(name: str) -> modal.Image:
+def _from_template(name: str, args: Mapping[str, str]) -> modal.Image:
     """The client reads the Dockerfile when it builds, so it lies in the cache folder, under a name
     made from what it says."""
     import modal
 
-    made = render(name, "modal", without=["box"])
+    made = render(name, "modal", without=["box"], args=args)
     digest = hashlib.sha256(repr(made).encode()).hexdigest()[:12]
     folder = paths.cache_dir() / "images" / f"{name}-{digest}"
     write(made, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,8 +215,10 @@ def test_a_dockerfile_of_the_project_is_built_once(
     root = home / "project"
     root.mkdir()
     mark = uuid.uuid4().hex
-    (root / "Dockerfile").write_text(f"FROM {world.IMAGE}\nRUN echo built-{mark} && touch /made\n")
-    request = harness.request(image="./Dockerfile")._replace(root=str(root))
+    text = f"FROM {world.IMAGE}\nARG MARK=none\nRUN echo built-$MARK && touch /made\n"
+    (root / "Dockerfile").write_text(text)
+    ours: dict[str, Any] = {"image": "./Dockerfile", "build_args": {"MARK": mark}}
+    request = harness.request(**ours)._replace(root=str(root))
     handle = provider.create(request)
     try:
         with harness.login(request, harness.running(provider, handle)) as connection:
@@ -223,7 +226,7 @@ def test_a_dockerfile_of_the_project_is_built_once(
         assert any(f"built-{mark}" in line for line in said)
         assert any(f"built-{mark}" in line for line in provider.build_logs(handle, follow=True))
         said.clear()
-        provider.create(harness.request("c", image="./Dockerfile")._replace(root=str(root)))
+        provider.create(harness.request("c", **ours)._replace(root=str(root)))
         assert said == []
     finally:
         made = space.inspect(handle)["Image"]
