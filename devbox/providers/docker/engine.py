@@ -78,7 +78,7 @@ class Engine:
             found: dict[str, Any] = (
                 kwargs_from_env({**os.environ, "DOCKER_HOST": host})
                 if host
-                else docker.ContextAPI.kwargs_from_context()
+                else docker.ContextAPI.kwargs_from_context(_context())
             )
         address = str(found.get("base_url", _DEFAULT)).removeprefix("http+")
         if not address.startswith(_SCHEMES):
@@ -104,3 +104,20 @@ class Engine:
         if self._far is not None:
             return client(self._far, CALL)
         return docker.APIClient(**self._settings, timeout=CALL)
+
+
+def _context() -> str:
+    """The name of the context in force. ProviderError when it is not there: the client would go
+    to this machine's engine instead, and without a config file it looks in the present folder."""
+    from docker import ContextAPI
+    from docker.context.config import get_current_context_name
+    from docker.utils.config import find_config_file
+
+    name = str(os.environ.get("DOCKER_CONTEXT") or get_current_context_name())
+    if name == "default" or (find_config_file() and ContextAPI.get_context(name) is not None):
+        return name
+    raise ProviderError(
+        f"there is no docker context {clean(name, 60)!r}",
+        means="nothing was started",
+        fix="see: docker context ls; or name the engine: [providers.docker] docker_host",
+    )

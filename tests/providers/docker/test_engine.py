@@ -88,9 +88,10 @@ def test_the_environment_names_the_engine(monkeypatch: pytest.MonkeyPatch) -> No
     assert offer.price.micro_per_hour == 0
 
 
-def test_the_current_context_names_the_engine(home: Path) -> None:
+def test_the_current_context_names_the_engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from docker.context import ContextAPI
 
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
     file = home / ".docker" / "config.json"
     file.parent.mkdir()
     file.write_text('{"currentContext": "lab"}')
@@ -98,6 +99,29 @@ def test_the_current_context_names_the_engine(home: Path) -> None:
     engine = Engine()
     assert engine.call("asking", lambda api: api.ping())
     assert engine.address == world.engine()
+
+
+@pytest.mark.parametrize("config", ['{"currentContext": "lab"}', "{}", ""])
+def test_a_context_that_is_not_there_is_not_another_engine(
+    home: Path, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    """Nor one that a folder somebody else wrote describes."""
+    from docker.context import ContextAPI
+
+    file = home / ".docker" / "config.json"
+    file.parent.mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    ContextAPI.create_context("lab", host=world.engine())
+    assert (home / "contexts").is_dir()  # the client's way without a config file
+    if config:
+        file.write_text(config)
+    if "lab" not in config:
+        monkeypatch.setenv("DOCKER_CONTEXT", "lab")
+    with pytest.raises(ProviderError, match="no docker context 'lab'") as caught:
+        Engine().call("asking", lambda api: api.ping())
+    assert "docker context ls" in caught.value.fix
+    assert "docker_host" in caught.value.fix
 
 
 @pytest.mark.parametrize(
