@@ -7,24 +7,52 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _STARTED = re.compile(r"started successfully on port (\d+)")
+# What the page's terminal is sent, for tests to read: its picture is drawn on a canvas.
+_LISTEN = """
+window.drawn = "";
+const decoder = new TextDecoder();
+window.WebSocket = class extends window.WebSocket {
+  constructor(...words) {
+    super(...words);
+    this.addEventListener("message", async ({data}) => {
+      const bytes = data instanceof Blob ? await data.arrayBuffer() : data;
+      window.drawn += typeof bytes === "string" ? bytes : decoder.decode(bytes);
+    });
+  }
+};
+"""
+_ARGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,900",
+)
 
 
 class Browser:
-    def __init__(self, driver: str) -> None:
+    def __init__(self, driver: str, profile: str) -> None:
         self._driver = driver
         options = {
             "binary": _program("chromium"),
-            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,900"],
+            "args": [*_ARGS, f"--user-data-dir={profile}"],
         }
         wanted = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
         found = self._call("POST", "/session", {"capabilities": wanted})
         self._session = f"/session/{found['sessionId']}"
+        listen = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": _LISTEN}}
+        self._call("POST", f"{self._session}/goog/cdp/execute", listen)
 
     def open(self, url: str) -> None:
         self._call("POST", f"{self._session}/url", {"url": url})
@@ -35,6 +63,11 @@ class Browser:
 
     def run(self, script: str) -> Any:
         return self._call("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
+
+    @property
+    def drawn(self) -> str:
+        """All that the page's terminal was sent since the last time this was read."""
+        return str(self.run("const all = window.drawn; window.drawn = ''; return all"))
 
     def click(self, x: int, y: int) -> None:
         moves = [
@@ -65,26 +98,27 @@ class Browser:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._driver + path, data, method=method)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.loads(answer.read())["value"]
 
 
 @contextmanager
 def opened() -> Iterator[Browser]:
-    driver = subprocess.Popen(
-        [_program("chromedriver"), "--port=0"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert driver.stdout
-        port = next(m[1] for line in driver.stdout if (m := _STARTED.search(line)))
-        browser = Browser(f"http://127.0.0.1:{port}")
+    with tempfile.TemporaryDirectory(prefix="dbxc", ignore_cleanup_errors=True) as profile:
+        driver = subprocess.Popen(
+            [_program("chromedriver"), "--port=0"], stdout=subprocess.PIPE, text=True
+        )
         try:
-            yield browser
+            assert driver.stdout
+            port = next(m[1] for line in driver.stdout if (m := _STARTED.search(line)))
+            browser = Browser(f"http://127.0.0.1:{port}", profile)
+            try:
+                yield browser
+            finally:
+                browser.close()
         finally:
-            browser.close()
-    finally:
-        driver.terminate()
-        driver.communicate()
+            driver.terminate()
+            driver.communicate()
 
 
 def _program(name: str) -> str:

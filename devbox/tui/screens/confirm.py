@@ -10,7 +10,6 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from devbox.errors import DevboxError
-from devbox.tui import background
 from devbox.tui.paint import plain
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
 
@@ -45,7 +44,7 @@ class Confirm(Dialog[str]):
 
     async def _find(self, look: Callable[[], list[str]]) -> None:
         try:
-            lines = await background.call(look, "losses")
+            lines = await self.ask(look)
         except DevboxError as error:
             lines = [f"what is on it and not here is unknown: {error.what}"]
         shown = "\n".join(plain(line, 300) for line in lines)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual.app import ComposeResult
@@ -13,9 +14,11 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
+from devbox.tui import background
 from devbox.tui.paint import plain
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -69,6 +72,15 @@ class Dialog(ModalScreen[R | None], Generic[R]):
 
     def action_cancel(self) -> None:
         self.dismiss(None)
+
+    async def ask(self, question: Callable[[], T]) -> T:
+        """The answer to a blocking question. It may come after the person closed the dialog:
+        then the worker that asked ends here, since there is nothing left to show it on."""
+        try:
+            return await background.call(question, "dialog")
+        finally:
+            if self not in self.app.screen_stack:
+                raise asyncio.CancelledError
 
 
 def text(value: str, id: str | None = None, classes: str | None = None) -> Static:

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.errors import DevboxError
-from devbox.tui import background, marks
+from devbox.tui import marks
 from devbox.tui.asks import Check
 from devbox.tui.lines import Lines
 from devbox.tui.paint import Line, plain
@@ -43,7 +43,7 @@ class Doctor(Dialog[str]):
 
     async def _look(self) -> None:
         try:
-            found = await background.call(self._ask, "doctor")
+            found = await self.ask(self._ask)
         except DevboxError as error:
             found = [Check("fail", error.what, error.fix)]
         self.query_one(Lines).show([line for check in found for line in lines(check)])

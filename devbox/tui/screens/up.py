@@ -13,7 +13,6 @@ from devbox.errors import DevboxError
 from devbox.model import Offer
 from devbox.money.costs import cost
 from devbox.text import dollars, duration, size
-from devbox.tui import background
 from devbox.tui.asks import Asks, Choice
 from devbox.tui.paint import plain
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
@@ -45,7 +44,7 @@ class Up(Dialog[Wish]):
 
     async def _ask(self) -> None:
         try:
-            choice = await background.call(lambda: self._asks.choice(self._wanted), "offers")
+            choice = await self.ask(lambda: self._asks.choice(self._wanted))
         except DevboxError as error:
             self._wrong(error.what, error.fix)
             return

@@ -1,0 +1,211 @@
+"""The dashboard end to end on a real local box: in a terminal of tmux, and in a browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devbox import lifecycle
+from devbox.model import BoxState
+from devbox.workspace import Workspace
+from tests.tui import browser
+from tests.tui.terminal import Terminal
+from tests.tui.waiting import until
+
+UI = [sys.executable, "-m", "devbox.cli.main", "ui"]
+TOML = (
+    '[boxes.demo]\n[providers.local]\nprice = 1.0\n[jobs.hi]\ncommand = ["echo", "job says hi"]\n'
+)
+ENTER, CTRL = "\ue007", "\ue009"
+
+
+@pytest.fixture
+def ws(home: Path) -> Iterator[Workspace]:
+    folder = home / "project"
+    folder.mkdir()
+    (folder / "devbox.toml").write_text(TOML)
+    made = Workspace.open(folder)
+    yield made
+    # what a failed test left under way ends before its box does
+    for process in _processes("devbox.tui.operation"):
+        process.kill()
+    for box in made.store.boxes.all():
+        lifecycle.down(made, box, save=False)
+    made.store.close()
+
+
+@pytest.fixture
+def terminal(ws: Workspace) -> Iterator[Terminal]:
+    made = Terminal(ws.spec.root, UI)
+    yield made
+    made.close()
+
+
+def test_from_up_to_down_in_a_terminal(terminal: Terminal, ws: Workspace) -> None:
+    it = terminal
+    it.shows("no boxes: u brings one up")
+    _bring_up(it)
+    it.shows("● running", "● live")
+    (ws.spec.root / "a.txt").write_text("a")
+    it.press("y")
+    it.shows("Send, dry run")
+    it.press("Enter")
+    it.shows("✔ both sides are in step")
+    it.press("r")
+    it.shows("Run what on demo?")
+    it.press("Down", "Enter")
+    it.shows("Run hi on demo")
+    it.press("Tab", "Tab")
+    it.focuses("Run")
+    it.press("Enter")
+    it.shows("✔ succeeded")
+    it.press("l")
+    it.shows("job says hi")
+    it.press("s")
+    it.shows("its end leads back to the dashboard", "~#" if os.getuid() == 0 else "~$")
+    it.type("cd work && ls && echo in $((40 + 2))\n")
+    it.shows("a.txt", "in 42")
+    it.press("C-d")
+    it.shows("1 GPU  2 Jobs")
+    it.press("z")
+    it.shows("Pause demo?", "every file on it is also on this computer")
+    it.focuses("Cancel")
+    it.press("Right")
+    it.focuses("Fetch, then pause")
+    it.press("Enter")
+    it.shows("○ paused")
+    it.press("w")
+    it.shows("● running")
+    it.press("C-d")
+    it.shows("End demo?")
+    it.focuses("Cancel")
+    it.press("Enter")
+    it.hides("End demo?")
+    assert ws.box("demo").state is BoxState.RUNNING
+    it.press("C-d")
+    it.shows("End demo?", "every file on it is also on this computer")
+    it.press("Right")
+    it.focuses("Fetch, then end")
+    it.press("Enter")
+    it.shows("no boxes: u brings one up")
+    it.press("q")
+    it.shows("LEFT 0")
+    assert ws.box("demo").state is BoxState.TERMINATED
+    until(lambda: not _left())
+
+
+def test_what_is_under_way_goes_on_after_quit(terminal: Terminal, ws: Workspace) -> None:
+    it = terminal
+    it.shows("no boxes: u brings one up")
+    _bring_up(it)
+    it.press("q")
+    it.shows("LEFT 0")
+    assert "still under way without the dashboard: up demo" in it.screen
+    until(lambda: (box := ws.store.boxes.named("demo")) and box.state is BoxState.RUNNING)
+    until(lambda: not ws.store.boxes.open_intents())
+
+
+def test_up_and_a_look_in_a_browser(served: str, ws: Workspace) -> None:
+    with browser.opened() as page:
+        page.open(served)
+        _draws(page, "no boxes: u brings one up")
+        assert "key=" not in page.url
+        page.press("u")
+        _draws(page, "at most 8h00m (max_uptime): $8.00")
+        page.press(ENTER, ENTER)
+        _draws(page, "demo is running: ssh devbox-demo")
+        _draws(page, "● live")
+        assert ws.box("demo").state is BoxState.RUNNING
+        page.press(CTRL + "s")
+        _draws(page, "saved ")
+        (file,) = ws.spec.root.glob("*.svg")
+        assert "live" in file.read_text()
+        assert len(page.picture()) > 10_000
+    # the tab is gone, and so is its dashboard with its streams
+    until(lambda: not _left())
+
+
+def test_the_browsers_door_is_closed_to_others(served: str) -> None:
+    base = served.split("?", maxsplit=1)[0]
+
+    def code(url: str, **headers: str) -> int:
+        request = urllib.request.Request(url, headers=headers)
+        try:
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with opener.open(request, timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert code(base) == 403
+    assert code(base + "ws") == 403
+    assert code(base + "static/js/textual.js") == 403
+    assert code(base + "?key=wrong") == 403
+    assert code(served) == 200
+    assert code(served, Host="evil.example") == 403
+    assert code(served, Origin="http://evil.example") == 403
+    assert code(served, Origin="null") == 403
+
+
+@pytest.fixture
+def served(ws: Workspace) -> Iterator[str]:
+    """The link that `devbox ui --web` prints."""
+    server = subprocess.Popen(
+        [*UI, "--web"], cwd=ws.spec.root, stdout=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    assert server.stdout
+    yield server.stdout.readline().strip()
+    server.send_signal(signal.SIGINT)
+    assert server.wait(60) in (0, 130)
+
+
+def _bring_up(it: Terminal) -> None:
+    """Through the dialog: the offer, then the button."""
+    it.press("u")
+    it.shows("at most 8h00m (max_uptime): $8.00")
+    it.press("Enter")
+    it.focuses("Bring it up")
+    it.press("Enter")
+    it.hides("Bring it up")
+
+
+def _draws(page: browser.Browser, text: str) -> None:
+    """Wait until the page's terminal is sent that, whatever its styles."""
+    sent: list[str] = []
+
+    def came() -> bool:
+        sent.append(page.drawn)
+        return text in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", "".join(sent))
+
+    until(came, lambda: f"{text!r} was not drawn: {''.join(sent)[-3000:]!r}")
+
+
+def _left() -> list[str]:
+    """Dashboards, their operations and their streams of this test."""
+    found = []
+    for mark in ("devbox.cli.main ui", "devbox.tui", " stream "):
+        found += [" ".join(process.cmdline()) for process in _processes(mark)]
+    return [line for line in found if "--web" not in line and "echo LEFT" not in line]
+
+
+def _processes(mark: str) -> list[psutil.Process]:
+    """Of this test, those whose command line holds that."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            here = process.environ().get("DEVBOX_HOME") == os.environ["DEVBOX_HOME"]
+            if here and mark in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
