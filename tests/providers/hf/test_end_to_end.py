@@ -84,8 +84,13 @@ def test_the_ledger_agrees_with_the_bill(
         assert mine.end is not None
         assert theirs.end is not None
         assert mine.price.micro_per_hour == pytest.approx(theirs.rate * 3600, rel=1e-6)
-        # The Hub tells no start: it is when it was first seen, one look after it was.
-        assert mine.start == pytest.approx(theirs.start, abs=1.0)
+    # A Job's start, and that of a Space that was built, are told to the millisecond.
+    assert ours[0].start == pytest.approx(intervals[0].start, abs=0.002)
+    if provider == "hf-space":
+        # A pause and a resume are not told: they count from our own calls, never too little.
+        assert ours[0].end >= intervals[0].end - 0.002  # type: ignore[operator]
+        assert ours[0].end < intervals[1].start  # type: ignore[operator]
+        assert ours[0].end < ours[1].start <= intervals[1].start + 0.002  # type: ignore[operator]
 
 
 def test_a_build_that_fails_ends_up_with_the_log(
