@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Footer, Input
 
 from devbox.errors import DevboxError
+from devbox.model import Box
 from devbox.tui import actions, background, fleet, theme
 from devbox.tui.asks import Asks
 from devbox.tui.feed import BoxView, Feed
@@ -30,6 +31,7 @@ from devbox.tui.panes.jobs import JobsPane
 from devbox.tui.panes.logs import LogsPane
 from devbox.tui.panes.sync import SyncPane
 from devbox.tui.settings import Settings
+from devbox.tui.standby import StandBy
 
 W = TypeVar("W", bound=Widget)
 
@@ -71,6 +73,7 @@ class Dashboard(App[None], inherit_bindings=False):
         self._order: list[str] = []
         self._ordered_at = 0.0
         self._notices = Notices()
+        self._stand_by = StandBy()
         self._widgets: dict[str, Widget] = {}
         self._on_screen = False
         for own in theme.THEMES:
@@ -139,6 +142,7 @@ class Dashboard(App[None], inherit_bindings=False):
             self._ended(operation)
         for notice in self._notices.look(self.feed, self.now, self.operations.recent()):
             self.tell(notice.text, notice.severity, title=notice.title)
+        self._rescue(self._stand_by.look(self.feed))
         self.redraw()
 
     def redraw(self, *, always: bool = False) -> None:
@@ -339,6 +343,13 @@ class Dashboard(App[None], inherit_bindings=False):
             return
         self._ordered_at = self.now
         self._order = [v.box.id for v in fleet.ordered(self.feed, found, *self.sort, self.now)]
+
+    def _rescue(self, boxes: list[Box]) -> None:
+        """Fetch what a pause that was announced would lose."""
+        if boxes and not self.readonly:
+            from devbox.tui.deeds.boxes import rescue
+
+            rescue(self, boxes)
 
     def _ended(self, operation: Operation) -> None:
         box_ids = [v.box.id for v in self.feed.views if v.box.name == operation.box]

@@ -85,6 +85,19 @@ class Asks:
 
         return lifecycle.losses(self._open(), box)
 
+    def savable(self, boxes: list[Box]) -> list[Box]:
+        """Those of them whose sync rules name files to fetch before a pause, into this folder."""
+        from devbox import spec
+
+        here = self._open().spec
+
+        def is_savable(box: Box) -> bool:
+            rules = spec.decode_box(box.spec).sync
+            ours = box.name in here.boxes or box.project == here.project
+            return ours and rules.before_pause and bool(rules.down)
+
+        return [box for box in boxes if is_savable(box)]
+
     def can_pause(self, box: Box) -> str:
         """'' when its provider can pause it keeping its files, else what a pause means."""
         from devbox.providers.base import CanPause

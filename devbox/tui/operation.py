@@ -100,6 +100,13 @@ def _pause(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     return f"{box.name} is {box.state}"
 
 
+def _rescue(ws: Workspace, request: dict[str, Any], log: Log) -> str:
+    from devbox import lifecycle
+
+    lifecycle.rescue(ws, ws.box(request["box"]))
+    return f"what {request['box']}'s sync rules name is on this computer"
+
+
 def _resume(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox import lifecycle
 
@@ -196,6 +203,7 @@ KINDS: dict[str, Callable[[Workspace, dict[str, Any], Log], str]] = {
     "up": _up,
     "finish": _finish,
     "pause": _pause,
+    "rescue": _rescue,
     "resume": _resume,
     "down": _down,
     "keep": _keep,

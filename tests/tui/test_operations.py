@@ -13,6 +13,7 @@ import pytest
 
 from devbox import lifecycle, paths
 from devbox.model import BoxState, RunState
+from devbox.ssh.connection import connect
 from devbox.tui.operations import Operation, Operations
 from devbox.workspace import Workspace
 
@@ -79,6 +80,13 @@ def test_a_box_from_up_to_down(project: Path) -> None:
     found = ws.store.runs.get(latest.id)
     assert found
     assert found.state in (RunState.RUNNING, RunState.QUEUED)
+    box = ws.box("b")
+    with connect(box) as connection:
+        made = f"cd {box.workdir} && mkdir -p results && echo 1 > results/model.txt"
+        connection.run(["sh", "-c", made])
+    rescue = ended(operations, operations.start("rescue", "fetch", "b"))
+    assert rescue.summary == "what b's sync rules name is on this computer", rescue.error
+    assert (project / "results" / "model.txt").read_text() == "1\n"
     fetched = ended(operations, operations.start("fetch", "f", "b", run=row.id))
     assert str(project / "results" / row.id) in fetched.summary
     down = down_and_back(operations, ws)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from devbox.errors import DevboxError
-from devbox.model import BoxState
+from devbox.model import Box, BoxState
 from devbox.text import parse_duration
 from devbox.tui import background
 from devbox.tui.asks import bill
@@ -74,6 +74,17 @@ async def pause(app: Dashboard) -> None:
     for view in views if which else []:
         name = view.box.name
         app.operations.start("pause", f"pause {name}", name, save=which == "save")
+
+
+def rescue(app: Dashboard, boxes: list[Box]) -> None:
+    """Fetch what a pause that their watchdogs announced would lose. Not a key's: see `standby`."""
+
+    async def start(app: Dashboard) -> None:
+        for box in await background.call(lambda: app.asks.savable(boxes), "spec"):
+            title = f"fetch from {box.name} before it pauses"
+            app.operations.start("rescue", title, box.name)
+
+    guarded(start)(app)
 
 
 async def resume(app: Dashboard) -> None:
@@ -185,6 +196,8 @@ def guarded(deed: Callable[[Dashboard], Coroutine[Any, Any, None]]) -> Callable[
             await deed(app)
         except DevboxError as error:
             app.tell_error(error)
+        except OSError as error:
+            app.tell(str(error), "error")
 
     def start(app: Dashboard) -> None:
         app.run_worker(run(app), group="deeds")
