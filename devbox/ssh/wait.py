@@ -10,6 +10,9 @@ from devbox.ssh import known_hosts
 from devbox.ssh.connection import Connection, connect
 
 _FIRST, _GROWTH, _LONGEST = 0.05, 1.6, 3.0  # seconds between attempts
+# Seconds for each part of an attempt. What a tunnel takes before the box listens may lead nowhere
+# for good: an early attempt is given up soon, a late one may be on a slow line.
+_PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 4.0, 1.6, 15.0
 
 
 def for_login(
@@ -30,14 +33,16 @@ def for_login(
     """
     begin = clock()
     refused_since: float | None = None
-    pause = _FIRST
+    pause, patience = _FIRST, _PATIENCE
     while True:
         try:
-            return _attempt(box, first_use, timeout=max(1.0, begin + timeout - clock()))
+            left = max(1.0, begin + timeout - clock())
+            return _attempt(box, first_use, timeout=min(left, patience))
         except (NoAnswer, KeyRefused) as error:
             now, reason = clock(), error
         if isinstance(reason, NoAnswer):
             refused_since = None
+            patience = min(patience * _MORE_PATIENCE, _MOST_PATIENCE)
         elif refused_since is None:
             refused_since = now
         elif now - refused_since >= refused_for:
@@ -52,7 +57,7 @@ def _attempt(box: Box, first_use: Callable[[str], None] | None, *, timeout: floa
     told = box.endpoint is None or box.endpoint.host_keys is not None
     if first_use and not told and not known_hosts.pinned(known_hosts.alias(box)):
         known_hosts.pin_first_use(box, narrate=first_use, timeout=min(timeout, 5.0))
-    return connect(box, timeout=min(timeout, 15.0))
+    return connect(box, timeout=timeout)
 
 
 def _gave_up(box: Box, last: SshError, waited: float) -> SshError:

@@ -102,7 +102,7 @@ class Harness(ABC):
         )
 
     def until(
-        self, provider: Provider, handle: str, wanted: Wanted, seconds: float = 30.0
+        self, provider: Provider, handle: str, wanted: Wanted, seconds: float = 120.0
     ) -> Observation | None:
         """Observe until it is as wanted. A passing fault is no answer."""
         deadline = time.monotonic() + seconds
@@ -129,7 +129,7 @@ class Harness(ABC):
 
     def found(self, provider: Provider, wanted: Callable[[list[Observation]], bool]) -> None:
         """Wait until `find` lists what is wanted: listings may lag."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not wanted(listing := provider.find()):
             assert time.monotonic() < deadline, f"last listing: {listing}"
             self.advance()
@@ -153,5 +153,5 @@ class Harness(ABC):
         )
         config.publish([box])
         return wait.for_login(
-            box, timeout=30, clock=time.monotonic, sleep=time.sleep, first_use=lambda _: None
+            box, timeout=120, clock=time.monotonic, sleep=time.sleep, first_use=lambda _: None
         )

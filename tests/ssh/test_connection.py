@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devbox.errors import HostKeyRefused, KeyRefused, NoAnswer, SshError, UsageError
+from devbox.model import Box
 from devbox.ssh import config, keys, known_hosts, wait
 from devbox.ssh.connection import Connection, connect
 from tests.ssh.sshd import Sshd, box_at, free_port, make_box
@@ -254,6 +255,29 @@ def test_waiting_survives_a_late_start_and_a_late_key(sshd: Sshd) -> None:
     with wait.for_login(box, timeout=60, clock=lambda: sum(ticks), sleep=sleep) as connection:
         assert connection.run(["true"]).code == 0
     assert ticks == sorted(ticks)
+
+
+def test_an_early_attempt_is_given_up_sooner_than_a_late_one(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel may take a connection before the box listens, and never say a word."""
+    box = sshd.box()
+    config.publish([box])
+    tried: list[float] = []
+    now = [0.0]
+
+    def silent(_: Box, *, timeout: float) -> Connection:
+        tried.append(timeout)
+        now[0] += timeout
+        raise NoAnswer("silence")
+
+    monkeypatch.setattr(wait, "connect", silent)
+    with pytest.raises(NoAnswer):
+        wait.for_login(box, timeout=60, clock=lambda: now[0], sleep=lambda _: None)
+    assert tried[0] == 4.0
+    assert tried[1:4] == sorted(tried[1:4])
+    assert max(tried) == 15.0
+    assert sum(tried) == pytest.approx(60, abs=1)
 
 
 def test_waiting_gives_up_with_the_reason(

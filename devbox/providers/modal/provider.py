@@ -304,7 +304,8 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         if request.spec.max_uptime > LONGEST:
             self.narrate(
                 f"{request.name}: max_uptime is {duration(request.spec.max_uptime)}, but Modal "
-                "ends a sandbox after 24 h; pause and resume it before then to go on in a new one"
+                "ends a sandbox after 24 h; to go on past that, with the same files: "
+                f"devbox succeed {request.name}"
             )
         self.narrate(
             f"{request.name}: `devbox pause` keeps its files; when it ends by itself (idle, or at "
