@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -14,28 +15,26 @@ from devbox.images import build
 from devbox.providers.docker.engine import Engine as Connection
 from tests.images.conftest import MakePlan
 from tests.images.engine import Engine
-from tests.ssh.sshd import Sshd, sshd
+from tests.ssh.sshd import Sshd
 
-__all__ = ["sshd"]
 pytestmark = pytest.mark.xdist_group("docker")
 
 
 @pytest.fixture
-def far(engine: Engine, sshd: Sshd, home: Path) -> Connection:
+def far(engine: Engine, home: Path) -> Iterator[Connection]:
     """The engine as a machine behind ssh has it, by the person's own ssh."""
-    sshd.settings = f'SetEnv "DOCKER_HOST={engine.host}"\n'
-    sshd.stop()
-    sshd.start()
+    lab = Sshd(home / "lab", settings=f'SetEnv "DOCKER_HOST={engine.host}"\n')
     own = home / ".ssh"
     own.mkdir(mode=0o700)
     for file in (paths.identity(), paths.identity().with_suffix(".pub")):
         shutil.copy(file, own / file.name)
-    (own / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    (own / "known_hosts").write_text(f"[127.0.0.1]:{lab.port} {lab.host_key}\n")
     (own / "config").write_text(
-        f"Host lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {getpass.getuser()}\n"
+        f"Host lab\n HostName 127.0.0.1\n Port {lab.port}\n User {getpass.getuser()}\n"
         f" IdentityFile {own / paths.identity().name}\n UserKnownHostsFile {own / 'known_hosts'}\n"
     )
-    return Connection("ssh://lab")
+    yield Connection("ssh://lab")
+    lab.stop()
 
 
 def test_a_build_on_an_engine_behind_ssh(

@@ -12,9 +12,7 @@ from devbox.providers.docker.provider import Docker
 from devbox.workspace import Workspace
 from tests.contract.harness_docker import DockerHarness
 from tests.providers.docker import world
-from tests.ssh.sshd import sshd
 
-__all__ = ["sshd"]
 
 Open = Callable[..., Workspace]
 

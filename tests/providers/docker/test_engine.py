@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,21 +166,27 @@ def test_gpus_are_offered_where_the_runtime_is() -> None:
 
 
 @pytest.fixture
-def far(sshd: Sshd, home: Path) -> str:
-    """The engine as a machine behind ssh has it: `docker` works there, by the person's own ssh."""
-    sshd.settings = f'SetEnv "DOCKER_HOST={world.engine()}"\n'
-    sshd.stop()
+def lab(home: Path) -> Iterator[Sshd]:
+    """The machine of an engine behind ssh, where `docker` works. Started once: a port that is let
+    go may be another's by the next start."""
+    made = Sshd(home / "lab", settings=f'SetEnv "DOCKER_HOST={world.engine()}"\n')
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def far(lab: Sshd, home: Path) -> str:
+    """Its address, by the person's own ssh."""
     own = home / ".ssh"
     own.mkdir(mode=0o700, exist_ok=True)
     key = own / "id_person"
     key.write_text(keys.new_host_key()[0])
     key.chmod(0o600)
     os.system(f"ssh-keygen -y -f {key} > {key}.pub")
-    sshd.authorise(key.with_name("id_person.pub").read_text().strip())
-    sshd.start()
-    (own / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    lab.authorise(key.with_name("id_person.pub").read_text().strip())
+    (own / "known_hosts").write_text(f"[127.0.0.1]:{lab.port} {lab.host_key}\n")
     (own / "config").write_text(
-        f"Host lab\n HostName 127.0.0.1\n Port {sshd.port}\n User {getpass.getuser()}\n"
+        f"Host lab\n HostName 127.0.0.1\n Port {lab.port}\n User {getpass.getuser()}\n"
         f" IdentityFile {key}\n UserKnownHostsFile {own}/known_hosts\n"
     )
     return "ssh://lab"
@@ -198,11 +205,11 @@ def test_a_box_on_an_engine_behind_ssh(project: Open, far: str, space: world.Spa
     assert space.containers() == []
 
 
-def test_an_ssh_that_is_refused_says_so(far: str, sshd: Sshd) -> None:
-    sshd.authorise()
+def test_an_ssh_that_is_refused_says_so(far: str, lab: Sshd) -> None:
+    lab.authorise()
     with pytest.raises(AuthError, match="Permission denied") as caught:
         provider_at(far).offers()
     assert "ssh://lab" in caught.value.fix
-    sshd.stop()
+    lab.stop()
     with pytest.raises(Unavailable, match="Connection refused"):
         provider_at(far).offers()
