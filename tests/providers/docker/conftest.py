@@ -13,7 +13,6 @@ from devbox.workspace import Workspace
 from tests.contract.harness_docker import DockerHarness
 from tests.providers.docker import world
 
-
 Open = Callable[..., Workspace]
 
 
