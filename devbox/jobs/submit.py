@@ -23,7 +23,8 @@ from devbox.jobs.catalogue import COMMAND, plain
 from devbox.jobs.transfer import Tell
 from devbox.model import Box, Run, RunState
 from devbox.onbox import procs
-from devbox.spec import JobSpec
+from devbox.secrets import resolve
+from devbox.spec import Checkpoint, JobSpec
 from devbox.ssh import boxhalf, connection
 from devbox.workspace import Workspace
 
@@ -118,12 +119,13 @@ def _start(
     asked = False
     for wait in (*_WAITS, None):
         try:
+            whole = {**request, "secrets": _secrets(ws, request)}
             with connection.connect(box) as link:
                 boxhalf.install(link)
                 for source in looked:
                     inputs.send(ws, link, source, tell)
                 asked = True
-                answer = calls.call(link, "start", request=request)
+                answer = calls.call(link, "start", request=whole)
             break
         except NoAnswer as error:
             if wait is None:
@@ -165,7 +167,8 @@ def _request(
         "args": dict(args),
         "inputs": {source.name: source.remote for source in looked},
         "patterns": {s.name: list(job.inputs[s.name].patterns) for s in looked},
-        "checkpoints": {name: _checkpoint(ws, job, name) for name in job.checkpoints},
+        "checkpoints": {name: _checkpoint(ws, job, name).path for name in job.checkpoints},
+        "fetch": {name: _origin(_checkpoint(ws, job, name)) for name in job.checkpoints},
         "env": dict(wanted.env),
         "packages": list(job.packages),
         "workdir": box.workdir,
@@ -174,13 +177,31 @@ def _request(
     }
 
 
-def _checkpoint(ws: Workspace, job: JobSpec, name: str) -> str:
+def _checkpoint(ws: Workspace, job: JobSpec, name: str) -> Checkpoint:
     if name not in ws.spec.checkpoints:
         raise SpecError(
             f"job {job.name} needs the checkpoint {name}, which devbox.toml does not have",
             fix=f"add a [checkpoints.{name}] table with source and path",
         )
-    return ws.spec.checkpoints[name].path
+    return ws.spec.checkpoints[name]
+
+
+def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "source": checkpoint.source,
+        "sha256": checkpoint.sha256,
+        "size": None if checkpoint.size is None else int(checkpoint.size),
+    }
+
+
+def _secrets(ws: Workspace, request: Mapping[str, Any]) -> dict[str, str]:
+    """What the box needs to fetch the checkpoints, read now and kept nowhere."""
+    references = {
+        name: ws.spec.checkpoints[name].secret
+        for name in request["checkpoints"]
+        if name in ws.spec.checkpoints
+    }
+    return {name: resolve(reference) for name, reference in references.items() if reference}
 
 
 def _as_sent(box: Box, run: Run, name: str, path: Path, remote: str) -> inputs.Source | None:

@@ -16,6 +16,7 @@ served.json      {"count": N} cumulative served requests, written by services
 runs/<id>/       one folder a run
 active/<id>      identity of the supervisor of a run that runs
 inputs/<key>/    inputs of runs, named by their content
+checkpoints/     what was verified about each, and who fetches one now
 packages/<hash>/ Python packages installed for jobs
 streams/<pid>    bytes our own telemetry streams sent, so that they do not count as use
 """

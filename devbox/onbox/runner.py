@@ -46,6 +46,8 @@ _FIELDS: Dict[str, Any] = {
     "inputs": (dict, {}),
     "patterns": (dict, {}),
     "checkpoints": (dict, {}),
+    "fetch": (dict, {}),
+    "secrets": (dict, {}),
     "env": (dict, {}),
     "packages": (list, []),
     "workdir": (str, "work"),
@@ -101,6 +103,9 @@ def start(request: Dict[str, Any]) -> Dict[str, Any]:
         _require_places(request)
         folder.out.mkdir(exist_ok=True)
         folder.cancel_mark.unlink(missing_ok=True)
+        secrets = request.pop("secrets")
+        if secrets:  # not in the request, which stays: these are read once, then gone
+            write_json(folder.path / "secrets.json", secrets)
         write_json(folder.path / "request.json", request)
         _spawn(folder)
         deadline = time.monotonic() + _START_PATIENCE
@@ -142,7 +147,7 @@ def normal(request: Any) -> Dict[str, Any]:
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
         raise BadRequest("bad_request", "timeout has the wrong type")
     words = [*found["command"], *found["extra"], *found["packages"], found["workdir"]]
-    for field in ("env", "inputs", "checkpoints"):
+    for field in ("env", "inputs", "checkpoints", "secrets"):
         words += [*found[field].keys(), *found[field].values()]
     for word in words:
         if not isinstance(word, str) or "\0" in word or not _encodes(word):
@@ -163,10 +168,9 @@ def _encodes(word: str) -> bool:
 
 
 def _require_places(request: Dict[str, Any]) -> None:
-    for what in ("input", "checkpoint"):
-        for name, path in request[what + "s"].items():
-            if not home(path).exists():
-                raise BadRequest("missing", f"{what} {name} is not on the box: {path}")
+    for name, path in request["inputs"].items():
+        if not home(path).exists():
+            raise BadRequest("missing", f"input {name} is not on the box: {path}")
 
 
 def _spawn(folder: RunFolder) -> None:

@@ -206,6 +206,7 @@ class Supervisor:
         while any(tail.is_behind for tail in self._tails):
             self._observe()
         self._gpus.close()
+        (self._folder.path / "secrets.json").unlink(missing_ok=True)
         # What was too short to be sampled; the kernel keeps it for the largest single process.
         largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         self._rss = max(self._rss, largest * (1 if sys.platform == "darwin" else 1024))

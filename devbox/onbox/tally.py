@@ -4,6 +4,7 @@ A report is one JSON object a line in $DEVBOX_EVENTS; a user's own program may w
 
     {"progress": [done, total], "unit": "frames", "message": "…"}   total may be null
     {"total": items}
+    {"message": "…"}    what it is at
     {"item": name, "state": "done" | "failed" | "skipped", "error": "…"}
     {"stage": name} when it begins, {"stage": name, "seconds": s} when it ends
     {"vram": bytes}     the peak, as the work itself measured it
@@ -119,6 +120,8 @@ class Tally:
                 self._explicit = (done, total)
                 self.unit = _text(report.get("unit"), 20) or self.unit
                 self.message = _text(report.get("message"), _TEXT)
+        elif "message" in report:
+            self.message = _text(report["message"], _TEXT)
         total = _number(report.get("total"))
         self.total = self.total if total is None else int(total)
         vram = _number(report.get("vram"))

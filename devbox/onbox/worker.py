@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Dict, List
 from devbox.onbox import packages, procs, vram
 from devbox.onbox.job import Job
 from devbox.onbox.run_files import RunFolder
+from devbox.onbox.work import python_command
 
 FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
 
@@ -35,6 +37,8 @@ def main(argv: List[str]) -> int:
     lacking = _lacks_memory(request["vram"])
     if lacking:
         return _fail(folder, lacking, UNPREPARED)
+    if request["checkpoints"] and subprocess.call(python_command("checkpoints.provide", folder.id)):
+        return UNPREPARED  # it has said why
     if request["command"]:
         return _become(folder, request, [str(extra)] if extra else [])
     # Behind the box half, before what the box has: the job's own packages; last the workdir.

@@ -100,6 +100,9 @@ def validate(spec: Spec, source: Path) -> None:
         check(names.remote_path, checkpoint.path, source, f"{at}.path")
         if checkpoint.secret:
             check(secrets.check, checkpoint.secret, source, f"{at}.secret")
+        from devbox.spec import checkpoints  # why here: few projects have any
+
+        checkpoints.validate(checkpoint, source, at)
 
 
 def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:

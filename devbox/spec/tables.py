@@ -139,12 +139,13 @@ class JobSpec(_Table, frozen=True):
 
 
 class Checkpoint(_Table, frozen=True):
-    """Model weights: where they come from and where they go on the box."""
+    """Model weights: where they come from (devbox.onbox.checkpoints.source), where they go on the
+    box, and what they must be. size: bytes. secret: a reference, such as hf:token."""
 
     source: str
     path: str
     sha256: str = ""
-    size: int | None = None
+    size: Bytes | None = None
     secret: str = ""
 
 

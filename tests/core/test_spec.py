@@ -57,6 +57,20 @@ def test_a_frozen_box_reads_back_equal(home: Path) -> None:
         ('[jobs.j]\nsummary = "x"', "set exactly one of module and command", "command ="),
         ('[boxes.t]\nmax_uptime = "0s"', "above 0", ""),
         ('[checkpoints.c]\nsource = "gs://x"\npath = "../../c"', "checkpoints.c.path", "'..'"),
+        ('[checkpoints.c]\nsource = "gs://x"\npath = "c"', "checkpoints.c.source", "gs://BUCKET/"),
+        ('[checkpoints.c]\nsource = "c.pt"\npath = "c"', "checkpoints.c.source", "hf://OWNER"),
+        ('[checkpoints.c]\nsource = "hf://a/b/../c"\npath = "c"', "c.source", "no path inside"),
+        ('[checkpoints.c]\nsource = "http://h/c"\npath = "c"', "c.source", "its sha256"),
+        (
+            '[checkpoints.c]\nsource = "https://h/c"\npath = "c"\nsha256 = "x"',
+            "checkpoints.c.sha256",
+            "edit",
+        ),
+        (
+            '[checkpoints.c]\nsource = "hf://a/b"\npath = "c"\nsize = "1GB"',
+            "its source is a folder",
+            "name a file",
+        ),
     ],
 )
 def test_mistakes_name_file_key_and_fix(home: Path, toml: str, what: str, fix: str) -> None:

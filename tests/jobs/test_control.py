@@ -14,7 +14,8 @@ import msgspec
 import psutil
 import pytest
 
-from devbox.errors import Conflict, NoAnswer, NotFound, UsageError
+from devbox import paths
+from devbox.errors import AuthError, Conflict, NoAnswer, NotFound, UsageError
 from devbox.jobs import calls, catalogue, control, inputs, status
 from devbox.jobs.fetch import fetch
 from devbox.jobs.follow import Ended, Line, Message, Note, follow, followed
@@ -258,12 +259,29 @@ def test_a_refused_start_is_a_failed_run_not_a_queued_one(
     local_workspace: Workspace, local_box: Box
 ) -> None:
     job = JobSpec(name="probe", command=("true",), checkpoints=("w",))
-    local_workspace.spec = msgspec.structs.replace(
-        local_workspace.spec, checkpoints={"w": Checkpoint(source="s", path="w.bin")}
-    )
-    with pytest.raises(NotFound, match=r"checkpoint w is not on the box: w\.bin"):
+    wanted = Checkpoint(source="gs://bucket/w", path="w.bin", secret="env:NOT_THERE")
+    local_workspace.spec = msgspec.structs.replace(local_workspace.spec, checkpoints={"w": wanted})
+    with pytest.raises(AuthError, match="the secret env:NOT_THERE has no value"):
         submit(local_workspace, local_box, job, {}, {})
     assert local_workspace.store.runs.latest()[0].state == RunState.FAILED
+
+
+def test_a_checkpoint_s_secret_reaches_the_box_and_no_record(
+    local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service account that cannot exist: it is read there, and refused by its form alone."""
+    monkeypatch.setenv("KEY_OF_TEST", '{"private_key": "hush-hush"}')
+    job = JobSpec(name="probe", command=("true",), checkpoints=("w",))
+    wanted = Checkpoint(source="gs://bucket/w", path="w.bin", secret="env:KEY_OF_TEST")
+    local_workspace.spec = msgspec.structs.replace(local_workspace.spec, checkpoints={"w": wanted})
+    run = submit(local_workspace, local_box, job, {}, {})
+    assert list(follow(local_workspace, run))
+    (ended,) = control.refresh(local_workspace, [run])
+    assert ended.state == RunState.FAILED
+    assert "Service account info was not in the expected format" in status.of(ended).message
+    assert b"hush-hush" not in ended.request + ended.status
+    kept = [file for file in paths.home().rglob("*") if file.is_file()]
+    assert not any(b"hush-hush" in file.read_bytes() for file in kept)
 
 
 def test_following_through_cuts_loses_and_doubles_nothing(

@@ -1,0 +1,67 @@
+"""Where a checkpoint comes from. Pure; both halves read it.
+
+hf://OWNER/REPO[@REVISION][/FILE]   a file of a model repository; FOLDER/ or nothing for all in it
+gs://BUCKET/OBJECT                  an object; PREFIX/ for all below it
+https://…                           a file; http:// only where its sha256 is known
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+HUB, BUCKET, WEB = "hf", "gs", "https"
+_REVISION = r"refs/(?:pr|convert)/\w+|[\w.-]+"
+_HUB = re.compile(rf"hf://([\w.-]+/[\w.-]+)(?:@({_REVISION}))?(?:/([^@]*))?\Z", re.ASCII)
+_BUCKET = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220})/(.*)\Z", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+
+
+class Source(NamedTuple):
+    """kind: HUB, BUCKET or WEB. place: repository, bucket or URL. path: inside it, "" for all.
+    revision: of a repository, "" for its main one."""
+
+    kind: str
+    place: str
+    path: str = ""
+    revision: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        return self.kind != WEB and (not self.path or self.path.endswith("/"))
+
+
+def parse(text: str, *, sha256: str = "") -> Source:
+    """ValueError says what is wrong with it."""
+    if len(text) > 2000 or _CONTROL.search(text):
+        raise ValueError("it is too long, or holds a space or a control character")
+    if text.startswith("hf://"):
+        found = _HUB.match(text)
+        if not found:
+            raise ValueError("write hf://OWNER/REPO/FILE, or hf://OWNER/REPO@REVISION/FILE")
+        return Source(HUB, found[1], _inner(found[3] or ""), found[2] or "")
+    if text.startswith("gs://"):
+        found = _BUCKET.match(text)
+        if not found:
+            raise ValueError("write gs://BUCKET/OBJECT, or gs://BUCKET/PREFIX/ for all below it")
+        return Source(BUCKET, found[1], _inner(found[2]))
+    if text.startswith(("https://", "http://")):
+        if not urlsplit(text).hostname:
+            raise ValueError("the address names no host")
+        if text.startswith("http://") and not sha256:
+            raise ValueError("http:// can be tampered with: use https://, or give its sha256")
+        return Source(WEB, text)
+    raise ValueError("write hf://OWNER/REPO/FILE, gs://BUCKET/OBJECT or https://…")
+
+
+def shown(text: str) -> str:
+    """Without what follows '?': a signed address is a secret."""
+    return text.split("?", 1)[0]
+
+
+def _inner(path: str) -> str:
+    parts = path[:-1].split("/") if path.endswith("/") else path.split("/")
+    if path and any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{path!r} is no path inside it")
+    return path

@@ -1,0 +1,32 @@
+"""What a [checkpoints.NAME] table must say for the box to be able to fetch it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from devbox.errors import SpecError
+from devbox.onbox.checkpoints.source import parse
+from devbox.spec.tables import Checkpoint
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+
+
+def validate(checkpoint: Checkpoint, file: Path, at: str) -> None:
+    """SpecError names file, key and the fix."""
+    try:
+        origin = parse(checkpoint.source, sha256=checkpoint.sha256)
+    except ValueError as error:
+        raise SpecError(
+            f"{file}: {at}.source cannot be fetched from",
+            fix=str(error),
+        ) from error
+    if checkpoint.sha256 and not _SHA256.fullmatch(checkpoint.sha256):
+        raise SpecError(f"{file}: {at}.sha256 is not 64 hexadecimal digits", fix=f"edit {file}")
+    if origin.is_folder and (checkpoint.sha256 or checkpoint.size is not None):
+        raise SpecError(
+            f"{file}: {at}: sha256 and size are of one file, and its source is a folder",
+            fix="name a file in source, or leave them out",
+        )
+    if checkpoint.size is not None and checkpoint.size < 0:
+        raise SpecError(f"{file}: {at}.size is below 0", fix="give it in bytes, or leave it out")
