@@ -17,7 +17,8 @@ def endpoint(public: str, configured: str, name: str) -> Endpoint:
     """
     host, port = split(configured) if configured else (public, 22)
     alias = host if port == 22 else f"{host}-{port}"
-    return Endpoint(host, port, name, None, f"devbox-gateway-{alias.replace(':', '-')}")
+    # Not "devbox-…": the pins of boxes are dropped with them.
+    return Endpoint(host, port, name, None, f"gateway-{alias.replace(':', '-')}")
 
 
 def split(address: str) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from devbox.providers.hf.hub import Hub
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
 from devbox.spec import ProviderConfig
+from devbox.ssh import config, keys, known_hosts
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
+from tests.ssh.sshd import make_box
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -156,8 +159,6 @@ def test_doctor_names_what_the_account_lacks(
 
 
 def test_the_refused_key_is_named_with_the_settings_page(hub: HfEmulator, space: HfSpace) -> None:
-    from devbox.ssh import keys
-
     told = space.login_help("me/x")
     assert keys.ensure_identity() in told
     assert "/settings/keys" in told
@@ -166,9 +167,7 @@ def test_the_refused_key_is_named_with_the_settings_page(hub: HfEmulator, space:
 def test_gateways() -> None:
     assert gateway.split("example.org") == ("example.org", 22)
     assert gateway.split("[::1]:2222") == ("::1", 2222)
-    assert gateway.endpoint("ssh.hf.space", "", "me-b").host_key_alias == (
-        "devbox-gateway-ssh.hf.space"
-    )
+    assert gateway.endpoint("ssh.hf.space", "", "me-b").host_key_alias == ("gateway-ssh.hf.space")
     for bad in ("", "a:b", "a:0", "a:70000", "a b", "x;y:1", "[::1"):
         with pytest.raises(SpecError):
             gateway.split(bad)
@@ -180,3 +179,15 @@ def test_times_of_the_hub() -> None:
     assert logs.moment("1970-01-01T00:00:10.500Z") == 10.5
     for bad in (None, 3, "", "never", "1970-01-01T00:00:10", "9" * 50):
         assert logs.moment(bad) is None
+
+
+@pytest.mark.parametrize("configured", ["", "localhost:2222", "127.0.0.1:2222", "[::1]:22"])
+def test_a_gateways_pin_outlives_the_boxes_behind_it(home: Path, configured: str) -> None:
+    """It is believed once, so it must not be believed anew after every other box's change."""
+    del home
+    behind = gateway.endpoint("ssh.hf.space", configured, "me-space")
+    key = keys.new_host_key()[1].rsplit(" ", 1)[0]
+    known_hosts.pin(behind.host_key_alias, [key])
+    config.publish([make_box("a", behind, "hf-space"), make_box("b")])
+    config.publish([make_box("b")])
+    assert known_hosts.pinned(behind.host_key_alias) == (key,)
