@@ -57,13 +57,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
 
 def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     """Ask the provider to pause and wait until it says so. Until then the box costs."""
-    provider = ws.provider(box.provider)
-    if not isinstance(provider, CanPause):
-        raise ProviderError(
-            f"boxes of provider {box.provider} cannot pause",
-            means=f"{box.name} keeps running and costing",
-            fix=f"end it with: devbox down {box.name}",
-        )
+    provider = pausable(ws, box)
     if box.state not in (BoxState.PAUSED, BoxState.PAUSING):
         box = _mark(ws, box, BoxState.PAUSING)
     try:
@@ -78,6 +72,20 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     journal.step("forget", lambda: _forget(ws, box))
     journal.finish(box.state)
     return box
+
+
+def pausable(ws: Workspace, box: Box) -> CanPause:
+    """The box's provider. ProviderError when it can never pause this box."""
+    provider = ws.provider(box.provider)
+    if not isinstance(provider, CanPause):
+        raise ProviderError(
+            f"boxes of provider {box.provider} cannot pause",
+            means=f"{box.name} keeps running and costing",
+            fix=f"end it with: devbox down {box.name}",
+        )
+    if box.handle:
+        provider.check_pause(box.handle)
+    return provider
 
 
 def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:

@@ -60,6 +60,7 @@ def pause(ws: Workspace, box: Box, *, save: bool = True) -> Box:
         _refuse_over(box)
         if box.state is BoxState.PAUSED:
             return box
+        converge.pausable(ws, box)
         if save:
             saving.save_or_stop(ws, box, "pause")
         intent = ws.store.boxes.begin(box.id, "paused", {}, ws.clock())

@@ -145,6 +145,10 @@ class Provider(ABC):
 class CanPause(ABC):
     """Stop paying and keep the files, as far as `ephemeral_disk` allows."""
 
+    def check_pause(self, handle: str) -> None:
+        """ProviderError when this box can never be paused, before anything is done for it."""
+        del handle
+
     @abstractmethod
     def pause(self, handle: str) -> str:
         """Ask to pause; idempotent. Returns the handle to use from now on (it may change)."""

@@ -157,14 +157,18 @@ class Host(Provider, CanPause):
             f"{scripts.by_hand(record.token)}"
         )
 
-    def pause(self, handle: str) -> str:
-        record = self._known(handle)
-        if not record.pause_command:
+    def check_pause(self, handle: str) -> None:
+        record = self._records.get(_valid(handle))
+        if record is not None and not record.pause_command:
             raise ProviderError(
                 f"{record.name} has no pause_command, so devbox cannot pause it",
                 means="it keeps running",
                 fix='set pause_command = ["systemctl", "suspend"], or let it go: devbox down',
             )
+
+    def pause(self, handle: str) -> str:
+        self.check_pause(handle)
+        record = self._known(handle)
         before = record.paused
         # First, for the machine may be asleep before we hear that the command was taken.
         asked = msgspec.structs.replace(record, paused=before or self._clock())

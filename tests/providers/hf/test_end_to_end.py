@@ -58,6 +58,8 @@ def test_a_job_from_up_to_down(hub: HfEmulator, devbox: Devbox, project: Project
     assert devbox(folder, "exec", "train", "cat", "work/main.py").stdout == "print('hello')\n"
     refused = devbox(folder, "pause", code=6)
     assert "cannot pause" in refused.stderr
+    assert "not on this computer" not in refused.stderr  # nothing was done for it
+    assert "everything agrees" in devbox(folder, "reconcile").stdout
     assert made.stage == "RUNNING"
     devbox(folder, "down", "--yes")
     assert made.stage == "CANCELED"

@@ -62,6 +62,7 @@ def test_up_exec_sync_down(lab: Machine, project: Path) -> None:
     assert row["state"] == BoxState.RUNNING
     assert any("agent" in process.cmdline() for process in lab.processes())
     assert "no pause_command" in devbox(project, "pause", code=6).stderr
+    assert "everything agrees" in devbox(project, "reconcile").stdout  # it was never begun
     devbox(project, "down", "--yes")
     assert lab.admitted == before
     assert not any("agent" in process.cmdline() for process in lab.processes())
