@@ -11,34 +11,6 @@ ARRIVING = ".devbox-arriving"
 #: Ours; not even `include` brings them along.
 OURS: tuple[str, ...] = (f"{PARTIAL}/", f"{ARRIVING}/", ".devbox/", ".devbox-box/")
 
-#: Made anew on each machine, or harmful there. `.git` because an index or a ref copied half-way,
-#: or from under a running git, breaks the repository: clone or push instead.
-JUNK: tuple[str, ...] = (
-    ".git",
-    ".hg",
-    ".svn",
-    ".venv/",
-    "venv/",
-    "node_modules/",
-    "__pycache__/",
-    "*.py[co]",
-    ".mypy_cache/",
-    ".pytest_cache/",
-    ".ruff_cache/",
-    ".hypothesis/",
-    ".tox/",
-    ".nox/",
-    ".cache/",
-    ".ipynb_checkpoints/",
-    ".idea/",
-    ".DS_Store",
-    "._*",
-    "Thumbs.db",
-    "*.sw[op]",
-    "?*~",
-    ".#*",
-)
-
 #: Held back, and said so, because a box is a rented machine. The `!` lines are samples that
 #: people commit.
 SECRETS: tuple[str, ...] = (

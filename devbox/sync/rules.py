@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from devbox import spec
+from devbox.junk import JUNK
 from devbox.sync import defaults
 from devbox.sync.globs import Glob, parse
 
@@ -112,7 +113,7 @@ def base(sync: spec.Sync) -> Base:
     includes = [rule.glob for rule in _lines(sync.include, "spec") if not rule.keep]
     excludes = _lines(sync.exclude, "spec")
     opened = [above for glob in includes for above in glob.above()]
-    junk = [*_lines(defaults.JUNK, "default"), *_lines(defaults.SECRETS, "secret")]
+    junk = [*_lines(JUNK, "default"), *_lines(defaults.SECRETS, "secret")]
     rules = [
         *_lines(defaults.OURS, "default"),
         *(Rule(True, glob, "spec") for glob in [*includes, *opened]),

@@ -11,6 +11,7 @@ import msgspec
 
 from devbox import spec
 from devbox.errors import SyncError
+from devbox.junk import JUNK
 from devbox.model import Box
 from devbox.sync import defaults, place, program, stamp, tree
 from devbox.sync.place import Place
@@ -142,7 +143,7 @@ class Session:
 
 def excludes(sync: spec.Sync) -> list[str]:
     """Plain names for the box's own list of what is unsynced."""
-    patterns = [*defaults.OURS, *defaults.JUNK, *sync.exclude]
+    patterns = [*defaults.OURS, *JUNK, *sync.exclude]
     names = [pattern.rstrip("/") for pattern in patterns]
     wanted = {pattern.rstrip("/") for pattern in sync.include}
     return [n for n in names if n and "/" not in n and not n.startswith("!") and n not in wanted]

@@ -10,35 +10,13 @@ from pathspec import GitIgnoreSpec, PathSpec
 
 from devbox.errors import UsageError
 from devbox.images import suspects
+from devbox.junk import JUNK
 from devbox.spec import FILE_NAME, Sync
 from devbox.text import clean, size
 
 _MOST_FILES = 5000
 _MOST_BYTES = 1024**3
-#: Made anew on each machine, or of no use in an image.
-_JUNK_LINES = (
-    ".git",
-    ".hg",
-    ".svn",
-    ".venv/",
-    "venv/",
-    "node_modules/",
-    "__pycache__/",
-    "*.py[co]",
-    ".mypy_cache/",
-    ".pytest_cache/",
-    ".ruff_cache/",
-    ".tox/",
-    ".nox/",
-    ".cache/",
-    ".idea/",
-    ".ipynb_checkpoints/",
-    ".DS_Store",
-    "*.sw[op]",
-    ".devbox/",
-    ".devbox-partial",
-)
-_JUNK = GitIgnoreSpec.from_lines(_JUNK_LINES)
+_JUNK = GitIgnoreSpec.from_lines((*JUNK, ".devbox/", ".devbox-partial"))
 
 
 def collect(root: str, sync: Sync) -> dict[str, Path]:
