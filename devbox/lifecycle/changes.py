@@ -26,8 +26,8 @@ def restart(ws: Workspace, box: Box, *, factory: bool = False, save: bool = True
     provider = ws.provider(box.provider)
     if not isinstance(provider, CanRestart):
         raise _cannot(box, "restart")
-    name = "rebuild" if factory else "restart"
-    return _change(ws, box, name, lambda b: provider.restart(b.handle, factory=factory), save=save)
+    verb = "restart {} --factory" if factory else "restart {}"
+    return _change(ws, box, verb, lambda b: provider.restart(b.handle, factory=factory), save=save)
 
 
 def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True) -> Box:
@@ -49,7 +49,7 @@ def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True
         )
         provider.change_hardware(box.handle, hardware)
 
-    return _change(ws, box, "hardware", ask, save=save)
+    return _change(ws, box, f"hardware {{}} {hardware}", ask, save=save)
 
 
 def succeed(ws: Workspace, box: Box, *, save: bool = True) -> Box:
@@ -65,10 +65,12 @@ def succeed(ws: Workspace, box: Box, *, save: bool = True) -> Box:
             msgspec.structs.replace(latest, handle=handle, state=BoxState.STARTING)
         )
 
-    return _change(ws, box, "succeed", hand_over, save=save)
+    return _change(ws, box, "succeed {}", hand_over, save=save)
 
 
-def _change(ws: Workspace, box: Box, step: str, ask: Callable[[Box], object], *, save: bool) -> Box:
+def _change(ws: Workspace, box: Box, verb: str, ask: Callable[[Box], object], *, save: bool) -> Box:
+    """verb: what the person typed, with {} where the box's name goes."""
+    step = verb.split()[0]
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
         if box.state is not BoxState.RUNNING:
@@ -78,7 +80,7 @@ def _change(ws: Workspace, box: Box, step: str, ask: Callable[[Box], object], *,
                 fix=f"devbox up {box.name}",
             )
         if save:
-            saving.save_or_stop(ws, box, step)
+            saving.save_or_stop(ws, box, verb)
         intent = ws.store.boxes.begin(box.id, "running", {"change": step}, ws.clock())
         journal = Journal(ws, intent)
         journal.call(step, lambda: ask(box))

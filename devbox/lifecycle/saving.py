@@ -37,16 +37,17 @@ def rescue(ws: Workspace, box: Box) -> None:
 
 
 def save_or_stop(ws: Workspace, box: Box, verb: str) -> None:
-    """`save`, or an error that says the box was left running for the sake of its files."""
+    """`save`, or an error that says the box was left running for the sake of its files. verb: what
+    the person typed, with {} where the box's name goes."""
     try:
         save(ws, box)
     except DevboxError as error:
         raise DevboxError(
             f"{box.name}: its files could not be fetched: {error.what}",
             means="it was left running, so that nothing is lost, and it is still costing",
-            fix=f"try again, or go on without them: devbox {verb} {box.name} --no-save",
+            fix=f"try again, or go on without them: devbox {verb.format(box.name)} --no-save",
         ) from error
-    if verb != "down" and ws.provider(box.provider).ephemeral_disk:
+    if not verb.startswith("down ") and ws.provider(box.provider).ephemeral_disk:
         ws.narrate(f"{box.name}: files outside volumes do not outlive this ({box.provider})")
         for line in losses(ws, box):
             ws.narrate(line)

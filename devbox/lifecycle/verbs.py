@@ -12,6 +12,7 @@ from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
 from devbox.money.fit import fit
+from devbox.ssh import known_hosts
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming
 from devbox.text import dollars, duration
@@ -62,7 +63,7 @@ def pause(ws: Workspace, box: Box, *, save: bool = True) -> Box:
             return box
         converge.pausable(ws, box)
         if save:
-            saving.save_or_stop(ws, box, "pause")
+            saving.save_or_stop(ws, box, "pause {}")
         intent = ws.store.boxes.begin(box.id, "paused", {}, ws.clock())
         return converge.to_paused(ws, box, Journal(ws, intent))
 
@@ -75,7 +76,7 @@ def down(ws: Workspace, box: Box, *, save: bool = True) -> Box:
         if box.state.is_over:
             return box
         if save and box.state is BoxState.RUNNING:
-            saving.save_or_stop(ws, looked(ws, box), "down")
+            saving.save_or_stop(ws, looked(ws, box), "down {}")
         intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
         return converge.to_terminated(ws, box, Journal(ws, intent))
 
@@ -148,7 +149,7 @@ def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
         ws.narrate(f"{box.name}: finishing the pause that was begun")
         box = finish(ws, box, "paused", Journal(ws, begun[-1].id))
     work = [i for i in ws.store.boxes.open_intents(box.id) if i.goal == "running"]
-    if box.state is BoxState.RUNNING and not work:
+    if box.state is BoxState.RUNNING and not work and _is_pinned(box):
         ws.narrate(f"{box.name} is up already")
         return box
     if box.state is BoxState.STOPPING:
@@ -161,6 +162,11 @@ def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
         _check_budget_again(ws, box)
     intent = work[-1].id if work else ws.store.boxes.begin(box.id, "running", {}, ws.clock())
     return converge.to_running(ws, box, Journal(ws, intent), wait_for=wait)
+
+
+def _is_pinned(box: Box) -> bool:
+    """Whether ssh knows the box's host key; a person may have removed the file that says so."""
+    return box.endpoint is None or bool(known_hosts.pinned(known_hosts.alias(box)))
 
 
 def _check_budget_again(ws: Workspace, box: Box) -> None:

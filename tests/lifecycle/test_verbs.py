@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from devbox import lifecycle
-from devbox.errors import BudgetError, Conflict, NotFound, Unavailable
+from devbox import lifecycle, paths
+from devbox.errors import BudgetError, Conflict, DevboxError, NotFound, Unavailable
 from devbox.lifecycle.steps import retried
 from devbox.model import BoxState
 from devbox.providers.base import CanPause
@@ -219,3 +219,25 @@ def test_passing_faults_are_retried_with_the_waits_the_provider_asks_for(home: P
 
     with pytest.raises(Unavailable):
         retried(ws, never)
+
+
+def test_up_mends_a_known_hosts_file_that_was_lost(ws: Workspace) -> None:
+    box = lifecycle.up(ws, "b")
+    paths.known_hosts().unlink()
+    assert subprocess.run(command.argv(box, ["true"]), check=False, capture_output=True).returncode
+    assert lifecycle.up(ws, "b").id == box.id
+    assert ws.store.boxes.open_intents() == []
+    subprocess.run(command.argv(box, ["true"]), check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("verb", ["pause", "down"])
+def test_a_verb_that_cannot_save_first_says_how_to_go_on_without(home: Path, verb: str) -> None:
+    ws = _open(home, TOML + '[boxes.b.sync]\ndown = ["results"]\n')
+    box = lifecycle.up(ws, "b")
+    paths.known_hosts().unlink()
+    with pytest.raises(DevboxError) as caught:
+        getattr(lifecycle, verb)(ws, box)
+    assert f"devbox {verb} b --no-save" in caught.value.fix
+    assert "still costing" in caught.value.means
+    lifecycle.down(ws, box, save=False)
+    ws.store.close()

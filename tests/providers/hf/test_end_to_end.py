@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from devbox import paths
 from devbox.model import BoxState
 from devbox.spec import load
 from devbox.workspace import Workspace
@@ -109,6 +110,23 @@ def test_a_build_that_fails_ends_up_with_the_log(
     (folder / "Dockerfile").write_text("FROM python:3.12\nCMD sleep infinity\n")
     devbox(folder, "up")
     assert hub.meter.billing() == ["me/devbox-train"]
+
+
+def test_a_change_that_cannot_save_first_says_how_to_go_on_without(
+    hub: HfEmulator, devbox: Devbox, project: Project
+) -> None:
+    folder = project("hf-space", box='sync.down = ["results"]')
+    devbox(folder, "up")
+    paths.known_hosts().unlink()
+    for words in (["restart", "train"], ["restart", "train", "--factory"]):
+        assert f"devbox {' '.join(words)} --no-save" in devbox(folder, *words, code=1).stderr
+    told = devbox(folder, "hardware", "train", "l4x1", code=1).stderr
+    assert "devbox hardware train l4x1 --no-save" in told
+    assert hub.spaces["me/devbox-train"].current == "t4-small"
+    assert "trusting" in devbox(folder, "up").stderr
+    told = devbox(folder, "hardware", "train", "l4x1").stderr
+    assert "trusting" not in told
+    assert hub.spaces["me/devbox-train"].current == "l4x1"
 
 
 def test_a_refused_key_says_which_and_where(
