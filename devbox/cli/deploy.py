@@ -20,7 +20,7 @@ from devbox.cli.common import (
 
 if TYPE_CHECKING:
     from devbox.deploy.edits import Edits
-    from devbox.deploy.plan import Plan
+    from devbox.deploy.plan import Candidate, Plan
 
 _SHOWN = 20
 
@@ -214,7 +214,7 @@ def _show(plan: Plan, as_json: bool) -> None:
 
 
 def _lines(plan: Plan) -> list[str]:
-    from devbox.deploy.push import listed
+    from devbox.deploy.push import listed, many
     from devbox.text import size
 
     how = f"git remote hf → {plan.url}" if plan.via == "git" else "one commit through the API"
@@ -222,27 +222,40 @@ def _lines(plan: Plan) -> list[str]:
     if plan.is_empty:
         lines.append("nothing to push: the Space has it all")
     else:
-        commits = f"{plan.ahead} commits, " if plan.via == "git" else ""
-        lines.append(f"would push {commits}{len(plan.files)} files, {size(plan.size)}")
+        # A push sends each version of a file that the history has.
+        git = plan.via == "git"
+        commits = f"{many(range(plan.ahead), 'commit')}, " if git else ""
+        files = many(plan.files, "file version" if git else "file")
+        lines.append(f"would push {commits}{files}, {size(plan.size)}")
         biggest = sorted(plan.files, key=lambda each: -each[1])[:_SHOWN]
         lines += [f"  {size(length):>10}  {path}" for path, length in biggest]
         if len(plan.files) > _SHOWN:
             lines.append(f"  … and {len(plan.files) - _SHOWN} smaller ones")
     for each in plan.lfs[:_SHOWN]:
-        why = "over 10 MB: the Hub takes it through Git LFS only"
-        lines.append(f"LFS: {each.path} ({size(each.size)}) {why if each.must else 'is binary'}")
+        lines.append(f"LFS: {each.path} ({size(each.size)}) {_why(plan, each)}")
+    if plan.lacks:
+        lines.append(f"no Space: your commits lack {plan.lacks}")
     if plan.theirs:
-        lines.append(f"diverged: only the Space has {len(plan.theirs)} commits:")
+        lines.append(f"diverged: only the Space has {many(plan.theirs, 'commit')}:")
         lines += [f"  {commit}" for commit in plan.theirs[:_SHOWN]]
     if plan.stale:
-        lines.append(f"only the Space has (removed with --prune): {listed(plan.stale)}")
+        told = "would be removed" if plan.prunes else "removed with --prune"
+        lines.append(f"only the Space has ({told}): {listed(plan.stale)}")
     if plan.dirty:
         lines.append(f"without a commit, so not pushed: {listed(plan.dirty)}")
     if plan.secrets:
         lines.append(f"looks like secrets: {listed(plan.secrets)}")
     if plan.upstream and plan.upstream[1]:
-        lines.append(f"{plan.upstream[0]} lacks {plan.upstream[1]} commits of yours")
+        lines.append(f"{plan.upstream[0]} lacks {many(range(plan.upstream[1]), 'commit')} of yours")
     return lines
+
+
+def _why(plan: Plan, file: Candidate) -> str:
+    if plan.via == "api":
+        return "over 10 MB: goes through LFS by itself"
+    if file.must:
+        return "over 10 MB: the Hub takes it through Git LFS only"
+    return "is binary: the Hub may refuse it in plain git (git lfs track, or --via api)"
 
 
 def _stamp() -> str:

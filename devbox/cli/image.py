@@ -21,6 +21,7 @@ from devbox.cli.common import (
 if TYPE_CHECKING:
     from devbox.images.lint import Finding
     from devbox.images.plan import Plan
+    from devbox.images.render import Rendered
     from devbox.providers.docker.engine import Engine
     from devbox.spec import Spec
 
@@ -91,8 +92,10 @@ def render(image: str, target: str, folder: Path | None, without: tuple[str, ...
     if folder is None:
         click.echo(made.dockerfile, nl=False)
         return
+    if target == "space":
+        made = _with_metadata(made, folder)
     rendering.write(made, folder)
-    narrate(f"wrote Dockerfile and {rendering.FOLDER}/ into {folder}")
+    narrate(f"wrote {', '.join(sorted(['Dockerfile', *made.files]))} into {folder}")
 
 
 @image_command.command("lint")
@@ -219,6 +222,18 @@ def prune(keep: int, everywhere: bool, yes: bool, as_json: bool) -> None:
     for each in removed:
         click.echo(" ".join(each.references) or each.id)
     narrate(f"removed {len(removed)}")
+
+
+def _with_metadata(made: Rendered, folder: Path) -> Rendered:
+    """With what the Hub wants in README.md, above what the folder's own says."""
+    from devbox.providers.hf import image as space
+
+    file = folder / space.README
+    own = file.read_bytes() if file.is_file() else b""
+    if space.has_metadata(own):
+        return made
+    readme = space.readme(_project().project, own)
+    return made._replace(files={**made.files, space.README: readme})
 
 
 def _plan(image: str, args: tuple[str, ...], without: tuple[str, ...]) -> Plan:

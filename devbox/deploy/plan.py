@@ -4,6 +4,7 @@ project's git (`repo.SEEN`), which remembers the Space's branch."""
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from devbox.deploy.repo import Object, Repo
 from devbox.deploy.target import Target
 from devbox.errors import Conflict, UsageError
 from devbox.images import suspects
-from devbox.providers.hf import upload
+from devbox.providers.hf import image, upload
 from devbox.text import clean
 from devbox.workspace import Workspace
 
@@ -35,7 +36,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, frozen=True):
     """head: our commit, by git. base: the Space's commit. files, size: what would be sent, as
-    (path, bytes). stale: paths that only the Space has. theirs: commits that it has and we have
+    (path, bytes). stale: paths that only the Space has; prunes: they go untold, as it is a box of
+    ours. lacks: what keeps our commits from being a Space. theirs: commits that it has and we have
     not, "abc1234 title". ahead: commits of ours that it lacks. dirty: paths that no commit has.
     upstream: of the branch that ours follows, and how many commits it lacks. secrets: paths that
     look like some."""
@@ -51,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True):
     files: tuple[tuple[str, int], ...] = ()
     size: int = 0
     stale: tuple[str, ...] = ()
+    prunes: bool = False
+    lacks: str = ""
     dirty: tuple[str, ...] = ()
     lfs: tuple[Candidate, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -60,7 +64,9 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def is_empty(self) -> bool:
         """The Space has it all already."""
-        return self.head == self.base if self.via == "git" else not (self.files or self.stale)
+        if self.via == "git":
+            return self.head == self.base
+        return not self.files and not (self.stale and self.prunes)
 
 
 def choose(ws: Workspace, asked: str = "") -> Via:
@@ -85,8 +91,11 @@ def plan(ws: Workspace, target: Target, via: Via) -> Plan:
 def files(ws: Workspace, target: Target) -> dict[str, upload.Content]:
     """What the Space would hold by the API: the project, and for a Space that devbox made what a
     Space needs around it. UsageError for secrets and for too much."""
-    theirs = not target.repository.is_box()
-    return upload.wanted(target.title, target.box, str(ws.spec.root), adopted=theirs)
+    return _files(ws, target, ours=target.repository.is_box())
+
+
+def _files(ws: Workspace, target: Target, *, ours: bool) -> dict[str, upload.Content]:
+    return upload.wanted(target.title, target.box, str(ws.spec.root), adopted=not ours)
 
 
 def _by_git(ws: Workspace, target: Target) -> Plan:
@@ -110,6 +119,7 @@ def _by_git(ws: Workspace, target: Target) -> Plan:
         files=tuple((clean(each.path, 300), each.size) for each in new),
         size=repo.packed_size(head.oid, base),
         dirty=tuple(repo.dirty()),
+        lacks=_lacks(repo, head.oid),
         lfs=_large(repo, new),
         secrets=_secret(repo, new),
         upstream=repo.ahead_of_upstream(),
@@ -119,7 +129,8 @@ def _by_git(ws: Workspace, target: Target) -> Plan:
 
 def _by_api(ws: Workspace, target: Target) -> tuple[Plan, dict[str, upload.Content]]:
     repository = target.repository
-    wanted = files(ws, target)
+    ours = repository.is_box()
+    wanted = _files(ws, target, ours=ours)
     if not wanted:
         raise UsageError(
             f"{ws.spec.root} has nothing to deploy",
@@ -135,6 +146,7 @@ def _by_api(ws: Workspace, target: Target) -> tuple[Plan, dict[str, upload.Conte
         files=tuple(sizes.items()),
         size=sum(sizes.values()),
         stale=tuple(clean(path, 300) for path in stale),
+        prunes=ours,
         lfs=tuple(large),
     )
     return made, wanted
@@ -151,6 +163,17 @@ def token(target: Target) -> str:
     """For a server that asks for one."""
     repository = target.repository
     return repository.hub.token() if repository.git_url.startswith("http") else ""
+
+
+def _lacks(repo: Repo, head: str) -> str:
+    """The Hub builds nothing without metadata, nor a Docker Space without a Dockerfile."""
+    readme = repo.content(head, image.README) or b""
+    if not image.has_metadata(readme):
+        return f"a {image.README} whose metadata names an SDK"
+    docker = re.search(rb"^sdk:\s*[\"']?docker\b", readme, re.MULTILINE)
+    return (
+        f"a {image.DOCKERFILE}" if docker and repo.content(head, image.DOCKERFILE) is None else ""
+    )
 
 
 def _large(repo: Repo, new: list[Object]) -> tuple[Candidate, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import NamedTuple
 
 from devbox.deploy import plan as plans
@@ -31,8 +32,11 @@ def push(ws: Workspace, target: Target, plan: Plan, allowed: Allowed) -> bool:
     if plan.via == "git":
         _check(plan, allowed)
         return _git(ws, target, plan)
-    prune = allowed.prune or target.repository.is_box()
-    ws.narrate(f"uploading {len(plan.files)} files ({size(plan.size)}) to {plan.space}")
+    prune = allowed.prune or plan.prunes
+    if plan.files:
+        ws.narrate(f"uploading {many(plan.files, 'file')} ({size(plan.size)}) to {plan.space}")
+    if plan.stale and prune:
+        ws.narrate(f"removing {many(plan.stale, 'file')} that only {plan.space} has")
     return target.repository.push(plans.files(ws, target), prune=prune)
 
 
@@ -43,10 +47,12 @@ def _git(ws: Workspace, target: Target, plan: Plan) -> bool:
         ws.narrate(f"added the git remote {REMOTE}: {plan.url}")
     if plan.upstream and plan.upstream[1]:
         name, count = plan.upstream
-        ws.narrate(f"{name} lacks {count} commits of yours: push there too, it is the source")
+        ours = many(range(count), "commit")
+        ws.narrate(f"{name} lacks {ours} of yours: push there too, it is the source")
     if plan.is_empty:
         return False
-    ws.narrate(f"pushing {plan.ahead} commits ({size(plan.size)}) to {plan.space}")
+    ours = many(range(plan.ahead), "commit")
+    ws.narrate(f"pushing {ours} ({size(plan.size)}) to {plan.space}")
     repo.push(plan.url, plans.token(target), plan.head, plan.base)
     return True
 
@@ -69,24 +75,36 @@ def _check(plan: Plan, allowed: Allowed) -> None:
         )
     if plan.dirty and not allowed.dirty:
         raise Conflict(
-            f"{len(plan.dirty)} files have changes that no commit has: {listed(plan.dirty)}",
+            f"changes that no commit has, in {many(plan.dirty, 'file')}: {listed(plan.dirty)}",
             means="nothing was pushed; a push sends commits, so these would be missing",
             fix="git commit them, or leave them behind: devbox deploy --allow-dirty",
         )
     if plan.theirs and not allowed.force:
         raise Conflict(
-            f"the Space has {len(plan.theirs)} commits that you have not: {listed(plan.theirs)}",
+            f"the Space has {many(plan.theirs, 'commit')} that you have not: {listed(plan.theirs)}",
             means="nothing was pushed; a push would drop them",
             fix=f"git pull --rebase {REMOTE} main (a first time: --allow-unrelated-histories), "
-            "or drop them: devbox deploy --force",
+            "or drop them: devbox deploy --force, or leave them be: devbox deploy --via api",
+        )
+    if plan.lacks:
+        raise Conflict(
+            f"your commits are no Space: they lack {plan.lacks}",
+            means="nothing was pushed; the Hub could not build it",
+            fix="devbox image render --target space --write . && git add -A && git commit; "
+            "or let the API keep what the Space has: devbox deploy --via api",
         )
     too_large = [f"{each.path} ({size(each.size)})" for each in plan.lfs if each.must]
     if too_large:
         raise Conflict(
             f"the Hub takes these through Git LFS only: {listed(tuple(too_large))}",
-            means="nothing was pushed",
+            means="nothing was pushed; a push sends the history, files removed since as well",
             fix="git lfs migrate import --above=10MB, or: devbox deploy --via api",
         )
+
+
+def many(things: Sized, noun: str) -> str:
+    """ "1 file", "2 files"."""
+    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def listed(items: tuple[str, ...]) -> str:

@@ -149,6 +149,12 @@ class Repo:
                 found.append(Object(oid.decode(), int(length), path.decode(errors="replace")))
         return found
 
+    def content(self, commit: str, path: str) -> bytes | None:
+        """Of a file at that path, from the top; None when there is none, or a folder."""
+        named = self._git("rev-parse", "--verify", "--quiet", f"{commit}:{path}", check=False)
+        found = list(self.contents([Object(named.out.strip(), 0, path)])) if named.out else []
+        return found[0][1] if found else None
+
     def resolve(self, revision: str) -> str:
         """The commit's id; empty when there is none of that name."""
         words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")

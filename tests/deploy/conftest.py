@@ -73,7 +73,7 @@ def project(home: Path, identity: None) -> Git:
     made = Git(home / "project")
     made("init", "-q")
     made.write("devbox.toml", toml(home))
-    made.commit("first", main_py="print('hello')\n", Dockerfile=DOCKERFILE)
+    made.commit("first", main_py="print('hello')\n", Dockerfile=DOCKERFILE, README_md=README)
     return made
 
 

@@ -13,8 +13,9 @@ from devbox.deploy import push as pushes
 from devbox.deploy.push import Allowed
 from devbox.deploy.target import Target
 from devbox.errors import BuildFailed, Gone, UsageError
+from devbox.providers.hf import tags
 from devbox.workspace import Workspace
-from tests.deploy.conftest import README, SPACE, Devbox, Git
+from tests.deploy.conftest import SPACE, Devbox, Git
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
 
@@ -22,7 +23,6 @@ from tests.emulators.hf import HfEmulator
 @pytest.fixture
 def ready(project: Git) -> Git:
     """A project that can be a Space."""
-    project.commit("metadata", README_md=README)
     return project
 
 
@@ -63,8 +63,23 @@ def test_files_that_only_the_space_has_stay_unless_told(
     assert plans.plan(ws, space, "api").stale == ("old.py",)
     deploy(ws, space)
     assert "old.py" in hub.spaces[SPACE].repo.files
+    assert plans.plan(ws, space, "api").is_empty
     deploy(ws, space, prune=True)
     assert "old.py" not in hub.spaces[SPACE].repo.files
+
+
+def test_files_that_only_a_box_of_ours_has_go_and_it_is_said(
+    ws: Workspace, space: Target, ready: Git, api: HfApi, hub: HfEmulator, said: list[str]
+) -> None:
+    deploy(ws, space)
+    for key, value in ((tags.TOKEN, "t1"), (tags.NAME, "app"), (tags.CEILING, "3600")):
+        api.add_space_variable(SPACE, key, value)
+    (ready.root / "main.py").unlink()
+    seen = plans.plan(ws, space, "api")
+    assert (seen.prunes, seen.stale, seen.is_empty) == (True, ("main.py",), False)
+    deploy(ws, space)
+    assert "main.py" not in hub.spaces[SPACE].repo.files
+    assert any("removing 1 file that only me/app has" in line for line in said)
 
 
 def test_a_large_file_goes_through_lfs_by_itself(
@@ -134,7 +149,7 @@ def test_as_typed(
     again = json.loads(devbox(ready.root, "deploy", "--via", "api", "--json").stdout)
     assert (again["kind"], again["pushed"]) == ("deploy", False)
     by_git = json.loads(devbox(ready.root, "deploy", "--check", "--json").stdout)
-    assert (by_git["via"], by_git["ahead"], by_git["theirs"]) == ("git", 2, [])
+    assert (by_git["via"], by_git["ahead"], by_git["theirs"]) == ("git", 1, [])
     assert "git remote hf" in devbox(ready.root, "deploy", "--check").stdout
     assert "deployed to" in devbox(ready.root, "deploy", "--no-follow").stdout
     assert bare("rev-parse", "main") == ready("rev-parse", "HEAD")

@@ -16,7 +16,7 @@ from devbox.deploy.target import Target
 from devbox.errors import Conflict, Gone, NotFound, ProviderError, UsageError
 from devbox.workspace import Workspace
 from tests.core.hostile import ALL
-from tests.deploy.conftest import Git, MakeClone
+from tests.deploy.conftest import README, Git, MakeClone
 
 
 def deploy(ws: Workspace, space: Target, **allowed: bool) -> bool:
@@ -29,7 +29,9 @@ def test_a_first_deploy_adds_the_remote_and_pushes_all(
     project("remote", "add", "origin", "https://example.org/me/p.git")
     before = plans.plan(ws, space, "git")
     assert (before.ahead, before.base, before.theirs) == (1, "", ())
-    assert {path for path, _ in before.files} == {"devbox.toml", "main.py", "Dockerfile"}
+    assert {path for path, _ in before.files} == {
+        *("devbox.toml", "main.py", "Dockerfile", "README.md")
+    }
     assert 0 < before.size < 5000
     assert project("remote") == "origin"
     assert deploy(ws, space)
@@ -59,7 +61,7 @@ def test_commits_that_only_the_space_has_are_shown_and_kept(
 ) -> None:
     deploy(ws, space)
     other = clone()
-    theirs = other.commit("edited on the Hub's page", README_md="hello\n")
+    theirs = other.commit("edited on the Hub's page", README_md=f"{README}hello\n")
     other("push", "-q", "origin", "HEAD:main")
     project.commit("ours", main_py="print(2)\n")
     seen = plans.plan(ws, space, "git")
@@ -91,6 +93,42 @@ def test_force_drops_them_but_not_one_that_nobody_has_seen(
     assert bare("rev-parse", "main") == newest
     assert deploy(ws, space, force=True)
     assert bare("rev-parse", "main") == project("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("files", "lacking"),
+    [
+        ({"README.md": "# only words\n"}, "a README.md whose metadata names an SDK"),
+        ({"README.md": None}, "a README.md whose metadata names an SDK"),
+        ({"Dockerfile": None}, "a Dockerfile"),
+        ({"Dockerfile": None, "README.md": "---\nsdk: static\n---\n"}, ""),
+        ({"README.md": '---\ntitle: x\nsdk: "docker"\n---\n'}, ""),
+    ],
+)
+def test_commits_that_are_no_space_are_not_pushed(
+    ws: Workspace,
+    space: Target,
+    project: Git,
+    bare: Git,
+    files: dict[str, str | None],
+    lacking: str,
+) -> None:
+    """The Hub would have nothing to build, and the Space that ran would be gone."""
+    for path, text in files.items():
+        if text is None:
+            project("rm", "-q", path)
+        else:
+            project.write(path, text)
+    project("commit", "-q", "-a", "-m", "changed")
+    assert plans.plan(ws, space, "git").lacks == lacking
+    if not lacking:
+        assert deploy(ws, space)
+        return
+    with pytest.raises(Conflict, match=lacking) as caught:
+        deploy(ws, space, force=True)
+    assert "--via api" in caught.value.fix
+    assert "devbox image render" in caught.value.fix
+    assert bare("for-each-ref") == ""
 
 
 def test_a_dirty_tree_is_refused_unless_told(
@@ -166,7 +204,7 @@ def test_the_source_of_truth_is_remembered(
     project.commit("not at origin", x_txt="1")
     assert plans.plan(ws, space, "git").upstream == ("origin/main", 1)
     deploy(ws, space)
-    assert any("origin/main lacks 1 commits" in line for line in said)
+    assert any("origin/main lacks 1 commit " in line for line in said)
     assert project("rev-parse", "--abbrev-ref", "@{upstream}") == "origin/main"
 
 
@@ -225,7 +263,7 @@ def test_hostile_file_names_do_no_harm(
         (project.root / name).write_text(f"{index}\n")
     project.commit("odd names")
     seen = plans.plan(ws, space, "git")
-    assert len(seen.files) == len(names) + 3
+    assert len(seen.files) == len(names) + 4
     assert not any(ord(c) < 32 and c != "\t" for path, _ in seen.files for c in path)
     assert deploy(ws, space)
-    assert len(os.fsencode(bare("ls-tree", "-r", "-z", "main")).split(b"\0")) - 1 == len(names) + 3
+    assert len(os.fsencode(bare("ls-tree", "-r", "-z", "main")).split(b"\0")) - 1 == len(names) + 4

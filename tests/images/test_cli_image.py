@@ -50,6 +50,15 @@ def test_ls_render_and_lint(devbox: Devbox, root: Path) -> None:
     assert "EXPOSE 7860" in text
     devbox("image", "render", "cpu", "--write", "out")
     assert (root / "out" / ".devbox-image" / "boot").is_file()
+    (root / "README.md").write_text("# Mine\n")
+    devbox("image", "render", "cpu", "--target", "space", "--write", ".")
+    assert (root / ".devbox-image" / "serve.py").is_file()
+    readme = (root / "README.md").read_text()
+    assert readme.startswith("---\ntitle: demo\n")
+    assert "sdk: docker" in readme
+    assert readme.endswith("---\n# Mine\n")
+    devbox("image", "render", "cpu", "--target", "space", "--write", ".")
+    assert (root / "README.md").read_text() == readme
     assert devbox("image", "lint", "cpu", "sharp", "sam-body4d").stdout == ""
     (root / "Dockerfile").write_text("FROM x\nENV API_TOKEN=abc\n")
     found = devbox("image", "lint", "./Dockerfile", code=1).stdout

@@ -54,10 +54,15 @@ def complete(
     if DOCKERFILE not in files:
         text, copied = dockerfile(image, args)
         made = {DOCKERFILE: text.encode(), **copied}
-    readme = files.get(README, b"")
-    if not has_metadata(readme):
-        made[README] = _data("README.md").replace(b"@TITLE@", title.encode()) + readme
+    own = files.get(README, b"")
+    if not has_metadata(own):
+        made[README] = readme(title, own)
     return made
+
+
+def readme(title: str, own: bytes) -> bytes:
+    """Metadata that names the Docker SDK, above the project's own text."""
+    return _data("README.md").replace(b"@TITLE@", title.encode()) + own
 
 
 def has_metadata(readme: bytes) -> bool:
