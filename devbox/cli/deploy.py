@@ -162,6 +162,8 @@ def pull_edits_command(
     if not quiet:
         _say_left_out(edits, deletions)
     if apply_ and edits.patch:
+        if file:
+            ws.narrate(f"{box.name}: {_count(edits)} kept in {file}")
         room.apply(ws, box, edits)
     if as_json:
         changed, added, missing = edits.changed, edits.added, edits.missing
@@ -191,17 +193,21 @@ def _summary(name: str, edits: Edits, file: str, *, applied: bool) -> str:
 
 
 def _say_left_out(edits: Edits, deletions: bool) -> None:
+    from devbox.deploy.push import many
+
     if edits.missing and not deletions:
         narrate(
-            f"{len(edits.missing)} files of {edits.base} are not on the box: deleted there, or "
+            f"not on the box, of {edits.base}: {many(edits.missing, 'file')}, deleted there, or "
             "never copied into its image (--deletions puts that into the patch)"
         )
     for path in edits.left_out[:_SHOWN]:
-        narrate(f"left out, too large or not a usable name: {path}")
+        narrate(f"left out, too large, a link, or not a usable name: {path}")
 
 
 def _count(edits: Edits) -> str:
-    return f"{len(edits.changed)} edited and {len(edits.added)} new files"
+    from devbox.deploy.push import many
+
+    return f"{len(edits.changed)} edited and {many(edits.added, 'new file')}"
 
 
 def _show(plan: Plan, as_json: bool) -> None:

@@ -33,8 +33,9 @@ _MOST_FILES = 2000
 
 class Edits(msgspec.Struct, frozen=True):
     """patch: as `git apply` reads it, empty for no edits. changed, added: paths. left_out: paths
-    too large for a patch, or with names that no project can have. missing: paths that the box was
-    given and has not; in the patch only when that was asked for. base: what it is against."""
+    too large for a patch, links that the project has not, names that none can have. missing: paths
+    that the box was given and has not; in the patch only when that was asked for. base: what it is
+    against."""
 
     patch: bytes
     base: str
@@ -67,8 +68,12 @@ def collect(
         path = _usable(raw)
         if path is None or entry.size > MOST:
             left_out.append(clean(raw.decode(errors="replace"), 200))
-        elif entry.kind == "f" and rules.keeps(raw, folder=False):
+        elif not rules.keeps(raw, folder=False):
+            continue
+        elif entry.kind == "f":
             found[path] = entry.size
+        elif not (where.root / path).is_symlink():
+            left_out.append(clean(path, 200))
     added = sorted(found.keys() - against.files.keys())
     both = [path for path in found if path in against.files and not against.files[path].large]
     old = against.contents(path for path in both if against.files[path].size <= MOST)
