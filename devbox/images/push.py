@@ -50,7 +50,7 @@ def split(reference: str) -> tuple[str, str]:
     if not _TARGET.fullmatch(reference) or "//" in reference:
         raise UsageError(
             f"{clean(reference, 80)!r} is no image reference",
-            fix="write REGISTRY/REPOSITORY:TAG, such as ghcr.io/me/work:1",
+            fix="write REGISTRY/REPOSITORY:TAG, such as registry.example/me/work:1",
         )
     head, colon, tail = reference.rpartition(":")
     if not colon or "/" in tail:

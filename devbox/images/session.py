@@ -199,10 +199,10 @@ def _login(message: bytes) -> bytes:
     from docker.errors import DockerException
 
     host = text(dict(fields(message)).get(1))
+    # Docker's own registry has another name than the login for it.
+    own = f".{host}".endswith(f".{auth.INDEX_NAME}")
     try:
-        found = auth.load_config().resolve_authconfig(
-            None if host in ("registry-1.docker.io", "docker.io") else host
-        )
+        found = auth.load_config().resolve_authconfig(None if own else host)
     except DockerException:  # a broken credential helper: go on without a login
         found = None
     if not found:

@@ -201,7 +201,7 @@ def test_a_push_target_is_a_reference(bad: str) -> None:
     with pytest.raises(UsageError):
         push.split(bad)
     assert push.split("localhost:5000/a/b") == ("localhost:5000/a/b", "")
-    assert push.split("ghcr.io/a/b:1") == ("ghcr.io/a/b", "1")
+    assert push.split("registry.example/a/b:1") == ("registry.example/a/b", "1")
 
 
 def test_prune_keeps_the_newest_and_what_is_in_use(

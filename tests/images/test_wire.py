@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from docker import auth
 from hypothesis import given
 from hypothesis import strategies as st
 
 from devbox.errors import BuildFailed
-from devbox.images import buildkit, filesync
+from devbox.images import buildkit, filesync, session
 from devbox.images.buildlog import Log
 from devbox.images.context import Context
-from devbox.images.wire import field, fields
+from devbox.images.wire import field, fields, text
 
 
 @given(st.lists(st.tuples(st.integers(1, 2000), st.integers(0, 2**63 - 1) | st.binary())))
@@ -120,3 +123,23 @@ def test_only_what_is_asked_for_is_listed(only: list[str], paths: list[str]) -> 
         if isinstance(entry, bytes):
             listed.append(bytes(dict(fields(entry))[1]).decode())
     assert listed == paths
+
+
+@pytest.mark.parametrize(
+    ("host", "who"),
+    [
+        (f"registry-1.{auth.INDEX_NAME}", "me"),
+        (auth.INDEX_NAME, "me"),
+        ("registry.example:5000", "other"),
+        (f"not{auth.INDEX_NAME}", ""),
+        ("", ""),
+    ],
+)
+def test_a_builds_logins_are_those_of_docker_login(home: Path, host: str, who: str) -> None:
+    kept = {auth.INDEX_URL: "me:one", "registry.example:5000": "other:two"}
+    file = home / ".docker" / "config.json"
+    file.parent.mkdir()
+    logins = {key: {"auth": base64.b64encode(said.encode()).decode()} for key, said in kept.items()}
+    file.write_text(json.dumps({"auths": logins}))
+    answer = dict(fields(session._login(field(1, host.encode()))))
+    assert text(answer.get(1)) == who

@@ -121,7 +121,7 @@ def test_the_metadata_goes_above_the_projects_own_words() -> None:
 def test_an_image_is_a_known_name_or_a_reference(bad: str) -> None:
     with pytest.raises(UsageError):
         image.base(bad)
-    assert image.base("ghcr.io/me/img:1") == "ghcr.io/me/img:1"
+    assert image.base("registry.example/me/img:1") == "registry.example/me/img:1"
 
 
 def test_one_commit_of_what_changed(hub: HfEmulator, space: HfSpace, root: Path) -> None:
