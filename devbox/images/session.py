@@ -205,7 +205,7 @@ def _login(message: bytes) -> bytes:
         found = auth.load_config().resolve_authconfig(None if own else host)
     except DockerException:  # a broken credential helper: go on without a login
         found = None
-    if not found:
+    if not found or not host:  # for no host the package would give Docker's own
         return b""
     user, password = found.get("username") or "", found.get("password") or ""
     return field(1, user.encode()) + field(2, password.encode())
