@@ -36,7 +36,9 @@ def push(
         api.tag(reference, repository, tag)
     except ImageNotFound as error:
         raise NotFound(
-            f"the engine has no image {clean(reference, 100)}", fix="devbox image build"
+            f"the engine has no image {clean(reference, 100)}",
+            means="nothing was pushed; another file or --arg makes another image",
+            fix="build it as it is now, with the same --arg and --without: devbox image build",
         ) from error
     digest = ""
     for message in api.push(repository, tag, stream=True, decode=True):
