@@ -21,7 +21,8 @@ from devbox.onbox import agent, journal, notes, orders, place, procs
 from devbox.onbox.units import brief
 
 MOST = 64 << 10  # bytes of orders
-_HEED, _START, _STOP = 5.0, 20.0, 5.0  # seconds an agent has to heed, to start and to stop
+# Seconds an agent has to heed, to start, to stop, and to let go of its lock.
+_HEED, _START, _STOP, _LOCK = 5.0, 20.0, 5.0, 2.0
 _LEFTOVERS = ("ladder.json", "verdict.json", "syncing.json", "unsynced.json")
 
 
@@ -62,6 +63,7 @@ def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:
             if _follows(root, order, _HEED):
                 return known["pid"], False
         _stop(known)
+    _await_lock(root)
     started = _start(root)
     if _follows(root, order, _START, started):
         return (notes.read(root / "agent.json") or {}).get("pid"), True
@@ -94,6 +96,19 @@ def _stop(known: dict[str, int]) -> None:
             if not procs.is_alive(known):
                 return
             time.sleep(0.02)
+
+
+def _await_lock(root: Path) -> None:
+    """Until no agent holds the lock, for a moment: of one that has ended the main thread is gone
+    a little before the last of its threads, and with that the lock."""
+    until = time.monotonic() + _LOCK
+    with open(root / agent.LOCK, "ab") as lock:
+        while time.monotonic() < until:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.005)
 
 
 def _start(root: Path) -> int:

@@ -3,11 +3,13 @@ hours. Under this Python and under the oldest one of this machine."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +154,17 @@ def test_an_agent_of_other_code_is_replaced(box: Armed) -> None:
     assert second["restarted"] is True
     assert second["pid"] != first["pid"]
     assert [agent.pid for agent in box.agents()] == [second["pid"]]
+
+
+def test_an_agent_that_is_ending_holds_up_its_successor_and_no_more(box: Armed) -> None:
+    """Its lock goes with its last thread, a little after it counts as ended."""
+    with open(box.root / "agent.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        release = threading.Timer(0.3, fcntl.flock, (lock, fcntl.LOCK_UN))
+        release.start()
+        pid = box.arm({**QUIET, "after": 600})["pid"]
+        release.join()
+    assert [agent.pid for agent in box.agents()] == [pid]
 
 
 def test_a_killed_agent_is_noticed_and_armed_again(box: Armed) -> None:
