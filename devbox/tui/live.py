@@ -155,7 +155,8 @@ class LiveFeed:
             intent = work.get(box.id)
             costing, micro = box.id in prices, prices.get(box.id)
             today = self._since(box.id, costing, micro, now)
-            spends = costing or bool(self._spent and box.id in self._spent.by_box)
+            # before the first sum there is nothing to tell, least of all $0
+            spends = self._spent is not None and (costing or box.id in self._spent.by_box)
             goal, step = (intent.goal, intent.step) if intent else ("", "")
             views.append(BoxView(box, costing, micro, today, spends, goal, step))
         totals = self._sum(list(prices.values()), now)

@@ -50,7 +50,7 @@ class Notices:
             found += self._pause(view, feed.verdict(view.box.id), now)
             found += self._ceiling(view, now)
             found += self._throttling(feed, view, now)
-        found += self._run_ends(feed)
+        found += self._run_ends(feed, ours)
         return found
 
     def _state(self, view: BoxView) -> list[Notice]:
@@ -108,11 +108,13 @@ class Notices:
         words = ", ".join(sorted(reasons)).replace("_", " ")
         return [Notice(view.box.name, f"GPU runs below its clocks: {words}", "warning")]
 
-    def _run_ends(self, feed: Feed) -> list[Notice]:
+    def _run_ends(self, feed: Feed, ours: Collection[str]) -> list[Notice]:
         found = []
         for run in feed.recent:
             before = self._runs.get(run.id)
             if before is None or before.is_over or not run.state.is_over:
+                continue
+            if run.state is RunState.CANCELLED and run.box_name in ours:
                 continue
             good = run.state is RunState.SUCCEEDED
             severity: Severity = "information" if good else "error"

@@ -123,10 +123,9 @@ def _down(ws: Workspace, request: dict[str, Any], log: Log) -> str:
 
 def _keep(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox import lifecycle
-    from devbox.text import duration
 
     until = lifecycle.keep(ws, ws.box(request["box"]), request["seconds"])
-    return f"{request['box']} is kept awake for {duration(until - ws.clock())}"
+    return f"{request['box']} is kept awake until {time.strftime('%H:%M', time.localtime(until))}"
 
 
 def _reconcile(ws: Workspace, request: dict[str, Any], log: Log) -> str:

@@ -7,6 +7,7 @@ accent, and "NAME bold". Text is drawn as it is: nothing here reads markup.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -49,6 +50,11 @@ def fit_line(line: Line, width: int) -> Line:
         left -= length
     out.append((" " * left, ""))
     return out
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in pieces of at most `width` characters, broken between words; one at least."""
+    return textwrap.wrap(text, max(10, width)) or [""]
 
 
 def width_of(line: Line) -> int:

@@ -6,10 +6,12 @@ import threading
 
 import pytest
 
+from devbox.tui.asks import Check
 from devbox.tui.screens.confirm import Confirm
 from devbox.tui.screens.dialog import Dialog
 from devbox.tui.screens.doctor import Doctor
 from devbox.tui.screens.up import Up
+from tests.tui import fakes
 from tests.tui.conftest import Open
 
 
@@ -40,3 +42,39 @@ async def test_an_answer_after_the_dialog_was_closed_harms_nothing(
         gate.set()
         await it.until(lambda: all(worker.is_finished for worker in workers))
         assert it.dialog == ""
+
+
+async def test_a_long_form_keeps_its_buttons_in_sight(dashboard: Open) -> None:
+    async with dashboard(size=(80, 24)) as it:
+        await it.press("r")
+        await it.until(lambda: it.dialog == "Choose")
+        await it.press("enter")
+        await it.until(lambda: it.dialog == "Form")
+        await it.until(lambda: "min_size" in it.text)
+        (line,) = (line for line in it.text.splitlines() if "Cancel" in line)
+        assert "Run" in line
+
+
+async def test_what_is_long_is_told_whole_in_a_narrow_terminal(dashboard: Open) -> None:
+    async with dashboard(feed=fakes.FakeFeed([fakes.view("lab")]), size=(60, 24)) as it:
+        fix = "take hardware with a GPU, since nothing here can do without the driver of one"
+        it.asks.doctor = lambda box: [Check("warn", "no driver", fix)]  # type: ignore[method-assign]
+        await it.press("x")
+        await it.until(lambda: "no driver" in it.text)
+        told = " ".join(line.strip(" │") for line in it.text.splitlines())
+        assert fix in " ".join(told.split())
+        await it.press("escape", "question_mark")
+        await it.until(lambda: it.dialog == "Help")
+        told = " ".join(line.strip(" │▃▁▅▇█") for line in it.text.splitlines())
+        assert "says first what is unsynced" in " ".join(told.split())
+
+
+async def test_the_work_dialog_lists_work_and_its_output(dashboard: Open) -> None:
+    async with dashboard() as it:
+        work = it.operations.start("up", "up train", "train")
+        work.lines.append("asking the provider")
+        await it.press("m")
+        await it.until(lambda: "asking the provider" in it.text)
+        assert "WORK" in it.text
+        (row,) = (line for line in it.text.splitlines() if "│" in line and "up train" in line)
+        assert "▶" in row

@@ -185,4 +185,4 @@ async def test_no_boxes_says_what_to_do(dashboard: Open) -> None:
 async def test_work_of_another_devbox_shows_as_progress(dashboard: Open) -> None:
     view = fakes.view("b", BoxState.STARTING, goal="running", step="login", stage="RUNNING_APP")
     async with dashboard(feed=fakes.FakeFeed([view]), size=(160, 30)) as it:
-        assert "◑ starting 4/6 RUNNING" in it.text
+        assert "◑ starting 4/5 RUNNING" in it.text

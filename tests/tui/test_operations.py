@@ -66,7 +66,7 @@ def test_a_box_from_up_to_down(project: Path) -> None:
     assert sync.summary.startswith("2 files sent")
     assert "a.txt" in sync.lines
     kept = ended(operations, operations.start("keep", "keep", "b", seconds=60.0))
-    assert kept.summary.startswith("b is kept awake for ")
+    assert kept.summary.startswith("b is kept awake until ")
     run = operations.start("submit", "run", "b", job="hello", words=[], extra=["x"])
     assert ended(operations, run).state == "done", run.error
     (row,) = ws.store.runs.latest()

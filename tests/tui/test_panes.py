@@ -26,10 +26,11 @@ async def test_gpu_tab(dashboard: Open) -> None:
     async with dashboard(size=(160, 60)) as it:
         await it.select("train")
         text = it.page("gpu")
-        for word in ("● live", "of 32 cores", "NVIDIA H100 80GB", "/80 GB", "/700 W", "1980 MHz",
-                     "VRAM", "Power", "Temperature", "Processes", "python train.py"):  # fmt: skip
+        for word in ("● live", "of 32 cores", "H100 80GB HBM3", "CLOCK", "/80 GB", "/700 W",
+                     "1980 MHz", "VRAM", "Power", "Temperature", "Processes",
+                     "python train.py"):  # fmt: skip
             assert word in text
-        assert text.count("NVIDIA H100") == 8
+        assert text.count("H100 80GB HBM3") == 8
 
 
 async def test_gpu_faults_are_marked(dashboard: Open) -> None:

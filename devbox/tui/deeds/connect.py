@@ -38,7 +38,7 @@ async def shell(app: Dashboard) -> None:
 async def editor(app: Dashboard) -> None:
     box = _running(app)
     link, opened = await background.call(lambda: app.asks.open_editor(box), "editor")
-    app.tell(link if opened else f"no editor was found; open this link: {link}")
+    app.tell(f"opening {link}" if opened else f"no editor was found; open this link: {link}")
 
 
 async def forward(app: Dashboard) -> None:

@@ -51,10 +51,13 @@ class Pane(Protocol):
 class Page(Lines):
     """A tab of lines: `draw` says what is on it."""
 
+    _seen: Seen | None = None
+
     def draw(self, seen: Seen, width: int) -> list[Line]:
         raise NotImplementedError(type(self))  # why: each tab is its own page
 
     def refresh_from(self, seen: Seen) -> None:
+        self._seen = seen
         width = max(20, self.size.width - 1)
         if seen.view is None:
             self.show([[(" no box is selected", "dim")]])
@@ -64,6 +67,11 @@ class Page(Lines):
     def opened(self, seen: Seen) -> None:
         self.go(0)
         self.refresh_from(seen)
+
+    def on_resize(self) -> None:
+        """Its size is known only after it came into sight."""
+        if self._seen:
+            self.refresh_from(self._seen)
 
     def closed(self) -> None:
         """Nothing runs for it."""

@@ -30,7 +30,8 @@ _STATUS = {
     "cut": ("◌", "warn"),
     "refused": ("✖", "bad bold"),
 }
-_CHART_ROWS = 4
+_CHART_ROWS = 3, 9  # of a chart: the least, and the most where there is room
+_AXIS = 7  # columns left of a chart
 _NEXT = {
     BoxState.BUILDING: "l follows the build's log",
     BoxState.PAUSED: "w resumes it, ctrl+d ends it for good",
@@ -57,11 +58,11 @@ class GpuPane(Page):
         if cell.sample:
             lines += machine(cell.sample, width)
             lines += gpus(cell.sample, width)
+        below = processes(cell.sample, width) if cell.sample else []
         if history:
-            lines += [[], *charts(history, self.gpu, self.window, width)]
-        if cell.sample:
-            lines += processes(cell.sample, width)
-        return lines
+            room = self.size.height - len(lines) - 1 - len(below)
+            lines += [[], *charts(history, self.gpu, self.window, width, room)]
+        return [*lines, *below]
 
     def next_window(self) -> None:
         self.window = WINDOWS[(WINDOWS.index(self.window) + 1) % len(WINDOWS)]
@@ -101,18 +102,21 @@ def machine(sample: Sample, width: int) -> list[Line]:
     load = "" if cpu.load1 is None else f"  load {cpu.load1:.2f}"
     cores = "" if cpu.count is None else f" of {cpu.count} cores"
     ssh = "" if sample.ssh.sessions is None else f"  ssh {sample.ssh.sessions}"
+    two = width >= 110
+    room = min(12, max(4, width // 2 - 55)) if two else 12  # columns of a bar
     fields: list[Line] = [
-        _measure("CPU", cpu.util, f"{percent(cpu.util)}{cores}{load}"),
-        _measure("MEM", share(mem.used, mem.total), f"{size(mem.used)} of {size(mem.total)}"),
+        _measure("CPU", cpu.util, f"{percent(cpu.util)}{cores}{load}", room),
+        _measure("MEM", share(mem.used, mem.total), f"{size(mem.used)} of {size(mem.total)}", room),
         _measure(
             "DISK",
             share(disk.used, disk.total),
             f"{size(disk.used)} of {size(disk.total)}  r {rate(disk.read_bps)} "
             f"w {rate(disk.write_bps)}",
+            room,
         ),
         [(" NET   ", "accent bold"), (f"↓ {rate(net.rx_bps)}  ↑ {rate(net.tx_bps)}{ssh}", "")],
     ]
-    if width < 110:
+    if not two:
         return fields
     half = (width - 2) // 2
     return [
@@ -129,12 +133,15 @@ def gpus(sample: Sample, width: int) -> list[Line]:
         return [[(" GPU   none on this box", "dim")]]
     lines: list[Line] = [[]] if width >= 110 else []
     name = 18 if width >= 100 else 0
-    room = max(4, min(16, (width - name - 64) // 2))
+    room = max(4, min(24, (width - name - 64) // 2))
+    titles = "  # " + (fit("GPU", name) + " " if name else "")
+    titles += f"{fit('USE', room + 7)}{fit('VRAM', room)} {'':>14}  {'POWER':>9}  {'TEMP':>5}"
+    lines.append([(titles + (f"  {'CLOCK':>8}" if width >= 90 else ""), "dim")])
     for number, gpu in enumerate(sample.gpus):
         index = number if gpu.index is None else gpu.index
         line: Line = [(f" {index:>2} ", "accent bold")]
         if name:
-            line.append((fit(plain(gpu.name or "GPU"), name) + " ", ""))
+            line.append((fit(plain(gpu.name or "GPU").removeprefix("NVIDIA "), name) + " ", ""))
         line += bar(gpu.util, room, style="info")
         line.append((f" {percent(gpu.util):>4}  ", ""))
         line += bar(share(gpu.mem_used, gpu.mem_total), room)
@@ -149,8 +156,11 @@ def gpus(sample: Sample, width: int) -> list[Line]:
     return lines
 
 
-def charts(history: History, gpu: int | None, window: float, width: int) -> list[Line]:
-    """Utilisation, VRAM, power and temperature; without GPUs CPU and memory."""
+def charts(
+    history: History, gpu: int | None, window: float, width: int, height: int = 0
+) -> list[Line]:
+    """Utilisation, VRAM, power and temperature; without GPUs CPU and memory. As high as `height`
+    rows allow, within bounds."""
     across = 4 if width >= 150 else 2 if width >= 60 else 1
     room = (width - 2 * (across - 1)) // across
     past = f"last {duration(window).removesuffix('00s').removesuffix('00m')}"
@@ -166,15 +176,19 @@ def charts(history: History, gpu: int | None, window: float, width: int) -> list
             ("Power", "power", " W", 0.0),
             ("Temperature", "temp", "°C", 100.0),
         ]
+    least, most = _CHART_ROWS
+    rows = min(most, max(least, height // -(-len(names) // across) - 2))
+    columns = room - _AXIS
     blocks = []
     for title, name, unit, top in names:
         if not history.gpus:
-            values = history.window(name, window, room)
+            values = history.window(name, window, columns)
         elif gpu is None:
-            values = history.combined(name, window, room)
+            values = history.combined(name, window, columns)
         else:
-            values = history.window(f"{gpu}.{name}", window, room)
-        blocks.append(_block(title, values, unit, top, room, past))
+            values = history.window(f"{gpu}.{name}", window, columns)
+        values = values or [math.nan] * columns
+        blocks.append(_block(title, values, unit, top, rows, past))
     lines: list[Line] = []
     for start in range(0, len(blocks), across):
         row = blocks[start : start + across]
@@ -204,23 +218,34 @@ def processes(sample: Sample, width: int) -> list[Line]:
 
 
 def _block(
-    title: str, values: list[float], unit: str, top: float, room: int, past: str
+    title: str, values: list[float], unit: str, top: float, rows: int, past: str
 ) -> list[Line]:
+    """A heading and a chart with its scale at the left."""
     known = [v for v in values if not math.isnan(v)]
-    top = max([top, *(known if not top else [])]) or 1.0
+    top = top or _round_up(max(known, default=0.0))
     latest = "–" if not known else f"{known[-1]:.0f}{unit}"
     most = f"max {max(known):.0f}{unit}  {past}" if known else past
-    rows = chart(values or [math.nan] * room, _CHART_ROWS, top)
+    room = len(values) + _AXIS
     style = {"%": "info", " W": "warn", "°C": "rest"}[unit]
     head: Line = [(f" {title} ", "accent bold"), (latest, "bold")]
     gap = room - len(title) - len(latest) - len(most) - 2
     if gap > 0:
         head += [(" " * gap, ""), (most, "dim")]
-    return [head, *[[(row, style)] for row in rows]]
+    scale = [f"{top:.0f}{unit.strip()}", *[""] * (rows - 2), "0"]
+    drawn = zip(scale, chart(values, rows, top), strict=True)
+    return [head, *[[(f"{mark:>{_AXIS - 1}} ", "dim"), (row, style)] for mark, row in drawn]]
 
 
-def _measure(name: str, value: float | None, text: str) -> Line:
-    return [(f" {name:<5} ", "accent bold"), *bar(value, 12), (f" {text}", "")]
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20, …: a scale that does not move with every sample."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
+
+
+def _measure(name: str, value: float | None, text: str, room: int) -> Line:
+    return [(f" {name:<5} ", "accent bold"), *bar(value, room), (f" {text}", "")]
 
 
 def _memory(gpu: Gpu) -> str:

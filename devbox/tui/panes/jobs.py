@@ -18,6 +18,7 @@ from devbox.tui.paint import Line, bar, percent, plain
 from devbox.tui.panes.base import Seen
 
 _COLUMNS = (
+    Column("edge", "", 0),
     Column("state", "STATE", 11, most=12),
     Column("run", "RUN", 22, most=38),
     Column("progress", "PROGRESS", 14, most=34),
@@ -29,8 +30,8 @@ _COLUMNS = (
 
 class JobsPane(Vertical):
     DEFAULT_CSS = """
-    JobsPane Grid { height: 1fr; }
-    JobsPane Lines { height: auto; max-height: 8; }
+    JobsPane Grid { height: auto; min-height: 2; max-height: 60%; }
+    JobsPane Lines { height: 1fr; margin: 1 0 0 0; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -85,6 +86,11 @@ class JobsPane(Vertical):
         return known[1]
 
     def _field(self, key: str, column: Column, width: int) -> Line:
+        if column.key == "edge":
+            return []
+        return self._filled(key, column, width)
+
+    def _filled(self, key: str, column: Column, width: int) -> Line:
         view = self._runs[key]
         run = view.run
         found = self._of(run)

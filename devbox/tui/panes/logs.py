@@ -173,7 +173,11 @@ class LogsPane(Vertical):
         what = self._of[2] if self._of else ""
         state = "following" if self.view.follow else "held"
         state += ", ended" if self._source and self._source.ended else ""
-        line += [(f"  {plain(what)}", "bold"), (f"  {len(self.view.lines)} lines, {state}", "dim")]
+        count = len(self.view.lines)
+        line += [
+            (f"  {plain(what)}", "bold"),
+            (f"  {count} line{'' if count == 1 else 's'}, {state}", "dim"),
+        ]
         if self.view.dropped:
             line.append((f", {self.view.dropped} older dropped", "warn"))
         if self._searched:

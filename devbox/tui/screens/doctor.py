@@ -12,7 +12,7 @@ from devbox.errors import DevboxError
 from devbox.tui import marks
 from devbox.tui.asks import Check
 from devbox.tui.lines import Lines
-from devbox.tui.paint import Line, plain
+from devbox.tui.paint import Line, plain, wrapped
 from devbox.tui.screens.dialog import Answer, Dialog
 
 
@@ -28,6 +28,7 @@ class Doctor(Dialog[str]):
         super().__init__()
         self.title_text = f"Doctor: {what}"
         self._ask = ask
+        self._found: list[Check] = []
 
     def body(self) -> Iterable[Widget]:
         yield Lines(id="page")
@@ -46,12 +47,20 @@ class Doctor(Dialog[str]):
             found = await self.ask(self._ask)
         except DevboxError as error:
             found = [Check("fail", error.what, error.fix)]
-        self.query_one(Lines).show([line for check in found for line in lines(check)])
+        self._found = found
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        page = self.query_one(Lines)
+        if self._found:
+            page.show([line for check in self._found for line in lines(check, page.size.width)])
 
 
-def lines(check: Check) -> list[Line]:
+def lines(check: Check, width: int) -> list[Line]:
     shape, style = marks.LEVEL.get(check.level, marks.LEVEL["fail"])
-    out: list[Line] = [[(f" {shape} ", style), (plain(check.what, 300), "")]]
+    first, *rest = wrapped(plain(check.what, 600), width - 4)
+    out: list[Line] = [[(f" {shape} ", style), (first, "")]]
+    out += [[("   " + part, "")] for part in rest]
     if check.fix and check.level != "ok":
-        out.append([("     " + plain(check.fix, 300), "dim")])
+        out += [[("     " + part, "dim")] for part in wrapped(plain(check.fix, 600), width - 6)]
     return out

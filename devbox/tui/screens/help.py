@@ -12,8 +12,10 @@ from textual.widget import Widget
 from devbox.model import BoxState
 from devbox.tui import actions, marks
 from devbox.tui.lines import Lines
-from devbox.tui.paint import Line
+from devbox.tui.paint import Line, wrapped
 from devbox.tui.screens.dialog import Answer, Dialog
+
+_KEYS, _TEXT, _IDS = 18, 46, 19  # columns
 
 
 class Help(Dialog[str]):
@@ -36,8 +38,11 @@ class Help(Dialog[str]):
 
     def on_mount(self) -> None:
         page = self.query_one(Lines)
-        page.show(listing(self._keymap, self._settings))
         page.focus()
+
+    def on_resize(self) -> None:
+        page = self.query_one(Lines)
+        page.show(listing(self._keymap, self._settings, page.size.width))
 
     def action_move(self, rows: int) -> None:
         self.query_one(Lines).move(rows)
@@ -47,20 +52,19 @@ class Help(Dialog[str]):
         page.move(pages * page.page)
 
 
-def listing(keymap: Mapping[str, str], settings: str) -> list[Line]:
-    """The help's lines."""
+def listing(keymap: Mapping[str, str], settings: str, width: int = 110) -> list[Line]:
+    """The help's lines, for a page of that many columns."""
     lines: list[Line] = []
     for group, members in groupby(actions.ACTIONS, key=lambda action: action.group):
         lines += [[], [(f" {group}", "accent bold")]]
         for action in members:
-            changed = action.id in keymap
-            lines.append(
-                [
-                    (f"  {actions.keys(action, keymap):<18}", "warn bold" if changed else "bold"),
-                    (f" {action.tooltip}", ""),
-                    (f"  ({action.id})", "dim"),
-                ]
-            )
+            style = "warn bold" if action.id in keymap else "bold"
+            keys = f"  {actions.keys(action, keymap):<{_KEYS}}"
+            ids = width > _KEYS + _TEXT + _IDS
+            about = wrapped(action.tooltip, width - _KEYS - 4 - (_IDS if ids else 0))
+            lines.append([(keys, style), (f" {about[0]}", "")])
+            lines[-1] += [(f"  ({action.id})", "dim")] if ids else []
+            lines += [[(" " * (_KEYS + 3) + part, "")] for part in about[1:]]
     lines += [[], [(" States", "accent bold")]]
     for state in BoxState:
         shape, style = marks.BOX[state]

@@ -39,7 +39,7 @@ class Work(Dialog[str]):
         self._drawn = -1
 
     def body(self) -> Iterable[Widget]:
-        yield Grid(_COLUMNS, self._field, empty="nothing was started yet", id="works")
+        yield Grid(_COLUMNS, self._field, empty="nothing was started yet", id="work-list")
         yield Lines(id="output")
 
     def on_mount(self) -> None:
