@@ -30,7 +30,8 @@ _STATUS = {
     "cut": ("◌", "warn"),
     "refused": ("✖", "bad bold"),
 }
-_CHART_ROWS = 3, 9  # of a chart: the least, and the most where there is room
+_ROWS_SHORT, _ROWS_LEAST, _ROWS_MOST = 3, 5, 9  # of a chart
+_SHORT = 24  # rows of the tab below which charts may be short
 _AXIS = 7  # columns left of a chart
 _NEXT = {
     BoxState.BUILDING: "l follows the build's log",
@@ -61,7 +62,8 @@ class GpuPane(Page):
         below = processes(cell.sample, width) if cell.sample else []
         if history:
             room = self.size.height - len(lines) - 1 - len(below)
-            lines += [[], *charts(history, self.gpu, self.window, width, room)]
+            least = _ROWS_SHORT if self.size.height < _SHORT else _ROWS_LEAST
+            lines += [[], *charts(history, self.gpu, self.window, width, room, least)]
         return [*lines, *below]
 
     def next_window(self) -> None:
@@ -157,10 +159,10 @@ def gpus(sample: Sample, width: int) -> list[Line]:
 
 
 def charts(
-    history: History, gpu: int | None, window: float, width: int, height: int = 0
+    history: History, gpu: int | None, window: float, width: int, height: int, least: int
 ) -> list[Line]:
     """Utilisation, VRAM, power and temperature; without GPUs CPU and memory. As high as `height`
-    rows allow, within bounds."""
+    rows for all of them allow; least: rows of one whatever they allow."""
     across = 4 if width >= 150 else 2 if width >= 60 else 1
     room = (width - 2 * (across - 1)) // across
     past = f"last {duration(window).removesuffix('00s').removesuffix('00m')}"
@@ -176,8 +178,7 @@ def charts(
             ("Power", "power", " W", 0.0),
             ("Temperature", "temp", "°C", 100.0),
         ]
-    least, most = _CHART_ROWS
-    rows = min(most, max(least, height // -(-len(names) // across) - 2))
+    rows = min(_ROWS_MOST, max(least, height // -(-len(names) // across) - 2))
     columns = room - _AXIS
     blocks = []
     for title, name, unit, top in names:

@@ -59,6 +59,11 @@ class Dialog(ModalScreen[R | None], Generic[R]):
     def body(self) -> Iterable[Widget]:
         return ()
 
+    def on_resize(self) -> None:
+        """What scrolls leaves room for the buttons, however low the terminal is."""
+        for part in self.query("VerticalScroll, OptionList"):
+            part.styles.max_height = max(4, self.size.height * 2 // 5)
+
     def answered(self, which: str) -> None:
         """A button other than Cancel."""
         raise NotImplementedError(which)  # why: a dialog with such a button says what it does
