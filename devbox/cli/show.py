@@ -146,9 +146,8 @@ def _others(ws: Workspace) -> list[dict[str, Any]]:
     from devbox import lifecycle
     from devbox.errors import DevboxError
 
-    known = {box.provider for box in ws.store.boxes.all(over=True)}
     found = []
-    for provider in sorted(known | {box.provider for box in ws.spec.boxes.values()}):
+    for provider in lifecycle.places(ws):
         try:
             seen = lifecycle.strangers(ws, provider)
         except DevboxError as error:

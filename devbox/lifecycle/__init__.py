@@ -9,7 +9,7 @@ from devbox.lifecycle.absorb import refresh
 from devbox.lifecycle.changes import change_hardware, restart, succeed
 from devbox.lifecycle.forgetting import forget, warnings
 from devbox.lifecycle.happenings import stand_by, verdict
-from devbox.lifecycle.reconcile import Finding, reconcile, strangers
+from devbox.lifecycle.reconcile import Finding, places, reconcile, strangers
 from devbox.lifecycle.saving import losses, rescue
 from devbox.lifecycle.verbs import down, keep, pause, resume, settle, up
 
@@ -21,6 +21,7 @@ __all__ = [
     "keep",
     "losses",
     "pause",
+    "places",
     "reconcile",
     "refresh",
     "rescue",

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from devbox.errors import DevboxError, Unavailable
+from devbox.errors import DevboxError, SshError, Unavailable
 from devbox.model import Box, BoxState
 from devbox.providers.base import Observation
+from devbox.ssh import config
 from devbox.workspace import Workspace
 
 # Seconds within which a provider's own start time and ours mean the same start.
@@ -43,10 +44,22 @@ def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
     else:
         _bill(ws, box, after, seen, now)
     ws.store.boxes.update(after)
+    if not work and after.endpoint and after.endpoint != box.endpoint:
+        _follow(ws, after)
     if after.state is not box.state:
         detail = f" ({after.message})" if after.message else ""
         ws.store.events.add(box.id, "state", f"{box.state} → {after.state}{detail}", now)
     return after
+
+
+def _follow(ws: Workspace, box: Box) -> None:
+    """Another computer moved the box, so ssh has to find it anew. It is no reason to fail a look
+    at many."""
+    try:
+        config.forget(box)
+        config.publish(ws.store.boxes.all, narrate=ws.narrate)
+    except SshError as error:
+        ws.narrate(f"{box.name}: its new ssh address is not in place: {error.what}")
 
 
 def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:

@@ -54,9 +54,15 @@ def reconcile(
             findings.append(Finding("changed", after.name, after.provider, detail))
         elif after.message.startswith("unreachable: "):
             findings.append(Finding("failed", after.name, after.provider, after.message))
-    for name in {box.provider for box in boxes} | ({provider} if provider else set()):
+    for name in [provider] if provider else places(ws):
         findings += _strangers(ws, name, wanted)
     return findings
+
+
+def places(ws: Workspace) -> list[str]:
+    """Where boxes of ours may be: those we have or had, and those of devbox.toml."""
+    known = {box.provider for box in ws.store.boxes.all(over=True)}
+    return sorted(known | {box.provider for box in ws.spec.boxes.values()})
 
 
 def strangers(ws: Workspace, provider: str) -> list[Observation]:

@@ -59,11 +59,11 @@ class Tripwire:
         ask = person.ask
         words = {"true": "look", "set -eu": "adopt", "set -u\n": "release", "nohup": "sleep"}
 
-        def asked(target: str, script: str) -> Any:
+        def asked(target: str, script: str, **more: Any) -> Any:
             route = next(word for start, word in words.items() if script.startswith(start))
-            return self.around(route, lambda: ask(target, script))
+            return self.around(route, lambda: ask(target, script, **more))
 
-        person.ask = asked  # type: ignore[assignment]
+        person.ask = asked
 
     def _wrapped(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:

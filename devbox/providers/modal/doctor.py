@@ -17,16 +17,16 @@ def checks(account: Account) -> list[Check]:
             "asking for the workspace", "WorkspaceNameLookup", lambda _: _empty(), _PATIENCE
         )
     except DevboxError as error:
-        return [("fail", f"Modal: {error.what}", error.fix or "see https://status.modal.com")]
+        return [("fail", f"modal: {error.what}", error.fix or "see https://status.modal.com")]
     workspace = clean(reply.workspace_name or reply.username, 80)
-    found: list[Check] = [("ok", f"Modal: workspace {workspace}", "")]
+    found: list[Check] = [("ok", f"modal: workspace {workspace}", "")]
     try:
         account.app_id()
-        found.append(("ok", f"Modal: sandboxes go into the app {account.app_name}", ""))
+        found.append(("ok", f"modal: sandboxes go into the app {account.app_name}", ""))
     except AuthError as error:
-        found.append(("fail", f"Modal: {error.what}", error.fix))
+        found.append(("fail", f"modal: {error.what}", error.fix))
     except DevboxError as error:
-        found.append(("warn", f"Modal: {error.what}", error.fix or "try again"))
+        found.append(("warn", f"modal: {error.what}", error.fix or "try again"))
     return found
 
 

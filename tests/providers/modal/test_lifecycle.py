@@ -117,3 +117,30 @@ def test_without_waiting_up_returns_and_settle_finishes(
     assert box.handle.startswith("sb-")
     assert lifecycle.settle(ws, box).state is BoxState.RUNNING
     assert len(emulator.sandboxes) == 1
+
+
+def test_a_box_that_another_computer_moved_is_reached_again(
+    project: Open, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = project()
+    box = lifecycle.up(mine, "b")
+    ssh(box, "sh", "-c", "echo precious >work/kept.txt")
+    before = box.endpoint
+    monkeypatch.setenv("DEVBOX_HOME", str(home / "other"))
+    theirs = project()
+    lifecycle.reconcile(theirs, provider="modal", wanted="adopt")
+    lifecycle.resume(theirs, lifecycle.pause(theirs, theirs.box("b"), save=False))
+    monkeypatch.setenv("DEVBOX_HOME", str(home / ".devbox"))
+    (box,) = lifecycle.refresh(mine, [mine.box("b")])
+    assert box.state is BoxState.RUNNING
+    assert box.endpoint != before
+    assert ssh(box, "cat", "work/kept.txt") == "precious"
+
+
+def test_reconcile_looks_where_the_project_has_boxes_to_be(
+    project: Open, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lifecycle.up(project(), "b")
+    monkeypatch.setenv("DEVBOX_HOME", str(home / "other"))
+    (finding,) = lifecycle.reconcile(project())
+    assert (finding.kind, finding.provider) == ("stranger", "modal")
