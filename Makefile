@@ -38,7 +38,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench
 
 faults: $(VENV)/.dev
-	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync \
+		dockerd:docker.io debootstrap:debootstrap
 	$(BIN)/python -m tests.faults
 
 screenshots: $(VENV)/.dev

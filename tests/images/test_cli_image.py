@@ -75,11 +75,11 @@ def test_build_push_and_prune(
     args = ["./Dockerfile", "--arg", f"BASE={engine.base}"]
     (root / "Dockerfile").write_text("ARG BASE=x:1\nFROM ${BASE}\nCOPY . /app\n")
     (root / "main.py").write_text(f"print({os.getpid()})\n")
-    built = devbox("image", "build", *args, "--no-lint", host=engine.host)
+    built = devbox("image", "build", *args, host=engine.host)
     reference = built.stdout.strip()
     assert reference.startswith("devbox/demo/project:")
     assert "COPY . /app" in built.stderr
-    again = devbox("image", "build", *args, "--no-lint", "--json", host=engine.host)
+    again = devbox("image", "build", *args, "--json", host=engine.host)
     said = json.loads(again.stdout)
     assert (said["reference"], said["fresh"]) == (reference, False)
     pushed = devbox("image", "push", f"{registry}/demo/cpu", *args, "-q", host=engine.host)
@@ -87,6 +87,20 @@ def test_build_push_and_prune(
     client.images.remove(f"{registry}/demo/cpu:{reference.rpartition(':')[2]}")
     removed = devbox("image", "prune", "--keep", "0", "--yes", host=engine.host)
     assert reference in removed.stdout
+
+
+@pytest.mark.xdist_group("docker")
+def test_what_only_a_space_needs_stops_only_a_space(
+    devbox: Devbox, root: Path, engine: Engine, client: docker.DockerClient
+) -> None:
+    (root / "Dockerfile").write_text(f"FROM {engine.base}\nCOPY . /app\n")
+    built = devbox("image", "build", "./Dockerfile", host=engine.host)
+    assert "lint: error dev-mode" in built.stderr
+    client.images.remove(built.stdout.strip())
+    box = '[boxes.b]\nprovider = "hf-space"\nimage = "./Dockerfile"\n'
+    (root / "devbox.toml").write_text(f'project = "demo"\n{box}')
+    refused = devbox("image", "build", host=engine.host, code=3)
+    assert "--no-lint" in refused.stderr
 
 
 @pytest.mark.xdist_group("docker")
