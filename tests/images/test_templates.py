@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.request
+from pathlib import Path
 
 import docker
 import pytest
 
-from devbox.images import build, plan, templates
+from devbox.images import build, plan, render, templates
 from devbox.ssh import boxhalf, config
 from devbox.ssh.connection import Connection, connect
 from tests.images import standins
 from tests.images.conftest import PYTHON, started
 from tests.images.engine import Engine
+from tests.ssh.sshd import wait_until
 
 pytestmark = pytest.mark.xdist_group("docker")
 NAMES = [each.name for each in templates.catalogue()]
@@ -82,6 +85,37 @@ def test_it_builds_boots_and_its_doctor_answers(
             odd = [line for line in agreed.err.splitlines() if line.startswith("The package")]
             assert [line for line in odd if not _MEANT.search(line)] == []
         config.forget(box)
+
+
+@pytest.mark.parametrize("name", ["cpu", "stick-gen"])
+def test_a_spaces_dockerfile_builds_and_serves_its_port(
+    engine: Engine, client: docker.DockerClient, root: Path, name: str
+) -> None:
+    render.write(render.render(name, "space", args=standins.args(engine, PYTHON)), root)
+    made = build.build(client.api, plan.plan("./Dockerfile", root, project="space"))
+    served = client.containers.run(
+        made.reference, detach=True, ports={"7860/tcp": ("127.0.0.1", 0)}, init=True
+    )
+    try:
+        served.reload()
+        port = int(served.ports["7860/tcp"][0]["HostPort"])
+        wait_until(lambda: b"A dev box is running" in _page(port), f"{name} answers", 60)
+        assert served.exec_run("stat -c '%u %n' /app /app/main.py /opt/venv").output == (
+            b"1000 /app\n1000 /app/main.py\n1000 /opt/venv\n"
+        )
+        assert served.exec_run("sh -c 'id -u; command -v sshd rsync git-lfs wget'").output[:5] == (
+            b"1000\n"
+        )
+    finally:
+        served.remove(force=True)
+
+
+def _page(port: int) -> bytes:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            return bytes(answer.read())
+    except OSError:
+        return b""
 
 
 def _blind(template: templates.Template) -> list[str]:
