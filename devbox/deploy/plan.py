@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ import msgspec
 from devbox.deploy.repo import Object, Repo
 from devbox.deploy.target import Target
 from devbox.errors import Conflict, UsageError
-from devbox.images import suspects
+from devbox.images import suspects, swallowed
 from devbox.providers.hf import image, upload
 from devbox.text import clean
 from devbox.workspace import Workspace
@@ -37,8 +38,9 @@ class Candidate(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """head: our commit, by git. base: the Space's commit. files, size: what would be sent, as
     (path, bytes). stale: paths that only the Space has; prunes: they go untold, as it is a box of
-    ours. lacks: what keeps our commits from being a Space. theirs: commits that it has and we have
-    not, "abc1234 title". ahead: commits of ours that it lacks. dirty: paths that no commit has.
+    ours. lacks: what keeps our commits from being a Space. swallowed: sentences on Python code
+    that stays behind though what is sent imports it. theirs: commits that it has and we have not,
+    "abc1234 title". ahead: commits of ours that it lacks. dirty: paths that no commit has.
     upstream: of the branch that ours follows, and how many commits it lacks. secrets: paths that
     look like some."""
 
@@ -55,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     stale: tuple[str, ...] = ()
     prunes: bool = False
     lacks: str = ""
+    swallowed: tuple[str, ...] = ()
     dirty: tuple[str, ...] = ()
     lfs: tuple[Candidate, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -120,6 +123,7 @@ def _by_git(ws: Workspace, target: Target) -> Plan:
         size=repo.packed_size(head.oid, base),
         dirty=tuple(repo.dirty()),
         lacks=_lacks(repo, head.oid),
+        swallowed=_swallowed(repo.root, (each.path for each in repo.files(head.oid))),
         lfs=_large(repo, new),
         secrets=_secret(repo, new),
         upstream=repo.ahead_of_upstream(),
@@ -147,6 +151,7 @@ def _by_api(ws: Workspace, target: Target) -> tuple[Plan, dict[str, upload.Conte
         size=sum(sizes.values()),
         stale=tuple(clean(path, 300) for path in stale),
         prunes=ours,
+        swallowed=_swallowed(ws.spec.root, wanted),
         lfs=tuple(large),
     )
     return made, wanted
@@ -174,6 +179,10 @@ def _lacks(repo: Repo, head: str) -> str:
     return (
         f"a {image.DOCKERFILE}" if docker and repo.content(head, image.DOCKERFILE) is None else ""
     )
+
+
+def _swallowed(root: Path, sent: Iterable[str]) -> tuple[str, ...]:
+    return tuple(clean(str(each), 300) for each in swallowed.missing(root, sent))
 
 
 def _large(repo: Repo, new: list[Object]) -> tuple[Candidate, ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from devbox.images.context import Context
@@ -25,7 +25,7 @@ _NOT_CODE = frozenset(
 
 class Swallowed(NamedTuple):
     """path: the folder or file left out. module: its dotted name. importer: a file of the context
-    that imports it. rule: the pattern that drops it."""
+    that imports it. rule: the pattern that drops it, '' where that is not known."""
 
     path: str
     module: str
@@ -33,32 +33,48 @@ class Swallowed(NamedTuple):
     rule: str
 
     def __str__(self) -> str:
-        return (
-            f"the ignore rule {self.rule!r} leaves out {self.path}, which {self.importer} imports "
-            f"as {self.module}; anchor the rule to the folder you mean, or add !{self.path}"
+        who = f"the ignore rule {self.rule!r}" if self.rule else "what is sent"
+        fix = (
+            f"anchor the rule to the folder you mean, or add !{self.path}"
+            if self.rule
+            else "look at .gitignore and .dockerignore"
         )
+        imports = f"which {self.importer} imports as {self.module}"
+        return f"{who} leaves out {self.path}, {imports}; {fix}"
 
 
 def swallowed(context: Context, rules: Ignore) -> list[Swallowed]:
     """One entry a package or module that is ignored and imported."""
     if context.root is None:
         return []
-    left_out = dict(_left_out(context.root, rules))
+    kept = [file.path for file in context.files if not file.link]
+    return _found(context.root, kept, rules.out, rules.rule)
+
+
+def missing(root: Path, kept: Iterable[str]) -> list[Swallowed]:
+    """The same where only what is kept of the folder is known."""
+    files = list(kept)
+    above = {str(folder) for path in files for folder in PurePosixPath(path).parents}
+    inside = above.union(files)
+    return _found(root, files, lambda path: path not in inside, lambda _: "")
+
+
+def _found(
+    root: Path, kept: list[str], out: Callable[[str], bool], rule: Callable[[str], str]
+) -> list[Swallowed]:
+    left_out = dict(_left_out(root, out))
     if not left_out:
         return []
     found: dict[str, Swallowed] = {}
-    python = [file for file in context.files if file.path.endswith(".py") and not file.link]
-    for file in python[:_MOST_READ]:
-        if file.size > _MOST_BYTES:
-            continue
-        for name in _imports(Path(file.source), file.path):
+    for importer in [path for path in kept if path.endswith(".py")][:_MOST_READ]:
+        for name in _imports(root / importer, importer):
             for module, path in left_out.items():
                 if path not in found and _reaches(name, module):
-                    found[path] = Swallowed(path, module, file.path, rules.rule(path))
+                    found[path] = Swallowed(path, module, importer, rule(path))
     return list(found.values())
 
 
-def _left_out(root: Path, rules: Ignore) -> Iterator[tuple[str, str]]:
+def _left_out(root: Path, out: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
     """(dotted name, path) of ignored folders that hold Python files, and of ignored .py files
     whose folder is in the context."""
     for folder, inner, names in os.walk(root):
@@ -67,11 +83,11 @@ def _left_out(root: Path, rules: Ignore) -> Iterator[tuple[str, str]]:
         inner[:] = [name for name in inner if name not in _NOT_CODE]
         for name in names:
             path = prefix + name
-            if name.endswith(".py") and rules.out(path):
+            if name.endswith(".py") and out(path):
                 yield _dotted(path.removesuffix(".py").removesuffix("/__init__")), path
         for name in list(inner):
             path = prefix + name
-            if rules.out(path):
+            if out(path):
                 inner.remove(name)
                 if any(_python_in(Path(folder) / name)):
                     yield _dotted(path), path
@@ -87,8 +103,10 @@ def _python_in(folder: Path) -> Iterator[bool]:
 def _imports(source: Path, path: str) -> Iterator[str]:
     """Dotted names that a file imports, relative ones resolved from the root."""
     try:
+        if source.stat().st_size > _MOST_BYTES:
+            return
         tree = ast.parse(source.read_bytes())
-    except (SyntaxError, ValueError):  # not our Python, or none at all
+    except (OSError, SyntaxError, ValueError):  # gone since, not our Python, or none at all
         return
     package = _dotted(path).split(".")[:-2]  # without the file and its suffix
     for node in ast.walk(tree):

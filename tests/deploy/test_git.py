@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from devbox import spec
 from devbox.deploy import plan as plans
 from devbox.deploy import push as pushes
 from devbox.deploy import target
+from devbox.deploy.plan import Via
 from devbox.deploy.push import Allowed
 from devbox.deploy.target import Target
 from devbox.errors import Conflict, Gone, NotFound, ProviderError, UsageError
@@ -93,6 +95,27 @@ def test_force_drops_them_but_not_one_that_nobody_has_seen(
     assert bare("rev-parse", "main") == newest
     assert deploy(ws, space, force=True)
     assert bare("rev-parse", "main") == project("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("via", ["git", "api"])
+def test_code_that_an_ignore_rule_drops_is_warned_about(
+    ws: Workspace, space: Target, project: Git, bare: Git, api: HfApi, said: list[str], via: Via
+) -> None:
+    """A line meant for data sets that also drops the package of that name."""
+    project.write(".gitignore", "data/\n")
+    project.write("model/data/__init__.py", "X = 1\n")
+    project.write("data/set.bin", "x")
+    project.commit("model", main_py="from model.data import X\n")
+    project.write("model/__init__.py", "")
+    project.commit("package")
+    seen = plans.plan(ws, space, via)
+    (warning,) = seen.swallowed
+    assert "leaves out model/data, which main.py imports as model.data" in warning
+    assert pushes.push(ws, space, seen, Allowed())
+    assert any(f"warning: {warning}" in line for line in said)
+    project.write(".gitignore", "/data/\n")
+    project.commit("anchored")
+    assert plans.plan(ws, space, via).swallowed == ()
 
 
 @pytest.mark.parametrize(
