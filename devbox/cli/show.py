@@ -59,6 +59,9 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         from devbox import lifecycle
 
         boxes = lifecycle.refresh(ws, boxes)
+        for box in boxes:
+            if box.message.startswith("unreachable: "):
+                click.echo(f"{box.name}: {box.message}; shown as last seen", err=True)
     others = _others(ws) if everyone else []
     if as_json:
         print_json(

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from devbox import spec
-from devbox.errors import Conflict, DevboxError
+from devbox.errors import Conflict, DevboxError, Unavailable
 from devbox.lifecycle import converge, verbs
 from devbox.lifecycle.absorb import absorb, refresh
 from devbox.lifecycle.steps import Journal, current, owned, retried
@@ -43,10 +43,11 @@ def reconcile(
 ) -> list[Finding]:
     """Settle every open goal, look at every live box, then at what else carries our tag."""
     findings = []
+    silent: dict[str, str] = {}  # provider → why; one that was waited for once is not again
     for intent in ws.store.boxes.open_intents():
         box = ws.store.boxes.get(intent.box_id)
         if box and (provider is None or box.provider == provider):
-            findings.append(_settle(ws, box, intent))
+            findings.append(_settle(ws, box, intent, silent))
     boxes = [box for box in ws.store.boxes.all() if provider in (None, box.provider)]
     for before, after in zip(boxes, refresh(ws, boxes), strict=True):
         if before.state is not after.state:
@@ -55,7 +56,10 @@ def reconcile(
         elif after.message.startswith("unreachable: "):
             findings.append(Finding("failed", after.name, after.provider, after.message))
     for name in [provider] if provider else places(ws):
-        findings += _strangers(ws, name, wanted)
+        if name in silent:
+            findings.append(Finding("failed", "-", name, silent[name]))
+        else:
+            findings += _strangers(ws, name, wanted)
     return findings
 
 
@@ -77,7 +81,11 @@ def strangers(ws: Workspace, provider: str) -> list[Observation]:
     return [s for s in found if s.token not in known and s.state is not BoxState.TERMINATED]
 
 
-def _settle(ws: Workspace, box: Box, intent: Intent) -> Finding:
+def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> Finding:
+    if box.provider in silent:
+        detail = f"{intent.goal}: {silent[box.provider]}"
+        return Finding("failed", box.name, box.provider, detail)
+    looked = False
     try:
         with owned(ws, box.id, box.name):
             box = converge.find_handle(ws, current(ws, box))
@@ -87,11 +95,15 @@ def _settle(ws: Workspace, box: Box, intent: Intent) -> Finding:
             if box.handle and not box.state.is_over:
                 look = retried(ws, lambda: ws.provider(box.provider).observe(box.handle))
                 box = absorb(ws, box, look)
+            looked = True
             box = verbs.finish(ws, box, intent.goal, journal)
             return Finding("finished", box.name, box.provider, f"{intent.goal}: now {box.state}")
     except Conflict as error:
         return Finding("busy", box.name, box.provider, error.what)
     except DevboxError as error:
+        # Machines of the person's are reached one by one, a provider is as a whole.
+        if isinstance(error, Unavailable) and not looked and ws.provider(box.provider).bills:
+            silent[box.provider] = error.what
         return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}")
 
 

@@ -74,7 +74,7 @@ def retried(ws: Workspace, action: Callable[[], T]) -> T:
             if not left:
                 raise
             pause = min(error.retry_after or wait, _LONGEST_WAIT)
-            ws.narrate(f"{error.what}; trying again in {pause:.0f} s")
+            ws.narrate(f"{error.what}; trying again in {pause:.2g} s")
             ws.sleep(pause)
             wait = min(wait * 2, _LONGEST_WAIT)
     raise AssertionError("unreachable")

@@ -107,3 +107,21 @@ def test_a_limit_that_lasts_leaves_the_boxes_as_they_were(ws: Workspace) -> None
     fresh = lifecycle.refresh(ws, boxes(ws, 3))
     assert {box.message for box in fresh} == {"unreachable: too many"}
     assert len(fake.asked) == 3
+
+
+def test_a_provider_that_does_not_answer_is_waited_for_once(home: Path) -> None:
+    waits: list[float] = []
+    ws = Workspace(Spec(root=home), clock=lambda: 50.0, sleep=waits.append)
+
+    def down(_: str) -> Observation:
+        raise Unavailable("the Hub did not answer")
+
+    fake = Fake(down)
+    ws._providers["local"] = fake
+    boxes(ws, 5)
+    findings = lifecycle.reconcile(ws)
+    assert [f.kind for f in findings if f.name.startswith("box-")] == ["failed"] * 10
+    assert all("did not answer" in finding.detail for finding in findings)
+    assert (findings[-1].name, findings[-1].kind) == ("-", "failed")
+    assert sum(waits) < 20  # one box's retries; five boxes would take five times that
+    ws.store.close()
