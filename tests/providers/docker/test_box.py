@@ -100,9 +100,10 @@ def test_root_inside_cannot_keep_it_past_its_ceiling(
 def test_programs_may_save_before_a_pause(harness: DockerHarness, provider: Docker) -> None:
     request = harness.request()
     handle = provider.create(request)
-    script = "trap 'echo saved >saved; exit' TERM; while :; do sleep 0.1; done"
+    script = "trap 'echo saved >saved; exit' TERM; echo >ready; while :; do sleep 0.1; done"
     with harness.login(request, harness.running(provider, handle)) as connection:
         connection.run(["sh", "-c", f'nohup sh -c "{script}" >/dev/null 2>&1 &'])
+        connection.run(["sh", "-c", "until [ -e ready ]; do sleep 0.05; done"], timeout=60)
     provider.pause(handle)
     provider.resume(request, handle)
     with harness.login(request, harness.running(provider, handle)) as connection:
