@@ -234,6 +234,8 @@ class Dashboard(App[None], inherit_bindings=False):
         if self.in_details:
             self.panes[self.pane].refresh_from(self.seen())
         else:
+            # Its name goes with the cursor, in the same frame; the details come in the next.
+            self._main("#tabs", Tabs).draw(self.pane, self.view)
             self.feed.look(self.fleet.key, self.fleet.visible_keys(), self.pane)
 
     def open_pane(self, name: str) -> None:
@@ -301,8 +303,8 @@ class Dashboard(App[None], inherit_bindings=False):
 
     def on_grid_moved(self, event: Grid.Moved) -> None:
         if event.grid is self.fleet:
-            self.panes[self.pane].opened(self.seen())
             self._main("#tabs", Tabs).draw(self.pane, self.view)
+            self.call_after_refresh(lambda: self.panes[self.pane].opened(self.seen()))
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         self.action_do("details")

@@ -39,6 +39,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             self.dropped += len(lines) - KEPT
             lines = lines[-KEPT:]
         self.lines += [plain(line, _MAX_LINE) for line in lines]
+        in_sight = len(self.lines) - len(lines) < self.scroll_offset.y + self.size.height
         extra = len(self.lines) - KEPT
         if extra > _SLACK:
             del self.lines[:extra]
@@ -48,7 +49,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self.virtual_size = Size(self.size.width, len(self.lines))
         if self.follow:
             self._to_end()
-        self.refresh()
+        if self.follow or in_sight or extra > _SLACK:
+            self.refresh()
 
     def clear(self) -> None:
         self.lines, self.dropped, self.match = [], 0, None

@@ -57,7 +57,7 @@ def log_source(app: Dashboard) -> None:
 def follow(app: Dashboard) -> None:
     view = app.logs_pane.view
     view.set_follow(not view.follow)
-    app.redraw()
+    app.logs_pane.refresh_from(app.seen())
 
 
 def match(direction: int, app: Dashboard) -> None:
