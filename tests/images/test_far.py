@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("docker")
 @pytest.fixture
 def far(engine: Engine, home: Path) -> Iterator[Connection]:
     """The engine as a machine behind ssh has it, by the person's own ssh."""
-    lab = Sshd(home / "lab", settings=f'SetEnv "DOCKER_HOST={engine.host}"\n')
+    lab = Sshd(home / "lab", settings=f'SetEnv "DOCKER_HOST={engine.host}" "HOME={home}"\n')
     own = home / ".ssh"
     own.mkdir(mode=0o700)
     for file in (paths.identity(), paths.identity().with_suffix(".pub")):

@@ -59,6 +59,9 @@ class Sshd:
             "StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             "AllowTcpForwarding yes\nSubsystem sftp internal-sftp\nMaxStartups 50:30:100\n"
             "PermitRootLogin prohibit-password\nLogLevel VERBOSE\n"
+            # With it bash leaves the account's own .bashrc out of a command: what that starts may
+            # take a lock, be killed with this server, and keep every later session waiting.
+            "SetEnv SHLVL=2\n"
         )
         if os.getuid() == 0:
             # Where sshd confines its unprivileged half; it has one only when started by root.

@@ -169,7 +169,8 @@ def test_gpus_are_offered_where_the_runtime_is() -> None:
 def lab(home: Path) -> Iterator[Sshd]:
     """The machine of an engine behind ssh, where `docker` works. Started once: a port that is let
     go may be another's by the next start."""
-    made = Sshd(home / "lab", settings=f'SetEnv "DOCKER_HOST={world.engine()}"\n')
+    settings = f'SetEnv "DOCKER_HOST={world.engine()}" "HOME={home}"\n'
+    made = Sshd(home / "lab", settings=settings)
     yield made
     made.stop()
 
