@@ -64,17 +64,16 @@ class Dashboard(App[None], inherit_bindings=False):
         super().__init__()
         self.feed, self.asks, self.operations, self.settings = feed, asks, operations, settings
         self.readonly = readonly or settings.readonly
-        self.held = False
-        self.words = ""
+        self.held, self.words = False, ""
         self.marked: set[str] = set()
         self.pane = "gpu"
         self.sort: tuple[str, bool] = ("state", False)
         self._shown: dict[str, BoxView] = {}
         self._order: list[str] = []
         self._ordered_at = 0.0
-        self._notices = Notices()
-        self._stand_by = StandBy()
+        self._notices, self._stand_by = Notices(), StandBy()
         self._widgets: dict[str, Widget] = {}
+        self._awaited = ""
         self._on_screen = False
         for own in theme.THEMES:
             self.register_theme(own)
@@ -153,6 +152,7 @@ class Dashboard(App[None], inherit_bindings=False):
         grid = self.fleet
         grid.sort_by(*self.sort)
         grid.show(self._order)
+        self._select_awaited(grid)
         self.feed.look(grid.key, grid.visible_keys(), self.pane)
         width = self.size.width
         self._main("#head", Bar).show(
@@ -168,11 +168,9 @@ class Dashboard(App[None], inherit_bindings=False):
                 )
             ]
         )
-        works = self._main("#works", Bar)
-        running = self.operations.running()
+        works, running = self._main("#works", Bar), self.operations.running()
         works.display = bool(running)
-        if running:
-            works.show([under_way(running)])
+        works.show([under_way(running)] if running else [])
         self._main("#tabs", Tabs).draw(self.pane, self.view)
         self.panes[self.pane].refresh_from(self.seen())
 
@@ -229,8 +227,13 @@ class Dashboard(App[None], inherit_bindings=False):
     def movable(self) -> Movable:
         return cast("Movable", self.focused) if hasattr(self.focused, "page") else self.fleet
 
+    def await_box(self, name: str) -> None:
+        """Select that box as soon as it shows, unless the person moves before."""
+        self._awaited = name
+
     def moved(self) -> None:
         """The cursor may be on another box, or another place of the open tab."""
+        self._awaited = ""
         if self.in_details:
             self.panes[self.pane].refresh_from(self.seen())
         else:
@@ -329,10 +332,10 @@ class Dashboard(App[None], inherit_bindings=False):
         """Settings are checked for clashes when they are read."""
 
     def _field(self, key: str, column: Column, width: int) -> Line:
-        view = self._shown.get(key)
-        if view is None:
+        if key not in self._shown:
             return []
-        return fleet.cell_of(self.feed, view, column, width, self.now, key in self.marked)
+        marked = key in self.marked
+        return fleet.cell_of(self.feed, self._shown[key], column, width, self.now, marked)
 
     def _place(self) -> None:
         """Which boxes are shown, in what order."""
@@ -345,6 +348,12 @@ class Dashboard(App[None], inherit_bindings=False):
             return
         self._ordered_at = self.now
         self._order = [v.box.id for v in fleet.ordered(self.feed, found, *self.sort, self.now)]
+
+    def _select_awaited(self, grid: Grid) -> None:
+        names = [self._shown[key].box.name for key in grid.keys if self._awaited]
+        if self._awaited in names:
+            grid.go(names.index(self._awaited))
+            self._awaited = ""
 
     def _rescue(self, boxes: list[Box]) -> None:
         """Fetch what a pause that was announced would lose."""
@@ -360,8 +369,8 @@ class Dashboard(App[None], inherit_bindings=False):
             self.tell(operation.summary, title=operation.title)
             return
         words = [operation.error.get(key, "") for key in ("what", "means", "fix")]
-        text = "  ".join(filter(None, words)) or operation.summary
-        self.tell(text, "error", title=operation.title)
+        self.tell("  ".join(filter(None, words)) or operation.summary, "error",
+                  title=operation.title)  # fmt: skip
 
     def _main(self, selector: str, kind: type[W]) -> W:
         """A widget of the main screen, whatever dialog is open."""

@@ -295,3 +295,30 @@ async def test_quit_ends_the_feed(dashboard: Open, key: str) -> None:
         await it.press(key)
         await it.until(lambda: it.feed.stopped)
         assert it.app._exit
+
+
+async def test_the_new_box_is_selected_once_it_shows(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.press("u")
+        await it.until(lambda: it.dialog == "Choose")
+        await _choose(it, 1)
+        await it.until(lambda: "$0.5900/h" in it.text)
+        await it.press("enter", "enter")
+        await it.until(lambda: it.operations.begun)
+        it.feed.views = [*it.feed.views, fakes.view("new", BoxState.PROVISIONING)]
+        await it.turn()
+        assert it.selected == "new"
+        await it.press("k")
+        await it.turn()
+        assert it.selected != "new"
+
+
+async def test_an_offer_takes_one_row(dashboard: Open) -> None:
+    async with dashboard(size=(80, 24)) as it:
+        await it.press("u")
+        await it.until(lambda: it.dialog == "Choose")
+        await _choose(it, 1)
+        await it.until(lambda: "$3.95/h" in it.text)
+        rows = it.text.splitlines()
+        (first,) = (n for n, row in enumerate(rows) if "✔ t4" in row)
+        assert "h100" in rows[first + 1]

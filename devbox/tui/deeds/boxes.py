@@ -52,6 +52,7 @@ async def up(app: Dashboard) -> None:
         return
     wish = await app.push_screen_wait(Up(app.asks, name))
     if wish:
+        app.await_box(wish[0])
         app.operations.start("up", f"up {wish[0]}", wish[0], hardware=wish[1])
 
 

@@ -163,7 +163,8 @@ def charts(
 ) -> list[Line]:
     """Utilisation, VRAM, power and temperature; without GPUs CPU and memory. As high as `height`
     rows for all of them allow; least: rows of one whatever they allow."""
-    across = 4 if width >= 150 else 2 if width >= 60 else 1
+    most = 4 if history.gpus else 2
+    across = min(most, 4 if width >= 150 else 2 if width >= 60 else 1)
     room = (width - 2 * (across - 1)) // across
     past = f"last {duration(window).removesuffix('00s').removesuffix('00m')}"
     names: list[tuple[str, str, str, float]] = [

@@ -104,5 +104,5 @@ def _row(offer: Offer, chosen: bool) -> Content:
     gpu = f"{hardware.gpus}× {hardware.gpu} {size(hardware.vram)}" if hardware.gpus else "no GPU"
     cpu = f"{hardware.cpus:g} CPU, {size(hardware.memory)}" if hardware.memory else ""
     price = dollars(offer.price.micro_per_hour, per_hour=True)
-    row = f"{plain(hardware.name, 22):<22} {price:>12}  {plain(gpu, 26):<26} {cpu}"
+    row = f"{plain(hardware.name, 18):<18} {price:>12}  {plain(gpu, 24):<24} {cpu}"
     return Content.assemble(("✔ " if chosen else "  ", "$text-success"), row)
