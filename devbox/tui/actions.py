@@ -74,7 +74,7 @@ _LOOK = (
     Action("window", "t", "Chart window", "Charts of 5 minutes or of the last hour", "Look"),
     Action("which_gpu", "g", "Which GPU", "Charts of all GPUs together, or of one", "Look"),
     Action("display", "p", "Pause display", "Hold the screen still; everything goes on", "Look"),
-    Action("refresh", "ctrl+r", "Refresh", "Ask the providers now", "Look"),
+    Action("refresh", "ctrl+r", "Refresh", "Ask the providers, connect what is cut", "Look"),
     Action("work", "m", "Work", "What is under way, and its output", "Look"),
 )  # fmt: skip
 _MOVE = (

@@ -76,4 +76,4 @@ class Feed(Protocol):
         """What the person sees now (box ids, the open pane), so that it is asked for first."""
 
     def hurry(self, box_ids: Collection[str]) -> None:
-        """Ask the providers about these boxes now."""
+        """Ask the providers about these boxes now, and connect those that are cut."""

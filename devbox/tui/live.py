@@ -110,6 +110,7 @@ class LiveFeed:
         self._schedule.look(selected, visible, pane)
 
     def hurry(self, box_ids: Collection[str]) -> None:
+        self._streams.again(box_ids)
         now = self.clock()
         for box_id in box_ids:
             self._schedule.provider_soon(box_id, now)

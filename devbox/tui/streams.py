@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from devbox.errors import DevboxError
 from devbox.model import Box
@@ -39,14 +39,15 @@ class Streams:
             if now is None or now.endpoint != known.endpoint:
                 self._end(self._tasks.pop(box_id))
         for box_id, box in wanted.items():
-            if box_id in self._tasks:
-                continue
-            self._boxes[box_id] = box
-            cell = self.cells.setdefault(box_id, Cell(box.name, keep=_KEPT))
-            self.histories.setdefault(box_id, History())
-            self._tasks[box_id] = asyncio.create_task(
-                follow(box, cell, history=_BACK, clock=self._clock)
-            )
+            if box_id not in self._tasks:
+                self._start(box)
+
+    def again(self, box_ids: Collection[str]) -> None:
+        """Connect those of them that are cut or refused now, instead of after a wait."""
+        for box_id in box_ids:
+            if box_id in self._tasks and self.cells[box_id].status in ("cut", "refused"):
+                self._end(self._tasks.pop(box_id))
+                self._start(self._boxes[box_id])
 
     def tick(self) -> list[str]:
         """Take in the samples that came. The boxes whose stream was cut, or whose watchdog said
@@ -75,6 +76,14 @@ class Streams:
             self._end(task)
         if self._ending:
             await asyncio.wait(self._ending, timeout=0.3)
+
+    def _start(self, box: Box) -> None:
+        self._boxes[box.id] = box
+        cell = self.cells.setdefault(box.id, Cell(box.name, keep=_KEPT))
+        self.histories.setdefault(box.id, History())
+        self._tasks[box.id] = asyncio.create_task(
+            follow(box, cell, history=_BACK, clock=self._clock)
+        )
 
     def _end(self, task: asyncio.Task[None]) -> None:
         task.cancel()
