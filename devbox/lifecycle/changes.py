@@ -70,7 +70,7 @@ def succeed(ws: Workspace, box: Box, *, save: bool = True) -> Box:
 
 def _change(ws: Workspace, box: Box, verb: str, ask: Callable[[Box], object], *, save: bool) -> Box:
     """verb: what the person typed, with {} where the box's name goes."""
-    step = verb.split()[0]
+    step = verb.split(maxsplit=1)[0]
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
         if box.state is not BoxState.RUNNING:

@@ -10,7 +10,15 @@ from pathlib import Path
 import msgspec
 
 from devbox import paths, secrets, spec
-from devbox.errors import BuildFailed, DevboxError, Gone, KeyRefused, ProviderError, SshError
+from devbox.errors import (
+    BuildFailed,
+    DevboxError,
+    Gone,
+    KeyRefused,
+    ProviderError,
+    SshError,
+    Unavailable,
+)
 from devbox.files import write_atomic
 from devbox.lifecycle import happenings
 from devbox.lifecycle.absorb import absorb
@@ -21,7 +29,7 @@ from devbox.providers.base import CanPause, Request
 from devbox.ssh import config, include, keys, wait
 from devbox.ssh.connection import Connection, preload
 from devbox.telemetry import arming
-from devbox.text import dollars
+from devbox.text import clean, dollars
 from devbox.workspace import Workspace
 
 # Seconds between looks at a provider while it starts or stops: soon at first, then patient.
@@ -118,7 +126,7 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
     provider, looked = ws.provider(box.provider), False
     if not box.handle or box.state is BoxState.FAILED or _half_made(ws, box):
         asked = request(ws, box)
-        handle = journal.call("create", lambda: provider.create(asked))
+        handle = _create(ws, box, journal, asked)
         box = _mark(ws, box, BoxState.PROVISIONING, handle=handle)
         box, looked = absorb(ws, box, retried(ws, lambda: provider.observe(handle))), True
         if box.token != asked.token:
@@ -128,6 +136,19 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
         handle = journal.call("resume", lambda: provider.resume(asked, box.handle))
         box, looked = _mark(ws, box, BoxState.STARTING, handle=handle), False
     return box, looked
+
+
+def _create(ws: Workspace, box: Box, journal: Journal, asked: Request) -> str:
+    """The handle. One that was refused shows as failed, with the reason, until `up` succeeds or
+    `reconcile` has seen that there is nothing."""
+    try:
+        return journal.call("create", lambda: ws.provider(box.provider).create(asked))
+    except Unavailable:
+        raise
+    except DevboxError as error:
+        failed = _mark(ws, box, BoxState.FAILED)
+        ws.store.boxes.update(msgspec.structs.replace(failed, message=clean(error.what, 300)))
+        raise
 
 
 def _half_made(ws: Workspace, box: Box) -> bool:
@@ -255,6 +276,10 @@ def _log_in(ws: Workspace, box: Box) -> Connection:
             clock=ws.clock,
             sleep=ws.sleep,
             first_use=ws.narrate,
+            refused=lambda: ws.narrate(
+                f"{box.name}: its ssh server does not take our key yet, which may be a matter of "
+                f"seconds. {ws.provider(box.provider).login_help(box.handle)}".strip()
+            ),
         )
     except KeyRefused as error:
         help_ = ws.provider(box.provider).login_help(box.handle)

@@ -10,6 +10,7 @@ from devbox.ssh import known_hosts
 from devbox.ssh.connection import Connection, connect
 
 _FIRST, _GROWTH, _LONGEST = 0.05, 1.6, 3.0  # seconds between attempts
+_TELL_AFTER = 2.0  # seconds of refusals before they are told
 # Seconds for each part of an attempt. What a tunnel takes before the box listens may lead nowhere
 # for good: an early attempt is given up soon, a late one may be on a slow line.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 4.0, 1.6, 15.0
@@ -23,16 +24,19 @@ def for_login(
     sleep: Callable[[float], None],
     refused_for: float = 30.0,
     first_use: Callable[[str], None] | None = None,
+    refused: Callable[[], None] = lambda: None,
 ) -> Connection:
     """Poll until login works, at most `timeout` seconds; the caller closes the connection.
 
     A key that is refused is tried again for `refused_for` seconds, as a starting box may place
-    our key after its server is up. A wrong host key ends the wait at once. first_use: narration
-    of `known_hosts.pin_first_use`, which is called for an endpoint without known host keys; None
-    never trusts a first answer. SshError says why there was no login.
+    our key after its server is up; `refused` is called once, when that is not over at once, for
+    whoever can do something about it meanwhile. A wrong host key ends the wait at once.
+    first_use: narration of `known_hosts.pin_first_use`, which is called for an endpoint without
+    known host keys; None never trusts a first answer. SshError says why there was no login.
     """
     begin = clock()
     refused_since: float | None = None
+    told = False
     pause, patience = _FIRST, _PATIENCE
     while True:
         try:
@@ -47,6 +51,9 @@ def for_login(
             refused_since = now
         elif now - refused_since >= refused_for:
             raise reason
+        elif now - refused_since >= _TELL_AFTER and not told:
+            told = True
+            refused()
         if now - begin + pause > timeout:
             raise _gave_up(box, reason, now - begin)
         sleep(pause)

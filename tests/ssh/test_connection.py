@@ -291,9 +291,18 @@ def test_waiting_gives_up_with_the_reason(
     def sleep(seconds: float) -> None:
         now[0] += 10 * seconds
 
+    told: list[float] = []
     with pytest.raises(KeyRefused, match="does not accept"):
-        wait.for_login(box, timeout=600, clock=lambda: now[0], sleep=sleep)
+        wait.for_login(
+            box,
+            timeout=600,
+            clock=lambda: now[0],
+            sleep=sleep,
+            refused=lambda: told.append(now[0]),
+        )
     assert now[0] >= 30
+    assert len(told) == 1
+    assert told[0] < 10
     sshd.stop()
     with pytest.raises(NoAnswer, match=r"no login on one after \d+ s"):
         wait.for_login(box, timeout=100, clock=lambda: now[0], sleep=sleep)

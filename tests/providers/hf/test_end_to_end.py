@@ -182,6 +182,8 @@ def test_missing_rights_are_told_before_anything_costs(
     hub.account.can_pay = False
     told = devbox(folder, "up", code=7).stderr
     assert "settings/billing" in told
+    assert status(devbox, folder)["state"] == BoxState.FAILED
+    assert "HTTP 402" in status(devbox, folder)["message"]
     assert hub.meter.billing() == []
     hub.account.revoke_token(hub.token)
     told = devbox(folder, "up", code=7).stderr
