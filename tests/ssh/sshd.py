@@ -54,7 +54,10 @@ class Sshd:
         config = self.folder / "sshd_config"
         config.write_text(
             self.settings
-            + f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
+            # bash, started by sshd, reads the ~/.bashrc of whoever runs the tests: not as a
+            # subshell. What that file does may take its time, or wait for a lock.
+            + "SetEnv SHLVL=2\n"
+            f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile none\nUsePAM no\n"
             "StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             "AllowTcpForwarding yes\nSubsystem sftp internal-sftp\nMaxStartups 50:30:100\n"
