@@ -55,16 +55,14 @@ class Sshd:
         config.write_text(
             self.settings
             # bash, started by sshd, reads the ~/.bashrc of whoever runs the tests: not as a
-            # subshell. What that file does may take its time, or wait for a lock.
+            # subshell. What that file does may take its time, or take a lock that, when this server is
+            # killed, keeps every later session waiting.
             + "SetEnv SHLVL=2\n"
             f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile none\nUsePAM no\n"
             "StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             "AllowTcpForwarding yes\nSubsystem sftp internal-sftp\nMaxStartups 50:30:100\n"
             "PermitRootLogin prohibit-password\nLogLevel VERBOSE\n"
-            # With it bash leaves the account's own .bashrc out of a command: what that starts may
-            # take a lock, be killed with this server, and keep every later session waiting.
-            "SetEnv SHLVL=2\n"
         )
         if os.getuid() == 0:
             # Where sshd confines its unprivileged half; it has one only when started by root.
