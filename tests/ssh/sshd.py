@@ -55,8 +55,8 @@ class Sshd:
         config.write_text(
             self.settings
             # bash, started by sshd, reads the ~/.bashrc of whoever runs the tests: not as a
-            # subshell. What that file does may take its time, or take a lock that, when this server is
-            # killed, keeps every later session waiting.
+            # subshell. What that file does may take its time, or a lock that keeps every later
+            # session waiting once this server was killed.
             + "SetEnv SHLVL=2\n"
             f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {self.folder}/host_key\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile none\nUsePAM no\n"
