@@ -68,6 +68,11 @@ class Job:
         """Stop it, wherever it is."""
         self._finish("CANCELED", None)
 
+    async def settled(self) -> None:
+        """Until nothing of it runs any more, after it is over."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=10)
+
     def info(self) -> dict[str, Any]:
         """The Hub's description of the Job."""
         now = self.hub.clock.now()
@@ -183,6 +188,9 @@ class Job:
         except OSError as error:
             self.log.write(f"{argv[0]}: {os.strerror(error.errno or 0)}")
             return 127
+        if self.over:
+            # It was ended while its process was being made, which nobody could see yet.
+            box.remove()
         assert child.stdout is not None
         end = asyncio.ensure_future(child.wait())
         lines = asyncio.ensure_future(self._copy(child.stdout))

@@ -205,6 +205,7 @@ class HfEmulator:
         for job in list(self.jobs.values()):
             if not job.over:
                 job.cancel()
+            await job.settled()
         await self.gateway.close()
         await self._runner.cleanup()
 
