@@ -18,7 +18,7 @@ from devbox.tui.logview import KEPT, LogView
 from devbox.tui.paint import Line, plain
 from devbox.tui.panes.base import Seen
 
-_DRAIN = 0.1  # seconds between looks at what came
+_DRAIN = 0.2  # seconds between looks at what came
 KINDS: tuple[LogKind, ...] = ("run", "box", "build")
 
 
@@ -107,7 +107,7 @@ class LogsPane(Vertical):
         self.kind, self.run = "run", run
 
     def drain(self) -> None:
-        """Draw what came. Ten times a second however fast it comes."""
+        """Draw what came. Five times a second however fast it comes."""
         if self._source and self._source.lines:
             self.view.add(self._source.taken())
             self._head()
