@@ -77,8 +77,6 @@ class Provider(ABC):
     ephemeral_disk: bool = False
     #: its boxes cost real money, also while this computer cannot see them
     bills: bool = True
-    #: what the end of a box does, for the question before it
-    end_means: str = "delete what is on it"
 
     @abstractmethod
     def offers(self) -> list[Offer]:
@@ -113,6 +111,11 @@ class Provider(ABC):
     def terminate(self, handle: str) -> None:
         """Ask to end it for good. Idempotent: one that is gone is success. The caller keeps
         observing until the provider confirms."""
+
+    def end_means(self, wanted: BoxSpec) -> str:
+        """What the end of such a box does, for the question before it: 'End b and …?'."""
+        del wanted
+        return "delete what is on it"
 
     def forget(self, handle: str) -> str:
         """Drop what this computer keeps of a box, without asking anybody: the person gives up on

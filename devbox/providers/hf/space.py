@@ -24,7 +24,7 @@ from devbox.providers.hf.hub import Hub, repo_id
 from devbox.providers.hf.notes import Notebook
 from devbox.providers.hf.space_look import Look
 from devbox.providers.hf.space_make import Maker
-from devbox.spec import ProviderConfig
+from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
 _WORKERS = 8
@@ -80,6 +80,11 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
         with ThreadPoolExecutor(_WORKERS) as pool:
             found = [seen for seen in pool.map(self._look.row, rows) if seen is not None]
         return [seen for seen in found if token in (None, seen.token)]
+
+    def end_means(self, wanted: BoxSpec) -> str:
+        if wanted.space:
+            return "pause its Space, which stays yours; what is on its disk is deleted"
+        return super().end_means(wanted)
 
     def terminate(self, handle: str) -> None:
         """Delete the Space. One that was adopted is the person's: it is paused and let go."""

@@ -22,7 +22,7 @@ from devbox.providers.base import CanPause, Observation, Provider, Request
 from devbox.providers.host import person, scripts
 from devbox.providers.host.person import Unreached
 from devbox.providers.host.record import Record, Records
-from devbox.spec import ProviderConfig
+from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
 HARDWARE = "host"
@@ -46,7 +46,6 @@ class Host(Provider, CanPause):
 
     name = "ssh"
     bills = False
-    end_means = "end what runs on it through devbox; its files stay"
 
     def __init__(
         self,
@@ -68,6 +67,10 @@ class Host(Provider, CanPause):
     def offers(self) -> list[Offer]:
         note = "a machine you have: set host in [boxes.NAME]"
         return [Offer(self.name, Hardware(HARDWARE), self._price, self._clock(), note)]
+
+    def end_means(self, wanted: BoxSpec) -> str:
+        del wanted
+        return "end what runs on it through devbox; its files stay"
 
     def create(self, request: Request) -> str:
         token = _valid(request.token)

@@ -84,6 +84,12 @@ def test_an_adopted_space_is_let_go_and_not_deleted(
     assert not [key for key in made.variables if key.startswith("DEVBOX_")]
 
 
+def test_the_question_before_the_end_says_what_stays(space: HfSpace) -> None:
+    assert space.end_means(BoxSpec(provider="hf-space")) == "delete what is on it"
+    adopted = space.end_means(BoxSpec(provider="hf-space", space="me/mine"))
+    assert adopted == "pause its Space, which stays yours; what is on its disk is deleted"
+
+
 def test_an_adopted_space_that_ignores_the_pause_still_costs(
     hub: HfEmulator, space: HfSpace, api: HfApi
 ) -> None:
