@@ -8,7 +8,7 @@ import msgspec
 
 from devbox.errors import Conflict
 from devbox.files import write_atomic
-from devbox.jobs import calls, control, status
+from devbox.jobs import calls, control, status, unfetched
 from devbox.jobs.transfer import Tell, transfer
 from devbox.model import Run
 from devbox.onbox.job import PART
@@ -54,4 +54,5 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     note.pop("submitter")
     text = msgspec.json.format(msgspec.json.encode(note))
     write_atomic(folder / NOTES / "status.json", text + b"\n", mode=0o644)
+    unfetched.note(ws, run)
     return folder

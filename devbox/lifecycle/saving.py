@@ -14,23 +14,32 @@ _SHOWN = 10
 
 
 def save(ws: Workspace, box: Box) -> None:
-    """Fetch what the sync rules name (`[boxes.NAME.sync] down`) before the box stops.
+    """Fetch what the sync rules name (`[boxes.NAME.sync] down`) and the results of runs that were
+    never fetched, before the box stops.
 
     Raises SyncError when that fails: the caller must not stop the box on top of it unless asked.
     """
     rules = spec.decode_box(box.spec).sync
-    if box.state is BoxState.RUNNING and rules.before_pause and rules.down:
+    if box.state is not BoxState.RUNNING or not rules.before_pause:
+        return
+    if rules.down:
         from devbox.sync import rsync  # why here: `up` needs none of it
 
         ws.narrate(f"{box.name}: fetching {', '.join(rules.down)}")
         rsync.down(ws, box)
+    if box.name in ws.spec.boxes or box.project == ws.spec.project:
+        from devbox.jobs import fetch, unfetched
+
+        for run in unfetched.look(ws, box).made:
+            ws.narrate(f"{box.name}: fetching the results of run {run.id}")
+            fetch.fetch(ws, run)
 
 
 def rescue(ws: Workspace, box: Box) -> None:
     """Fetch what a pause that was announced would lose, without calling that pause off. For
     whoever follows a box (the dashboard, `sync watch`) when its watchdog warns."""
     rules = spec.decode_box(box.spec).sync
-    if not (rules.before_pause and rules.down):
+    if not rules.before_pause:
         return
     with connect(box) as connection, arming.syncing(connection):
         save(ws, box)
@@ -58,15 +67,24 @@ def losses(ws: Workspace, box: Box) -> list[str]:
     be reached says that this is unknown."""
     if box.state is not BoxState.RUNNING:
         return [f"{box.name} is {box.state}: what is on it and not here is unknown"]
-    from devbox.sync import status  # why here: `up` needs none of it
+    from devbox.jobs import unfetched  # why here: `up` needs none of it
+    from devbox.sync import status
 
     try:
-        only_there = status.status(ws, box).only_there
+        only_there, runs = status.status(ws, box).only_there, unfetched.look(ws, box)
     except DevboxError as error:
         return [f"{box.name}: what is on it and not here is unknown: {error.what}"]
+    lines = [f"{box.name}: run {run.id} has not ended: this ends it" for run in runs.running]
+    lines += [
+        f"{box.name}: the results of run {run.id} were never fetched (devbox attach {run.id})"
+        for run in runs.made[:_SHOWN]
+    ]
+    if len(runs.made) > _SHOWN:
+        lines.append(f"  … nor those of {len(runs.made) - _SHOWN} more (devbox runs)")
     if not only_there:
-        return [f"{box.name}: every file on it is also on this computer"]
-    lines = [f"{box.name}: {len(only_there)} files on it are not on this computer:"]
+        there = "every other file" if runs.made else "every file"
+        return [*lines, f"{box.name}: {there} on it is also on this computer"]
+    lines.append(f"{box.name}: {len(only_there)} files on it are not on this computer:")
     lines += [f"  {clean(file.path, 200)}" for file in only_there[:_SHOWN]]
     if len(only_there) > _SHOWN:
         lines.append(f"  … and {len(only_there) - _SHOWN} more (devbox sync status {box.name})")
