@@ -182,7 +182,9 @@ def _report(ws: Workspace, box: Box, as_json: bool) -> None:
         print_json("box", **box_fields(ws, box))
         return
     click.echo(f"{box.name}  {box.state}" + (f"  {box.message}" if box.message else ""))
-    if box.state == "running":
+    if spec.is_headless(box) and not box.state.is_over:
+        click.echo(f"log:     devbox logs --box {box.name} -f")
+    elif box.state == "running":
         click.echo(f"shell:   ssh {box.alias}    editor: devbox code {box.name}")
     if interval:
         rate = dollars(interval.price.micro_per_hour, per_hour=True)

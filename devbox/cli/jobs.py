@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from devbox.cli.common import json_option, print_json, quiet_option, workspace
+from devbox.errors import UsageError
 
 if TYPE_CHECKING:
     from devbox.jobs.follow import Ended
@@ -168,14 +169,18 @@ def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bo
 @click.command("logs")
 @_run_argument
 @click.option("--follow", "-f", "go_on", is_flag=True, help="Go on until the run ends.")
-def logs_command(run_id: str | None, go_on: bool) -> None:
-    """Print the log of RUN (default: the latest) on stdout."""
+@click.option("--box", "box_name", help="What a box itself prints, as its provider keeps it.")
+def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
+    """Print the log of RUN (default: the latest) on stdout, or that of a box."""
     from devbox.jobs import control, fetch
     from devbox.jobs.follow import Line, follow
     from devbox.model import BoxState
     from devbox.text import clean, size
 
     ws = workspace()
+    if box_name is not None:
+        _box_log(ws, box_name, go_on)
+        return
     run = control.find(ws, run_id)
     box = ws.store.boxes.get(run.box_id)
     fetched = fetch.default_folder(ws, run) / fetch.NOTES / "log.txt"
@@ -190,6 +195,18 @@ def logs_command(run_id: str | None, go_on: bool) -> None:
             if message.dropped:
                 click.echo(f"… {size(message.dropped)} were dropped here …")
             click.echo(message.text, nl=message.end != "")
+
+
+def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
+    from devbox.providers.base import HasRunLogs
+    from devbox.text import clean
+
+    box = ws.box(name)
+    provider = ws.provider(box.provider)
+    if not isinstance(provider, HasRunLogs) or not box.handle:
+        raise UsageError(f"{box.provider} keeps no log of {box.name}", fix="devbox events " + name)
+    for line in provider.run_logs(box.handle, follow=go_on):
+        click.echo(clean(line, 40_000))
 
 
 def _go_on(

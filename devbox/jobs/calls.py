@@ -8,7 +8,7 @@ import msgspec
 
 from devbox.errors import Conflict, DevboxError, NotFound, SshError, UsageError
 from devbox.model import Box, BoxState
-from devbox.ssh import boxhalf
+from devbox.ssh import boxhalf, ready
 from devbox.ssh.connection import Connection
 from devbox.text import clean
 
@@ -49,6 +49,7 @@ def call(
 def require_running(box: Box) -> None:
     """Conflict when runs cannot be started or reached on a box in that state."""
     if box.state == BoxState.RUNNING:
+        ready.check_running(box)
         return
     verb = "resume" if box.state == BoxState.PAUSED else "up"
     raise Conflict(f"box {box.name} is {box.state}", fix=f"devbox {verb} {box.name}")

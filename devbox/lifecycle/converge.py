@@ -46,6 +46,11 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         ws.narrate(f"{box.name}: accepted; finish with: devbox status {box.name} --wait")
         return box
     box = journal.step("observe", lambda: _until_running(ws, box, looked=looked))
+    if spec.is_headless(box):
+        if box.state.is_over:
+            return closed(ws, box, journal)
+        journal.finish("running")
+        return box
     journal.step("ssh", lambda: _publish(ws, box))
     connection = journal.step("login", lambda: _log_in(ws, box))
     with connection:
@@ -251,13 +256,17 @@ def _until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
 
     box = _until(ws, box, settled, START_TIMEOUT, looked=looked, meanwhile=preload)
     log.finish()
-    if box.state is BoxState.RUNNING:
-        return box
+    headless = spec.is_headless(box)
+    if box.state is BoxState.RUNNING or (headless and box.state is BoxState.TERMINATED):
+        return box  # a short command may be over by now
     if box.state is BoxState.FAILED:
+        what = "its command failed" if headless and box.started else "did not start"
         raise BuildFailed(
-            f"{box.name} did not start: {box.stage or 'failed'}: {box.message}",
+            f"{box.name}: {what}: {box.stage or 'failed'}: {box.message}",
             means=_cost_line(ws, box),
-            fix=f"fix the cause and run: devbox up {box.name}; or: devbox down {box.name}",
+            fix=f"devbox down {box.name}; fix the cause, then: devbox up {box.name}"
+            if headless
+            else f"fix the cause and run: devbox up {box.name}; or: devbox down {box.name}",
         )
     raise ProviderError(
         f"{box.name} became {box.state} while starting"

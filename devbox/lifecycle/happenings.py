@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from devbox.errors import DevboxError
 from devbox.lifecycle import saving
 from devbox.model import Box, BoxState
+from devbox.spec import is_headless
 from devbox.ssh import boxhalf
 from devbox.ssh.connection import Connection, connect
 from devbox.telemetry import arming, client
@@ -31,7 +32,7 @@ def collect(ws: Workspace, box: Box, connection: Connection) -> list[BoxEvent]:
 def verdict(ws: Workspace, box: Box) -> arming.Verdict | None:
     """The watchdog's present verdict, its notes recorded on the way; None when the box does not
     run or cannot be asked."""
-    if box.state is not BoxState.RUNNING:
+    if box.state is not BoxState.RUNNING or is_headless(box):
         return None
     try:
         with connect(box) as connection:

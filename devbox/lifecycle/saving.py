@@ -20,7 +20,7 @@ def save(ws: Workspace, box: Box) -> None:
     Raises SyncError when that fails: the caller must not stop the box on top of it unless asked.
     """
     rules = spec.decode_box(box.spec).sync
-    if box.state is not BoxState.RUNNING or not rules.before_pause:
+    if box.state is not BoxState.RUNNING or not rules.before_pause or spec.is_headless(box):
         return
     if rules.down:
         from devbox.sync import rsync  # why here: `up` needs none of it
@@ -67,6 +67,8 @@ def losses(ws: Workspace, box: Box) -> list[str]:
     be reached says that this is unknown."""
     if box.state is not BoxState.RUNNING:
         return [f"{box.name} is {box.state}: what is on it and not here is unknown"]
+    if spec.is_headless(box):
+        return [f"{box.name}: its command is cut off, and what it kept only there is lost"]
     from devbox.jobs import unfetched  # why here: `up` needs none of it
     from devbox.sync import status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from devbox import names, spec
-from devbox.errors import Conflict, NotFound
+from devbox.errors import Conflict, NotFound, UsageError
 from devbox.lifecycle import converge, happenings, saving
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import Journal, current, owned, retried
@@ -115,7 +115,14 @@ def finish(ws: Workspace, box: Box, goal: str, journal: Journal) -> Box:
 
 def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
     names.name(name)
-    offer: Offer = fit(wanted, ws.provider(wanted.provider).offers_for(wanted))
+    provider = ws.provider(wanted.provider)
+    if wanted.command and not provider.runs_commands:
+        raise UsageError(
+            f"{name} cannot be a command: boxes of provider {wanted.provider} are for logging in",
+            means="nothing was started",
+            fix=f'provider = "hf-job", or leave command out and: devbox run --box {name} -- …',
+        )
+    offer: Offer = fit(wanted, provider.offers_for(wanted))
     now = ws.clock()
     budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
     ws.narrate(

@@ -75,6 +75,9 @@ class Provider(ABC):
     find_lag: float = 0.0
     #: files outside volumes are lost on pause
     ephemeral_disk: bool = False
+    #: a box of its may be a program of the person's (`command` of its spec), without ssh, and is
+    #: over when that is
+    runs_commands: bool = False
     #: its boxes cost real money, also while this computer cannot see them
     bills: bool = True
 

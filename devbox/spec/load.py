@@ -11,6 +11,7 @@ import msgspec
 
 from devbox import names, paths, text
 from devbox.errors import SpecError
+from devbox.model import Box
 from devbox.spec.convert import check, convert, each, hook, unknown, validate, validate_job
 from devbox.spec.tables import (
     FILE_NAME,
@@ -88,6 +89,11 @@ def encode_box(box: BoxSpec) -> bytes:
 def decode_box(blob: bytes) -> BoxSpec:
     """Inverse of `encode_box`; values are seconds and bytes as numbers."""
     return msgspec.json.decode(blob, type=BoxSpec, dec_hook=hook)
+
+
+def is_headless(box: Box) -> bool:
+    """Whether it was asked for as a command, so that nobody can log in to it."""
+    return bool(decode_box(box.spec).command)
 
 
 def project_name(folder: Path) -> str:

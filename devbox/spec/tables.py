@@ -69,7 +69,8 @@ class Volume(_Table, frozen=True):
 
 class BoxSpec(_Table, frozen=True):
     """What a person asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
-    BASE or PIP_INDEX; they stay readable in the image."""
+    BASE or PIP_INDEX; they stay readable in the image. command: the box is this program, headless,
+    and ends with it; there is no ssh to it."""
 
     provider: str = "local"
     hardware: str = ""
@@ -77,6 +78,7 @@ class BoxSpec(_Table, frozen=True):
     max_price: float | None = None
     image: str = "cpu"
     build_args: dict[str, str] = {}
+    command: tuple[str, ...] = ()
     workdir: str = "work"
     max_uptime: Seconds = Seconds(8 * 3600)
     host: str = ""

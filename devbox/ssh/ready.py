@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from devbox.errors import Conflict, NotFound
 from devbox.model import Box, BoxState
+from devbox.spec import is_headless
 
 
 def check_running(box: Box) -> None:
@@ -14,6 +15,11 @@ def check_running(box: Box) -> None:
         raise NotFound(f"box {name} is {state}", fix=f"make it again with: devbox up {name}")
     if state is BoxState.RUNNING and box.endpoint:
         return
+    if state is BoxState.RUNNING and is_headless(box):
+        raise Conflict(
+            f"box {name} is a command, and has no ssh",
+            fix=f"read what it prints with: devbox logs --box {name} -f",
+        )
     if state is BoxState.PAUSED:
         fix = f"bring it back with: devbox resume {name}"
     elif state is BoxState.FAILED:

@@ -30,7 +30,8 @@ def make(config: ProviderConfig) -> Provider:
 
 
 class HfJob(Provider, HasRunLogs):
-    """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out.
+    """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out; or
+    one that is the spec's `command`, and over when that is.
 
     clock: () → unix seconds.
     """
@@ -38,6 +39,7 @@ class HfJob(Provider, HasRunLogs):
     name = "hf-job"
     find_lag = 5.0
     ephemeral_disk = True
+    runs_commands = True
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
         self._hub = Hub(config)
@@ -80,10 +82,8 @@ class HfJob(Provider, HasRunLogs):
         namespace = self._hub.namespace()
         if token is None:
             rows = self._look.listing(namespace, stages=LIVE)
-        elif tags.is_token(token):
-            rows = self._look.listing(namespace, labels={tags.L_TOKEN: token})
         else:
-            return []
+            rows = self._of_token(namespace, token)
         found = [self._look.observation(namespace, row) for row in rows]
         return [seen for seen in found if seen is not None]
 
@@ -123,6 +123,9 @@ class HfJob(Provider, HasRunLogs):
 
     def _create(self, namespace: str, request: Request) -> str:
         first = self._first(namespace, request)
+        if first is None and request.spec.command:
+            # It may be over by now, and must not run twice.
+            first = min(self._of_token(namespace, request.token), key=Row.order, default=None)
         if first is not None:
             return f"{namespace}/{first.id}"
         self._wait_for_listing(request)
@@ -155,6 +158,11 @@ class HfJob(Provider, HasRunLogs):
         """The live Job of this box that was created first."""
         return min(self._live(namespace, request.name), key=Row.order, default=None)
 
+    def _of_token(self, namespace: str, token: str) -> list[Row]:
+        if not tags.is_token(token):
+            return []
+        return self._look.listing(namespace, labels={tags.L_TOKEN: token})
+
     def _live(self, namespace: str, name: str) -> list[Row]:
         """The live Jobs of that box name that carry our tag."""
         rows = self._look.listing(namespace, labels={tags.L_NAME: name}, stages=LIVE)
@@ -178,17 +186,19 @@ class HfJob(Provider, HasRunLogs):
     def _run(self, namespace: str, request: Request) -> Row:
         noted = Notes(token=request.token, name=request.name, asked_start=self._clock())
         self._notebook.write(_asked(request.token), noted)
+        own = list(request.spec.command)
         labels = {
             tags.L_TOKEN: request.token,
             tags.L_NAME: request.name,
             tags.L_CEILING: str(ceiling(request)),
+            **({tags.L_COMMAND: "1"} if own else {}),
         }
         try:
             made = self._hub.call(
                 f"running the Job of {request.name}",
                 lambda api: api.run_job(
                     image=image.base(request.spec.image),
-                    command=keepalive.command(request.token),
+                    command=own or keepalive.command(request.token),
                     env=dict(request.spec.env),
                     secrets=dict(request.secrets) or None,
                     flavor=request.hardware or None,
@@ -196,7 +206,7 @@ class HfJob(Provider, HasRunLogs):
                     name=tags.space_name(request.name),
                     labels=labels,
                     volumes=volumes.of(request.spec) or None,
-                    ssh=True,
+                    ssh=not own,
                     namespace=namespace,
                 ),
             )

@@ -109,7 +109,7 @@ class JobLook:
             state=state,
             stage=seen.stage,
             message=self._message(namespace, seen, state),
-            endpoint=None if over else self._endpoint(seen),
+            endpoint=None if over or tags.L_COMMAND in seen.labels else self._endpoint(seen),
             hardware=seen.flavor,
             price=self._rates.price(seen.flavor) if seen.flavor else None,
             # A stage we do not know counts as one that costs.

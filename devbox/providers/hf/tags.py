@@ -11,7 +11,7 @@ HARDWARE = "DEVBOX_HARDWARE"
 PAUSE_TOKEN = "DEVBOX_PAUSE_TOKEN"  # noqa: S105 - the name of a secret, not one
 OURS = (TOKEN, NAME, CEILING, ADOPTED, HARDWARE)
 L_TOKEN, L_NAME, L_CEILING = "devbox-token", "devbox-name", "devbox-max-uptime"
-L_RUN = "devbox-run"
+L_COMMAND = "devbox-command"
 PREFIX = "devbox-"
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

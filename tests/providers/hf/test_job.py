@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from devbox.errors import Gone, ProviderError, Unavailable, UsageError
-from devbox.model import BoxState, RunState
+from devbox.errors import Gone, Unavailable
+from devbox.model import BoxState
 from devbox.providers.base import Request
-from devbox.providers.hf.headless import Command, Headless
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.job_command import stop_file
 from devbox.providers.hf.job_look import row
@@ -155,57 +154,3 @@ def test_odd_fields_are_dropped() -> None:
     found = row({"id": "abc", "labels": {"x": 1, "y": "z"}, "status": 3, "createdAt": "never"})
     assert found is not None
     assert (found.labels, found.stage, found.created) == ({"y": "z"}, "", 0.0)
-
-
-def headless(config: ProviderConfig) -> Headless:
-    return Headless(config)
-
-
-def test_a_headless_run_ends_by_itself(hub: HfEmulator, config: ProviderConfig) -> None:
-    engine = headless(config)
-    command = Command(
-        token="run-1",
-        name="hello",
-        argv=["sh", "-c", 'echo "$GREETING"; test "$S" = hidden'],
-        hardware="cpu-basic",
-        timeout=60,
-        env={"GREETING": "hi there"},
-        secrets={"S": "hidden"},
-    )
-    handle = engine.submit(command)
-    assert engine.submit(command) == handle
-    assert "hi there" in list(engine.run_logs(handle, follow=True))
-    seen = engine.observe(handle)
-    assert seen is not None
-    assert (seen.state, seen.token) == (RunState.SUCCEEDED, "run-1")
-    assert seen.started is not None
-    assert seen.ended is not None
-    (theirs,) = hub.meter.intervals()
-    assert seen.ended == pytest.approx(theirs.end, abs=0.002)
-    assert seen.price is not None
-    assert seen.price.micro_per_hour == 167 * 60
-    assert engine.find() == []
-    assert [each.handle for each in engine.find("run-1")] == [handle]
-    assert HfJob(config).find() == []  # a run is no box
-
-
-def test_a_headless_run_is_cancelled(hub: HfEmulator, config: ProviderConfig) -> None:
-    engine = headless(config)
-    handle = engine.submit(Command("run-2", "long", ["sleep", "600"], "cpu-basic", 900))
-    assert [each.handle for each in engine.find()] == [handle]
-    engine.cancel(handle)
-    engine.cancel(handle)
-    seen = engine.observe(handle)
-    assert seen is not None
-    assert seen.state is RunState.CANCELLED
-    assert engine.observe("me/0123456789abcdef01234567") is None
-    engine.cancel("me/0123456789abcdef01234567")
-
-
-def test_a_headless_run_needs_its_ceiling(config: ProviderConfig) -> None:
-    with pytest.raises(UsageError):
-        headless(config).submit(Command("run-3", "x", ["true"], "cpu-basic", 0))
-    with pytest.raises(UsageError):
-        headless(config).submit(Command("run 3", "x", ["true"], "cpu-basic", 1))
-    with pytest.raises(ProviderError):
-        headless(config).observe("nonsense")
