@@ -12,7 +12,7 @@ from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
 from devbox.money.fit import fit
-from devbox.ssh import known_hosts
+from devbox.ssh import known_hosts, ready
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming
 from devbox.text import dollars, duration
@@ -89,6 +89,7 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
             f"{box.name} is {box.state}: there is nothing to hold off",
             fix=f"bring it back with: devbox resume {box.name}",
         )
+    ready.check_running(box)
     now = ws.clock()
     until = now + seconds
     with connect(box) as connection:
