@@ -10,6 +10,7 @@ import msgspec
 
 from devbox.cli.common import box_argument, json_option, print_json, workspace
 from devbox.model import Box, BoxState
+from devbox.spec import is_headless
 from devbox.text import clean, dollars, duration
 from devbox.workspace import Workspace
 
@@ -177,7 +178,9 @@ def _lines(ws: Workspace, box: Box, verdict: Any) -> list[tuple[str, str]]:
     detail = " ".join(part for part in (box.stage, box.message) if part and part != box.state)
     lines = [("box", box.name), ("state", f"{box.state}" + (f" ({detail})" if detail else ""))]
     lines.append(("where", f"{box.provider} {box.hardware}"))
-    if box.state is BoxState.RUNNING:
+    if is_headless(box):
+        lines.append(("log", f"devbox logs --box {box.name}"))
+    elif box.state is BoxState.RUNNING:
         lines.append(("ssh", f"ssh {box.alias}"))
     if interval:
         price = dollars(interval.price.micro_per_hour, per_hour=True)
