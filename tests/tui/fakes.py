@@ -119,7 +119,8 @@ class FakeFeed:
         self.views: Sequence[BoxView] = views
         micro = [v.micro for v in views if v.costing]
         rate = sum(m for m in micro if m is not None)
-        self.totals = Totals(rate, micro.count(None), 4_310_000, 61_220_000)
+        today = sum(view.today or 0 for view in views)
+        self.totals = Totals(rate, micro.count(None), today, today + 38_000_000)
         self.recent: Sequence[Run] = ()
         self.changes = 0
         self.error = ""
@@ -228,9 +229,16 @@ class FakeAsks(Asks):
         )
 
     def costs(self) -> Costs:
-        rows = [Line("train", 86400.0, 41_000_000, 0.0), Line("dev", 7200.0, 2_000_000, 60.0)]
-        days = [Line("2026-07-20", 86400.0, 38_000_000, 0.0), Line("2026-07-21", 9e3, 4_310_000, 0)]
-        return Costs(Spent(NOW, 4_310_000, 61_220_000, {}), rows, days, rows[:1])
+        today, month = 38_850_000, 76_850_000  # of `fleet`
+        rows = [
+            Line("train", 86400.0, month - 2_000_000, 0.0),
+            Line("render", 7200.0, 2_000_000, 60.0),
+        ]
+        days = [
+            Line("2026-07-20", 86400.0, month - today, 0.0),
+            Line("2026-07-21", 9e3, today, 0.0),
+        ]
+        return Costs(Spent(NOW, today, month, {}), rows, days, rows[:1])
 
     def jobs(self) -> dict[str, JobSpec]:
         from devbox.jobs import catalogue
@@ -321,7 +329,7 @@ def run(number: int, state: RunState, status: bytes = b"{}", **fields: Any) -> R
 def fleet() -> FakeFeed:
     """A handful of boxes in every interesting state."""
     train = view("train", hardware="8xh100", provider="modal", price=Price(31_600_000, "live"),
-                 today=61_330_000)  # fmt: skip
+                 today=32_650_000)  # fmt: skip
     idle = view("render", hardware="l40s", provider="hf-space", price=Price(1_800_000, "live"))
     cut = view("lab", hardware="rtx-4090", provider="ssh", price=Price(None, "unknown"), today=None)
     views = [

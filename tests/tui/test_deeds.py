@@ -70,7 +70,7 @@ async def test_ending_and_pausing_say_what_is_lost_and_begin_at_cancel(
         await it.press(key)
         await it.until(lambda: "model.pt" in it.text)
         assert "it costs $31.60/h (live)" in it.text
-        assert "spent today: $61.33" in it.text
+        assert "spent today: $32.65" in it.text
         assert isinstance(it.app.focused, Button)
         assert it.app.focused.id == "cancel"
         await it.press("enter")
