@@ -86,7 +86,7 @@ class Harness(ABC):
     def fault(self, kind: str) -> AbstractContextManager[None]:
         """While it holds, calls that change something fail: "auth" (the credentials are
         refused) or "unavailable" (a passing fault). Needs "fault:…"."""
-        raise NotImplementedError(kind)
+        raise AssertionError(f"this provider declares no fault of kind {kind}")
 
     def request(self, name: str = "b", *, token: str | None = None, **spec: Any) -> Request:
         """A request that this provider can fulfil."""

@@ -53,7 +53,7 @@ def test_each_rule(change: tuple[str, str], rule: tuple[str, str]) -> None:
     "line",
     [
         "RUN --mount=type=secret,id=token cat /run/secrets/token",
-        "RUN pip install 'a==1.0' b[extra]==2 -r requirements.txt --index-url https://h/simple",
+        "RUN pip install 'a==1.0' b[extra]==2 -r requirements.txt --index-url https://h/packages",
         "RUN pip install 'a @ git+https://h/a@" + "0" * 40 + "'",
         "RUN git clone https://h/a && git -C a checkout 0123456789abcdef",
         "RUN pip install .",
@@ -89,10 +89,10 @@ def test_sam3_on_cuda_12_1_cannot_work_and_it_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["https://me:word@h/simple", "https://hf_" + "a" * 34 + "@h/s", "ghp_" + "a" * 36]
+    "value", ["https://me:word@h/packages", "https://hf_" + "a" * 34 + "@h/s", "ghp_" + "a" * 36]
 )
 def test_a_build_argument_is_no_place_for_a_password(value: str) -> None:
-    assert ("error", "secret") not in rules(GOOD, args={"PIP_INDEX": "https://h/simple"})
+    assert ("error", "secret") not in rules(GOOD, args={"PIP_INDEX": "https://h/packages"})
     (found,) = lint.lint(GOOD, args={"PIP_INDEX": value})
     assert (found.level, found.rule) == ("error", "secret")
     assert "PIP_INDEX" in found.message

@@ -81,10 +81,10 @@ def test_the_base_is_an_argument_with_another_default_on_demand() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_arguments_for_a_builder_that_takes_none(target: Target) -> None:
     odd = 'a "b" $C \\\n'
-    args = {"PIP_INDEX": "https://h/simple", "BASE": "debian:12", "PYTHON": odd, "NO_SUCH": "x"}
+    args = {"PIP_INDEX": "https://h/packages", "BASE": "debian:12", "PYTHON": odd, "NO_SUCH": "x"}
     text = render.render("cpu", target, args=args).dockerfile
     assert text.splitlines()[1:3] == ['ARG BASE="debian:12"', "FROM ${BASE}"]
-    assert 'ARG PIP_INDEX="https://h/simple"\n' in text
+    assert 'ARG PIP_INDEX="https://h/packages"\n' in text
     assert "NO_SUCH" not in text
     told = [each.raw for each in dockerfile.parse(text) if each.raw.startswith("PYTHON=")]
     assert told == ['PYTHON="a \\"b\\" \\$C \\\\ "']

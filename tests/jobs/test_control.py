@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import threading
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import psutil
 import pytest
 
 from devbox import paths
-from devbox.errors import AuthError, Conflict, NoAnswer, NotFound, UsageError
-from devbox.jobs import calls, catalogue, control, inputs, status
+from devbox.errors import AuthError, Conflict, NotFound, UsageError
+from devbox.jobs import catalogue, control, inputs, status
 from devbox.jobs.fetch import fetch
-from devbox.jobs.follow import Ended, Line, Message, Note, follow, followed
+from devbox.jobs.follow import Ended, Line, Message, follow, followed
 from devbox.jobs.submit import retry, submit
 from devbox.model import Box, BoxState, Run, RunState
 from devbox.spec import Argument, Checkpoint, Input, JobSpec
 from devbox.ssh import connection
 from devbox.workspace import Workspace
 from tests.core.hostile import ALL
-from tests.jobs.conftest import until
 
 PYTHON = "python3"
 
@@ -187,74 +181,6 @@ def test_inputs_that_cannot_be_named_are_refused(tmp_path: Path) -> None:
         inputs.look("files", Path("/"))
 
 
-def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
-    local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = calls.call
-    lost: list[dict[str, Any]] = []
-
-    def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
-        answer = real(link, *words, **more)
-        if words == ("start",) and not lost:
-            lost.append(answer)
-            raise NoAnswer("the connection was cut")
-        return answer
-
-    monkeypatch.setattr(calls, "call", losing)
-    local_workspace.sleep = lambda _: None
-    run = command(local_workspace, local_box, "sh", "-c", "echo x >> once; cat once")
-    assert lost
-    assert texts(list(follow(local_workspace, run))) == ["x"]
-
-
-def test_a_start_whose_reply_never_came_is_found_later(
-    local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = calls.call
-
-    def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
-        real(link, *words, **more)
-        raise NoAnswer("the connection was cut")
-
-    local_workspace.sleep = lambda _: None
-    with monkeypatch.context() as patch:
-        patch.setattr(calls, "call", losing)
-        with pytest.raises(NoAnswer, match="while starting run") as raised:
-            command(local_workspace, local_box, "sleep", "300")
-    run = local_workspace.store.runs.latest()[0]
-    assert run.state == RunState.QUEUED
-    assert f"devbox attach {run.id}" in raised.value.fix
-    assert control.refresh(local_workspace, [run])[0].state == RunState.RUNNING
-
-
-def test_a_run_that_was_never_started_is_told_and_can_be_tried_again(
-    local_workspace: Workspace, local_box: Box
-) -> None:
-    """devbox was killed after the journal, before the box heard of it."""
-    run = command(local_workspace, local_box, "echo", "hi")
-    followed(local_workspace, run)
-    submitter = subprocess.Popen(["true"])
-    submitter.wait()
-    dead = {"pid": submitter.pid, "started": "0", "boot": "x"}
-    journal = msgspec.json.decode(run.request)
-    journal["request"]["id"] = "cmd-20000101-000000-aaaa"
-    orphan = msgspec.structs.replace(
-        run,
-        id="cmd-20000101-000000-aaaa",
-        state=RunState.QUEUED,
-        started=None,
-        ended=None,
-        request=msgspec.json.encode(journal),
-        status=msgspec.json.encode({"submitter": dead}),
-    )
-    local_workspace.store.runs.put(orphan)
-    found = control.refresh(local_workspace, [orphan])[0]
-    assert found.state == RunState.FAILED
-    assert status.of(found).message.startswith("it was never started")
-    again = retry(local_workspace, found)
-    assert texts(list(follow(local_workspace, again))) == ["hi"]
-
-
 def test_a_refused_start_is_a_failed_run_not_a_queued_one(
     local_workspace: Workspace, local_box: Box
 ) -> None:
@@ -282,47 +208,6 @@ def test_a_checkpoint_s_secret_reaches_the_box_and_no_record(
     assert b"hush-hush" not in ended.request + ended.status
     kept = [file for file in paths.home().rglob("*") if file.is_file()]
     assert not any(b"hush-hush" in file.read_bytes() for file in kept)
-
-
-def test_following_through_cuts_loses_and_doubles_nothing(
-    local_workspace: Workspace, local_box: Box
-) -> None:
-    """Its ssh, and the connection it shares, are killed again and again."""
-    code = "import time\nfor n in range(400): print('line', n, flush=True); time.sleep(0.01)"
-    run = command(local_workspace, local_box, PYTHON, "-c", code)
-    local_workspace.sleep = lambda _: None
-    stop = threading.Event()
-
-    def cut() -> None:
-        while not stop.wait(0.7):
-            for process in psutil.process_iter(["name", "cmdline"]):
-                line = " ".join(process.info["cmdline"] or ())
-                if process.info["name"] == "ssh" and os.environ["DEVBOX_HOME"] in line:
-                    process.kill()
-
-    cutter = threading.Thread(target=cut)
-    cutter.start()
-    try:
-        messages = list(follow(local_workspace, run))
-    finally:
-        stop.set()
-        cutter.join()
-    assert texts(messages) == [f"line {n}" for n in range(400)]
-    assert any(isinstance(m, Note) and "was cut" in m.text for m in messages)
-    assert isinstance(messages[-1], Ended)
-
-
-def test_a_box_that_stays_silent_ends_following_but_not_the_run(
-    local_workspace: Workspace, local_box: Box
-) -> None:
-    run = command(local_workspace, local_box, "sleep", "300")
-    clock = iter(range(0, 100_000, 60))
-    local_workspace.clock = lambda: float(next(clock))
-    local_workspace.sleep = lambda _: None
-    kill_server(local_box)
-    with pytest.raises(NoAnswer) as raised:
-        list(follow(local_workspace, run))
-    assert raised.value.fix == f"devbox attach {run.id}"
 
 
 def test_cancel_and_retry(local_workspace: Workspace, local_box: Box) -> None:
@@ -356,42 +241,6 @@ def test_a_retry_needs_the_input_it_was_begun_with(
         link.run(["rm", "-rf", ".devbox-box/inputs"])
     with pytest.raises(NotFound, match="input file is not on the box"):
         retry(local_workspace, local_workspace.store.runs.latest()[0])
-
-
-def test_runs_of_boxes_that_are_away_are_told_honestly(
-    local_workspace: Workspace, local_box: Box
-) -> None:
-    run = command(local_workspace, local_box, "sleep", "300")
-
-    def with_box(state: BoxState) -> Run:
-        local_workspace.store.boxes.update(msgspec.structs.replace(local_box, state=state))
-        return control.refresh(local_workspace, [run])[0]
-
-    assert with_box(BoxState.PAUSED).state == RunState.UNKNOWN
-    assert with_box(BoxState.RUNNING).state == RunState.RUNNING
-    over = with_box(BoxState.TERMINATED)
-    assert over.state == RunState.FAILED
-    assert status.of(over).message == "its box was ended before the run was seen to finish"
-    with pytest.raises(Conflict, match="is gone"):
-        retry(local_workspace, over)
-
-
-def test_a_box_that_does_not_answer_does_not_hold_up_the_list(
-    local_workspace: Workspace, local_box: Box
-) -> None:
-    run = command(local_workspace, local_box, "sleep", "300")
-    kill_server(local_box)
-    assert control.refresh(local_workspace, [run], patience=8) == [run]
-
-
-def test_a_run_the_box_no_longer_knows_is_lost(local_workspace: Workspace, local_box: Box) -> None:
-    run = command(local_workspace, local_box, "true")
-    until(lambda: control.refresh(local_workspace, [run])[0].state.is_over)
-    with connection.connect(local_box) as link:
-        link.run(["rm", "-rf", f".devbox-box/runs/{run.id}"])
-    assert status.of(control.refresh(local_workspace, [run])[0]).message.startswith(
-        "the box no longer knows it"
-    )
 
 
 def test_what_is_not_whole_or_not_a_file_is_not_fetched(
@@ -434,15 +283,3 @@ def test_nothing_is_started_on_a_box_that_does_not_run(
         command(local_workspace, paused, "true")
     assert raised.value.fix == "devbox resume b"
     assert local_workspace.store.runs.latest() == []
-
-
-def kill_server(box: Box) -> None:
-    """The box's ssh server and everything else of the box: it no longer answers."""
-    for process in psutil.process_iter():
-        try:
-            line = process.cmdline()
-        except psutil.Error:
-            continue  # ended meanwhile
-        if "devbox.providers.local.server" in line and any(box.token in word for word in line):
-            process.send_signal(signal.SIGKILL)
-            process.wait(5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,19 +14,6 @@ from tests.faults.tripwire import Tripwire
 
 class Crash(BaseException):
     """The process is gone."""
-
-
-@pytest.fixture
-def ws(home: Path) -> Iterator[Workspace]:
-    folder = home / "project"
-    folder.mkdir()
-    (folder / "devbox.toml").write_text("[boxes.b]\n")
-    workspace = Workspace.open(folder)
-    yield workspace
-    workspace.on_step = lambda *_: None
-    for box in workspace.store.boxes.all():
-        lifecycle.down(workspace, box, save=False)
-    workspace.store.close()
 
 
 @pytest.fixture

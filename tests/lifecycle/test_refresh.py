@@ -34,16 +34,16 @@ class Fake(Provider):
         return self.answer(handle)
 
     def offers(self) -> list[object]:  # type: ignore[override]
-        raise NotImplementedError
+        raise AssertionError("a refresh only observes")
 
     def create(self, request: Request) -> str:
-        raise NotImplementedError
+        raise AssertionError("a refresh only observes")
 
     def find(self, token: str | None = None) -> list[Observation]:
-        raise NotImplementedError
+        raise AssertionError("a refresh only observes")
 
     def terminate(self, handle: str) -> None:
-        raise NotImplementedError
+        raise AssertionError("a refresh only observes")
 
 
 @pytest.fixture

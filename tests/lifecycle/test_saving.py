@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,6 @@ from devbox.model import Box, BoxState, Run
 from devbox.workspace import Workspace
 
 MADE = "every other file on it is also on this computer"
-
-
-@pytest.fixture
-def ws(home: Path) -> Iterator[Workspace]:
-    folder = home / "project"
-    folder.mkdir()
-    (folder / "devbox.toml").write_text("[boxes.b]\n")
-    workspace = Workspace.open(folder)
-    yield workspace
-    for box in workspace.store.boxes.all():
-        lifecycle.down(workspace, box, save=False)
-    workspace.store.close()
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class Service:
         """What :class:`grpclib.server.Server` asks for."""
 
         async def absent(_self: object, _stream: object) -> None:
-            raise NotImplementedError
+            raise GRPCError(Status.UNIMPLEMENTED, "the emulator does not have this call")
 
         names = self._base.__abstractmethods__
         filled = type("Filled", (self._base,), dict.fromkeys(names, absent))

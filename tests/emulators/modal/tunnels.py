@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -12,7 +13,7 @@ CHUNK = 64 * 1024
 Activity = Callable[[], AbstractContextManager[None]]
 
 
-class Relay:
+class Relay(ABC):
     """Accepts connections and carries each to where :meth:`_connect` leads.
 
     It accepts before anything listens there, and then hangs up.
@@ -30,8 +31,9 @@ class Relay:
         for connection in self._connections:
             connection.cancel()
 
+    @abstractmethod
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        raise NotImplementedError
+        """Where this connection leads."""
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -110,8 +110,8 @@ def test_the_metadata_goes_above_the_projects_own_words() -> None:
     assert made["README.md"].endswith(b"---\n# Mine\n")
     assert b"BASE=python:3.12" in made["Dockerfile"]
     assert {"Dockerfile", ".devbox-image/serve.py"} <= set(made)
-    mine = image.complete({}, "box", "cpu", {"PIP_INDEX": "https://h/simple"})
-    assert b'\nARG PIP_INDEX="https://h/simple"\n' in mine["Dockerfile"]
+    mine = image.complete({}, "box", "cpu", {"PIP_INDEX": "https://h/packages"})
+    assert b'\nARG PIP_INDEX="https://h/packages"\n' in mine["Dockerfile"]
     own = {"README.md": b"---\ntitle: x\nsdk: docker\n---\n", "Dockerfile": b"FROM x"}
     assert image.complete(own, "box", "cpu") == {}
     assert not image.has_metadata(b"---\ntitle: x\n---\nsdk: not metadata\n")

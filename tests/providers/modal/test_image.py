@@ -11,6 +11,6 @@ from devbox.spec import BoxSpec
 
 def test_build_arguments_are_defaults_of_the_dockerfile(home: Path) -> None:
     del home
-    image_for(BoxSpec(image="cpu", build_args={"PIP_INDEX": "https://h/simple"}))
+    image_for(BoxSpec(image="cpu", build_args={"PIP_INDEX": "https://h/packages"}))
     (file,) = (paths.cache_dir() / "images").glob("cpu-*/Dockerfile")
-    assert '\nARG PIP_INDEX="https://h/simple"\n' in file.read_text()
+    assert '\nARG PIP_INDEX="https://h/packages"\n' in file.read_text()
