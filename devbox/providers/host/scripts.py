@@ -29,11 +29,21 @@ internal-sftp* | *sftp-server*)
 *) exec "$shell" -c "$SSH_ORIGINAL_COMMAND" ;;
 esac
 """
+# One at a time edits authorized_keys: in between, another's line could be written twice or lost.
+# A turn that a killed script left is taken after ten seconds. Not every host has flock.
+_TURN = """\
+turn=$HOME/.devbox-box/turn tries=0
+until mkdir -p ~/.devbox-box && mkdir "$turn" 2>/dev/null || [ $tries -ge 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+trap 'rmdir "$turn" 2>/dev/null' EXIT
+"""
 _ADOPT = """\
 set -eu
 umask 077
-mkdir -p ~/.ssh ~/.devbox-box
-printf '%s' {enter} > ~/.devbox-box/{file}
+mkdir -p ~/.ssh
+{turn}printf '%s' {enter} > ~/.devbox-box/{file}
 touch ~/.ssh/authorized_keys
 file=$(readlink -f ~/.ssh/authorized_keys)
 if ! grep -q {mark} "$file"; then
@@ -57,13 +67,15 @@ if grep -qF {token} .devbox-box/config.json 2>/dev/null; then
     esac
     rm -f .devbox-box/config.json .devbox-box/agent.json
 fi
-rm -f .devbox-box/{file}
+{turn}rm -f .devbox-box/{file}
 file=$(readlink -f .ssh/authorized_keys)
 if grep -q {line} "$file" 2>/dev/null; then
     cp -p "$file" "$file.devbox" || exit
     grep -v {line} "$file" > "$file.devbox"
     mv -f "$file.devbox" "$file" || exit
 fi
+rmdir "$turn" 2>/dev/null
+trap - EXIT
 cd .devbox-box 2>/dev/null || exit 0
 for other in enter-*; do
     [ ! -e "$other" ] || exit 0
@@ -82,6 +94,7 @@ def adopt(token: str, public_key: str, environment: Mapping[str, str]) -> str:
     file = _file(token)
     line = f'command="exec sh \\"$HOME/.devbox-box/{file}\\"" {public_key.strip()} {_label(token)}'
     return _ADOPT.format(
+        turn=_TURN,
         enter=shlex.quote(_ENTER.format(mark=_mark(token), exports=exports)),
         file=file,
         mark=_marked(token),
@@ -94,6 +107,7 @@ def release(token: str) -> str:
     there. Prints "left running" when not all of it ended, and "kept runs" when results of runs
     are left. May run again."""
     return _RELEASE.format(
+        turn=_TURN,
         token=shlex.quote(f'"{token}"'),
         mark=shlex.quote(_mark(token)),
         line=_marked(token),
