@@ -14,7 +14,7 @@ from devbox.lifecycle.steps import Journal, current, owned
 from devbox.lifecycle.verbs import looked
 from devbox.model import Box, BoxState
 from devbox.money import budget
-from devbox.money.fit import fit
+from devbox.money.fit import best
 from devbox.providers.base import CanChangeHardware, CanRestart, CanSucceed
 from devbox.text import dollars
 from devbox.workspace import Workspace
@@ -36,7 +36,7 @@ def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True
     if not isinstance(provider, CanChangeHardware):
         raise _cannot(box, "change hardware")
     wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
-    offer = fit(wanted, provider.offers_for(wanted))
+    offer = best(provider, wanted)
     now = ws.clock()
     budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
     price = dollars(offer.price.micro_per_hour, per_hour=True)

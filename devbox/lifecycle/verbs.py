@@ -11,7 +11,7 @@ from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
-from devbox.money.fit import fit
+from devbox.money.fit import best
 from devbox.ssh import known_hosts, ready
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming
@@ -123,7 +123,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
             means="nothing was started",
             fix=f'provider = "hf-job", or leave command out and: devbox run --box {name} -- …',
         )
-    offer: Offer = fit(wanted, provider.offers_for(wanted))
+    offer: Offer = best(provider, wanted)
     now = ws.clock()
     budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
     ws.narrate(

@@ -1,12 +1,15 @@
-"""Which hardware fits what a person asked for. Pure."""
+"""Which hardware fits what a person asked for: a pure choice among offers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
+import msgspec
+
 from devbox.errors import NotFound
 from devbox.model import Offer
+from devbox.providers.base import Provider
 from devbox.spec import BoxSpec
 from devbox.text import dollars, size
 
@@ -42,6 +45,12 @@ def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
         means="nothing was started",
         fix="compare with: devbox offers",
     )
+
+
+def best(provider: Provider, wanted: BoxSpec) -> Offer:
+    """`fit` among what a provider offers now. Its other names of hardware are understood."""
+    named = msgspec.structs.replace(wanted, hardware=provider.hardware_name(wanted.hardware))
+    return fit(named, provider.offers_for(named))
 
 
 def rank(offer: Offer) -> tuple[float, float, str]:

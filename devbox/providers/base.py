@@ -90,6 +90,11 @@ class Provider(ABC):
         del wanted
         return self.offers()
 
+    def hardware_name(self, asked: str) -> str:
+        """The provider's own name of hardware that a person asked for, where it takes other
+        names or any letter case; what it does not know comes back unchanged or nearly so."""
+        return asked
+
     @abstractmethod
     def create(self, request: Request) -> str:
         """Start provisioning, tagged with the token; returns the handle.

@@ -66,17 +66,18 @@ class Asks:
 
     def choice(self, name: str) -> Choice:
         """Offers and prices for one box of devbox.toml."""
-        from devbox.money.fit import fit
-        from devbox.money.offers import gather, select
+        from devbox.money.fit import best
+        from devbox.money.offers import select
 
         ws = self._open()
         name, wanted = ws.spec.box(name)
-        found, failed = gather(ws, [wanted.provider])
-        offers = select(found)
+        offers: list[Offer] = []
         try:
-            chosen, why = fit(wanted, found), ""
+            provider = ws.provider(wanted.provider)
+            offers = select(provider.offers_for(wanted))
+            chosen, why = best(provider, wanted), ""
         except DevboxError as error:
-            chosen, why = None, failed.get(wanted.provider, error.what)
+            chosen, why = None, error.what
         return Choice(name, wanted, offers, chosen, why)
 
     def losses(self, box: Box) -> list[str]:

@@ -22,6 +22,9 @@ BILLING = "https://modal.com/settings/billing"
 STATUS = "https://status.modal.com"
 LOG_IN = "make a new token with: modal token new"
 _MONEY = re.compile(r"payment|billing|credit|spend|budget", re.IGNORECASE)
+#: what Modal's servers say to a client they no longer serve; its status, FAILED_PRECONDITION, has
+#: other causes too
+_OUTDATED = re.compile(r"client.?version|version \S+ of .modal|too old|outdated", re.IGNORECASE)
 _LONGEST_WAIT = 600.0
 
 
@@ -56,13 +59,14 @@ def translated(doing: str) -> Iterator[None]:
     except modal.ResourceExhaustedError as error:
         raise _exhausted(doing, error) from error
     except modal.VersionError as error:
-        raise ProviderError(
-            f"{doing} failed: {_said(error)}", fix="pip install --upgrade 'devbox[modal]'"
-        ) from error
+        raise _outdated(doing, _said(error)) from error
+    except modal.ConflictError as error:
+        if _OUTDATED.search(_said(error)):
+            raise _outdated(doing, _said(error)) from error
+        raise _passing(doing, error) from error
     except (
         modal.ServiceError,
         modal.InternalError,
-        modal.ConflictError,
         modal.ConnectionError,
         modal.TimeoutError,
         modal.ClientClosed,
@@ -70,11 +74,7 @@ def translated(doing: str) -> Iterator[None]:
         TimeoutError,
         OSError,
     ) as error:
-        said = _said(error) or type(error).__name__
-        raise Unavailable(
-            f"{doing} failed: Modal did not answer as it should: {said}",
-            fix=f"try again; see {STATUS}",
-        ) from error
+        raise _passing(doing, error) from error
     except modal.Error as error:
         raise ProviderError(f"{doing} failed: {_said(error)}") from error
 
@@ -84,6 +84,22 @@ def not_installed() -> ToolMissing:
         "the modal client is not installed",
         means="nothing was started",
         fix="pip install 'devbox[modal]'",
+    )
+
+
+def _passing(doing: str, error: BaseException) -> Unavailable:
+    said = _said(error) or type(error).__name__
+    return Unavailable(
+        f"{doing} failed: Modal did not answer as it should: {said}",
+        fix=f"try again; see {STATUS}",
+    )
+
+
+def _outdated(doing: str, said: str) -> ProviderError:
+    return ProviderError(
+        f"{doing} failed: Modal no longer serves the installed client: {said}",
+        means="nothing was changed at Modal; boxes there keep running and costing",
+        fix="pip install --upgrade modal, then the same command again",
     )
 
 
@@ -114,5 +130,5 @@ def _exhausted(doing: str, error: Exception) -> DevboxError:
     )
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return clean(" ".join(str(error).split()), 300)

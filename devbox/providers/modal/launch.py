@@ -16,7 +16,7 @@ from devbox.model import Price
 from devbox.providers.base import Request
 from devbox.providers.modal import entrypoint, record
 from devbox.providers.modal.account import Account
-from devbox.providers.modal.rates import Size
+from devbox.providers.modal.sizes import Size
 from devbox.text import clean
 
 LONGEST = 24 * 3600  # seconds; Modal ends a sandbox then

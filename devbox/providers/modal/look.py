@@ -13,6 +13,8 @@ from devbox.providers.modal.sandboxes import KEPT
 
 # GenericResult.GenericStatus of modal_proto.api_pb2
 _SUCCESS, _FAILURE, _TERMINATED, _TIMEOUT, _INIT_FAILURE, _INTERNAL, _IDLE = 1, 2, 3, 4, 5, 6, 7
+_EVICTED, _THRASHING, _KILLED = 8, 9, 10
+_MORE = "ask for more with memory in devbox.toml"
 _LOST = "files outside volumes are gone"
 _WHY = {
     _SUCCESS: "it ended by itself",
@@ -20,6 +22,9 @@ _WHY = {
     _TIMEOUT: "its time was over",
     _IDLE: "Modal found it idle",
     _INTERNAL: "Modal failed to keep it running",
+    _EVICTED: f"out of memory: Modal ended it, as its machine had none left; {_MORE}",
+    _THRASHING: f"out of memory: Modal ended it, as it only swapped any more; {_MORE}",
+    _KILLED: f"out of memory: the kernel killed it; {_MORE}",
 }
 
 
@@ -65,9 +70,11 @@ def paused(found: Record, image: str) -> Observation:
 
 
 def saving(found: Record) -> Observation:
-    """Of a finished sandbox whose files Modal is about to have saved."""
+    """Of a finished sandbox of which Modal has not told yet what became of its files."""
     return _seen(found, record.handle(found.id), BoxState.PAUSING)._replace(
-        stage="saving its files", message=_why(found), ended_at=found.ended
+        stage="saving its files",
+        message=f"{_why(found)}; Modal has not told yet whether its files are saved",
+        ended_at=found.ended,
     )
 
 

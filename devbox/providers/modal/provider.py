@@ -33,9 +33,10 @@ from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
 from devbox.providers.modal.generations import Generations
 from devbox.providers.modal.launch import LONGEST, Plan, launch, public_line
-from devbox.providers.modal.rates import Rates, size_of
+from devbox.providers.modal.rates import Rates
 from devbox.providers.modal.record import ENDED, PAUSED, Record
 from devbox.providers.modal.sandboxes import Sandboxes
+from devbox.providers.modal.sizes import hardware_name, size_of
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean, duration
 
@@ -59,7 +60,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         self._account = Account(config.server_url, config.environment, config.namespace)
         self._sandboxes = Sandboxes(self._account)
         self._generations = Generations(self._sandboxes, clock)
-        self._rates = Rates(self._live_rates, self._account.key, clock)
+        self._rates = Rates(self._live_rates, self._account.key, clock, self._tell)
         self._tunnels: dict[str, tuple[str, int]] = {}
         self._clock = clock
 
@@ -68,6 +69,9 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
 
     def offers_for(self, wanted: BoxSpec) -> list[Offer]:
         return self._rates.offers(wanted)
+
+    def hardware_name(self, asked: str) -> str:
+        return hardware_name(asked)
 
     def create(self, request: Request) -> str:
         names.name(request.name)
@@ -312,6 +316,10 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             "its time limit) they are kept only if Modal's own exit snapshot works: put what "
             "matters on a volume, or in sync down or save_command"
         )
+
+    def _tell(self, line: str) -> None:
+        """To whoever listens now: `narrate` may be replaced after this was made."""
+        self.narrate(line)
 
     def narrate_build(self, name: str) -> Callable[[str], None]:
         """Tells the lines of an image build."""

@@ -1,5 +1,9 @@
 """Hardware and prices: live from the workspace's billing rates, else from the dated catalogue.
 
+The rates come as dollars an hour (a GiB-hour for memory) under names such as `gpu_hour_cost_t4`,
+as public users have printed them; Modal documents neither. The unit is therefore taken from the
+name, and a value far off the catalogue's is refused and told.
+
 A sandbox costs its GPUs, its CPU cores and its memory; every price here is their sum for the
 reservation that devbox asks for. Memory that programs use above the reservation costs more, at
 the same rate; CPU is capped at the reservation.
@@ -8,12 +12,13 @@ the same rate; CPU is capped at the reservation.
 from __future__ import annotations
 
 import hashlib
-import re
+import itertools
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,40 +28,26 @@ from devbox import paths
 from devbox.errors import DevboxError, UsageError
 from devbox.files import write_atomic
 from devbox.model import Hardware, Offer, Price
+from devbox.providers.modal.sizes import CPU, PRICED_AS, Size, hardware_name, size_of
 from devbox.spec import BoxSpec
 from devbox.text import clean, duration
 
-CPU = "cpu"
 _FRESH = 3600.0
 _GIB = 1024**3
 _COUNTS = (1, 2, 4, 8)
 _CATALOGUE = Path(__file__).with_name("catalogue.json")
-_CPU_BOX = (2.0, 4)  # cores, GiB of a box without a GPU
-_GPU_BOX = (4.0, 16)  # cores, GiB for each GPU
-_NOTE = "CPU and memory included; memory used above the reservation costs extra"
-
-
-class Size(NamedTuple):
-    """What is reserved. hardware: `cpu`, or Modal's GPU name with `:COUNT` when above one."""
-
-    hardware: str
-    cores: float
-    mib: int
-
-    @property
-    def gpu(self) -> str:
-        return "" if self.hardware == CPU else self.hardware.partition(":")[0]
-
-    @property
-    def gpus(self) -> int:
-        return int(self.hardware.partition(":")[2] or 1) if self.gpu else 0
+_OFF = 5.0  # a live price further than this from the catalogue's is not believed
+_CPU_KEY, _MEMORY_KEY = "cpu_hour_cost_sandbox", "mem_gib_hour_cost_sandbox"
 
 
 class _Gpu(msgspec.Struct):
+    """dollars: a second. rate: the name of its live price."""
+
     name: str
     dollars: float
     vram_gb: int
     most: int
+    rate: str
 
 
 class _Cpu(msgspec.Struct):
@@ -73,31 +64,32 @@ class _Catalogue(msgspec.Struct):
 
 
 class _Kept(msgspec.Struct):
-    """Live rates. dollars: resource → dollars a second."""
+    """Live rates. hourly: part → dollars an hour."""
 
     at: float
-    dollars: dict[str, float]
+    hourly: dict[str, float]
 
 
-def size_of(hardware: str, wanted: BoxSpec) -> Size:
-    """The reservation for hardware: what the spec says, else a default that fits it."""
-    count = int(hardware.partition(":")[2] or 1) if hardware != CPU else 1
-    cores, gib = _CPU_BOX if hardware == CPU else _GPU_BOX
-    mib = wanted.memory // 1024**2 or gib * 1024 * count
-    return Size(hardware, wanted.cpu or cores * count, int(mib))
+class _Listed(NamedTuple):
+    """A part of a price. key: what Modal calls its rate. hourly: the catalogue's dollars."""
+
+    key: str
+    hourly: float
 
 
 class Rates:
-    """Prices of one workspace. ask: the live rates, resource → dollars a second. key: names the
-    workspace in the cache. clock: () → unix seconds."""
+    """Prices of one workspace. ask: the live rates, Modal's name of a resource → dollars. key:
+    names the workspace in the cache. clock: () → unix seconds. tell: hears of rates that were
+    refused."""
 
     def __init__(
         self,
         ask: Callable[[], dict[str, Decimal]],
         key: str,
         clock: Callable[[], float] = time.time,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._ask, self._key, self._clock = ask, key, clock
+        self._ask, self._key, self._clock, self._tell = ask, key, clock, tell
         self._lock = threading.Lock()
         self._catalogue = msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
 
@@ -107,10 +99,12 @@ class Rates:
         kept = self._fresh()
         now = self._clock()
         names = [(CPU, Hardware(CPU))]
+        asked = hardware_name(wanted.hardware).partition(":")[0]
         for gpu in self._catalogue.gpus:
-            for count in _COUNTS:
+            called = [gpu.name] + [v for v, k in PRICED_AS.items() if k == gpu.name and v == asked]
+            for each, count in itertools.product(called, _COUNTS):
                 if count <= gpu.most:
-                    name = gpu.name if count == 1 else f"{gpu.name}:{count}"
+                    name = each if count == 1 else f"{each}:{count}"
                     vram = gpu.vram_gb * count * _GIB
                     names.append((name, Hardware(name, gpu.name, count, vram)))
         offers = []
@@ -119,7 +113,7 @@ class Rates:
             micro, live = self._micro(size, kept)
             source, at = self._source(live, kept, now)
             whole = msgspec.structs.replace(hardware, cpus=size.cores, memory=size.mib * 1024**2)
-            offers.append(Offer("modal", whole, Price(micro, source), at, _NOTE))
+            offers.append(Offer("modal", whole, Price(micro, source), at, _note(size)))
         return offers
 
     def price(self, size: Size) -> Price:
@@ -128,16 +122,18 @@ class Rates:
         micro, live = self._micro(size, kept)
         return Price(micro, self._source(live, kept, self._clock())[0])
 
-    def check(self, hardware: str) -> str:
-        """The name itself when Modal offers it."""
+    def check(self, asked: str) -> str:
+        """Modal's own name of the hardware. UsageError when it offers none of that name."""
+        hardware = hardware_name(asked)
         gpu, _, count = hardware.partition(":")
         known = {each.name: each.most for each in self._catalogue.gpus}
+        most = known.get(PRICED_AS.get(gpu, gpu), 0)
         if hardware == CPU or (
-            gpu in known and (not count or (count.isdecimal() and 1 <= int(count) <= known[gpu]))
+            most and (not count or (count.isdecimal() and 1 <= int(count) <= most))
         ):
             return hardware
         raise UsageError(
-            f"Modal has no hardware {clean(hardware, 40)!r}",
+            f"Modal has no hardware {clean(asked, 40)!r}",
             fix=f"use cpu, or one of {', '.join(known)}, with :COUNT for several",
         )
 
@@ -145,20 +141,23 @@ class Rates:
         """Micro-dollars an hour, and whether every part of it is live."""
         live = True
         total = 0.0
-        parts = [("cpu", size.cores), ("memory", size.mib / 1024)]
-        for part, amount in parts + ([(size.gpu, float(size.gpus))] if size.gpu else []):
-            rate = kept.dollars.get(part) if kept else None
+        parts = [(CPU, size.cores), ("memory", size.mib / 1024)]
+        gpu = PRICED_AS.get(size.gpu, size.gpu)
+        for part, amount in parts + ([(gpu, float(size.gpus))] if gpu else []):
+            rate = kept.hourly.get(part) if kept else None
             live = live and rate is not None
-            total += amount * (self._listed(part) if rate is None else rate)
-        return round(total * 3600 * 1_000_000), live
+            total += amount * (self._listed[part].hourly if rate is None else rate)
+        return round(total * size.surcharge * 1_000_000), live
 
-    def _listed(self, part: str) -> float:
-        """The catalogue's dollars a second."""
-        if part == "cpu":
-            return self._catalogue.cpu.core
-        if part == "memory":
-            return self._catalogue.cpu.gib
-        return next(each.dollars for each in self._catalogue.gpus if each.name == part)
+    @cached_property
+    def _listed(self) -> dict[str, _Listed]:
+        """What the catalogue says of each part of a price."""
+        cpu = self._catalogue.cpu
+        return {
+            CPU: _Listed(_CPU_KEY, cpu.core * 3600),
+            "memory": _Listed(_MEMORY_KEY, cpu.gib * 3600),
+            **{each.name: _Listed(each.rate, each.dollars * 3600) for each in self._catalogue.gpus},
+        }
 
     def _source(self, live: bool, kept: _Kept | None, now: float) -> tuple[str, float]:
         if live and kept:
@@ -175,7 +174,7 @@ class Rates:
             if kept and 0 <= now - kept.at < _FRESH:
                 return kept
             try:
-                kept = _Kept(now, self._named(self._ask()))
+                kept = _Kept(now, self._believed(self._ask()))
             except DevboxError:
                 # why: prices that say how old they are serve better than none, also to a person
                 # who compares without an account.
@@ -183,22 +182,20 @@ class Rates:
             write_atomic(self._file(), msgspec.json.encode(kept))
             return kept
 
-    def _named(self, said: dict[str, Decimal]) -> dict[str, float]:
-        """Modal does not document what it calls each resource: compare letters and digits only,
-        and prefer the sandboxes' own CPU and memory where those are named."""
-        plain = {re.sub(r"[^a-z0-9]", "", name.lower()): float(v) for name, v in said.items()}
-        wanted: dict[str, tuple[str, ...]] = {
-            "cpu": ("sandboxcpu", "cpusandbox", "cpu", "cpucore", "cpucores"),
-            "memory": ("sandboxmemory", "memorysandbox", "memory", "memorygib", "mem"),
-        }
-        for gpu in self._catalogue.gpus:
-            name = re.sub(r"[^a-z0-9]", "", gpu.name.lower())
-            wanted[gpu.name] = (name, f"gpu{name}", f"nvidia{name}")
+    def _believed(self, said: dict[str, Decimal]) -> dict[str, float]:
+        """Part → dollars an hour, of the rates that are there and near the catalogue's."""
         found = {}
-        for part, names in wanted.items():
-            value = next((plain[name] for name in names if name in plain), None)
-            if value is not None and 0 < value < 1:
-                found[part] = value
+        for part, listed in self._listed.items():
+            value = said.get(listed.key)
+            if value is None:
+                continue
+            if value.is_finite() and listed.hourly / _OFF <= value <= listed.hourly * _OFF:
+                found[part] = float(value)
+            else:
+                self._tell(
+                    f"Modal's price {listed.key} = {clean(str(value), 40)} is far from the "
+                    f"catalogue's ${listed.hourly:.4g}/h ({self._catalogue.date}) and is not used"
+                )
         return found
 
     def _read(self) -> _Kept | None:
@@ -210,3 +207,12 @@ class Rates:
     def _file(self) -> Path:
         digest = hashlib.sha256(self._key.encode()).hexdigest()[:12]
         return paths.cache_dir() / f"modal-rates-{digest}.json"
+
+
+def _note(size: Size) -> str:
+    """What a person who compares has to know besides the price."""
+    region = f"; region {size.region}: x{size.surcharge:g}" if size.region else ""
+    return (
+        f"CPU and memory included{region}; cpu counts physical cores ({size.cores:g} = "
+        f"{size.cores * 2:g} vCPU); memory used above the reservation costs extra"
+    )

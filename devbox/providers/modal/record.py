@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from devbox import names
 from devbox.errors import ProviderError, UsageError
 from devbox.model import UNKNOWN_PRICE, Price
-from devbox.providers.modal.rates import Size
+from devbox.providers.modal.sizes import Size
 from devbox.text import clean
 
 PAUSED, ENDED = "paused", "ended"
@@ -33,6 +33,8 @@ _IMAGE = re.compile(r"im-[A-Za-z0-9]{1,64}")
 VALUE = re.compile(r"[A-Za-z0-9._-]{1,50}")
 _SIZE = re.compile(r"([A-Za-z0-9_-]+)\.(\d{1,9})\.(\d{1,9})")
 _ED25519 = b"ssh-ed25519"
+#: what a name of hardware has and a tag cannot → how it is spelled there
+_SIGNS = {":": "_", "!": "-exact", "+": "-plus"}
 
 
 class Record(NamedTuple):
@@ -101,7 +103,10 @@ class Record(NamedTuple):
         found = _SIZE.fullmatch(self.tags.get("devbox-size", ""))
         if not found:
             return None
-        return Size(found[1].replace("_", ":"), int(found[2]) / 1000, int(found[3]))
+        hardware = found[1]
+        for sign, word in _SIGNS.items():
+            hardware = hardware.replace(word, sign)
+        return Size(hardware, int(found[2]) / 1000, int(found[3]))
 
     @property
     def price(self) -> Price:
@@ -143,13 +148,19 @@ def new_tags(name: str, token: str, host_key: str, size: Size, price: Price) -> 
         "devbox-name": names.name(name),
         "devbox-token": token,
         "devbox-host": host_tag(host_key),
-        "devbox-size": f"{size.hardware.replace(':', '_')}.{round(size.cores * 1000)}.{size.mib}",
+        "devbox-size": f"{_spelled(size.hardware)}.{round(size.cores * 1000)}.{size.mib}",
         "devbox-price": f"{price.micro_per_hour}.{price.source.replace(' ', '_')}",
     }
     for tag, value in tags.items():
         if not VALUE.fullmatch(value):
             raise ProviderError(f"Modal's tag {tag} cannot hold {clean(value, 60)!r}")
     return tags
+
+
+def _spelled(hardware: str) -> str:
+    for sign, word in _SIGNS.items():
+        hardware = hardware.replace(sign, word)
+    return hardware
 
 
 def host_tag(line: str) -> str:

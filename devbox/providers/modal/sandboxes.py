@@ -143,8 +143,13 @@ class Sandboxes:
         return str(image.object_id)
 
     def exit_snapshot(self, sandbox: str) -> str | None:
-        """The image that Modal made of its files when it ended; empty while it is still being
-        made, None when there is none."""
+        """The image that Modal made of its files when it ended; empty while that may still come,
+        None when there will be none.
+
+        Of Modal's refusals only TIMEOUT and FILESYSTEM_INCONSISTENT are final, as its own client
+        has it (`_EXIT_SNAPSHOT_NOT_FOUND_ERROR_CODES` of modal 1.6.4): INTERNAL and an answer
+        without an outcome prove nothing about the files and are asked again at the next look.
+        """
         try:
             reply = self._account.rpc(
                 f"asking for what {sandbox} left",
@@ -155,10 +160,12 @@ class Sandboxes:
             if type(error) in (Gone, ProviderError):
                 return None  # why: not found, invalid, unimplemented: there is none
             raise
-        outcome = reply.WhichOneof("outcome")
-        if outcome == "success" and reply.success.image_id:
-            return str(reply.success.image_id)
-        return "" if outcome == "pending" else None
+        if reply.WhichOneof("outcome") == "error" and reply.error.error_code in (
+            reply.ERROR_CODE_TIMEOUT,
+            reply.ERROR_CODE_FILESYSTEM_INCONSISTENT,
+        ):
+            return None
+        return str(reply.success.image_id)
 
     def has_image(self, image: str) -> bool:
         """Whether Modal still keeps an image."""

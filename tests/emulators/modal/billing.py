@@ -28,7 +28,7 @@ class Billing:
 
     async def WorkspaceBillingRates(self, _request: Any, _metadata: Metadata) -> Any:
         rates = prices.rates()
-        lines = [f"{name}: ${value} / s" for name, value in rates.items()]
+        lines = [f"{name}: ${value}" for name, value in rates.items()]
         return api_pb2.WorkspaceBillingRatesResponse(rates=rates, formatted="\n".join(lines))
 
     async def WorkspaceBillingReport(self, request: Any, _metadata: Metadata) -> AsyncIterator[Any]:
@@ -92,5 +92,5 @@ class Billing:
         overlap = min(stop, end) - max(interval.start, begin)
         if overlap <= 0:
             return {}
-        resources = self._world.sandboxes[interval.handle].definition.resources
-        return {name: rate * overlap for name, rate in prices.by_resource(resources).items()}
+        definition = self._world.sandboxes[interval.handle].definition
+        return {name: rate * overlap for name, rate in prices.by_resource(definition).items()}

@@ -148,6 +148,14 @@ class ModalEmulator:
         """Move the clock ahead, firing what falls due; returns the new time."""
         return self.clock.advance(seconds)
 
+    def end(self, sandbox: Sandbox, status: int) -> None:
+        """Have it end by itself with that ``GenericStatus``."""
+
+        async def now() -> None:
+            sandbox.end(status)
+
+        self._thread.run(now())
+
     async def _open(self, port: int) -> Server:
         world = self.world
 

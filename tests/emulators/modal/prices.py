@@ -1,14 +1,15 @@
 """What Modal charges, in micro-USD per second.
 
 Public pricing page: GPUs as of 2026-10-04, sandbox CPU and memory as of
-2026-10-08. The smallest reservation is 0.125 cores and 128 MiB. The names in
-:func:`rates` are the resource names that ``BillingReportItem`` documents
-(``CPU``, ``Memory``, GPU types); the real mapping's names are not documented.
+2026-10-08. The smallest reservation is 0.125 cores and 128 MiB. The names and
+the unit in :func:`rates` are those of ``modal billing rates --json`` as public
+users printed it (2026-09-20); Modal documents neither. A region multiplies the
+price (modal.com/docs/guide/region-selection), sandboxes included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 GPU: Mapping[str, float] = {
@@ -23,7 +24,20 @@ GPU: Mapping[str, float] = {
     "H200": 1261.0,
     "B200": 1736.0,
 }
-ALIASES = {"A10G": "A10", "A100": "A100-40GB", "H100!": "H100"}
+ALIASES = {"A10G": "A10", "A100": "A100-40GB", "H100!": "H100", "B200+": "B200"}
+RATES = {
+    "T4": "t4",
+    "L4": "l4",
+    "A10": "a10g",
+    "L40S": "l40s",
+    "A100-40GB": "a100_40gb",
+    "A100-80GB": "a100_80gb",
+    "RTX-PRO-6000": "rtx6000",
+    "H100": "h100",
+    "H200": "h200",
+    "B200": "b200",
+}
+BROAD_REGIONS = ("us", "eu", "ap", "uk", "ca", "me", "sa", "af", "mx")
 CPU_CORE = 39.42
 MEMORY_GIB = 6.67
 MIN_MILLI_CPU, MIN_MEMORY_MIB = 125, 128
@@ -44,20 +58,38 @@ def gpu_name(resources: Any) -> str:
     return name
 
 
-def by_resource(resources: Any) -> dict[str, float]:
-    """Micro-USD per second of each resource that a sandbox reserves."""
+def by_resource(definition: Any) -> dict[str, float]:
+    """Micro-USD per second of each resource that an ``api_pb2.Sandbox`` reserves, where it is."""
+    resources = definition.resources
     cores = max(resources.milli_cpu, MIN_MILLI_CPU) / 1000
     gib = max(resources.memory_mb, MIN_MEMORY_MIB) / 1024
     shares = {"CPU": cores * CPU_CORE, "Memory": gib * MEMORY_GIB}
     if name := gpu_name(resources):
         shares[name] = GPU[name] * max(1, resources.gpu_config.count)
-    return shares
+    factor = surcharge(list(definition.scheduler_placement.regions))
+    return {name: value * factor for name, value in shares.items()}
+
+
+def surcharge(regions: Sequence[str]) -> float:
+    """1.5 for broad regions, 1.75 for narrow ones; the smaller where both are named."""
+    factors = [1.5 if region in BROAD_REGIONS else 1.75 for region in regions]
+    return min(factors, default=1.0)
 
 
 def rates() -> dict[str, str]:
-    """USD per second as decimal text: the answer of ``WorkspaceBillingRates``."""
-    micro = {"CPU": CPU_CORE, "Memory": MEMORY_GIB, **GPU}
-    return {name: dollars(value) for name, value in micro.items()}
+    """USD per hour as decimal text: the answer of ``WorkspaceBillingRates``. What functions pay
+    for CPU and memory is a third of what sandboxes do."""
+    hourly = {
+        "cpu_hour_cost": CPU_CORE * 3600 / 3,
+        "cpu_hour_cost_sandbox": CPU_CORE * 3600,
+        "mem_gib_hour_cost": MEMORY_GIB * 3600 / 3,
+        "mem_gib_hour_cost_sandbox": MEMORY_GIB * 3600,
+        **{f"gpu_hour_cost_{RATES[name]}": micro * 3600 for name, micro in GPU.items()},
+        "gpu_hour_cost_b300": 7_100_000.0,
+        "volume_storage_gib_month_cost": 90_000.0,
+        "egress_gib_cost": 40_000.0,
+    }
+    return {name: dollars(value) for name, value in hourly.items()}
 
 
 def dollars(micro_usd: float) -> str:

@@ -153,6 +153,9 @@ class Running:
         reply = api_pb2.SandboxGetExitSnapshotResponse()
         if sandbox.result is None:
             reply.pending.SetInParent()
+        elif sandbox.exit_error:
+            reply.error.message = "emulated exit snapshot error"
+            reply.error.error_code = sandbox.exit_error
         elif sandbox.exit_image:
             reply.success.image_id = sandbox.exit_image
         else:

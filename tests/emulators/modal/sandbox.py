@@ -70,6 +70,8 @@ class Sandbox:
         self.result: Any = None
         self.exit_image = ""
         """The image of its files at the end, when it was created with exit snapshots."""
+        self.exit_error: Any = 0
+        """Knob: an ``ErrorCode`` that is answered instead of the exit snapshot, while it is set."""
         self.log: Feed[LogLine] = Feed()
         self.execs: dict[str, Exec] = {}
         self.tunnels: dict[int, Tunnel] = {}
@@ -196,7 +198,7 @@ class Sandbox:
             return
         now = self._now()
         self.started_at = now
-        shares = prices.by_resource(self.definition.resources)
+        shares = prices.by_resource(self.definition)
         gpu = prices.gpu_name(self.definition.resources) or "cpu"
         self._world.meter.start(self.id, sum(shares.values()), gpu)
         due = now + self.definition.timeout_secs

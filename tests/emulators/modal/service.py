@@ -171,6 +171,7 @@ def as_grpc_error(fault: Fault) -> GRPCError:
         403: Status.PERMISSION_DENIED,
         404: Status.NOT_FOUND,
         409: Status.ALREADY_EXISTS,
+        412: Status.FAILED_PRECONDITION,
         429: Status.RESOURCE_EXHAUSTED,
         500: Status.INTERNAL,
     }.get(fault.status, Status.UNAVAILABLE)

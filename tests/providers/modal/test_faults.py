@@ -181,3 +181,33 @@ def test_credentials_that_are_missing_or_wrong_say_what_to_do(
     assert "Token missing" in what
     assert "modal token new" in fix
     assert provider.offers()[0].price.source.startswith("catalogue ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The client version (1.1.0) is too old. Please update (pip install --upgrade modal).",
+        "Input plane is not supported for client_version='1.1.0'. Please upgrade to 1.1.3 or later",
+    ],
+)
+@pytest.mark.parametrize("route", ["AppGetOrCreate", "SandboxCreate"])
+def test_a_client_that_modal_no_longer_serves_is_told_at_once(
+    harness: ModalHarness, provider: Modal, route: str, words: str
+) -> None:
+    """Not retried as a passing fault: `Unavailable` would be, six times."""
+    harness.emulator.knobs.set(route, Fault.error(412, words), times=None)
+    with pytest.raises(ProviderError) as caught:
+        provider.create(harness.request())
+    assert not isinstance(caught.value, Unavailable)
+    assert "no longer serves the installed client" in caught.value.what
+    assert "pip install --upgrade modal" in caught.value.fix
+    assert harness.emulator.calls.routes.count(route) == 1
+
+
+def test_another_failed_precondition_stays_a_passing_fault(
+    harness: ModalHarness, provider: Modal
+) -> None:
+    fault = Fault.error(412, "Task 'ta-1' has finished")
+    harness.emulator.knobs.set("SandboxCreate", fault, times=1)
+    with pytest.raises(Unavailable):
+        provider.create(harness.request())

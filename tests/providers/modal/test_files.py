@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from modal_proto import api_pb2
 
 from devbox.errors import (
     Gone,
@@ -140,3 +141,58 @@ def test_what_a_sandbox_could_not_save_is_gone_and_said(
     with pytest.raises(Gone, match="no files"):
         provider.resume(request, handle)
     assert provider.find() == []
+
+
+ERRORS = api_pb2.SandboxGetExitSnapshotResponse
+
+
+@pytest.mark.parametrize("outcome", ["ERROR_CODE_INTERNAL", "ERROR_CODE_UNSPECIFIED"])
+def test_an_answer_that_is_not_final_does_not_end_a_box(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator, outcome: str
+) -> None:
+    """Modal could not tell what became of the files; later it can."""
+    request = harness.request()
+    handle = provider.create(request)
+    with harness.login(request, harness.running(provider, handle)) as connection:
+        connection.put(b"precious", "kept.txt")
+    sandbox = only(emulator)
+    internal = outcome == "ERROR_CODE_INTERNAL"
+    sandbox.exit_error = getattr(ERRORS, outcome) if internal else 99
+    emulator.end(sandbox, 7)
+    seen = harness.until(provider, handle, lambda s: s is None or s.stage == "saving its files")
+    assert seen is not None
+    assert not seen.billed
+    assert "has not told yet" in seen.message
+    with pytest.raises(Unavailable):
+        provider.resume(request, handle)
+    sandbox.exit_error = 0
+    harness.reaches(provider, handle, BoxState.PAUSED)
+    new = provider.resume(request, handle)
+    with harness.login(request, harness.running(provider, new)) as connection:
+        assert connection.run(["cat", "kept.txt"]).out == "precious"
+
+
+@pytest.mark.parametrize("outcome", ["ERROR_CODE_TIMEOUT", "ERROR_CODE_FILESYSTEM_INCONSISTENT"])
+def test_a_final_answer_says_that_the_files_are_gone(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator, outcome: str
+) -> None:
+    handle = provider.create(harness.request())
+    harness.running(provider, handle)
+    sandbox = only(emulator)
+    sandbox.exit_error = getattr(ERRORS, outcome)
+    emulator.end(sandbox, 7)
+    seen = harness.reaches(provider, handle, BoxState.TERMINATED)
+    assert "files outside volumes are gone" in seen.message
+
+
+@pytest.mark.parametrize("status", [8, 9, 10])
+def test_an_end_for_want_of_memory_is_named(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator, status: int
+) -> None:
+    """MEMORY_MANAGER_EVICTION, MEMORY_THRASHING_EVICTION and KERNEL_OOM_KILL of GenericStatus."""
+    handle = provider.create(harness.request())
+    harness.running(provider, handle)
+    emulator.end(only(emulator), status)
+    seen = harness.reaches(provider, handle, BoxState.PAUSED)
+    assert "out of memory" in seen.message
+    assert "memory in devbox.toml" in seen.message

@@ -9,13 +9,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from devbox.errors import Unavailable
 from devbox.model import Offer
+from devbox.money.fit import best
 from devbox.providers.modal import rates
 from devbox.providers.modal.provider import Modal
-from devbox.providers.modal.rates import Rates, Size, size_of
+from devbox.providers.modal.rates import Rates
+from devbox.providers.modal.sizes import Size, hardware_name, size_of
 from devbox.spec import BoxSpec, Bytes, ProviderConfig, Seconds
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.common import Clock, Fault
@@ -75,32 +78,125 @@ def test_sizes_follow_the_spec() -> None:
     assert size_of("T4:2", wanted) == Size("T4:2", 0.5, 1024)
 
 
+# As public users printed `modal billing rates --json` on 2026-09-20.
+PRINTED = {
+    "cpu_hour_cost": "0.0473",
+    "cpu_hour_cost_sandbox": "0.1419",
+    "mem_gib_hour_cost": "0.008",
+    "mem_gib_hour_cost_sandbox": "0.024",
+    "gpu_hour_cost_t4": "0.59",
+    "gpu_hour_cost_a10g": "1.10",
+    "gpu_hour_cost_a100_40gb": "2.10",
+    "gpu_hour_cost_rtx6000": "3.03",
+    "gpu_hour_cost_h100": "3.95",
+    "gpu_hour_cost_b200": "6.25",
+    "volume_storage_gib_month_cost": "0.09",
+    "egress_gib_cost": "0.04",
+}
+
+
+def rates_of(said: dict[str, str], tell: list[str] | None = None) -> Rates:
+    hear = [] if tell is None else tell
+    return Rates(lambda: {k: Decimal(v) for k, v in said.items()}, "k", tell=hear.append)
+
+
 @pytest.mark.parametrize(
-    ("said", "live"),
+    ("hardware", "dollars"),
     [
-        ({"CPU": "0.00004", "Memory": "0.000007", "T4": "0.0002"}, True),
-        ({"cpu_core": "0.00004", "Memory (GiB)": "0.000007", "GPU_T4": "0.0002"}, True),
-        ({"CPU": "9", "Sandbox CPU": "0.00004", "memory": "0.000007", "nvidia-t4": "0.0002"}, True),
-        ({"CPU": "0.00004", "T4": "0.0002"}, False),
-        ({"CPU": "-1", "Memory": "NaN", "T4": "Infinity"}, False),
-        ({}, False),
+        ("cpu", 0.0),
+        ("T4", 0.59),
+        ("A10", 1.10),
+        ("A100-40GB", 2.10),
+        ("RTX-PRO-6000", 3.03),
+        ("H100", 3.95),
+        ("H100!", 3.95),
+        ("B200+:2", 12.50),
     ],
 )
-def test_names_that_modal_may_use_for_its_rates(
-    home: Path, said: dict[str, str], live: bool
+def test_live_prices_are_dollars_an_hour_under_modals_names(
+    home: Path, hardware: str, dollars: float
 ) -> None:
-    prices = Rates(lambda: {k: Decimal(v) for k, v in said.items()}, "k")
-    price = prices.price(Size("T4", 1.0, 1024))
-    assert (price.source == "live") is live
-    if live:
-        assert price.micro_per_hour == round((0.00004 + 0.000007 + 0.0002) * 3600e6)
-    else:
-        assert price.source.startswith("catalogue")
-        assert price.micro_per_hour
+    price = rates_of(PRINTED).price(Size(hardware, 2.0, 4096))
+    assert price.source == "live"
+    assert price.micro_per_hour == round((dollars + 2 * 0.1419 + 4 * 0.024) * 1e6)
+
+
+@pytest.mark.parametrize("value", ["0.000164", "0.1", "3600", "-1", "0", "NaN", "Infinity"])
+def test_a_live_price_far_off_the_catalogue_is_refused_and_told(home: Path, value: str) -> None:
+    said: list[str] = []
+    prices = rates_of({**PRINTED, "gpu_hour_cost_t4": value}, said)
+    price = prices.price(Size("T4", 4.0, 16384))
+    assert price.source == "catalogue 2026-10-04"
+    assert price.micro_per_hour == round((0.5904 + 4 * 0.1419 + 16 * 0.024) * 1e6)
+    assert [line for line in said if "gpu_hour_cost_t4" in line and "is not used" in line] == said
+
+
+def test_a_price_that_modal_does_not_name_comes_from_the_catalogue(home: Path) -> None:
+    price = rates_of({}).price(Size("T4", 1.0, 1024))
+    assert price.source.startswith("catalogue")
+    assert price.micro_per_hour
+
+
+@pytest.mark.parametrize(
+    ("region", "factor"),
+    [("", 1.0), ("us", 1.5), ("EU", 1.5), ("us-west", 1.75), ("us-east-1", 1.75), ("jp", 1.75)],
+)
+def test_a_region_is_priced(home: Path, region: str, factor: float) -> None:
+    wanted = BoxSpec(provider="modal", region=region)
+    offer = of(rates_of({}).offers(wanted), "T4")
+    assert offer.price.micro_per_hour == round(T4_AN_HOUR * factor)
+    assert (f"x{factor:g}" in offer.note) is bool(region)
+
+
+def test_the_price_of_a_box_in_a_region_is_what_modal_meters(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator
+) -> None:
+    request = harness.request()
+    request = request._replace(spec=msgspec.structs.replace(request.spec, region="us-west"))
+    seen = harness.running(provider, provider.create(request))
+    assert seen.price
+    assert seen.price.micro_per_hour == round(T4_AN_HOUR * 1.75)
+    (metered,) = emulator.meter.intervals()
+    assert metered.rate * 3600 == pytest.approx(seen.price.micro_per_hour, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("a100", "A100-40GB"),
+        ("A10G:2", "A10:2"),
+        ("h100!", "H100!"),
+        ("b200+:8", "B200+:8"),
+        ("rtx-pro-6000", "RTX-PRO-6000"),
+        ("t4:1", "T4"),
+        ("CPU", "cpu"),
+        ("", ""),
+    ],
+)
+def test_names_of_hardware_are_taken_as_the_client_takes_them(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator, asked: str, named: str
+) -> None:
+    assert hardware_name(asked) == named
+    wanted = BoxSpec(provider="modal", hardware=asked)
+    offer = best(provider, wanted)
+    assert offer.hardware.name == (named or "cpu")
+    request = harness.request()._replace(hardware=asked or "cpu")
+    seen = harness.running(provider, provider.create(request))
+    assert seen.hardware == offer.hardware.name
+    assert seen.price
+    assert seen.price.micro_per_hour == offer.price.micro_per_hour
+    (sandbox,) = emulator.sandboxes.values()
+    gpu = sandbox.definition.resources.gpu_config.gpu_type
+    assert gpu == ("" if seen.hardware == "cpu" else seen.hardware.partition(":")[0])
+
+
+def test_a_modal_core_is_a_physical_one(home: Path) -> None:
+    offer = of(rates_of({}).offers(BoxSpec(provider="modal", cpu=8)), "T4")
+    assert "cpu counts physical cores (8 = 16 vCPU)" in offer.note
 
 
 def test_a_broken_cache_is_asked_anew(home: Path) -> None:
-    prices = Rates(lambda: {"CPU": Decimal("0.00004")}, "k")
+    prices = rates_of({"cpu_hour_cost_sandbox": "0.14"})
     prices.price(Size("cpu", 1.0, 1024))
     (file,) = (home / ".devbox/cache").glob("modal-rates-*.json")
     for content in (b"", b"{", json.dumps({"at": "x"}).encode()):
