@@ -88,7 +88,10 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 class Box(msgspec.Struct, frozen=True):
     """A tracked remote environment, as last known. `seen` is the last time its provider answered
-    about it; `spec` is the frozen `spec.BoxSpec` it was made from."""
+    about it; `spec` is the frozen `spec.BoxSpec` it was made from. project, root: the project it
+    belongs to, by name and by its folder ('' for a box that was adopted). slug: its name at the
+    provider, and host_alias its ssh host, both unique among live boxes and fixed when it is made
+    ('' in rows older than these fields: then they follow from the name)."""
 
     id: str
     name: str
@@ -108,12 +111,20 @@ class Box(msgspec.Struct, frozen=True):
     started: float | None = None
     deadline: float | None = None
     project: str = ""
+    root: str = ""
+    slug: str = ""
+    host_alias: str = ""
     spec: bytes = b"{}"
 
     @property
     def alias(self) -> str:
         """The ssh host alias."""
-        return f"devbox-{self.name}"
+        return self.host_alias or f"devbox-{self.name}"
+
+    @property
+    def qualified(self) -> str:
+        """Its name with its project's, as every verb takes it."""
+        return f"{self.project}/{self.name}" if self.project else self.name
 
 
 class Interval(msgspec.Struct, frozen=True):

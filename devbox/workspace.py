@@ -3,6 +3,7 @@ clock and where narration goes. Everything below takes it as its first argument.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -12,6 +13,7 @@ from devbox import spec
 from devbox.model import Box
 from devbox.providers import registry
 from devbox.providers.base import Provider
+from devbox.state.lookup import Here
 from devbox.state.store import Store
 
 
@@ -54,6 +56,12 @@ class Workspace:
     def store(self) -> Store:
         return Store.open()
 
+    @cached_property
+    def here(self) -> Here:
+        """The project of the current folder, as boxes are looked up in it."""
+        root = os.path.realpath(self.spec.root)
+        return Here(root, self.spec.project, os.path.isfile(os.path.join(root, spec.FILE_NAME)))
+
     def provider(self, name: str) -> Provider:
         """The provider of that name, made once."""
         if name not in self._providers:
@@ -67,5 +75,7 @@ class Workspace:
         self.narrate(line)
 
     def box(self, name: str | None) -> Box:
-        """The tracked box of that name; without a name the only live one. NotFound otherwise."""
-        return self.store.boxes.pick(name)
+        """The tracked box that NAME, PROJECT/NAME or FOLDER/NAME means in this folder; without a
+        name the only live one of its project. NotFound for none, Conflict for another project's.
+        """
+        return self.store.boxes.pick(name, self.here)

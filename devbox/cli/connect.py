@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from devbox.cli.common import box_argument, json_option, narrate, print_json, quiet_option
+from devbox.cli.common import (
+    box_argument,
+    json_option,
+    narrate,
+    print_json,
+    quiet_option,
+    workspace,
+)
 
 if TYPE_CHECKING:
     from devbox.model import Box
@@ -102,7 +109,6 @@ def code_command(
     The editor is `editor` of devbox.toml, or VS Code. It finds the box through one Include line
     in your ssh configuration, which is added when missing (devbox ssh-config --remove undoes it).
     """
-    from devbox.cli.common import workspace
     from devbox.ssh import editor, include
 
     which = editor.editor(editor_name or workspace(quiet=True).spec.editor)
@@ -162,7 +168,7 @@ def _reachable(box_name: str | None) -> Host:
     from devbox import paths
     from devbox.state import glance
 
-    seen = glance.reachable(paths.state_db(), box_name) if box_name else None
+    seen = glance.reachable(paths.state_db(), box_name, os.getcwd()) if box_name else None
     return seen if seen and paths.ssh_config().exists() else _running(box_name)
 
 
@@ -170,12 +176,10 @@ def _running(box_name: str | None) -> Box:
     """The box a person means, when a login can work as far as we know."""
     from devbox import paths
     from devbox.ssh.ready import check_running
-    from devbox.state.boxes import Boxes
-    from devbox.state.database import Database
 
-    database = Database(paths.state_db())
-    box = Boxes(database).pick(box_name)
-    database.close()
+    ws = workspace(quiet=True)
+    box = ws.box(box_name)
+    ws.store.close()
     check_running(box)
     if not paths.ssh_config().exists():
         _published()

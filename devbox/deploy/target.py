@@ -49,7 +49,7 @@ def find(ws: Workspace, name: str | None, space: str = "") -> Target:
 
 def _handle(ws: Workspace, name: str) -> str:
     """Of the tracked box of that name, while it lives on a Space."""
-    tracked = ws.store.boxes.named(name)
+    tracked = ws.store.boxes.own(name, ws.here)
     if tracked is None or tracked.state.is_over or tracked.provider != PROVIDER:
         return ""
     return tracked.handle

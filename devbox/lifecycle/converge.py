@@ -167,14 +167,14 @@ def request(ws: Workspace, box: Box) -> Request:
     """What a provider needs to make this box; its secrets are read now."""
     wanted = spec.decode_box(box.spec)
     return Request(
-        name=box.name,
+        name=box.slug or box.name,
         token=box.token,
         spec=wanted,
         hardware=box.hardware,
         public_key=keys.ensure_identity(),
         host_key=_host_key(box),
         secrets={name: secrets.resolve(reference) for name, reference in wanted.secrets.items()},
-        root=str(ws.spec.root),
+        root=box.root or str(ws.spec.root),
     )
 
 

@@ -144,8 +144,7 @@ def _strangers(ws: Workspace, provider: str, wanted: Strangers) -> list[Finding]
 def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
     """Track a resource another computer made. Its box gets the tag's name, or a free one."""
     name = seen.name
-    taken = ws.store.boxes.named(name)
-    if taken and not taken.state.is_over:
+    if any(not box.state.is_over for box in ws.store.boxes.named(name)):
         name = f"{name[:34]}-{uuid.uuid4().hex[:4]}"
     now = ws.clock()
     asked = ws.spec.boxes.get(name) or spec.BoxSpec(provider=provider)

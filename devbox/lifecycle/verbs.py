@@ -25,7 +25,7 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
     wait=False returns once the provider has accepted; `settle` or `reconcile` does the rest.
     """
     name, wanted = ws.spec.box(name)
-    known = ws.store.boxes.named(name)
+    known = ws.store.boxes.own(name, ws.here)
     box = known if known and not known.state.is_over else _new(ws, name, wanted)
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
@@ -144,10 +144,11 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         seen=now,
         workdir=wanted.workdir,
         project=ws.spec.project,
+        root=ws.here.root,
         spec=spec.encode_box(wanted),
     )
     ws.store.boxes.insert(box, "running", {}, now)
-    return box
+    return current(ws, box)
 
 
 def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:

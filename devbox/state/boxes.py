@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
-from devbox import names
-from devbox.errors import Conflict, NotFound
+from devbox.errors import Conflict
 from devbox.model import Box, BoxState
+from devbox.state import lookup
 from devbox.state.database import Database
 
 
@@ -37,21 +38,42 @@ class Boxes:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def insert(self, box: Box, goal: str, options: dict[str, object], now: float) -> int:
-        """A new box and its first intent, in one transaction. Conflict when the name is taken."""
+    def insert(
+        self,
+        box: Box,
+        goal: str,
+        options: dict[str, object],
+        now: float,
+        *,
+        alias: Callable[[str], str] = "devbox-{}".format,
+    ) -> int:
+        """A new box and its first intent, in one transaction. The row gets its slug, free among
+        live boxes, and `alias` of that. Conflict when its project has a live box of its name."""
         with self._db.write() as connection:
-            taken = connection.execute(
-                "SELECT 1 FROM boxes WHERE name = ? AND state NOT IN ('terminated', 'lost')",
-                (box.name,),
-            ).fetchone()
-            if taken:
+            live = connection.execute(
+                "SELECT name, root, project, slug FROM boxes "
+                "WHERE state NOT IN ('terminated', 'lost')"
+            ).fetchall()
+            if (box.name, box.root, box.project) in {tuple(row)[:3] for row in live}:
                 raise Conflict(
                     f"a box named {box.name} exists already",
                     fix=f"see it with: devbox status {box.name}",
                 )
+            slug = lookup.free_slug(box, {row["slug"] for row in live})
+            box = msgspec.structs.replace(box, slug=slug, host_alias=alias(slug))
             connection.execute(
-                "INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?)",
-                (box.id, box.name, box.state, box.project, box.created, msgspec.json.encode(box)),
+                "INSERT INTO boxes (id, name, state, project, created, body, root, slug) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    box.id,
+                    box.name,
+                    box.state,
+                    box.project,
+                    box.created,
+                    msgspec.json.encode(box),
+                    box.root,
+                    slug,
+                ),
             )
             return _insert_intent(connection, box.id, goal, options, now)
 
@@ -59,36 +81,34 @@ class Boxes:
         """Replace a box's row."""
         with self._db.write() as connection:
             connection.execute(
-                "UPDATE boxes SET state = ?, body = ? WHERE id = ?",
-                (box.state, msgspec.json.encode(box), box.id),
+                "UPDATE boxes SET state = ?, body = ?, root = ? WHERE id = ?",
+                (box.state, msgspec.json.encode(box), box.root, box.id),
             )
 
     def get(self, box_id: str) -> Box | None:
         found = self._db.rows("SELECT body FROM boxes WHERE id = ?", box_id)
         return _box(found[0]["body"]) if found else None
 
-    def named(self, name: str) -> Box | None:
-        """The live box of that name, else the latest one that is over."""
+    def named(self, name: str) -> list[Box]:
+        """The boxes of that name in all projects: live ones, then the latest that are over."""
         found = self._db.rows(
             "SELECT body FROM boxes WHERE name = ? "
-            "ORDER BY state IN ('terminated', 'lost'), created DESC LIMIT 1",
+            "ORDER BY state IN ('terminated', 'lost'), created DESC",
             name,
         )
-        return _box(found[0]["body"]) if found else None
+        return [_box(row["body"]) for row in found]
 
-    def pick(self, name: str | None) -> Box:
-        """The box a person means: that name's, or without a name the only live one. NotFound
-        otherwise."""
-        if name is not None:
-            found = self.named(names.name(name))
-            if found:
-                return found
-            raise NotFound(f"there is no box {name}", fix=f"make it with: devbox up {name}")
-        live = self.all()
-        if len(live) == 1:
-            return live[0]
-        known = ", ".join(box.name for box in live) or "none"
-        raise NotFound(f"name a box (live boxes: {known})", fix="devbox ls shows all boxes")
+    def own(self, name: str, here: lookup.Here) -> Box | None:
+        """This project's live box of that name, else its latest one that is over."""
+        return here.own(self.named(name))
+
+    def pick(self, asked: str | None, here: lookup.Here) -> Box:
+        """The box that NAME, PROJECT/NAME or FOLDER/NAME means where it is typed; without a name
+        the only live one of this project. NotFound for none; Conflict for another project's."""
+        if asked is None:
+            return lookup.only(self.all(), here)
+        owner, name = lookup.parts(asked)
+        return lookup.choose(self.named(name), owner, name, here)
 
     def all(self, *, over: bool = False) -> list[Box]:
         """Live boxes by name; with `over` also those that are over."""

@@ -49,6 +49,17 @@ MIGRATIONS = [
     );
     CREATE INDEX events_of_box ON events (box_id, at);
     """,
+    """
+    ALTER TABLE boxes ADD COLUMN root TEXT NOT NULL DEFAULT '';
+    ALTER TABLE boxes ADD COLUMN slug TEXT NOT NULL DEFAULT '';
+    UPDATE boxes SET slug = name;
+    DROP INDEX one_live_box_per_name;
+    CREATE UNIQUE INDEX one_live_box_per_project_and_name ON boxes (root, project, name)
+        WHERE state NOT IN ('terminated', 'lost');
+    CREATE UNIQUE INDEX one_live_box_per_slug ON boxes (slug)
+        WHERE state NOT IN ('terminated', 'lost');
+    CREATE INDEX boxes_by_name ON boxes (name)
+    """,
 ]
 
 

@@ -3,6 +3,7 @@ asks it before it becomes ssh, and 20 ms of imports are half of its time."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import NamedTuple
@@ -15,21 +16,40 @@ class Reachable(NamedTuple):
     alias: str
 
 
-def reachable(state: Path, name: str) -> Reachable | None:
-    """The live box of that name when it runs and has an ssh address. None for anything else, a
-    state file that cannot be read included: the caller then asks `state.boxes`, which explains."""
+def reachable(state: Path, name: str, start: str) -> Reachable | None:
+    """The box that `name` means in the folder `start`, when it runs and has an ssh address. None
+    for anything else, a state file that cannot be read included, and where the name alone does
+    not decide: the caller then asks `state.boxes`, which explains."""
     if not state.exists():
         return None
     try:
         connection = sqlite3.connect(state, timeout=5)
         try:
-            row = connection.execute(
-                "SELECT name FROM boxes WHERE name = ? AND state = 'running' "
-                "AND json_extract(CAST(body AS TEXT), '$.endpoint') IS NOT NULL",
+            rows = connection.execute(
+                "SELECT root, state = 'running' "
+                "AND json_extract(CAST(body AS TEXT), '$.endpoint') IS NOT NULL, "
+                "json_extract(CAST(body AS TEXT), '$.host_alias') FROM boxes "
+                "WHERE name = ? AND state NOT IN ('terminated', 'lost')",
                 (name,),
-            ).fetchone()
+            ).fetchall()
         finally:
             connection.close()
     except (sqlite3.Error, UnicodeEncodeError):
         return None
-    return Reachable(row[0], f"devbox-{row[0]}") if row else None
+    root = _project(start)
+    meant = [row for row in rows if row[0] == root] if root else rows
+    if len(meant) != 1 or not meant[0][1]:
+        return None
+    return Reachable(name, meant[0][2] or f"devbox-{name}")
+
+
+def _project(start: str) -> str:
+    """The resolved folder of the nearest devbox.toml at or above `start`; '' for none."""
+    folder = os.path.abspath(start)
+    while True:
+        if os.path.isfile(os.path.join(folder, "devbox.toml")):
+            return os.path.realpath(folder)
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return ""
+        folder = parent

@@ -139,7 +139,7 @@ def _reconcile(ws: Workspace, wanted: Strangers = "list") -> list[Any]:
 
 def look(ws: Workspace) -> dict[str, Any]:
     """Our record beside the provider's word, and the goals that are open."""
-    box = ws.store.boxes.named("b")
+    box = ws.store.boxes.own("b", ws.here)
     if box is None:
         return {"box": None, "open": [], "seen": None, "bills": False}
     seen = None if not box.handle else ws.provider(box.provider).observe(box.handle)

@@ -111,7 +111,7 @@ def test_what_is_under_way_goes_on_after_quit(terminal: Terminal, ws: Workspace)
     it.press("q")
     it.shows("LEFT 0")
     assert "still under way without the dashboard: up demo" in it.screen
-    until(lambda: (box := ws.store.boxes.named("demo")) and box.state is BoxState.RUNNING)
+    until(lambda: (box := ws.store.boxes.own("demo", ws.here)) and box.state is BoxState.RUNNING)
     until(lambda: not ws.store.boxes.open_intents())
 
 
