@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +13,10 @@ from devbox.errors import Conflict
 
 def write_atomic(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
     """Replace `path` in one step. A symlink is followed and kept; the mode of an existing file
-    is kept unless `mode` is given; a new file is 0600."""
+    is kept unless `mode` is given; a new file is 0600. OSError for links in a circle."""
     target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if mode is None:
         mode = (target.stat().st_mode & 0o7777) if target.exists() else 0o600
     import tempfile

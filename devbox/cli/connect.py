@@ -119,9 +119,7 @@ def code_command(
         # First of all, so that a person has it whatever becomes of the rest.
         click.echo(link)
     if not only_print and include.install() and not quiet:
-        narrate(
-            f"added one Include to {include.persons_config()}; undo: devbox ssh-config --remove"
-        )
+        narrate(f"added one Include to {include.user_config()}; undo: devbox ssh-config --remove")
     opened = not only_print and editor.open_in(which, box, path)
     if as_json:
         print_json("code", box=box.name, editor=which, path=path, link=link, opened=opened)
@@ -144,7 +142,7 @@ def ssh_config_command(action: str | None, as_json: bool, quiet: bool) -> None:
     from devbox import paths
     from devbox.ssh import include
 
-    config, own = paths.ssh_config(), include.persons_config()
+    config, own = paths.ssh_config(), include.user_config()
     changed = {"install": include.install, "remove": include.remove}.get(action or "", bool)()
     _published()
     if as_json:

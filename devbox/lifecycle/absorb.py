@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from devbox.errors import DevboxError, SshError, Unavailable
+from devbox.errors import DevboxError, Unavailable
 from devbox.model import Box, BoxState
 from devbox.providers.base import Observation
 from devbox.ssh import config
@@ -58,8 +58,8 @@ def _follow(ws: Workspace, box: Box) -> None:
     try:
         config.forget(box)
         config.publish(ws.store.boxes.all, narrate=ws.narrate)
-    except SshError as error:
-        ws.narrate(f"{box.name}: its new ssh address is not in place: {error.what}")
+    except (DevboxError, OSError) as error:
+        ws.narrate(f"{box.name}: its new ssh address is not in place: {error}")
 
 
 def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:

@@ -26,7 +26,7 @@ from devbox.lifecycle.building import BuildLog
 from devbox.lifecycle.steps import Journal, current, retried
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Request
-from devbox.ssh import config, include, keys, wait
+from devbox.ssh import config, include, keys, known_hosts, wait
 from devbox.ssh.connection import Connection, preload
 from devbox.telemetry import arming
 from devbox.text import clean, dollars
@@ -51,7 +51,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
             return closed(ws, box, journal)
         journal.finish("running")
         return box
-    journal.step("ssh", lambda: _publish(ws, box))
+    unwritten = journal.step("ssh", lambda: _publish(ws, box))
     connection = journal.step("login", lambda: _log_in(ws, box))
     with connection:
         recipe = ws.provider(box.provider).watchdog(box.handle)
@@ -64,6 +64,10 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         if len(ws.store.ledger.of_box(box.id)) > 1:
             # What its watchdog did before a pause; the box's files may have outlived it.
             happenings.collect(ws, box, connection)
+    # Guarded from here on; what follows is for the comfort of this computer.
+    journal.step("include", lambda: _extend_user_config(ws, box))
+    if unwritten:
+        raise unwritten
     journal.finish("running")
     return current(ws, box)
 
@@ -296,20 +300,42 @@ def _log_in(ws: Workspace, box: Box) -> Connection:
         raise KeyRefused(error.what, means=means, fix=help_ or error.fix) from error
 
 
-def _publish(ws: Workspace, box: Box) -> None:
-    """Make `ssh devbox-NAME` work. A ~/.ssh/config we may not write does not stop the box."""
-    config.publish(ws.store.boxes.all, narrate=ws.narrate)
+def _publish(ws: Workspace, box: Box) -> DevboxError | None:
+    """Pin the host key and write devbox's own ssh config. Arming needs only the pin, so an error
+    beyond that is returned, to be raised once the box is guarded."""
+    config.check(box)
+    try:
+        config.publish(ws.store.boxes.all, narrate=ws.narrate)
+    except (DevboxError, OSError) as error:
+        told = box.endpoint is not None and box.endpoint.host_keys is not None
+        if told and not known_hosts.pinned(known_hosts.alias(box)):
+            raise
+        return SshError(
+            f"{box.name} runs, but devbox's ssh config could not be written: {error}",
+            means=f"its watchdog is armed; {_cost_line(ws, box)}",
+            fix=f"devbox up {box.name} tries again",
+        )
+    return None
+
+
+def _extend_user_config(ws: Workspace, box: Box) -> None:
+    """Make `ssh devbox-NAME` work in the user's own tools. A file that we may not write, or that
+    ssh cannot read, is told and changes nothing else."""
     if not ws.integrate:
         return
     try:
         include.install()
-    except SshError as error:
-        ws.narrate(f"{box.name}: {error.what}; devbox's own verbs work all the same")
+    except DevboxError as error:
+        ws.narrate("; ".join(filter(None, (f"{box.name}: {error.what}", error.means, error.fix))))
 
 
 def _forget(ws: Workspace, box: Box) -> None:
-    config.forget(box)
-    config.publish(ws.store.boxes.all, narrate=ws.narrate)
+    """Take the box out of ssh. What fails here changes nothing about the box, and is told."""
+    try:
+        config.forget(box)
+        config.publish(ws.store.boxes.all, narrate=ws.narrate)
+    except (DevboxError, OSError) as error:
+        ws.narrate(f"{box.name}: its ssh entry could not be removed: {error}")
 
 
 @contextmanager

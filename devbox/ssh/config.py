@@ -24,10 +24,10 @@ def publish(
     no entry yet). Pass a function to have the boxes read under the lock, so that two processes
     at once never lose one.
 
-    A box whose endpoint is unusable is left out and named in the SshError raised after the
-    others are written. SshError too when `ssh -G` does not read back what was meant: then the
-    previous file is back in place. Under WSL the Windows side follows; when it cannot, that is
-    told to `narrate` (None: raised at the end), for everything on this side works.
+    A box whose endpoint is unusable is left out, and under WSL the Windows side follows where it
+    can: what went wrong with either is told to `narrate` (None: raised at the end), for
+    everything else works. SshError when `ssh -G` does not read back what was meant: then the
+    previous file is back in place.
     """
     # Before any box is looked at: a path that ssh cannot be told of is no fault of theirs.
     blocks.render([], place())
@@ -37,18 +37,19 @@ def publish(
         good, bad = _sort_out(live)
         _pin(live, good)
         _write(good)
-        trouble = _mirrored(good) if wsl.detected() else None
-    if bad:
-        box, error = bad[0]
-        raise SshError(
-            f"box {box.name} has no usable ssh address: {error.what}",
-            means="the other boxes are configured",
-            fix=f"devbox status {box.name}",
-        )
-    if trouble and narrate:
+        troubles = [_unusable(box, error) for box, error in bad]
+        if wsl.detected() and (trouble := _mirrored(good)):
+            troubles.append(trouble)
+    for trouble in troubles:
+        if narrate is None:
+            raise trouble
         narrate(trouble.render())
-    elif trouble:
-        raise trouble
+
+
+def check(box: Box) -> None:
+    """SshError when the box's endpoint cannot be written to an ssh config."""
+    for bad, error in _sort_out([box])[1]:
+        raise _unusable(bad, error)
 
 
 def forget(box: Box) -> None:
@@ -62,6 +63,14 @@ def place() -> blocks.Place:
     """Where ssh on this machine finds our files."""
     return blocks.Place(
         paths.identity(), keys.persons_keys(), paths.known_hosts(), paths.control_dir()
+    )
+
+
+def _unusable(box: Box, error: DevboxError) -> DevboxError:
+    return SshError(
+        f"box {box.name} has no usable ssh address: {error.what}",
+        means="the other boxes are configured",
+        fix=f"devbox status {box.name}",
     )
 
 
@@ -85,6 +94,8 @@ def _mirrored(boxes: Sequence[Box]) -> DevboxError | None:
         wsl.mirror(boxes)
     except DevboxError as error:
         return error
+    except OSError as error:
+        return SshError(f"the Windows side could not be updated: {error}")
     return None
 
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from devbox.errors import SshError
+from devbox.errors import DevboxError, SshError, ToolMissing
 from devbox.process import run
 from devbox.text import clean
+
+PATIENCE = 20.0  # seconds for ssh to read a config, whose `Match exec` may run programs
 
 
 def settings(config: PurePath, host: str, *, program: str = "ssh") -> dict[str, str]:
     """What `program` would use for `host`, from `ssh -G` (keys in lower case; the last value of a
-    repeated key). SshError with ssh's own words when it cannot read the file."""
-    done = run([program, "-F", config.as_posix(), "-G", "--", host], check=False, timeout=20)
+    repeated key). SshError with ssh's own words when it cannot read the file, or takes longer than
+    `PATIENCE` seconds."""
+    try:
+        argv = [program, "-F", config.as_posix(), "-G", "--", host]
+        done = run(argv, check=False, timeout=PATIENCE)
+    except ToolMissing:
+        raise
+    except DevboxError as error:
+        raise SshError(
+            f"{program} takes longer than {PATIENCE:.0f} s to read {config}",
+            fix="look for a `Match exec` in it whose program takes its time",
+        ) from error
     if done.code:
         raise SshError(
             f"{program} cannot read {config}: {clean(done.err.strip()[-300:], 300)}",

@@ -7,6 +7,8 @@ stay, and `remove` undoes all of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from devbox import files, paths
@@ -17,10 +19,11 @@ from devbox.ssh import blocks, config, effective, include_line, wsl
 def install() -> bool:
     """Put the Include at the top; under WSL also on the Windows side. False when all was there.
 
-    SshError when ssh could not read the file before (nothing is touched), when it does not find
-    our config after (the previous bytes are back), or when the file is read-only.
+    SshError, with the line to add by hand, when ssh could not read the file before (nothing is
+    touched), when it does not find our config after (the previous bytes are back), or when the
+    file cannot be written.
     """
-    with files.locked(paths.ssh_dir() / "include.lock"):
+    with _extending(user_config()), files.locked(paths.ssh_dir() / "include.lock"):
         if not paths.ssh_config().exists():
             config.publish([])
         changed = _install_here()
@@ -31,9 +34,9 @@ def install() -> bool:
 
 def remove() -> bool:
     """Take the Include away; a file that `install` made and nobody wrote in since goes with it.
-    False when there was none. SshError when the file is read-only."""
-    with files.locked(paths.ssh_dir() / "include.lock"):
-        file = persons_config()
+    False when there was none. SshError when the file cannot be written."""
+    file = user_config()
+    with _extending(file), files.locked(paths.ssh_dir() / "include.lock"):
         changed = include_line.take(file, paths.ssh_config(), _made_by_us())
         if wsl.detected():
             changed = wsl.remove() or changed
@@ -42,18 +45,33 @@ def remove() -> bool:
 
 def installed() -> bool:
     """Whether ssh finds our config through the person's file. Reads only the file's text."""
-    file = persons_config()
-    before = file.read_bytes().splitlines() if file.exists() else []
+    try:
+        before = user_config().read_bytes().splitlines()
+    except OSError:
+        return False  # missing, a folder, or not ours to read: ssh finds nothing there either
     return before[:1] == [include_line.text(paths.ssh_config()).encode()]
 
 
-def persons_config() -> Path:
-    """The person's ssh config, which need not exist."""
+def user_config() -> Path:
+    """The user's ssh config, which need not exist."""
     return Path.home() / ".ssh" / "config"
 
 
+@contextmanager
+def _extending(file: Path) -> Iterator[None]:
+    """The system's refusals as ours, with what the user can do instead."""
+    try:
+        yield
+    except OSError as error:
+        raise SshError(
+            f"{file} could not be changed: {error.strerror or error}",
+            means="it was left as it is; devbox's own commands work without it",
+            fix=include_line.by_hand(paths.ssh_config()),
+        ) from error
+
+
 def _install_here() -> bool:
-    file = persons_config()
+    file = user_config()
     before = file.read_bytes() if file.exists() else None
     if before is not None and not installed():
         _must_be_readable(file)
@@ -68,7 +86,7 @@ def _install_here() -> bool:
         raise SshError(
             f"{file} could not be extended: {error.what}",
             means="its previous content is back in place; devbox's own commands work without it",
-            fix=f"put this line at its top yourself: {include_line.text(paths.ssh_config())}",
+            fix=include_line.by_hand(paths.ssh_config()),
         ) from error
     except BaseException:
         include_line.restore(file, before, _made_by_us())
@@ -83,7 +101,8 @@ def _must_be_readable(file: Path) -> None:
         raise SshError(
             f"ssh itself cannot read your {file}: {error.what}",
             means="devbox did not touch it; its own commands work without it",
-            fix=f"correct that line, then: devbox ssh-config --install (check: ssh -F {file} -G x)",
+            fix=f"correct that (check: ssh -F {file} -G x), then: devbox ssh-config --install; "
+            f"or {include_line.by_hand(paths.ssh_config())}",
         ) from error
 
 

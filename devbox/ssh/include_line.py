@@ -15,6 +15,11 @@ def text(target: PurePath) -> str:
     return "Include " + "".join(f"\\{c}" if c in "*?[" else c for c in plain)
 
 
+def by_hand(target: PurePath) -> str:
+    """What a user does where devbox cannot write the file."""
+    return f"put this line at its top yourself: {text(target)}"
+
+
 def add(config: Path, target: PurePath, made: Path) -> bool:
     """Make the Include the first line of `config`, creating the file (0600, its folder 0700) if
     need be. False when it is the first line already. SshError when the file is not writable.
@@ -72,10 +77,11 @@ def strip(content: bytes, target: PurePath) -> bytes:
 
 
 def check_writable(config: Path, target: PurePath) -> None:
-    """SshError for a file its owner made read-only (also for root, who could still write)."""
-    if config.exists() and not config.stat().st_mode & 0o200:
-        raise SshError(
-            f"{config} is read-only",
-            means="it was left as it is; devbox's own commands work without it",
-            fix=f"for your editor, put this line at its top yourself: {text(target)}",
-        )
+    """SshError for a file or folder its owner made read-only (also for root, who could write)."""
+    for path in (config, config.parent):
+        if path.exists() and not path.stat().st_mode & 0o200:
+            raise SshError(
+                f"{path} is read-only",
+                means="it was left as it is; devbox's own commands work without it",
+                fix=f"for your editor, {by_hand(target)}",
+            )

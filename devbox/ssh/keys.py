@@ -49,9 +49,9 @@ def offers_own_keys(box: Box) -> bool:
 
 
 def persons_keys(folder: Path | None = None) -> tuple[Path, ...]:
-    """The default private key files that exist in `folder` (None: the person's ~/.ssh)."""
+    """The default private key files that exist in `folder` (None: the user's ~/.ssh)."""
     folder = folder or Path.home() / ".ssh"
-    return tuple(folder / name for name in _DEFAULT_NAMES if (folder / name).is_file())
+    return tuple(folder / name for name in _DEFAULT_NAMES if os.path.isfile(folder / name))
 
 
 def _make(private: Path, public: Path) -> None:

@@ -16,7 +16,7 @@ from devbox.model import BoxState
 from devbox.ssh import command
 from devbox.workspace import Workspace
 
-CONNECT = ("observe", "ssh", "login", "arm")
+CONNECT = ("observe", "ssh", "login", "arm", "include")
 TRIALS = [
     *(("up", step) for step in ("create", *CONNECT)),
     *(("pause", step) for step in ("pause", "confirm", "forget")),
