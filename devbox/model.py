@@ -86,12 +86,33 @@ class Endpoint(msgspec.Struct, frozen=True):
     via: str = ""
 
 
+class Connection(msgspec.Struct, frozen=True):
+    """Where a box was made: the settings of its provider at that time, with the defaults that the
+    environment gave, and who answered. It holds references to secrets, never their values.
+
+    identity: the provider's own word for who answered ("me", a Modal workspace, the id of a Docker
+    engine); '' while nobody was asked, or where a provider knows no accounts.
+    """
+
+    endpoint: str = ""
+    git_endpoint: str = ""
+    ssh_gateway: str = ""
+    server_url: str = ""
+    namespace: str = ""
+    environment: str = ""
+    docker_host: str = ""
+    price: float | None = None
+    pause_token: str = ""
+    identity: str = ""
+
+
 class Box(msgspec.Struct, frozen=True):
     """A tracked remote environment, as last known. `seen` is the last time its provider answered
     about it; `spec` is the frozen `spec.BoxSpec` it was made from. project, root: the project it
     belongs to, by name and by its folder ('' for a box that was adopted). slug: its name at the
     provider, and host_alias its ssh host, both unique among live boxes and fixed when it is made
-    ('' in rows older than these fields: then they follow from the name)."""
+    ('' in rows older than these fields: then they follow from the name). `connection` is where
+    it was made; None in rows of older versions."""
 
     id: str
     name: str
@@ -115,6 +136,7 @@ class Box(msgspec.Struct, frozen=True):
     slug: str = ""
     host_alias: str = ""
     spec: bytes = b"{}"
+    connection: Connection | None = None
 
     @property
     def alias(self) -> str:

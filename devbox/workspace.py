@@ -9,8 +9,11 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from devbox import spec
-from devbox.model import Box
+import msgspec
+
+from devbox import secrets, spec
+from devbox.errors import DevboxError
+from devbox.model import Box, Connection
 from devbox.providers import registry
 from devbox.providers.base import Provider
 from devbox.state.lookup import Here
@@ -46,6 +49,8 @@ class Workspace:
         #: whether `up` may put its Include into ~/.ssh/config
         self.integrate = True
         self._providers: dict[str, Provider] = {}
+        self._resolved: dict[str, spec.ProviderConfig | None] = {}
+        self._elsewhere: dict[tuple[str, spec.ProviderConfig], Provider] = {}
 
     @classmethod
     def open(cls, start: Path | None = None, narrate: Callable[[str], None] = _silent) -> Workspace:
@@ -63,12 +68,53 @@ class Workspace:
         return Here(root, self.spec.project, os.path.isfile(os.path.join(root, spec.FILE_NAME)))
 
     def provider(self, name: str) -> Provider:
-        """The provider of that name, made once."""
+        """The provider of that name by this folder's settings, made once: for new boxes and for
+        listings. A box that is known lives where it was made: `provider_of`."""
         if name not in self._providers:
-            provider = registry.load(name, self.spec.provider(name))
-            provider.narrate = self._narrated
-            self._providers[name] = provider
+            self._providers[name] = self._load(name, self.spec.provider(name))
         return self._providers[name]
+
+    def provider_of(self, box: Box) -> Provider:
+        """The provider of a known box, by the settings the box was made with, made once. A box of
+        an older version has none and takes this folder's."""
+        key = box.provider, self.settings_of(box)
+        if box.connection is None or key[1] == self._settings_here(box.provider):
+            return self.provider(box.provider)
+        if key not in self._elsewhere:
+            self._elsewhere[key] = self._load(*key)
+        return self._elsewhere[key]
+
+    def settings_of(self, box: Box) -> spec.ProviderConfig:
+        """The provider settings of a known box: those it was made with."""
+        here = self.spec.provider(box.provider)
+        if box.connection is None:
+            return here
+        made = spec.ProviderConfig(**{key: getattr(box.connection, key) for key in _SETTINGS})
+        if not self.here.has(box):
+            return made
+        # What is reckoned with and what pauses a box may be changed in its own project.
+        return msgspec.structs.replace(made, price=here.price, pause_token=here.pause_token)
+
+    def connection(self, name: str) -> Connection:
+        """Where a new box of that provider is made, before anybody there was asked who it is."""
+        found = registry.resolved(name, self.spec.provider(name))
+        if found.pause_token:
+            secrets.check(found.pause_token)
+        return Connection(**{key: getattr(found, key) for key in _SETTINGS})
+
+    def _settings_here(self, name: str) -> spec.ProviderConfig | None:
+        """This folder's settings; None when they lead nowhere."""
+        if name not in self._resolved:
+            try:
+                self._resolved[name] = registry.resolved(name, self.spec.provider(name))
+            except DevboxError:
+                self._resolved[name] = None  # why: a known box does not need this folder's settings
+        return self._resolved[name]
+
+    def _load(self, name: str, config: spec.ProviderConfig) -> Provider:
+        provider = registry.load(name, config)
+        provider.narrate = self._narrated
+        return provider
 
     def _narrated(self, line: str) -> None:
         """To whoever listens now: `narrate` may be replaced after a provider was made."""
@@ -79,3 +125,7 @@ class Workspace:
         name the only live one of its project. NotFound for none, Conflict for another project's.
         """
         return self.store.boxes.pick(name, self.here)
+
+
+#: what a connection keeps of [providers.NAME]
+_SETTINGS = tuple(spec.ProviderConfig.__struct_fields__)

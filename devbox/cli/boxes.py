@@ -87,7 +87,7 @@ def down_command(
     elif not box.state.is_over:
         for line in lifecycle.losses(ws, box):
             click.echo(line, err=True)
-        what = ws.provider(box.provider).end_means(spec.decode_box(box.spec))
+        what = ws.provider_of(box).end_means(spec.decode_box(box.spec))
         confirm(f"End {box.name} and {what}?", yes=yes)
         box = lifecycle.down(ws, box, save=not no_save)
     _report(ws, box, as_json)

@@ -202,7 +202,7 @@ def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
     from devbox.text import clean
 
     box = ws.box(name)
-    provider = ws.provider(box.provider)
+    provider = ws.provider_of(box)
     if not isinstance(provider, HasRunLogs) or not box.handle:
         raise UsageError(f"{box.provider} keeps no log of {box.name}", fix="devbox events " + name)
     for line in provider.run_logs(box.handle, follow=go_on):

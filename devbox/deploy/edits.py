@@ -134,7 +134,7 @@ def apply(ws: Workspace, box: Box, edits: Edits) -> None:
 
 def _base(ws: Workspace, box: Box, root: Path, revision: str) -> Base:
     if box.provider == PROVIDER and not revision:
-        space = SpaceRepository(ws.spec.provider(PROVIDER), box.handle)
+        space = SpaceRepository(ws.settings_of(box), box.handle)
         return bases.OfSpace(space, root, Repo.at(root))
     return bases.of_git(root, revision or "HEAD")
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from devbox import spec
 from devbox.errors import UsageError
+from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
 from devbox.workspace import Workspace
 
@@ -36,20 +37,21 @@ def find(ws: Workspace, name: str | None, space: str = "") -> Target:
             fix="devbox deploy BOX, or: devbox deploy --space me/name",
         )
     box = spec.BoxSpec(provider=PROVIDER) if name is None else ws.spec.box(name)[1]
-    handle = space or _handle(ws, name or "") or box.space
+    tracked = None if space else _tracked(ws, name or "")
+    handle = space or (tracked.handle if tracked else "") or box.space
     if not handle:
         raise UsageError(
             f"the box {name} has no Space yet",
             fix=f'devbox up {name}, or set space = "me/name" in [boxes.{name}], '
             "or: devbox deploy --space me/name",
         )
-    config = ws.spec.provider(PROVIDER)
+    config = ws.settings_of(tracked) if tracked else ws.spec.provider(PROVIDER)
     return Target(SpaceRepository(config, handle), name or ws.spec.project, box)
 
 
-def _handle(ws: Workspace, name: str) -> str:
-    """Of the tracked box of that name, while it lives on a Space."""
+def _tracked(ws: Workspace, name: str) -> Box | None:
+    """The tracked box of that name, while it lives on a Space."""
     tracked = ws.store.boxes.own(name, ws.here)
     if tracked is None or tracked.state.is_over or tracked.provider != PROVIDER:
-        return ""
-    return tracked.handle
+        return None
+    return tracked

@@ -91,11 +91,11 @@ def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:
 
 def _asked(ws: Workspace, boxes: Sequence[Box]) -> dict[str, Observation | DevboxError | None]:
     """Box id → its provider's answer, all of them asked at the same time."""
-    providers = {box.provider: ws.provider(box.provider) for box in boxes}
+    providers = {box.id: ws.provider_of(box) for box in boxes}
 
     def look(box: Box) -> Observation | DevboxError | None:
         try:
-            return providers[box.provider].observe(box.handle)
+            return providers[box.id].observe(box.handle)
         except DevboxError as error:
             return error
 

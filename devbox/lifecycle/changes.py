@@ -23,7 +23,7 @@ from devbox.workspace import Workspace
 def restart(ws: Workspace, box: Box, *, factory: bool = False, save: bool = True) -> Box:
     """Start the box's app anew; with `factory` build its image anew. Files outside volumes are
     lost where the provider's disk is ephemeral; `save` fetches what the sync rules name first."""
-    provider = ws.provider(box.provider)
+    provider = ws.provider_of(box)
     if not isinstance(provider, CanRestart):
         raise _cannot(box, "restart")
     verb = "restart {} --factory" if factory else "restart {}"
@@ -32,7 +32,7 @@ def restart(ws: Workspace, box: Box, *, factory: bool = False, save: bool = True
 
 def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True) -> Box:
     """Move a box to other hardware of its provider, at that hardware's price from then on."""
-    provider = ws.provider(box.provider)
+    provider = ws.provider_of(box)
     if not isinstance(provider, CanChangeHardware):
         raise _cannot(box, "change hardware")
     wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
@@ -54,7 +54,7 @@ def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True
 
 def succeed(ws: Workspace, box: Box, *, save: bool = True) -> Box:
     """Go on in a successor with the same files; what runs on the box ends."""
-    provider = ws.provider(box.provider)
+    provider = ws.provider_of(box)
     if not isinstance(provider, CanSucceed):
         raise _cannot(box, "go on in a successor")
 

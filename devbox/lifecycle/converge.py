@@ -54,7 +54,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
     unwritten = journal.step("ssh", lambda: _publish(ws, box))
     connection = journal.step("login", lambda: _log_in(ws, box))
     with connection:
-        recipe = ws.provider(box.provider).watchdog(box.handle)
+        recipe = ws.provider_of(box).watchdog(box.handle)
         if recipe is None:
             ws.narrate(
                 f"{box.name}: this box cannot pause itself; "
@@ -93,7 +93,7 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
 
 def pausable(ws: Workspace, box: Box) -> CanPause:
     """The box's provider. ProviderError when it can never pause this box."""
-    provider = ws.provider(box.provider)
+    provider = ws.provider_of(box)
     if not isinstance(provider, CanPause):
         raise ProviderError(
             f"boxes of provider {box.provider} cannot pause",
@@ -108,7 +108,7 @@ def pausable(ws: Workspace, box: Box) -> CanPause:
 def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
     """End the box at its provider and wait until it is gone."""
     box = _mark(ws, box, BoxState.STOPPING)
-    provider = ws.provider(box.provider)
+    provider = ws.provider_of(box)
     box = find_handle(ws, box)
     if box.handle:
         with _costing(ws, box):
@@ -132,7 +132,7 @@ def closed(ws: Workspace, box: Box, journal: Journal) -> Box:
 def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
     """Create, or join what another computer made under this name; resume when it is paused.
     Also whether the box was looked at after all that."""
-    provider, looked = ws.provider(box.provider), False
+    provider, looked = ws.provider_of(box), False
     if not box.handle or box.state is BoxState.FAILED or _half_made(ws, box):
         asked = request(ws, box)
         handle = _create(ws, box, journal, asked)
@@ -151,7 +151,7 @@ def _create(ws: Workspace, box: Box, journal: Journal, asked: Request) -> str:
     """The handle. One that was refused shows as failed, with the reason, until `up` succeeds or
     `reconcile` has seen that there is nothing."""
     try:
-        return journal.call("create", lambda: ws.provider(box.provider).create(asked))
+        return journal.call("create", lambda: ws.provider_of(box).create(asked))
     except Unavailable:
         raise
     except DevboxError as error:
@@ -213,7 +213,7 @@ def find_handle(ws: Workspace, box: Box) -> Box:
     """A box whose create we never heard back from: look for our tag at the provider."""
     if box.handle or not ws.store.boxes.was_asked_for(box.id):
         return box
-    found = retried(ws, lambda: ws.provider(box.provider).find(box.token))
+    found = retried(ws, lambda: ws.provider_of(box).find(box.token))
     return absorb(ws, box, found[0]) if found else box
 
 
@@ -229,7 +229,7 @@ def _until(
     """Observe until `done`. After `timeout` seconds the box stays as it is, still costing.
     looked: `box` is its provider's answer of this moment. meanwhile: done once, in what would be
     idle waiting."""
-    provider, began, stage = ws.provider(box.provider), ws.clock(), ""
+    provider, began, stage = ws.provider_of(box), ws.clock(), ""
     for look in itertools.count():
         if look or not looked:
             box = absorb(ws, current(ws, box), retried(ws, lambda: provider.observe(box.handle)))  # noqa: B023
@@ -252,7 +252,7 @@ def _until(
 
 
 def _until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
-    log = BuildLog(ws.provider(box.provider), ws.narrate)
+    log = BuildLog(ws.provider_of(box), ws.narrate)
 
     def settled(seen: Box) -> bool:
         log.look(seen)
@@ -291,11 +291,11 @@ def _log_in(ws: Workspace, box: Box) -> Connection:
             first_use=ws.narrate,
             refused=lambda: ws.narrate(
                 f"{box.name}: its ssh server does not take our key yet, which may be a matter of "
-                f"seconds. {ws.provider(box.provider).login_help(box.handle)}".strip()
+                f"seconds. {ws.provider_of(box).login_help(box.handle)}".strip()
             ),
         )
     except KeyRefused as error:
-        help_ = ws.provider(box.provider).login_help(box.handle)
+        help_ = ws.provider_of(box).login_help(box.handle)
         means = _cost_line(ws, box)
         raise KeyRefused(error.what, means=means, fix=help_ or error.fix) from error
 

@@ -45,7 +45,7 @@ def warnings(ws: Workspace, box: Box) -> list[str]:
 
 
 def _ask(ws: Workspace, box: Box) -> None:
-    provider = ws.provider(box.provider)
+    provider = ws.provider_of(box)
     handles = [box.handle] if box.handle else []
     if not handles and ws.store.boxes.was_asked_for(box.id):
         handles = [seen.handle for seen in provider.find(box.token)]
@@ -64,7 +64,7 @@ def _give_up(ws: Workspace, box: Box, error: DevboxError, journal: Journal) -> B
     ws.store.events.add(box.id, "state", f"{box.state} → {BoxState.LOST} ({message})", now)
     for line in warnings(ws, box) if bills else ():
         ws.narrate(line)
-    left = ws.provider(box.provider).forget(box.handle) if box.handle and not bills else ""
+    left = ws.provider_of(box).forget(box.handle) if box.handle and not bills else ""
     if left:
         ws.narrate(f"{box.name}: {left}")
     lost = msgspec.structs.replace(
@@ -77,6 +77,6 @@ def _give_up(ws: Workspace, box: Box, error: DevboxError, journal: Journal) -> B
 def _bills(ws: Workspace, box: Box) -> bool:
     """A provider that cannot even be asked counts as one that bills."""
     try:
-        return ws.provider(box.provider).bills
+        return ws.provider_of(box).bills
     except DevboxError:
         return True

@@ -93,7 +93,7 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
             if not box.handle and intent.goal == "running":
                 return _give_up(ws, box, intent, journal)
             if box.handle and not box.state.is_over:
-                look = retried(ws, lambda: ws.provider(box.provider).observe(box.handle))
+                look = retried(ws, lambda: ws.provider_of(box).observe(box.handle))
                 box = absorb(ws, box, look)
             looked = True
             box = verbs.finish(ws, box, intent.goal, journal)
@@ -102,13 +102,13 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
         return Finding("busy", box.name, box.provider, error.what)
     except DevboxError as error:
         # Machines of the person's are reached one by one, a provider is as a whole.
-        if isinstance(error, Unavailable) and not looked and ws.provider(box.provider).bills:
+        if isinstance(error, Unavailable) and not looked and ws.provider_of(box).bills:
             silent[box.provider] = error.what
         return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}")
 
 
 def _give_up(ws: Workspace, box: Box, intent: Intent, journal: Journal) -> Finding:
-    listed = ws.clock() - intent.updated >= ws.provider(box.provider).find_lag
+    listed = ws.clock() - intent.updated >= ws.provider_of(box).find_lag
     if not listed and ws.store.boxes.was_asked_for(box.id):
         detail = "not listed by its provider yet; run devbox reconcile again in a minute"
         return Finding("busy", box.name, box.provider, detail)
@@ -163,6 +163,7 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
         workdir=asked.workdir,
         project=ws.spec.project,
         spec=spec.encode_box(asked),
+        connection=ws.connection(provider),
     )
     intent = ws.store.boxes.insert(box, "running", {"adopted": True}, now)
     with owned(ws, box.id, box.name):

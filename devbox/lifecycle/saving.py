@@ -56,7 +56,7 @@ def save_or_stop(ws: Workspace, box: Box, verb: str) -> None:
             means="it was left running, so that nothing is lost, and it is still costing",
             fix=f"try again, or go on without them: devbox {verb.format(box.name)} --no-save",
         ) from error
-    if not verb.startswith("down ") and ws.provider(box.provider).ephemeral_disk:
+    if not verb.startswith("down ") and ws.provider_of(box).ephemeral_disk:
         ws.narrate(f"{box.name}: files outside volumes do not outlive this ({box.provider})")
         for line in losses(ws, box):
             ws.narrate(line)

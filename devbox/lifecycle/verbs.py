@@ -146,6 +146,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         project=ws.spec.project,
         root=ws.here.root,
         spec=spec.encode_box(wanted),
+        connection=ws.connection(wanted.provider),
     )
     ws.store.boxes.insert(box, "running", {}, now)
     return current(ws, box)
@@ -189,7 +190,7 @@ def looked(ws: Workspace, box: Box) -> Box:
         return box
     if not box.handle:
         return converge.find_handle(ws, box)
-    return absorb(ws, box, retried(ws, lambda: ws.provider(box.provider).observe(box.handle)))
+    return absorb(ws, box, retried(ws, lambda: ws.provider_of(box).observe(box.handle)))
 
 
 def _refuse_over(box: Box) -> None:

@@ -81,6 +81,13 @@ class Provider(ABC):
     #: its boxes cost real money, also while this computer cannot see them
     bills: bool = True
 
+    def identity(self) -> str:
+        """Who answers here, in a word that stays the same as long as it is the same account,
+        workspace or engine: `observe` answering None and `terminate` of something unknown prove
+        an end only when the same one was asked. '' where there is nobody else to be confused
+        with. Asks the provider; may be kept for the life of this object."""
+        return ""
+
     @abstractmethod
     def offers(self) -> list[Offer]:
         """All hardware with prices, live where the provider tells, else the dated catalogue."""

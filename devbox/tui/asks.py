@@ -103,7 +103,7 @@ class Asks:
         """'' when its provider can pause it keeping its files, else what a pause means."""
         from devbox.providers.base import CanPause
 
-        provider = self._open().provider(box.provider)
+        provider = self._open().provider_of(box)
         if not isinstance(provider, CanPause):
             return f"boxes of {box.provider} cannot pause; end it instead"
         return "files outside volumes are lost on a pause here" if provider.ephemeral_disk else ""
@@ -173,7 +173,7 @@ class Asks:
     def _provider_log(self, kind: LogKind, box: Box) -> Iterator[str]:
         from devbox.providers.base import HasBuildLogs, HasRunLogs
 
-        provider = self._open().provider(box.provider)
+        provider = self._open().provider_of(box)
         if kind == "build" and isinstance(provider, HasBuildLogs):
             yield from provider.build_logs(box.handle, follow=True)
         elif kind == "box" and isinstance(provider, HasRunLogs):

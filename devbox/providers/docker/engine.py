@@ -10,26 +10,42 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
+
 from devbox.errors import ProviderError, SpecError, Unavailable
 from devbox.providers.docker.errors import translated
 from devbox.providers.docker.tunnel import Far, client
+from devbox.spec import ProviderConfig
 from devbox.text import clean
 
 T = TypeVar("T")
 CALL = 60.0  # seconds that an engine may be silent
 _DEFAULT = "unix:///var/run/docker.sock"
+_BY_NAME = "context://"
 _SCHEMES = ("unix://", "tcp://", "http://", "https://", "npipe://", "ssh://")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+def resolve(config: ProviderConfig) -> ProviderConfig:
+    """The settings with the engine that the docker command line would use when they name none: an
+    address, or `context://NAME` for a context, which also holds its TLS files."""
+    host = config.docker_host or os.environ.get("DOCKER_HOST", "")
+    if not host:
+        with translated("looking for the Docker engine", ""):
+            name = _context()
+        host = _DEFAULT if name == "default" else f"{_BY_NAME}{name}"
+    return msgspec.structs.replace(config, docker_host=host)
+
+
 class Engine:
     """docker_host: from [providers.docker]; empty for DOCKER_HOST, DOCKER_CONTEXT or the current
-    context of `docker context`. Safe from several threads."""
+    context of `docker context`; `context://NAME` for that context. Safe from several threads."""
 
     def __init__(self, docker_host: str = "") -> None:
         self._asked = docker_host
         self._lock = threading.Lock()
         self._client: Any = None
+        self._identity = ""
 
     def call(self, doing: str, action: Callable[[Any], T]) -> T:
         """Run something of the low-level client (docker.APIClient)."""
@@ -46,6 +62,13 @@ class Engine:
     def address(self) -> str:
         """Where it is, as the person or the docker command line names it."""
         return str(self._settings.get("base_url", _DEFAULT)).removeprefix("http+")
+
+    def identity(self) -> str:
+        """The engine's own id, made with its data folder and kept in it."""
+        if not self._identity:
+            said = self.call("asking the engine who it is", lambda api: api.info())
+            self._identity = clean(str(said.get("ID") or ""), 100)
+        return self._identity
 
     @property
     def is_local(self) -> bool:
@@ -75,10 +98,11 @@ class Engine:
             import docker
             from docker.utils import kwargs_from_env
 
+            named = host.startswith(_BY_NAME) or not host
             found: dict[str, Any] = (
-                kwargs_from_env({**os.environ, "DOCKER_HOST": host})
-                if host
-                else docker.ContextAPI.kwargs_from_context(_context())
+                docker.ContextAPI.kwargs_from_context(_context(host.removeprefix(_BY_NAME)))
+                if named
+                else kwargs_from_env({**os.environ, "DOCKER_HOST": host})
             )
         address = str(found.get("base_url", _DEFAULT)).removeprefix("http+")
         if not address.startswith(_SCHEMES):
@@ -106,14 +130,15 @@ class Engine:
         return docker.APIClient(**self._settings, timeout=CALL)
 
 
-def _context() -> str:
-    """The name of the context in force. ProviderError when it is not there: the client would go
-    to this machine's engine instead, and without a config file it looks in the present folder."""
+def _context(asked: str = "") -> str:
+    """The name of that context, else of the one in force. ProviderError when it is not there: the
+    client would go to this machine's engine instead, and without a config file it looks in the
+    present folder."""
     from docker import ContextAPI
     from docker.context.config import get_current_context_name
     from docker.utils.config import find_config_file
 
-    name = str(os.environ.get("DOCKER_CONTEXT") or get_current_context_name())
+    name = asked or str(os.environ.get("DOCKER_CONTEXT") or get_current_context_name())
     if name == "default" or (find_config_file() and ContextAPI.get_context(name) is not None):
         return name
     raise ProviderError(

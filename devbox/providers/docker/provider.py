@@ -28,7 +28,7 @@ from devbox.providers.base import (
     Request,
 )
 from devbox.providers.docker import container, entrypoint, hardware, image, look
-from devbox.providers.docker.engine import Engine
+from devbox.providers.docker.engine import Engine, resolve
 from devbox.providers.local.launch import public_line
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
@@ -41,6 +41,9 @@ _PATIENCE = 600.0  # seconds to wait for another process at work on the same box
 _PARTING = 10  # seconds the main process gets to end
 _ADMITTED = 20.0  # seconds
 _LINES = 20_000
+
+
+__all__ = ["Docker", "make", "resolve"]
 
 
 def make(config: ProviderConfig) -> Provider:
@@ -63,6 +66,9 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             else Price(round(config.price * 1_000_000), "config")
         )
         self._clock = clock
+
+    def identity(self) -> str:
+        return self._engine.identity()
 
     def offers(self) -> list[Offer]:
         return self._offers(hardware.detect(self._engine))

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from devbox import __version__
 from devbox.errors import AuthError, ProviderError
 from devbox.providers.hf import errors
@@ -26,12 +28,18 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
 
 
+def resolve(config: ProviderConfig) -> ProviderConfig:
+    """The settings with the endpoint that the Hub's own tools would use when they name none."""
+    endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
+    return msgspec.structs.replace(config, endpoint=endpoint)
+
+
 class Hub:
     """One endpoint with the credentials that the Hub's own tools would use (HF_TOKEN, the token
     file of `hf auth login`). Nothing of them is kept."""
 
     def __init__(self, config: ProviderConfig) -> None:
-        self.endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
+        self.endpoint = resolve(config).endpoint
         self._namespace = config.namespace
         self._who: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -118,18 +126,22 @@ class Hub:
             raise ProviderError("the Hub did not say who the token belongs to", fix=errors.LOG_IN)
         return name
 
+    def identity(self) -> str:
+        """The namespace that is asked about, when the token may see what is in it; else the
+        token's account."""
+        who = self.who()
+        name = clean(str(who.get("name")), 96)
+        owner = self._namespace or name
+        if owner in _names(who) and _sees(who, owner, owner):
+            return owner
+        return f"{name} (with a token that does not see {clean(owner, 96)})"
+
     def confirm_gone(self, handle: str) -> None:
         """After a 404: AuthError unless this token would see `handle` if it existed. Another
         account's token gets the same 404, and a box that is only out of sight still costs."""
         owner = handle.partition("/")[0]
         who = self.who()
-        orgs = who.get("orgs")
-        names = {who.get("name")} | {
-            org.get("name")
-            for org in (orgs if isinstance(orgs, list) else [])
-            if isinstance(org, dict)
-        }
-        if owner in names and _sees(who, owner, handle):
+        if owner in _names(who) and _sees(who, owner, handle):
             return
         raise AuthError(
             f"{clean(handle, 120)} cannot be seen with the token of "
@@ -153,6 +165,13 @@ def repo_id(handle: str) -> str:
             f"{clean(handle, 60)!r} is not the name of a Space", fix='write it as "me/name"'
         )
     return handle
+
+
+def _names(who: dict[str, Any]) -> set[Any]:
+    """The account's own name and those of its organizations."""
+    orgs = who.get("orgs")
+    listed = orgs if isinstance(orgs, list) else []
+    return {who.get("name")} | {org.get("name") for org in listed if isinstance(org, dict)}
 
 
 def _sees(who: dict[str, Any], owner: str, handle: str) -> bool:

@@ -13,7 +13,7 @@ from devbox.providers.base import HasRunLogs, Observation, Provider, Request
 from devbox.providers.hf import account, errors, image, notes, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates
-from devbox.providers.hf.hub import Hub
+from devbox.providers.hf.hub import Hub, resolve
 from devbox.providers.hf.job_look import LIVE, JobLook, Row, job_id
 from devbox.providers.hf.notes import Notebook, Notes
 from devbox.providers.hf.space_make import ceiling, check
@@ -22,6 +22,9 @@ from devbox.text import clean
 
 _ON_ITS_WAY = (BoxState.PROVISIONING, BoxState.STARTING, BoxState.RUNNING)
 _PATIENCE = 60.0  # seconds to wait for another process that creates the same box
+
+
+__all__ = ["HfJob", "make", "resolve"]
 
 
 def make(config: ProviderConfig) -> Provider:
@@ -47,6 +50,9 @@ class HfJob(Provider, HasRunLogs):
         self._rates = Rates(self._hub, "jobs", self.name, clock)
         self._notebook = Notebook(self._hub.endpoint)
         self._look = JobLook(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
+
+    def identity(self) -> str:
+        return self._hub.identity()
 
     def offers(self) -> list[Offer]:
         return self._rates.offers()

@@ -20,7 +20,7 @@ from devbox.providers.base import (
     Request,
 )
 from devbox.providers.hf import account, errors, hardware, stages, tags
-from devbox.providers.hf.hub import Hub, repo_id
+from devbox.providers.hf.hub import Hub, repo_id, resolve
 from devbox.providers.hf.notes import Notebook
 from devbox.providers.hf.space_look import Look
 from devbox.providers.hf.space_make import Maker
@@ -28,6 +28,9 @@ from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
 _WORKERS = 8
+
+
+__all__ = ["HfSpace", "make", "resolve"]
 
 
 def make(config: ProviderConfig) -> Provider:
@@ -53,6 +56,9 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
         self._notebook = Notebook(self._hub.endpoint)
         self._look = Look(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
         self._maker = Maker(self._hub, self._notebook, self._look, config.pause_token, clock)
+
+    def identity(self) -> str:
+        return self._hub.identity()
 
     def offers(self) -> list[Offer]:
         return self._rates.offers()

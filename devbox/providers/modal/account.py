@@ -12,10 +12,15 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from devbox.errors import Gone
 from devbox.providers.modal.errors import not_installed, translated
+from devbox.spec import ProviderConfig
+from devbox.text import clean
 
 if TYPE_CHECKING:
     import modal
@@ -30,35 +35,58 @@ _clients: dict[tuple[str, ...], modal.Client] = {}
 _lock = threading.Lock()
 
 
+def resolve(config: ProviderConfig) -> ProviderConfig:
+    """The settings with the server and environment of Modal's own configuration (MODAL_* and the
+    profile) where they name none."""
+    try:
+        from modal.config import config as theirs
+    except ImportError:
+        return config  # why: the first call tells how to install it
+    return msgspec.structs.replace(
+        config,
+        server_url=config.server_url or str(theirs.get("server_url") or ""),
+        environment=config.environment or str(theirs.get("environment") or ""),
+        namespace=config.namespace or APP,
+    )
+
+
 class Account:
-    """server_url: in place of Modal's, empty for MODAL_SERVER_URL or Modal itself. environment,
-    app: where our sandboxes are; empty for the profile's environment."""
+    """Of the settings, server_url: in place of Modal's; environment, namespace (the app's name):
+    where our sandboxes are. What they leave empty is as in Modal's own configuration."""
 
-    def __init__(self, server_url: str = "", environment: str = "", app: str = "") -> None:
-        self._server_url = server_url
-        self._environment = environment
-        self.app_name = app or APP
+    def __init__(self, config: ProviderConfig) -> None:
+        self._config = config
+        self.app_name = config.namespace or APP
         self._app: Any = None
+        self._workspace = ""
 
-    def client(self) -> modal.Client:
-        """The open client. AuthError without credentials, ToolMissing without the package."""
-        with translated("connecting to Modal"):
-            return _open(self._server_url)
+    @functools.cached_property
+    def _settings(self) -> ProviderConfig:
+        """Asked for late, as Modal's package is slow to load."""
+        return resolve(self._config)
 
     @property
     def environment(self) -> str:
         """The environment of our sandboxes; empty for the workspace's default."""
-        if self._environment:
-            return self._environment
-        from modal.config import config
+        return self._settings.environment
 
-        return str(config.get("environment") or "")
+    def client(self) -> modal.Client:
+        """The open client. AuthError without credentials, ToolMissing without the package."""
+        with translated("connecting to Modal"):
+            return _open(self._settings.server_url)
+
+    def workspace(self, limit: float = CALL) -> str:
+        """The name of the workspace that the token belongs to. Modal gives names no ids."""
+        if not self._workspace:
+            reply = self.rpc("asking for the workspace", "WorkspaceNameLookup", _empty, limit)
+            self._workspace = clean(reply.workspace_name or reply.username, 80)
+        return self._workspace
 
     @property
     def key(self) -> str:
         """Names the workspace, where what is kept of one must not be used for another."""
         secretless = [os.environ.get(f"MODAL_{each}", "") for each in ("TOKEN_ID", "PROFILE")]
-        server = self._server_url or os.environ.get("MODAL_SERVER_URL", "")
+        server = self._config.server_url or os.environ.get("MODAL_SERVER_URL", "")
         return "\n".join([server, *secretless])
 
     def rpc(self, doing: str, name: str, request: Callable[[Any], Any], limit: float = CALL) -> Any:
@@ -127,20 +155,40 @@ def _open(server_url: str) -> modal.Client:
     except ImportError as error:
         raise not_installed() from error
     with _lock:
-        if server_url:
-            os.environ["MODAL_SERVER_URL"] = server_url
         if config.get("max_throttle_wait") is None:
             os.environ["MODAL_MAX_THROTTLE_WAIT"] = _THROTTLED
         token, secret = config.get("token_id"), config.get("token_secret")
-        key = (str(os.getpid()), config.get("server_url"), token or "", secret or "")
+        key = (str(os.getpid()), server_url, token or "", secret or "")
         client = _clients.get(key)
         if client is None or client.is_closed():
-            if token and secret:
-                client = modal.Client.from_credentials(token, secret)
-            else:
-                client = modal.Client.from_env()  # knows OAuth, and says what is missing
+            with _server(server_url):
+                if token and secret:
+                    client = modal.Client.from_credentials(token, secret)
+                else:
+                    client = modal.Client.from_env()  # knows OAuth, and says what is missing
             _clients[key] = client
         return client
+
+
+@contextmanager
+def _server(url: str) -> Iterator[None]:
+    """The client reads its server from the environment when it is opened, and only then; another
+    account of this process must not inherit it."""
+    before = os.environ.get("MODAL_SERVER_URL")
+    os.environ["MODAL_SERVER_URL"] = url
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MODAL_SERVER_URL"]
+        else:
+            os.environ["MODAL_SERVER_URL"] = before
+
+
+def _empty(_: Any) -> Any:
+    from google.protobuf.empty_pb2 import Empty
+
+    return Empty()
 
 
 @functools.cache

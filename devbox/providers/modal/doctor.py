@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from devbox.errors import AuthError, DevboxError
 from devbox.providers.modal.account import Account
-from devbox.text import clean
 
 Check = tuple[str, str, str]
 _PATIENCE = 15.0
@@ -13,12 +12,9 @@ _PATIENCE = 15.0
 def checks(account: Account) -> list[Check]:
     """Client, token, billing rates and app: (level ok|warn|fail, what, fix)."""
     try:
-        reply = account.rpc(
-            "asking for the workspace", "WorkspaceNameLookup", lambda _: _empty(), _PATIENCE
-        )
+        workspace = account.workspace(_PATIENCE)
     except DevboxError as error:
         return [("fail", f"modal: {error.what}", error.fix or "see https://status.modal.com")]
-    workspace = clean(reply.workspace_name or reply.username, 80)
     found: list[Check] = [("ok", f"modal: workspace {workspace}", "")]
     try:
         account.app_id()
@@ -28,9 +24,3 @@ def checks(account: Account) -> list[Check]:
     except DevboxError as error:
         found.append(("warn", f"modal: {error.what}", error.fix or "try again"))
     return found
-
-
-def _empty() -> object:
-    from google.protobuf.empty_pb2 import Empty
-
-    return Empty()

@@ -28,7 +28,7 @@ from devbox.providers.base import (
     Request,
 )
 from devbox.providers.modal import bill, entrypoint, image, logs, look, record
-from devbox.providers.modal.account import Account
+from devbox.providers.modal.account import Account, resolve
 from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
 from devbox.providers.modal.generations import Generations
@@ -45,6 +45,9 @@ _SOON = 1.0
 _AT_ONCE = 8  # calls
 
 
+__all__ = ["Modal", "make", "resolve"]
+
+
 def make(config: ProviderConfig) -> Provider:
     """Of the settings `server_url`, `environment` and `namespace` (the app's name) apply."""
     return Modal(config)
@@ -57,12 +60,15 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
     find_lag = 30.0
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
-        self._account = Account(config.server_url, config.environment, config.namespace)
+        self._account = Account(config)
         self._sandboxes = Sandboxes(self._account)
         self._generations = Generations(self._sandboxes, clock)
         self._rates = Rates(self._live_rates, self._account.key, clock, self._tell)
         self._tunnels: dict[str, tuple[str, int]] = {}
         self._clock = clock
+
+    def identity(self) -> str:
+        return self._account.workspace()
 
     def offers(self) -> list[Offer]:
         return self._rates.offers(BoxSpec(provider=self.name))
