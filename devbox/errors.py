@@ -23,6 +23,8 @@ Interrupted            130   Ctrl-C; the state is consistent
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class DevboxError(Exception):
     """Anything devbox tells a person about.
@@ -120,6 +122,18 @@ class ToolMissing(DevboxError):
 
 class BuildFailed(DevboxError):
     exit_code = 14
+
+
+class NotTrusted(DevboxError):
+    """file: the devbox.toml. lines: key → shown value of each setting that needs trust."""
+
+    exit_code = 15
+
+    def __init__(
+        self, what: str, *, means: str = "", fix: str = "", file: Path, lines: dict[str, str]
+    ) -> None:
+        super().__init__(what, means=means, fix=fix)
+        self.file, self.lines = file, lines
 
 
 class Interrupted(DevboxError):

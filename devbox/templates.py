@@ -43,7 +43,8 @@ def get(name: str) -> Template:
 
 
 def write(template: Template, folder: Path) -> list[Path]:
-    """Copy the template into `folder`; nothing that exists is overwritten. The new files."""
+    """Copy the template into `folder`; nothing that exists is overwritten. Its devbox.toml is
+    trusted. The new files."""
     files = sorted(p for p in template.folder.rglob("*") if p.is_file() and p.name != _META)
     targets = {source: folder / source.relative_to(template.folder) for source in files}
     there = [target for target in targets.values() if target.exists()]
@@ -58,6 +59,7 @@ def write(template: Template, folder: Path) -> list[Path]:
         if source.name == spec.FILE_NAME:
             text = source.read_text().replace("{project}", spec.project_name(folder))
             write_atomic(target, text, mode=0o644)
+            spec.trust_file(target)
         else:
             shutil.copyfile(source, target)
     return list(targets.values())

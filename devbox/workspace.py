@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import secrets, spec
-from devbox.errors import DevboxError
+from devbox.errors import DevboxError, NotTrusted
 from devbox.model import Box, Connection
 from devbox.providers import registry
 from devbox.providers.base import Provider
@@ -86,12 +86,15 @@ class Workspace:
 
     def settings_of(self, box: Box) -> spec.ProviderConfig:
         """The provider settings of a known box: those it was made with."""
-        here = self.spec.provider(box.provider)
         if box.connection is None:
-            return here
+            return self.spec.provider(box.provider)
         made = spec.ProviderConfig(**{key: getattr(box.connection, key) for key in _SETTINGS})
         if not self.here.has(box):
             return made
+        try:
+            here = self.spec.provider(box.provider)
+        except NotTrusted:
+            return made  # why: a known box does not need what its project's file says now
         # What is reckoned with and what pauses a box may be changed in its own project.
         return msgspec.structs.replace(made, price=here.price, pause_token=here.pause_token)
 

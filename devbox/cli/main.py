@@ -60,6 +60,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Project": {
         "init": ("project", "Write a commented devbox.toml from a template"),
         "image": ("image", "Dockerfiles from templates: lint, build, push"),
+        "trust": ("trust", "Trust a project's settings that reach outside it"),
         "config": ("project", "Show the merged configuration and where it comes from"),
         "demo": ("demo", "The whole loop on this machine in under a minute"),
         "completion": ("project", "Print the shell completion script"),
@@ -115,7 +116,7 @@ def main() -> NoReturn:
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     try:
-        cli.main(standalone_mode=False)
+        _run()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -132,6 +133,20 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(141)
     sys.exit(0)
+
+
+def _run() -> None:
+    """The verb; once more when it needs a project's trust and the user gives it now."""
+    from devbox.errors import NotTrusted
+
+    try:
+        cli.main(standalone_mode=False)
+    except NotTrusted as error:
+        from devbox.cli.trust import ask
+
+        if not ask(error):
+            raise
+        cli.main(standalone_mode=False)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from devbox import paths, spec, templates, text
-from devbox.cli.common import json_option, print_json
+from devbox.cli.common import json_option, narrate, print_json
 
 
 def _complete_templates(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -50,6 +50,8 @@ def show(as_json: bool) -> None:
     """Print every value in force and where it comes from."""
     file = spec.find(Path.cwd())
     merged = spec.load(file)
+    for key in merged.withheld:
+        narrate(f"left out until you trust it with devbox trust: {key}")
     values = list(_leaves(msgspec.to_builtins(merged, enc_hook=_plain)))
     rows = [(key, value, merged.origins.get(key, "default")) for key, value in values]
     if as_json:
@@ -80,7 +82,7 @@ def completion_command(shell: str) -> None:
 def _leaves(value: Any, at: str = "") -> Any:
     for key, inner in value.items():
         path = f"{at}.{key}" if at else str(key)
-        if path in ("root", "origins"):
+        if path in ("root", "origins", "file", "withheld"):
             continue
         if isinstance(inner, dict) and inner:
             yield from _leaves(inner, path)

@@ -23,6 +23,7 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     devbox ui --readonly      only look
     devbox ui --web           in a browser: prints a link with a secret, for this machine only
     """
+    _offer_trust()
     try:
         if web:
             from devbox.tui.web import serve
@@ -40,3 +41,14 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     if left:
         click.echo(f"still under way without the dashboard: {', '.join(left)}", err=True)
         click.echo("watch it with: devbox ui, or devbox status BOX", err=True)
+
+
+def _offer_trust() -> None:
+    """Ask before the dashboard has the terminal; without trust it refuses what needs it."""
+    from devbox import spec
+    from devbox.cli import trust
+    from devbox.spec.trust import refusal
+
+    found = spec.load(spec.find(Path.cwd()))
+    if found.file and found.withheld:
+        trust.ask(refusal(found.file, found.withheld))

@@ -178,12 +178,13 @@ def _request(
 
 
 def _checkpoint(ws: Workspace, job: JobSpec, name: str) -> Checkpoint:
-    if name not in ws.spec.checkpoints:
+    found = ws.spec.checkpoint(name)
+    if found is None:
         raise SpecError(
             f"job {job.name} needs the checkpoint {name}, which devbox.toml does not have",
             fix=f"add a [checkpoints.{name}] table with source and path",
         )
-    return ws.spec.checkpoints[name]
+    return found
 
 
 def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -196,12 +197,8 @@ def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _secrets(ws: Workspace, request: Mapping[str, Any]) -> dict[str, str]:
     """What the box needs to fetch the checkpoints, read now and kept nowhere."""
-    references = {
-        name: ws.spec.checkpoints[name].secret
-        for name in request["checkpoints"]
-        if name in ws.spec.checkpoints
-    }
-    return {name: resolve(reference) for name, reference in references.items() if reference}
+    found = {name: ws.spec.checkpoint(name) for name in request["checkpoints"]}
+    return {name: resolve(each.secret) for name, each in found.items() if each and each.secret}
 
 
 def _as_sent(box: Box, run: Run, name: str, path: Path, remote: str) -> inputs.Source | None:

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from devbox.errors import DevboxError, Unavailable
+from devbox.errors import DevboxError, NotTrusted, Unavailable
 from devbox.model import Box, BoxState
-from devbox.providers.base import Observation
+from devbox.providers.base import Observation, Provider
 from devbox.ssh import config
 from devbox.workspace import Workspace
 
@@ -91,11 +91,19 @@ def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:
 
 def _asked(ws: Workspace, boxes: Sequence[Box]) -> dict[str, Observation | DevboxError | None]:
     """Box id → its provider's answer, all of them asked at the same time."""
-    providers = {box.id: ws.provider_of(box) for box in boxes}
+    providers: dict[str, Provider | NotTrusted] = {}
+    for box in boxes:
+        try:
+            providers[box.id] = ws.provider_of(box)
+        except NotTrusted as error:
+            providers[box.id] = error
 
     def look(box: Box) -> Observation | DevboxError | None:
+        provider = providers[box.id]
+        if isinstance(provider, NotTrusted):
+            return provider
         try:
-            return providers[box.id].observe(box.handle)
+            return provider.observe(box.handle)
         except DevboxError as error:
             return error
 

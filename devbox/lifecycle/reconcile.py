@@ -147,7 +147,7 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
     if any(not box.state.is_over for box in ws.store.boxes.named(name)):
         name = f"{name[:34]}-{uuid.uuid4().hex[:4]}"
     now = ws.clock()
-    asked = ws.spec.boxes.get(name) or spec.BoxSpec(provider=provider)
+    asked = ws.spec.box(name)[1] if name in ws.spec.boxes else spec.BoxSpec(provider=provider)
     box = Box(
         id=uuid.uuid4().hex[:12],
         name=name,

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from devbox.errors import DevboxError
+from devbox.errors import DevboxError, NotTrusted
 from devbox.model import Offer
 from devbox.money.fit import affordable, rank
+from devbox.providers.base import Provider
 from devbox.workspace import Workspace
 
 
 def gather(ws: Workspace, providers: Sequence[str]) -> tuple[list[Offer], dict[str, str]]:
     """Every provider's offers, asked at once; and provider → why it gave none."""
-    loaded = {name: ws.provider(name) for name in providers}
+    loaded: dict[str, Provider] = {}
+    failed: dict[str, str] = {}
+    for name in providers:
+        try:
+            loaded[name] = ws.provider(name)
+        except NotTrusted as error:
+            failed[name] = error.what
 
     def ask(name: str) -> list[Offer] | DevboxError:
         try:
@@ -24,7 +31,7 @@ def gather(ws: Workspace, providers: Sequence[str]) -> tuple[list[Offer], dict[s
     with ThreadPoolExecutor(max(1, len(loaded))) as pool:
         answers = dict(zip(loaded, pool.map(ask, loaded), strict=True))
     offers = [offer for answer in answers.values() if isinstance(answer, list) for offer in answer]
-    failed = {n: a.what for n, a in answers.items() if isinstance(a, DevboxError)}
+    failed |= {n: a.what for n, a in answers.items() if isinstance(a, DevboxError)}
     return offers, failed
 
 

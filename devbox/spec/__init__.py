@@ -5,6 +5,7 @@ the project's [defaults], the box's own table. `load` keeps where each value cam
 """
 
 from devbox.spec.load import (
+    asked,
     decode_box,
     decode_job,
     encode_box,
@@ -13,6 +14,7 @@ from devbox.spec.load import (
     load,
     project_name,
     read_toml,
+    trust_file,
 )
 from devbox.spec.tables import (
     FILE_NAME,
@@ -46,6 +48,7 @@ __all__ = [
     "Spec",
     "Sync",
     "Volume",
+    "asked",
     "decode_box",
     "decode_job",
     "encode_box",
@@ -54,4 +57,5 @@ __all__ = [
     "load",
     "project_name",
     "read_toml",
+    "trust_file",
 ]

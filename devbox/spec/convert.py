@@ -16,7 +16,7 @@ from devbox.spec import tables
 from devbox.spec.tables import Bytes, JobSpec, Seconds, Spec
 
 T = TypeVar("T")
-_OURS = ("root", "origins")  # fields of Spec that are no keys of the file
+OURS = ("root", "origins", "file", "withheld")  # fields of Spec that are no keys of the file
 
 
 def convert(table: Any, kind: type[T], source: Path, at: str) -> T:
@@ -43,7 +43,7 @@ def each(tables: dict[str, Any], kind: type[T], source: Path, at: str) -> dict[s
 
 
 def unknown(source: Path, at: str, key: str, kind: type[msgspec.Struct]) -> SpecError:
-    known = [field for field in kind.__struct_fields__ if field not in _OURS]
+    known = [field for field in kind.__struct_fields__ if field not in OURS]
     close = difflib.get_close_matches(key, known, n=1)
     where = f"{text.clean(at, 100)}." if at else ""
     listing = ", ".join(known)

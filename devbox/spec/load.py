@@ -12,7 +12,8 @@ import msgspec
 from devbox import names, paths, text
 from devbox.errors import SpecError
 from devbox.model import Box
-from devbox.spec.convert import check, convert, each, hook, unknown, validate, validate_job
+from devbox.spec import trust
+from devbox.spec.convert import OURS, check, convert, each, hook, unknown, validate, validate_job
 from devbox.spec.tables import (
     FILE_NAME,
     BoxSpec,
@@ -33,18 +34,62 @@ def find(start: Path) -> Path | None:
 
 
 def load(path: Path | None, user: Path | None = None) -> Spec:
-    """The merged spec of `path` (None: only the user config) over the user config.
+    """The merged spec of `path` (None: only the user config) over the user config. Settings of
+    the project that need the user's trust and do not have it are withheld (see `spec.trust`).
 
-    SpecError names the file, the key and the fix.
+    SpecError names the file, the key and the fix. NotTrusted for a file of another user.
     """
     user = paths.user_config() if user is None else user
-    layers = [(p, _read(p)) for p in (user, path) if p is not None and p.is_file()]
+    own = _read(user) if user.is_file() else {}
+    if path is None or not path.is_file():
+        return _merged([(user, own)], path, user)
+    project = _read(path)
+    found, lines = _sensitive(path, project, own)
+    trusted = trust.is_trusted(path, lines)
+    if trust.OWNER in lines and not trusted:
+        raise trust.refusal(path, {trust.OWNER: lines[trust.OWNER]})
+    whole = _merged([(user, own), (path, project)], path, user)
+    if trusted:
+        return whole
+    left = _merged([(user, own), (path, trust.without(project, found))], path, user)
+    return msgspec.structs.replace(left, withheld=lines)
+
+
+def asked(path: Path, user: Path | None = None) -> trust.Lines:
+    """The lines of a project's file that need the user's trust, whether they have it or not.
+    SpecError as in `load`."""
+    user = paths.user_config() if user is None else user
+    own = _read(user) if user.is_file() else {}
+    project = _read(path)
+    _merged([(user, own), (path, project)], path, user)
+    return _sensitive(path, project, own)[1]
+
+
+def trust_file(path: Path) -> trust.Lines:
+    """Trust what a project's file asks for as it is now; the lines."""
+    lines = asked(path)
+    trust.record(path, lines)
+    return lines
+
+
+def _sensitive(
+    path: Path, project: dict[str, Any], own: dict[str, Any]
+) -> tuple[list[tuple[str, ...]], trust.Lines]:
+    """Keys of the settings that need trust, and all lines to be trusted, with the owner's."""
+    found = trust.sensitive(project, path.parent.absolute(), own)
+    foreign = trust.owner(path)
+    lines = {trust.OWNER: foreign} if foreign else {}
+    return list(found), lines | {trust.line(key): shown for key, shown in found.items()}
+
+
+def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: Path) -> Spec:
     merged: dict[str, Any] = {"boxes": {}}
     origins: dict[str, str] = {}
     defaults: dict[str, Any] = {}
     for file, document in layers:
-        _overlay(defaults, document.pop("defaults", {}), origins, file, ("defaults",))
-        _overlay(merged, document, origins, file, ())
+        _overlay(defaults, document.get("defaults", {}), origins, file, ("defaults",))
+        rest = {key: value for key, value in document.items() if key != "defaults"}
+        _overlay(merged, rest, origins, file, ())
     source = path or user
     _expect_tables(merged, source)
     for name, table in merged["boxes"].items():
@@ -58,11 +103,11 @@ def load(path: Path | None, user: Path | None = None) -> Spec:
         "providers": each(merged.pop("providers", {}), ProviderConfig, source, "providers"),
         "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
     }
-    for reserved in ("root", "origins"):
+    for reserved in OURS:
         if reserved in merged:
             raise unknown(source, "", reserved, Spec)
     spec = convert(merged, Spec, source, "")
-    spec = msgspec.structs.replace(spec, root=root, origins=origins, **sections)
+    spec = msgspec.structs.replace(spec, root=root, file=path, origins=origins, **sections)
     if not spec.project:
         spec = msgspec.structs.replace(spec, project=project_name(root))
     validate(spec, source)

@@ -9,6 +9,7 @@ import msgspec
 
 from devbox import text
 from devbox.errors import NotFound
+from devbox.spec import trust
 
 FILE_NAME = "devbox.toml"
 
@@ -166,7 +167,10 @@ class ProviderConfig(_Table, frozen=True):
 
 
 class Spec(_Table, frozen=True):
-    """A whole devbox.toml with the user config under it. root: the folder it was found in."""
+    """A whole devbox.toml with the user config under it. root: the folder it was found in. file:
+    the project's, None without one. withheld: settings of it that are left out here because the
+    user has not trusted them, key → shown value; `box`, `provider` and `checkpoint` refuse what
+    they belong to."""
 
     project: str = ""
     boxes: dict[str, BoxSpec] = {}
@@ -177,12 +181,20 @@ class Spec(_Table, frozen=True):
     editor: str = ""
     root: Path = Path()
     origins: dict[str, str] = {}
+    file: Path | None = None
+    withheld: dict[str, str] = {}
+
+    def require_trust(self, *at: str) -> None:
+        """NotTrusted when a setting in one of these tables was withheld."""
+        if self.file and any(key.startswith(f"{table}.") for key in self.withheld for table in at):
+            raise trust.refusal(self.file, self.withheld)
 
     def box(self, name: str | None) -> tuple[str, BoxSpec]:
-        """The named box, or the only one. NotFound lists what there is."""
+        """The named box, or the only one. NotFound lists what there is; NotTrusted."""
         if name is None and len(self.boxes) == 1:
-            return next(iter(self.boxes.items()))
+            name = next(iter(self.boxes))
         if name is not None and name in self.boxes:
+            self.require_trust(f"boxes.{name}", "defaults")
             return name, self.boxes[name]
         known = ", ".join(self.boxes) or "none"
         asked = "no box was named" if name is None else f"no box {text.clean(name, 60)!r}"
@@ -192,7 +204,12 @@ class Spec(_Table, frozen=True):
         )
 
     def provider(self, name: str) -> ProviderConfig:
-        """Settings of one provider; hf-space and hf-job share [providers.hf]."""
-        return self.providers.get(
-            "hf" if name.startswith("hf-") else name, self.providers.get(name, ProviderConfig())
-        )
+        """Settings of one provider; hf-space and hf-job share [providers.hf]. NotTrusted."""
+        shared = "hf" if name.startswith("hf-") else name
+        self.require_trust(f"providers.{shared}", f"providers.{name}")
+        return self.providers.get(shared, self.providers.get(name, ProviderConfig()))
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        """The checkpoint of that name, None when there is none. NotTrusted."""
+        self.require_trust(f"checkpoints.{name}")
+        return self.checkpoints.get(name)

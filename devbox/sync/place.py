@@ -42,7 +42,7 @@ def find(ws: Workspace, box: Box) -> Place:
     if box.state not in (BoxState.PAUSING, BoxState.STOPPING):
         ready.check_running(box)
     if box.name in ws.spec.boxes:
-        sync = ws.spec.boxes[box.name].sync
+        sync = ws.spec.box(box.name)[1].sync
     elif box.project == ws.spec.project:
         sync = spec.decode_box(box.spec).sync
     else:

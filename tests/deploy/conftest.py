@@ -73,6 +73,7 @@ def project(home: Path, identity: None) -> Git:
     made = Git(home / "project")
     made("init", "-q")
     made.write("devbox.toml", toml(home))
+    spec.trust_file(made.root / "devbox.toml")
     made.commit("first", main_py="print('hello')\n", Dockerfile=DOCKERFILE, README_md=README)
     return made
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devbox import spec
 from devbox.deploy import edits as room
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import Box
@@ -155,6 +156,7 @@ def test_edits_on_a_space_as_typed(
         f'[providers.hf]\nssh_gateway = "{hub.gateway_host_port}"\n',
     )
     project.commit("first", main_py="print(1)\n", README_md=README, Dockerfile="FROM python:3.12\n")
+    spec.trust_file(project.root / "devbox.toml")
     devbox(project.root, "up")
     box = ["b", "--folder", "app"]
     assert "no edits against me/devbox-b" in devbox(project.root, "pull-edits", *box).stdout

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import requests
 
-from devbox import paths
+from devbox import paths, spec
 from devbox.providers.local.folder import parse_lines
 from devbox.ssh import keys
 from tests.contract.harness_local import processes_under
@@ -58,6 +58,7 @@ class World(ABC):
     def write_toml(self, settings: str = "") -> None:
         text = f'project = "p"\n[boxes.b]\nprovider = "{self.name}"\n{self.box}\n'
         (self.project / "devbox.toml").write_text(f"{text}{self.section}\n{settings}\n")
+        spec.trust_file(self.project / "devbox.toml")
 
     def env(self) -> dict[str, str]:
         """What devbox's process needs besides HOME and DEVBOX_HOME."""

@@ -44,7 +44,7 @@ def start(arguments: argparse.Namespace) -> Iterator[Running]:
             emulator.env(),
             (
                 f"SSH gateway: {emulator.gateway_host_port} in place of ssh.hf.space and"
-                " ssh.hf.jobs; in devbox.toml:",
+                " ssh.hf.jobs; in ~/.devbox/config.toml:",
                 "[providers.hf]",
                 f'ssh_gateway = "{emulator.gateway_host_port}"',
                 f"Host key: {emulator.gateway.host_key_line}",

@@ -39,7 +39,7 @@ def start(arguments: argparse.Namespace) -> Iterator[Running]:
             emulator.env(),
             (
                 "The modal CLI works too: modal app list, modal billing rates.",
-                "In devbox.toml, in place of the variable:",
+                "In ~/.devbox/config.toml, in place of the variable:",
                 "[providers.modal]",
                 f'server_url = "{emulator.url}"',
                 "Boxes are isolated processes on this machine. Ctrl-C ends them all.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox import lifecycle
+from devbox import lifecycle, spec
 from devbox.providers.docker.provider import Docker
 from devbox.workspace import Workspace
 from tests.contract.harness_docker import DockerHarness
@@ -55,6 +55,7 @@ def project(harness: DockerHarness, home: Path, monkeypatch: pytest.MonkeyPatch)
             f'[providers.docker]\ndocker_host = "{host or harness.proxy.address}"\n'
             f'namespace = "{harness.space.namespace}"\nprice = 1.5\n'
         )
+        spec.trust_file(folder / "devbox.toml")
         monkeypatch.chdir(folder)
         opened.append(Workspace.open())
         return opened[-1]

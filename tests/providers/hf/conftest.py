@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from devbox import spec
 from devbox.model import BoxState
 from devbox.providers.base import Observation, Provider
 from devbox.providers.hf.job import HfJob
@@ -72,6 +73,7 @@ def project(hub: HfEmulator, home: Path) -> Callable[..., Path]:
         folder.mkdir(exist_ok=True)
         text = TOML.format(provider=provider, box=box, hf=hf, gateway=hub.gateway_host_port)
         (folder / "devbox.toml").write_text(text)
+        spec.trust_file(folder / "devbox.toml")
         (folder / "main.py").write_text("print('hello')\n")
         return folder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox import lifecycle
+from devbox import lifecycle, spec
 from devbox.model import BoxState
 from devbox.providers.host import person
 from devbox.workspace import Workspace
@@ -33,6 +33,7 @@ def project(home: Path) -> Path:
     folder = home / "project"
     folder.mkdir()
     (folder / "devbox.toml").write_text(TOML)
+    spec.trust_file(folder / "devbox.toml")
     (folder / "main.py").write_text("print('hello')\n")
     return folder
 

@@ -1,0 +1,237 @@
+"""Which settings of a project's devbox.toml need the user's trust, and what the user trusted.
+
+A project comes from anywhere: a clone, an archive, a shared folder. Settings that decide where
+credentials go, that reach outside the project's folder, or that devbox runs by itself are honoured
+from the user's own config file, or from a project file that was trusted. Trust is given to the
+values of exactly these settings: when one changes, it has to be given again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from devbox import paths
+from devbox.errors import NotTrusted, SpecError
+from devbox.files import locked, write_atomic
+from devbox.text import clean
+
+#: a setting's key, such as providers.hf.endpoint → its value as it is shown
+Lines = dict[str, str]
+#: key of the line that stands for a file which belongs to another user
+OWNER = "owner"
+
+_CONNECTION = ("endpoint", "git_endpoint", "ssh_gateway", "server_url", "docker_host")
+#: providers whose boxes are this computer or a machine of the user's
+_HERE = ("local", "ssh")
+_NAMED = 4  # keys in the first line of the refusal
+_Key = tuple[str, ...]
+
+
+def sensitive(document: Mapping[str, Any], root: Path, own: Mapping[str, Any]) -> dict[_Key, str]:
+    """Key path → shown value of each setting in a project's document that needs trust.
+
+    root: the project's folder. own: the user's own document; what it says itself needs none.
+    """
+    everything = _all(document, root, own)
+    return {
+        key: _shown(value) + note
+        for key, value, note in everything
+        if _at(own, key) != value
+    }
+
+
+def line(key: _Key) -> str:
+    """A key path as it is shown, such as providers.hf.endpoint."""
+    return ".".join(_shown(part) for part in key)
+
+
+def without(document: Mapping[str, Any], keys: Iterable[_Key]) -> dict[str, Any]:
+    """The document less these settings; the one given stays as it is."""
+    left = dict(document)
+    for *above, last in keys:
+        table = left
+        for part in above:
+            table[part] = dict(table[part])
+            table = table[part]
+        table.pop(last)
+    return left
+
+
+def owner(file: Path) -> str:
+    """The other user who owns the file or its folder, or a link to it; '' when it is ours or
+    root's. As in git's safe.directory, root through sudo also accepts the user who called it."""
+    ours = {0, os.geteuid()}
+    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdecimal():
+        ours.add(int(os.environ["SUDO_UID"]))
+    for look in (os.lstat, os.stat):
+        for path in (file, file.parent):
+            uid = look(path).st_uid
+            if uid not in ours:
+                return _user(uid)
+    return ""
+
+
+def is_trusted(file: Path, lines: Lines) -> bool:
+    """Whether the user trusted exactly these lines of this file."""
+    return not lines or _read().get(_name(file)) == _digest(lines)
+
+
+def record(file: Path, lines: Lines) -> None:
+    """Trust these lines of this file, in place of what was trusted of it before."""
+    with locked(_store().with_suffix(".lock")):
+        trusted = _read()
+        trusted[_name(file)] = _digest(lines)
+        write_atomic(_store(), json.dumps(trusted, indent=1), mode=0o600)
+
+
+def revoke(file: Path) -> bool:
+    """Trust nothing of this file any more. False when nothing of it was trusted."""
+    with locked(_store().with_suffix(".lock")):
+        trusted = _read()
+        if trusted.pop(_name(file), None) is None:
+            return False
+        write_atomic(_store(), json.dumps(trusted, indent=1), mode=0o600)
+        return True
+
+
+def refusal(file: Path, lines: Lines) -> NotTrusted:
+    """The error that shows the lines and names the command."""
+    keys = list(lines)
+    named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" * (len(keys) > _NAMED))
+    what = f"{clean(str(file))} has settings that need your trust (devbox trust): {named}"
+    if OWNER in lines:
+        what = f"{clean(str(file))} or its folder belongs to another user, {lines[OWNER]}"
+    return NotTrusted(
+        what,
+        means="\n".join(
+            [
+                *(f"  {key} = {value}" for key, value in lines.items()),
+                "nothing was contacted, changed or started with them",
+            ]
+        ),
+        fix=f"if you trust them: devbox trust --yes {shlex.quote(str(file.parent))}",
+        file=file,
+        lines=lines,
+    )
+
+
+def _all(
+    document: Mapping[str, Any], root: Path, own: Mapping[str, Any]
+) -> Iterator[tuple[_Key, Any, str]]:
+    for name, table in _tables(document, "providers"):
+        for setting in _CONNECTION:
+            if setting in table:
+                yield ("providers", name, setting), table[setting], ""
+        if table.get("pause_token"):
+            yield ("providers", name, "pause_token"), table["pause_token"], ""
+    for name, table in _tables(document, "checkpoints"):
+        if table.get("secret"):
+            yield (
+                ("checkpoints", name, "secret"),
+                table["secret"],
+                f" → {_shown(table.get('source'))}",
+            )
+    boxes = [(("boxes", name), table) for name, table in _tables(document, "boxes")]
+    for at, table in [(("defaults",), _at(document, ("defaults",))), *boxes]:
+        if isinstance(table, dict):
+            for key, value, note in _of_box(table, root):
+                yield (*at, *key), value, note
+            save = _at(table, ("idle", "save_command"))
+            if save and _provider(at, document, own) in _HERE:
+                yield (*at, "idle", "save_command"), save, ""
+
+
+def _provider(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """Of a box's table as it will be merged. Defaults apply to boxes of any."""
+    places = [(document, at), (own, at), (document, ("defaults",)), (own, ("defaults",))]
+    named = [_at(where, (*key, "provider")) for where, key in places if at != ("defaults",)]
+    return str(next(filter(None, named), _HERE[0]))
+
+
+def _of_box(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
+    for key in (("host",), ("pause_command",)):
+        if _at(table, key):
+            yield key, _at(table, key), ""
+    for name, reference in _items(table.get("secrets")):
+        yield ("secrets", name), reference, ""
+    for key in (("sync", "path"), ("image",)):
+        value = _at(table, key)
+        if isinstance(value, str) and (key[0] == "sync" or value.startswith((".", "/", "~"))):
+            outside = _outside(value, root)
+            if outside:
+                yield key, value, f" → {_shown(outside)}"
+    for name, volume in _items(table.get("volumes")):
+        source = volume.get("source") if isinstance(volume, dict) else None
+        if isinstance(source, str) and source.startswith((".", "/", "~")):
+            yield ("volumes", name), volume, ""
+
+
+def _outside(path: str, root: Path) -> str:
+    """Where a path of the file leads when that is outside the project's folder, else ''."""
+    try:
+        there = Path(os.path.realpath(root / Path(path).expanduser()))
+    except (ValueError, RuntimeError):
+        return "a path that cannot be resolved"
+    return "" if there.is_relative_to(os.path.realpath(root)) else str(there)
+
+
+def _tables(document: Mapping[str, Any], section: str) -> list[tuple[str, dict[str, Any]]]:
+    found = _items(document.get(section))
+    return [(name, table) for name, table in found if isinstance(table, dict)]
+
+
+def _items(table: Any) -> list[tuple[str, Any]]:
+    return list(table.items()) if isinstance(table, dict) else []
+
+
+def _at(document: Any, key: _Key) -> Any:
+    for part in key:
+        document = document.get(part) if isinstance(document, dict) else None
+    return document
+
+
+def _digest(lines: Lines) -> str:
+    return hashlib.sha256(json.dumps(sorted(lines.items())).encode()).hexdigest()
+
+
+def _name(file: Path) -> str:
+    return os.path.realpath(file)
+
+
+def _store() -> Path:
+    return paths.home() / "trusted.json"
+
+
+def _read() -> dict[str, str]:
+    try:
+        found = json.loads(_store().read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SpecError(
+            f"{_store()} cannot be read: {clean(str(error), 200)}",
+            means="no project is trusted until it can be",
+            fix=f"remove it, and trust your projects again: rm {shlex.quote(str(_store()))}",
+        ) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _shown(value: Any) -> str:
+    """One line that differs whenever the value does, harmless on a terminal."""
+    if isinstance(value, str) and value.isprintable() and not value.startswith('"'):
+        return value
+    return json.dumps(value, default=str)
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
