@@ -106,6 +106,7 @@ def _torch() -> List[Check]:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TORCH],
+            cwd="/",  # else modules of the current folder come first
             capture_output=True,
             timeout=120,
             check=False,

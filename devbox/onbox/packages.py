@@ -41,6 +41,7 @@ def provide(requirements: Sequence[str], say: Callable[[str], None]) -> Optional
 
 def _install(missing: List[str], folder: Path) -> None:
     part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"),
@@ -48,6 +49,8 @@ def _install(missing: List[str], folder: Path) -> None:
         ],
         stdin=subprocess.DEVNULL,
         check=False,
+        # `-m` takes modules from the current folder first, and -P is newer than the oldest Python
+        cwd=folder.parent,
     )
     if done.returncode:
         shutil.rmtree(part, ignore_errors=True)

@@ -40,11 +40,7 @@ def sensitive(document: Mapping[str, Any], root: Path, own: Mapping[str, Any]) -
     root: the project's folder. own: the user's own document; what it says itself needs none.
     """
     everything = _all(document, root, own)
-    return {
-        key: _shown(value) + note
-        for key, value, note in everything
-        if _at(own, key) != value
-    }
+    return {key: _shown(value) + note for key, value, note in everything if _at(own, key) != value}
 
 
 def line(key: _Key) -> str:
@@ -156,9 +152,9 @@ def _provider(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> 
 
 
 def _of_box(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
-    for key in (("host",), ("pause_command",)):
-        if _at(table, key):
-            yield key, _at(table, key), ""
+    for setting in ("host", "pause_command"):
+        if table.get(setting):
+            yield (setting,), table[setting], ""
     for name, reference in _items(table.get("secrets")):
         yield ("secrets", name), reference, ""
     for key in (("sync", "path"), ("image",)):

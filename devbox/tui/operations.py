@@ -98,7 +98,7 @@ class Operations:
         operation = Operation(key, kind, title, box, began)
         with (folder / "errors.txt").open("wb") as errors:
             operation.process = subprocess.Popen(
-                [sys.executable, "-m", "devbox.tui.operation", str(folder)],
+                [sys.executable, "-P", "-m", "devbox.tui.operation", str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

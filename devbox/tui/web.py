@@ -1,8 +1,10 @@
 """The dashboard in a browser of this machine, through textual-serve.
 
-It can end boxes and spend money, so it answers only on loopback and only to who has the link:
-the secret in it becomes a cookie, and requests from another host name (DNS rebinding) or another
-page (cross-site websockets) are refused.
+It can end boxes and spend money, so it answers only on loopback, and its websocket opens only for
+who has the link and only for our own page: requests from another host name (DNS rebinding) or
+another page (cross-site websockets) are refused. The link's secret is no cookie, because a browser
+sends cookies of 127.0.0.1 to every port of it: the page keeps it in its session storage, which no
+other port can read.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from textual_serve.server import Server
 from devbox.errors import Conflict
 
 _HOST = "127.0.0.1"
+_SOCKET = "/ws/"  # then the secret: the only path that needs it
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -48,7 +51,7 @@ class Door(Server):  # type: ignore[misc]
     """textual-serve's server behind a secret."""
 
     def __init__(self, port: int, secret: str, *, readonly: bool) -> None:
-        words = [sys.executable, "-m", "devbox.cli.main", "ui"]
+        words = [sys.executable, "-P", "-m", "devbox.cli.main", "ui"]
         super().__init__(
             shlex.join([*words, "--readonly"] if readonly else words),
             host=_HOST,
@@ -57,13 +60,14 @@ class Door(Server):  # type: ignore[misc]
             templates_path=Path(__file__).parent / "page",
         )
         self._secret = secret
-        self._cookie = f"devbox-{port}"
-        self._own = {f"{_HOST}:{port}", f"localhost:{port}"}
-        self.link = f"http://{_HOST}:{port}/?key={secret}"
+        self._own = f"{_HOST}:{port}"
+        # the part after the # is never sent
+        self.link = f"http://{self._own}/#{secret}"
 
     async def make(self) -> web.Application:
         app: web.Application = await self._make_app()
         app.middlewares.append(self._guard())
+        app.router.add_get(f"{_SOCKET}{{key}}", self.handle_websocket)
         return app
 
     async def on_startup(self, app: web.Application) -> None:
@@ -73,17 +77,12 @@ class Door(Server):  # type: ignore[misc]
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             origin = request.headers.get("Origin")
-            if request.host not in self._own or (
-                origin is not None and origin.removeprefix("http://") not in self._own
-            ):
+            if request.host != self._own or origin not in (None, f"http://{self._own}"):
                 raise web.HTTPForbidden(text="This dashboard answers to its own address only.\n")
-            key = request.query.get("key")
-            if request.path == "/" and key is not None and self._is_secret(key):
-                # the secret leaves the address bar and its history
-                answer = web.HTTPFound("/")
-                answer.set_cookie(self._cookie, key, httponly=True, samesite="Strict")
-                return answer
-            if not self._is_secret(request.cookies.get(self._cookie, "")):
+            if request.path == "/" or request.path.startswith("/static/"):
+                return await handler(request)
+            key = request.path.removeprefix(_SOCKET)
+            if origin is None or not self._is_secret(key):
                 raise web.HTTPForbidden(text="Open the link that devbox ui --web printed.\n")
             return await handler(request)
 

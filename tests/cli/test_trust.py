@@ -1,4 +1,4 @@
-"""A cloned project at the command line: nothing is sent where its file says before it is trusted."""
+"""A cloned project at the command line: nothing goes where its file says until it is trusted."""
 
 from __future__ import annotations
 
