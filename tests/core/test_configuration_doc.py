@@ -11,7 +11,7 @@ import pytest
 from devbox.spec import tables
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
-_OURS = {"root", "origins"}  # of Spec, and no keys of the file
+_OURS = {"root", "origins", "file", "withheld"}  # of Spec, and no keys of the file
 
 
 @pytest.mark.parametrize(
