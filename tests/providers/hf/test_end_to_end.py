@@ -165,6 +165,7 @@ def test_two_computers_get_one_space(
     monkeypatch.setenv("DEVBOX_HOME", str(home / "second"))
     from devbox.ssh import keys
 
+    project("hf-space")  # and trusts it there
     assert hub.account.ssh_keys is not None
     hub.account.ssh_keys.append(keys.ensure_identity())
     assert "joined the box" in devbox(folder, "up").stderr
