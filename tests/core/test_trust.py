@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from devbox import spec, templates
 from devbox.errors import NotTrusted
 from devbox.spec import trust
+from devbox.workspace import Workspace
+from tests.core.test_state import a_box
 
 Use = Callable[[spec.Spec], object]
 
@@ -210,3 +213,14 @@ def test_root_through_sudo_reads_the_files_of_who_called_it(
         spec.load(project)
     monkeypatch.setenv("SUDO_UID", str(owner))
     spec.load(project)
+
+
+def test_a_known_box_is_reached_where_it_was_made_without_trust(project: Path) -> None:
+    project.write_text('project = "p"\n[providers.hf]\nendpoint = "https://hub.work"\n')
+    spec.trust_file(project)
+    made = Workspace.open(project.parent)
+    box = msgspec.structs.replace(
+        a_box("b"), provider="hf-job", project="p", connection=made.connection("hf-job")
+    )
+    project.write_text('project = "p"\n[providers.hf]\nendpoint = "https://evil.example"\n')
+    assert Workspace.open(project.parent).settings_of(box).endpoint == "https://hub.work"
