@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from devbox import paths
+from devbox import paths, spec
 from devbox.errors import DevboxError, ToolMissing
 from devbox.model import Box, BoxState
 from devbox.process import require, run
 from devbox.providers import registry
 from devbox.ssh import boxhalf, include
 from devbox.ssh.connection import Connection, connect
+from devbox.state import salvage
 from devbox.text import clean, duration
 from devbox.workspace import Workspace
 
@@ -46,24 +50,41 @@ class _Answer(msgspec.Struct):
 
 def laptop(ws: Workspace) -> list[Check]:
     """This computer: programs, key, config permissions, state file, each provider's credentials."""
-    checks = [_program("ssh", "-V"), _program("rsync", "--version")]
-    checks += [_key(), *_config_modes(), _include(), _state(ws)]
     used = {wanted.provider for wanted in ws.spec.boxes.values()}
-    used |= {box.provider for box in ws.store.boxes.all()}
-    for name in registry.NAMES:
-        checks += _provider(ws, name, is_used=name in used)
-    return checks
+    with suppress(DevboxError):  # `_state` tells
+        used |= {box.provider for box in ws.store.boxes.all()}
+    asked: list[Callable[[], list[Check]]] = [
+        lambda: [_program("ssh", "-V"), _program("rsync", "--version")],
+        lambda: [_key()],
+        _config_modes,
+        lambda: [_include()],
+        lambda: _state(ws),
+        *(partial(_provider, ws, name, is_used=name in used) for name in registry.NAMES),
+    ]
+    return [check for each in asked for check in guarded(each)]
+
+
+def guarded(checks: Callable[[], list[Check]]) -> list[Check]:
+    """What they found; one that fails is itself a finding, and ends none of the others."""
+    try:
+        return checks()
+    except DevboxError as error:
+        return [Check("fail", error.what, error.fix)]
+    except Exception as error:  # a check that breaks says so, and the report goes on
+        kind = type(error).__name__
+        return [Check("fail", f"a check of devbox's own failed: {kind}: {clean(str(error), 200)}")]
 
 
 def box(ws: Workspace, target: Box) -> list[Check]:
     """The box's side, as its own doctor reports it, and the clocks compared."""
     if target.state is not BoxState.RUNNING:
         return [Check("fail", f"{target.name} is {target.state}", f"devbox resume {target.name}")]
-    try:
-        with connect(target) as connection:
-            return [Check("ok", f"ssh {target.alias} logs in"), *_ask(ws, connection)]
-    except DevboxError as error:
-        return [Check("fail", error.what, error.fix)]
+    return guarded(lambda: _logged_in(ws, target))
+
+
+def _logged_in(ws: Workspace, target: Box) -> list[Check]:
+    with connect(target) as connection:
+        return [Check("ok", f"ssh {target.alias} logs in"), *_ask(ws, connection)]
 
 
 def _ask(ws: Workspace, connection: Connection) -> list[Check]:
@@ -72,7 +93,7 @@ def _ask(ws: Workspace, connection: Connection) -> list[Check]:
     after = ws.clock()
     try:
         answer = msgspec.json.decode(done.out, type=_Answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         return [Check("fail", f"the box's doctor gave no report: {clean(str(error), 200)}")]
     rows = [Check(row.level, clean(row.what, 300), clean(row.fix, 300)) for row in answer.checks]
     away = max(before - answer.time, answer.time - after, 0.0)
@@ -136,12 +157,16 @@ def _include() -> Check:
     )
 
 
-def _state(ws: Workspace) -> Check:
-    rows = ws.store.database.rows("PRAGMA quick_check(1)")
-    if rows[0][0] == "ok":
-        return Check("ok", f"state file {paths.state_db()}")
-    return Check(
-        "fail",
-        f"state file {paths.state_db()} is damaged",
-        "move it away and run: devbox reconcile --adopt",
-    )
+def _state(ws: Workspace) -> list[Check]:
+    salvage.check(ws.store.database)
+    fix = "devbox doctor --fix"
+    checks = [
+        Check("fail", f"the record of box {clean(row.name, 60)} cannot be read: {row.why}", fix)
+        for row in ws.store.boxes.unreadable()
+    ]
+    for box in ws.store.boxes.all():
+        try:
+            spec.decode_box(box.spec)
+        except DevboxError as error:
+            checks.append(Check("fail", f"{box.name}: {error.what}", error.fix))
+    return checks or [Check("ok", f"state file {paths.state_db()}")]

@@ -16,6 +16,7 @@ DevboxError              1   something failed that fits nothing below
 ├── SyncError           10   rsync failed or was cut
 ├── JobFailed           11   a run ended with failed items or a non-zero exit
 ├── BudgetError         12   the request would go over a budget
+├── StateDamaged        16   devbox's own record cannot be read
 ├── ToolMissing         13   a program devbox needs is not installed
 └── BuildFailed         14   an image or Space did not build
 Interrupted            130   Ctrl-C; the state is consistent
@@ -134,6 +135,11 @@ class NotTrusted(DevboxError):
     ) -> None:
         super().__init__(what, means=means, fix=fix)
         self.file, self.lines = file, lines
+
+
+class StateDamaged(DevboxError):
+    exit_code = 16
+
 
 
 class Interrupted(DevboxError):

@@ -5,14 +5,42 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from devbox.errors import DevboxError
+
 # A unix socket path holds 104 bytes on macOS; ssh appends "/" + 40 hex of %C + "." + 16 random.
 _SOCKET_ROOM = 104 - 1 - 40 - 17
 
 
 def home() -> Path:
-    """devbox's own folder: $DEVBOX_HOME, else ~/.devbox. Created private (0700)."""
-    path = Path(os.environ.get("DEVBOX_HOME") or Path.home() / ".devbox").absolute()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """devbox's own folder: $DEVBOX_HOME, else ~/.devbox. Created private (0700). DevboxError when
+    it cannot be used: everything devbox remembers lives there."""
+    named = os.environ.get("DEVBOX_HOME", "")
+    try:
+        path = Path(named).expanduser() if named else Path.home() / ".devbox"
+    except RuntimeError as error:
+        raise DevboxError(
+            "this account has no home folder for devbox to keep its record in",
+            fix="set DEVBOX_HOME to a folder of yours, with its whole path",
+        ) from error
+    if not path.is_absolute():
+        from devbox.text import clean  # why here: every command starts through this module
+
+        raise DevboxError(
+            f"DEVBOX_HOME is relative ({clean(named, 100)}), so each folder would have its own",
+            means="nothing was read or changed",
+            fix=f"give its whole path: export DEVBOX_HOME={clean(str(path.absolute()), 200)}",
+        )
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        from devbox.text import clean  # why here: as above
+
+        why = "it is a file" if path.is_file() else error.strerror
+        raise DevboxError(
+            f"devbox's own folder {clean(str(path), 200)} cannot be used: {why}",
+            means="nothing was read or changed; boxes that run keep costing",
+            fix="set DEVBOX_HOME to a folder of yours that can be written",
+        ) from error
     return path
 
 

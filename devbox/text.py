@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import re
+import time
 
 from devbox.onbox.units import brief, duration, size
 from devbox.onbox.wire import clean
 
-__all__ = ["brief", "clean", "dollars", "duration", "parse_duration", "parse_size", "size"]
+__all__ = [
+    "brief",
+    "clean",
+    "dollars",
+    "duration",
+    "local_time",
+    "parse_duration",
+    "parse_size",
+    "size",
+]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
+_BARE = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGT])i?B?|B)", re.IGNORECASE)
+#: beyond these a number is a slip of the pen, and arithmetic with clocks and disks would overflow
+_LONGEST = 10 * 366 * 86400.0
+_LARGEST = 1 << 60
 
 
 def parse_duration(text: str) -> float:
-    """'90s', '30m', '1h30m', '2d' → seconds. ValueError on anything else."""
+    """'90s', '30m', '1h30m', '2d' → seconds, up to ten years. ValueError on anything else, a
+    number without a unit included: 8 could be hours, minutes or seconds."""
     if len(text) > 40 or not _DURATION.fullmatch(text):
-        raise ValueError(f"{clean(text, 40)!r} is not a duration such as 90s, 30m, 1h30m or 2d")
-    return sum(float(n) * _UNITS[u] for n, u in re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text))
+        unit = f": write {text}s, {text}m or {text}h" if _BARE.fullmatch(text) else ""
+        raise ValueError(
+            f"{clean(text, 40)!r} is not a duration such as 90s, 30m, 1h30m or 2d{unit}"
+        )
+    seconds = sum(
+        float(n) * _UNITS[u] for n, u in re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text)
+    )
+    if seconds > _LONGEST:
+        raise ValueError(f"{clean(text, 40)!r} is not a duration of up to ten years")
+    return seconds
 
 
 def parse_size(text: str) -> int:
-    """'40GB', '512MB', '1.5TB' → bytes (binary units). ValueError on anything else."""
-    match = _SIZE.fullmatch(text.strip()) if len(text) <= 40 else None
+    """'40GB', '512MB', '1.5TB', '358211B' → bytes (binary units), up to an exabyte. ValueError on
+    anything else, a number without a unit included: 40 would be forty bytes."""
+    text = text.strip()
+    match = _SIZE.fullmatch(text) if len(text) <= 40 else None
     if not match:
-        raise ValueError(f"{clean(text, 40)!r} is not a size such as 512MB or 40GB")
-    return int(float(match[1]) * _SIZES[match[2].upper()])
+        unit = f": write {text}GB, or {text}B for bytes" if _BARE.fullmatch(text) else ""
+        raise ValueError(f"{clean(text, 40)!r} is not a size such as 512MB or 40GB{unit}")
+    count = int(float(match[1]) * _SIZES[(match[2] or "").upper()])
+    if count > _LARGEST:
+        raise ValueError(f"{clean(text, 40)!r} is not a size of up to an exabyte")
+    return count
+
+
+def local_time(at: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Unix seconds by this computer's clock and zone; '–' for what no calendar holds."""
+    try:
+        return time.strftime(form, time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return "–"
 
 
 def dollars(micro: float | None, *, per_hour: bool = False) -> str:

@@ -67,6 +67,12 @@ class Workspace:
         root = os.path.realpath(self.spec.root)
         return Here(root, self.spec.project, os.path.isfile(os.path.join(root, spec.FILE_NAME)))
 
+    def close(self) -> None:
+        """Close the store; the next use opens it again."""
+        opened = self.__dict__.pop("store", None)
+        if opened is not None:
+            opened.close()
+
     def provider(self, name: str) -> Provider:
         """The provider of that name by this folder's settings, made once: for new boxes and for
         listings. A box that is known lives where it was made: `provider_of`."""

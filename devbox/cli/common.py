@@ -24,11 +24,15 @@ def narrate(message: str) -> None:
     click.echo(message, err=True)
 
 
+def silent(_: str) -> None:
+    """Narration that nobody asked for."""
+
+
 def workspace(*, quiet: bool = False) -> Workspace:
     """The workspace of the current folder, narrating to stderr unless quiet."""
     from devbox.workspace import Workspace
 
-    return Workspace.open(narrate=(lambda _: None) if quiet else narrate)
+    return Workspace.open(narrate=silent if quiet else narrate)
 
 
 def print_json(kind: str, **fields: Any) -> None:

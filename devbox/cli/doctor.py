@@ -6,22 +6,38 @@ import sys
 
 import click
 
-from devbox import doctor
-from devbox.cli.common import box_argument, json_option, print_json, workspace
+from devbox import doctor, lifecycle
+from devbox.cli.common import box_argument, json_option, narrate, print_json, silent, workspace
+from devbox.errors import SpecError
+from devbox.spec import Spec
+from devbox.workspace import Workspace
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command("doctor")
 @box_argument()
+@click.option("--fix", is_flag=True, help="Rebuild a damaged state file from the providers.")
 @json_option
-def doctor_command(box_name: str | None, as_json: bool) -> None:
+def doctor_command(box_name: str | None, fix: bool, as_json: bool) -> None:
     """Check this machine; with BOX, that box. Each line says ok, warn or fail, and the fix.
+
+    --fix moves a damaged state file aside, keeps what can be read of it, and tracks again the
+    boxes that the providers have with devbox's tag.
 
     Exit code 1 when anything failed.
     """
-    ws = workspace(quiet=as_json)
-    checks = doctor.laptop(ws) if box_name is None else doctor.box(ws, ws.box(box_name))
+    checks = []
+    try:
+        ws = workspace(quiet=as_json)
+    except SpecError as error:
+        # The configuration may be what is wrong; the rest is still worth a look.
+        checks.append(doctor.Check("fail", error.what, error.fix))
+        ws = Workspace(Spec(), narrate=silent if as_json else narrate)
+    if fix:
+        for line in lifecycle.repair(ws):
+            click.echo(line, err=True)
+    checks += doctor.laptop(ws) if box_name is None else doctor.box(ws, ws.box(box_name))
     if as_json:
         print_json("doctor", box=box_name, checks=[check._asdict() for check in checks])
     else:

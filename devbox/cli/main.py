@@ -109,33 +109,35 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """The console script: turns errors into their text and exit code."""
-    from devbox.errors import DevboxError
-
     # A verb makes little garbage: looking for it while modules load, and through all of them again
     # on the way out, would take up to a third of its time (measured with the providers' clients).
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     try:
-        _run()
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except DevboxError as error:
-        click.echo(error.render(), err=True)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        from devbox.cli.common import after_interrupt
-
-        click.echo(after_interrupt(), err=True)
-        sys.exit(130)
+        sys.exit(_run())
     except BrokenPipeError:
         # A reader such as `head` went away; that is not our failure, and stdout is unusable.
         sys.stderr.close()
         sys.exit(141)
-    sys.exit(0)
 
 
-def _run() -> None:
+def _run() -> int:
+    """The exit code of the verb, its error told."""
+    try:
+        _verb()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        return _interrupted()
+    except Exception as error:  # the last net: what happened, in devbox's form
+        return _tell(error)
+    return 0
+
+
+def _verb() -> None:
     """The verb; once more when it needs a project's trust and the user gives it now."""
     from devbox.errors import NotTrusted
 
@@ -147,6 +149,25 @@ def _run() -> None:
         if not ask(error):
             raise
         cli.main(standalone_mode=False)
+
+
+def _interrupted() -> int:
+    from devbox.cli.common import after_interrupt
+
+    try:
+        click.echo(after_interrupt(), err=True)
+    except Exception as error:  # what runs cannot be told: that must not look like "nothing"
+        click.echo("interrupted; what is running and costing could not be read:", err=True)
+        _tell(error)
+    return 130
+
+
+def _tell(error: Exception) -> int:
+    from devbox.cli.net import explained
+
+    known = explained(error)
+    click.echo(known.render(), err=True)
+    return known.exit_code
 
 
 if __name__ == "__main__":

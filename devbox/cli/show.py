@@ -11,7 +11,7 @@ import msgspec
 from devbox.cli.common import box_argument, json_option, print_json, workspace
 from devbox.model import Box, BoxState
 from devbox.spec import is_headless
-from devbox.text import clean, dollars, duration
+from devbox.text import clean, dollars, duration, local_time
 from devbox.workspace import Workspace
 
 _COLOURS = {
@@ -64,10 +64,18 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
             if box.message.startswith("unreachable: "):
                 click.echo(f"{box.name}: {box.message}; shown as last seen", err=True)
     others = _others(ws) if everyone else []
+    damaged = ws.store.boxes.unreadable()
+    for lost in damaged:
+        click.echo(
+            f"{clean(lost.name, 60)}: its record cannot be read ({lost.why}); it may run and cost: "
+            "devbox doctor --fix",
+            err=True,
+        )
     if as_json:
         print_json(
             "boxes",
             boxes=[box_fields(ws, box) for box in boxes],
+            **({"unreadable": [each._asdict() for each in damaged]} if damaged else {}),
             **({"untracked": others} if everyone else {}),
         )
         return
@@ -78,7 +86,8 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
             err=True,
         )
     if not boxes:
-        click.echo("no boxes; make one with: devbox init && devbox up", err=True)
+        if not damaged:
+            click.echo("no boxes; make one with: devbox init && devbox up", err=True)
         return
     now = time.time()
     rows = [("NAME", "STATE", "PROVIDER", "HARDWARE", "UPTIME", "$/H", "SPENT", "AGE")]
@@ -141,8 +150,7 @@ def events_command(box_name: str | None, limit: int, as_json: bool) -> None:
         print_json("events", box=box.name, events=[msgspec.to_builtins(e) for e in events])
         return
     for event in events:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
-        click.echo(f"{at}  {event.kind:6}  {event.message}")
+        click.echo(f"{local_time(event.at)}  {event.kind:6}  {event.message}")
 
 
 def _others(ws: Workspace) -> list[dict[str, Any]]:

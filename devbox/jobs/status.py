@@ -8,9 +8,11 @@ import msgspec
 
 from devbox.errors import SshError
 from devbox.model import Run, RunState
+from devbox.onbox.wire import LATEST
 from devbox.text import clean
 
 _MAX_TEXT, _MAX_MEMBERS, _MAX_DEPTH = 1000, 500, 6
+_LARGEST = 1 << 62
 _SKEW = 2.0  # seconds; a box clock that is off by less is taken as right
 
 
@@ -71,8 +73,11 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def of(run: Run) -> Status:
-    """The last known status of a run."""
-    return msgspec.json.decode(run.status, type=Status)
+    """The last known status of a run; an empty one where the record of it is damaged."""
+    try:
+        return msgspec.json.decode(run.status, type=Status)
+    except (msgspec.MsgspecError, RecursionError):
+        return Status()
 
 
 def read(raw: Any, *, box_now: Any, now: float) -> Status:
@@ -85,7 +90,7 @@ def read(raw: Any, *, box_now: Any, now: float) -> Status:
             f"the box sent a status of another form: {clean(str(error), 200)}",
             fix="update devbox on both sides: devbox up BOX",
         ) from error
-    shift = now - box_now if isinstance(box_now, (int, float)) else 0.0
+    shift = now - box_now if isinstance(box_now, (int, float)) and 0 <= box_now <= LATEST else 0.0
     if abs(shift) <= _SKEW:
         return status
     return msgspec.structs.replace(
@@ -135,6 +140,8 @@ def harmless(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         members = list(value.items())[:_MAX_MEMBERS]
         return {clean(str(key), 100): harmless(member, depth + 1) for key, member in members}
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value if abs(value) <= _LARGEST else None
     return value
 
 

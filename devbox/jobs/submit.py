@@ -71,6 +71,18 @@ def submit(
     return _start(ws, box, run, request, looked, tell)
 
 
+def _journalled(run: Run) -> dict[str, Any]:
+    """What was asked for and from where. NotFound when the record of it is damaged."""
+    found: dict[str, Any] = msgspec.json.decode(run.request)
+    if {"request", "sources"} <= found.keys():
+        return found
+    raise NotFound(
+        f"the record of what run {run.id} was asked to do cannot be read",
+        means="the run on its box is untouched",
+        fix=f"start it again: devbox run {run.job}",
+    )
+
+
 def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
     """A further attempt of a run that is over, on the same inputs, keeping what is done.
 
@@ -86,7 +98,7 @@ def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
     calls.require_running(box)
     if run.state in (RunState.RUNNING, RunState.QUEUED):
         raise Conflict(f"run {run.id} is {run.state}", fix=f"devbox attach {run.id}")
-    journalled = msgspec.json.decode(run.request)
+    journalled = _journalled(run)
     request = journalled["request"]
     request["attempt"] = status.of(run).attempt + 1
     looked = []

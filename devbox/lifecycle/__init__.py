@@ -10,6 +10,7 @@ from devbox.lifecycle.changes import change_hardware, restart, succeed
 from devbox.lifecycle.forgetting import forget, warnings
 from devbox.lifecycle.happenings import stand_by, verdict
 from devbox.lifecycle.reconcile import Finding, places, reconcile, strangers
+from devbox.lifecycle.repair import repair
 from devbox.lifecycle.saving import losses, rescue
 from devbox.lifecycle.verbs import down, keep, pause, resume, settle, up
 
@@ -24,6 +25,7 @@ __all__ = [
     "places",
     "reconcile",
     "refresh",
+    "repair",
     "rescue",
     "restart",
     "resume",

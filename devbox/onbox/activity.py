@@ -29,7 +29,7 @@ def requests(root: Path) -> Optional[int]:
     """The cumulative count in served.json; None when nothing serves here."""
     try:
         found = json.loads((root / "served.json").read_bytes()[:4096])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     count = found.get("count") if isinstance(found, dict) else None
     return count if isinstance(count, int) and not isinstance(count, bool) else None

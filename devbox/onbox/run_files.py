@@ -166,7 +166,7 @@ def read_json(path: Path) -> Optional[Dict[str, Any]]:
     """A JSON object, or None when the file is missing or not one."""
     try:
         value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

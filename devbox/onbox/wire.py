@@ -28,6 +28,7 @@ import re
 from typing import Any, Dict, Optional
 
 VERSION = 1
+LATEST = 4_102_444_800.0  # 2100-01-01: no clock that can be believed says more
 MAX_LINE = 1 << 20  # bytes; a longer line from a box is dropped, not buffered
 
 # Whole escape sequences first (CSI, OSC and friends, two-byte), then any control left over,

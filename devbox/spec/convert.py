@@ -57,10 +57,21 @@ def _table_class(owner: Any) -> type[msgspec.Struct]:
 
 
 def hook(kind: type, value: Any) -> Any:
+    """Durations and sizes as a file writes them: text with a unit, or a plain 0."""
+    if kind not in (Seconds, Bytes):
+        raise NotImplementedError(kind)  # why: msgspec's contract for a type the hook does not know
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError("write it as text with a unit")
+    written = value if isinstance(value, str) else f"{value:.15g}"
     if kind is Seconds:
-        return Seconds(text.parse_duration(value) if isinstance(value, str) else value)
-    if kind is Bytes:
-        return Bytes(text.parse_size(value) if isinstance(value, str) else value)
+        return Seconds(0 if value == 0 else text.parse_duration(written))
+    return Bytes(0 if value == 0 else text.parse_size(written))
+
+
+def stored_hook(kind: type, value: Any) -> Any:
+    """Durations and sizes as the database keeps them: numbers of seconds and bytes."""
+    if kind in (Seconds, Bytes) and isinstance(value, (int, float)):
+        return kind(value)
     raise NotImplementedError(kind)  # why: msgspec's contract for a type the hook does not know
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import codecs
+import math
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 
 from devbox import names, paths, text
-from devbox.errors import SpecError
+from devbox.errors import SpecError, StateDamaged
 from devbox.model import Box
 from devbox.spec import trust
-from devbox.spec.convert import OURS, check, convert, each, hook, unknown, validate, validate_job
+from devbox.spec.convert import (
+    OURS,
+    check,
+    convert,
+    each,
+    stored_hook,
+    unknown,
+    validate,
+    validate_job,
+)
 from devbox.spec.tables import (
     FILE_NAME,
     BoxSpec,
@@ -23,6 +35,9 @@ from devbox.spec.tables import (
     ProviderConfig,
     Spec,
 )
+
+_MOST_BYTES = 1 << 20
+_DEEPEST = 32
 
 
 def find(start: Path) -> Path | None:
@@ -132,8 +147,34 @@ def encode_box(box: BoxSpec) -> bytes:
 
 
 def decode_box(blob: bytes) -> BoxSpec:
-    """Inverse of `encode_box`; values are seconds and bytes as numbers."""
-    return msgspec.json.decode(blob, type=BoxSpec, dec_hook=hook)
+    """Inverse of `encode_box`; values are seconds and bytes as numbers. Keys of another devbox's
+    are left out: a box must be endable whichever version made it. StateDamaged when the rest
+    cannot be read."""
+    try:
+        known = _known(msgspec.json.decode(blob), BoxSpec)
+        return msgspec.convert(known, BoxSpec, dec_hook=stored_hook)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise StateDamaged(
+            f"what a box was asked to be cannot be read: {text.clean(str(error), 200)}",
+            means="the box at its provider is untouched, and costs what it did if it runs",
+            fix="devbox doctor --fix keeps a copy and rebuilds the record",
+        ) from error
+
+
+def _known(value: Any, kind: Any) -> Any:
+    """`value` without the keys that the struct `kind`, or one inside it, does not have."""
+    if not isinstance(value, dict):
+        return value
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        kinds = _kinds(kind)
+        return {key: _known(inner, kinds[key]) for key, inner in value.items() if key in kinds}
+    inner_kind = get_args(kind)[1] if get_origin(kind) is dict else None
+    return {key: _known(inner, inner_kind) for key, inner in value.items()}
+
+
+@cache
+def _kinds(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
 
 
 def is_headless(box: Box) -> bool:
@@ -148,12 +189,43 @@ def project_name(folder: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    fix = f"edit {path}"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not valid TOML: {error}", fix=f"edit {path}") from error
+        with path.open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from error
+        raise SpecError(f"{path}: cannot be read: {error.strerror}", fix=fix) from error
+    if len(data) > _MOST_BYTES:
+        raise SpecError(f"{path}: larger than {_MOST_BYTES >> 10} KB", fix=fix)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SpecError(f"{path}: is UTF-16 text, and TOML is UTF-8", fix=f"save {path} as UTF-8")
+    try:
+        document = tomllib.loads(data.removeprefix(codecs.BOM_UTF8).decode())
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        # ValueError: not UTF-8, or a number with more digits than Python reads
+        said = text.clean(str(error), 300)
+        raise SpecError(f"{path}: not valid TOML: {said}", fix=fix) from error
+    except RecursionError:
+        raise SpecError(f"{path}: tables or lists are nested too deeply", fix=fix) from None
+    _require_finite(document, path, ())
+    return document
+
+
+def _require_finite(value: Any, path: Path, at: tuple[str, ...]) -> None:
+    """inf and nan are valid TOML, and no setting of ours."""
+    if len(at) > _DEEPEST:
+        raise SpecError(f"{path}: tables or lists are nested too deeply", fix=f"edit {path}")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _require_finite(inner, path, (*at, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _require_finite(inner, path, (*at, str(index)))
+    elif isinstance(value, float) and not math.isfinite(value):
+        where = text.clean(".".join(at), 200)
+        raise SpecError(
+            f"{path}: {where}: {value} is not a number", fix="leave it out for no limit"
+        )
 
 
 def _overlay(

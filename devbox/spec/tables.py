@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -22,6 +22,10 @@ class Bytes(int):
     """A size in bytes, written '40GB' in TOML."""
 
 
+#: a number that is not below zero; beyond a million it is a slip of the pen
+_Number = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+
+
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A TOML table: keys that are not listed are an error."""
 
@@ -38,8 +42,8 @@ class Idle(_Table, frozen=True):
     after: Seconds = Seconds(1800)
     warn: Seconds = Seconds(300)
     stuck_after: Seconds = Seconds(7200)
-    gpu_util: float = 5.0
-    cpu_util: float = 20.0
+    gpu_util: _Number = 5.0
+    cpu_util: _Number = 20.0
     ssh_bytes: Bytes = Bytes(2048)
     net_bytes: Bytes = Bytes(64 * 1024**2)
     save_command: tuple[str, ...] = ()
@@ -76,7 +80,7 @@ class BoxSpec(_Table, frozen=True):
     provider: str = "local"
     hardware: str = ""
     vram: Bytes = Bytes(0)
-    max_price: float | None = None
+    max_price: _Number | None = None
     image: str = "cpu"
     build_args: dict[str, str] = {}
     command: tuple[str, ...] = ()
@@ -85,7 +89,7 @@ class BoxSpec(_Table, frozen=True):
     host: str = ""
     space: str = ""
     region: str = ""
-    cpu: float | None = None
+    cpu: _Number | None = None
     memory: Bytes = Bytes(0)
     pause_command: tuple[str, ...] = ()
     idle: Idle = Idle()
@@ -98,9 +102,9 @@ class BoxSpec(_Table, frozen=True):
 class Budget(_Table, frozen=True):
     """Ceilings in dollars; None is no ceiling. Checked before anything billed is started."""
 
-    daily: float | None = None
-    monthly: float | None = None
-    per_box: float | None = None
+    daily: _Number | None = None
+    monthly: _Number | None = None
+    per_box: _Number | None = None
 
 
 class Argument(_Table, frozen=True):
@@ -162,7 +166,7 @@ class ProviderConfig(_Table, frozen=True):
     namespace: str = ""
     environment: str = ""
     docker_host: str = ""
-    price: float | None = None
+    price: _Number | None = None
     pause_token: str = ""
 
 

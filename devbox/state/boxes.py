@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
-from devbox.errors import Conflict
+from devbox.errors import Conflict, StateDamaged
 from devbox.model import Box, BoxState
 from devbox.state import lookup
 from devbox.state.database import Database
+from devbox.text import clean
 
 
 class Intent(NamedTuple):
@@ -30,6 +32,15 @@ class Intent(NamedTuple):
     updated: float
     finished: float | None
     outcome: str
+
+
+class Unreadable(NamedTuple):
+    """A row whose content cannot be decoded: what its other columns say, and why."""
+
+    id: str
+    name: str
+    state: str
+    why: str
 
 
 class Boxes:
@@ -86,17 +97,18 @@ class Boxes:
             )
 
     def get(self, box_id: str) -> Box | None:
-        found = self._db.rows("SELECT body FROM boxes WHERE id = ?", box_id)
-        return _box(found[0]["body"]) if found else None
+        found = self._db.rows("SELECT * FROM boxes WHERE id = ?", box_id)
+        return _box(found[0]) if found else None
 
     def named(self, name: str) -> list[Box]:
         """The boxes of that name in all projects: live ones, then the latest that are over."""
         found = self._db.rows(
-            "SELECT body FROM boxes WHERE name = ? "
+            "SELECT * FROM boxes WHERE name = ? "
             "ORDER BY state IN ('terminated', 'lost'), created DESC",
             name,
         )
-        return [_box(row["body"]) for row in found]
+        readable = [each for each in map(_decoded, found) if isinstance(each, Box)]
+        return readable or [_box(row) for row in found]
 
     def own(self, name: str, here: lookup.Here) -> Box | None:
         """This project's live box of that name, else its latest one that is over."""
@@ -111,10 +123,31 @@ class Boxes:
         return lookup.choose(self.named(name), owner, name, here)
 
     def all(self, *, over: bool = False) -> list[Box]:
-        """Live boxes by name; with `over` also those that are over."""
+        """Live boxes by name; with `over` also those that are over. A row that cannot be decoded
+        is left out here and told by `unreadable`, so that it does not hide the others."""
         where = "" if over else "WHERE state NOT IN ('terminated', 'lost') "
-        found = self._db.rows(f"SELECT body FROM boxes {where}ORDER BY name, created")  # noqa: S608
-        return [_box(row["body"]) for row in found]
+        found = self._db.rows(f"SELECT * FROM boxes {where}ORDER BY name, created")  # noqa: S608
+        decoded = (_decoded(row) for row in found)
+        return [each for each in decoded if isinstance(each, Box)]
+
+    def unreadable(self) -> list[Unreadable]:
+        """The rows that `all` leaves out."""
+        decoded = map(_decoded, self._db.rows("SELECT * FROM boxes ORDER BY name, created"))
+        return [each for each in decoded if isinstance(each, Unreadable)]
+
+    def raw(self, box_id: str) -> sqlite3.Row:
+        """A row as it is stored, also one that does not decode."""
+        return self._db.rows("SELECT * FROM boxes WHERE id = ?", box_id)[0]
+
+    def delete(self, box_id: str) -> None:
+        """Drop a row and close its goals. Only for one that cannot be read."""
+        with self._db.write() as connection:
+            connection.execute(
+                "UPDATE intents SET finished = updated, outcome = 'damaged' "
+                "WHERE box_id = ? AND finished IS NULL",
+                (box_id,),
+            )
+            connection.execute("DELETE FROM boxes WHERE id = ?", (box_id,))
 
     def begin(self, box_id: str, goal: str, options: dict[str, object], now: float) -> int:
         """Journal a wish. It replaces older open ones of that box: the last wish wins."""
@@ -158,9 +191,7 @@ class Boxes:
             f"SELECT * FROM intents WHERE finished IS NULL{clause} ORDER BY id",  # noqa: S608
             *values,
         )
-        return [
-            Intent(**{**dict(row), "options": msgspec.json.decode(row["options"])}) for row in found
-        ]
+        return [Intent(**{**dict(row), "options": _options(row["options"])}) for row in found]
 
 
 def _insert_intent(
@@ -174,8 +205,31 @@ def _insert_intent(
     return int(cursor.lastrowid)
 
 
-def _box(body: bytes) -> Box:
-    return msgspec.json.decode(body, type=Box)
+def _box(row: sqlite3.Row) -> Box:
+    found = _decoded(row)
+    if isinstance(found, Box):
+        return found
+    raise StateDamaged(
+        f"the record of box {clean(found.name, 60)} cannot be read: {found.why}",
+        means="the box at its provider is untouched, and costs what it did if it runs",
+        fix="devbox doctor --fix keeps a copy and rebuilds the record",
+    )
 
 
-__all__ = ["BoxState", "Boxes", "Intent"]
+def _decoded(row: sqlite3.Row) -> Box | Unreadable:
+    try:
+        return msgspec.json.decode(row["body"], type=Box)
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as error:
+        why = clean(str(error), 200)
+        return Unreadable(str(row["id"]), str(row["name"]), str(row["state"]), why)
+
+
+def _options(blob: bytes) -> dict[str, object]:
+    """They only say more about a goal: one that cannot be read is pursued without them."""
+    try:
+        return msgspec.json.decode(blob, type=dict[str, object])
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
+        return {}
+
+
+__all__ = ["BoxState", "Boxes", "Intent", "Unreadable"]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from devbox.errors import DevboxError
+from devbox.errors import DevboxError, StateDamaged
+from devbox.text import clean
 
 MIGRATIONS = [
     """
@@ -70,32 +71,35 @@ class Database:
         """busy_timeout: seconds to wait for another process's write."""
         self.path = path
         self._turn = threading.RLock()
-        self._connection = sqlite3.connect(
-            path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
-        )
-        self._connection.row_factory = sqlite3.Row
-        path.chmod(0o600)
-        self._use_wal(time.monotonic() + busy_timeout)
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._migrate()
+        with explained(path):
+            self._connection = sqlite3.connect(
+                path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+            )
+            self._connection.row_factory = sqlite3.Row
+            # One damaged text must not hide the rows beside it.
+            self._connection.text_factory = lambda data: data.decode(errors="replace")
+            path.chmod(0o600)
+            self._use_wal(time.monotonic() + busy_timeout)
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._migrate()
 
     def close(self) -> None:
         self._connection.close()
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """All rows of a read."""
-        with self._turn:
+        with self._turn, explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     def named(self, sql: str, **values: object) -> list[sqlite3.Row]:
         """All rows of a read with :named values."""
-        with self._turn:
+        with self._turn, explained(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """An IMMEDIATE transaction: committed at the end, rolled back on any exception."""
-        with self._turn:
+        with self._turn, explained(self.path):
             yield from self._transaction()
 
     def _use_wal(self, give_up: float) -> None:
@@ -107,27 +111,18 @@ class Database:
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                    raise self._busy(error) from error
+                    raise
             time.sleep(0.01)
 
-    def _busy(self, error: sqlite3.OperationalError) -> DevboxError:
-        return DevboxError(
-            f"the state file {self.path} stayed busy: {error}",
-            means="nothing was changed",
-            fix="look for a hung devbox process (ps aux | grep devbox) and try again",
-        )
-
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise self._busy(error) from error
+        self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has rolled it back already
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def _migrate(self) -> None:
         version = self._version()
@@ -146,3 +141,55 @@ class Database:
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """SQLite's errors, and the system's about its file, as devbox's: busy, full, not writable, or
+    damaged."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # what was asked is wrong, not the file
+    except (sqlite3.Error, OSError) as error:
+        raise _explanation(path, error) from error
+
+
+def _explanation(path: Path, error: sqlite3.Error | OSError) -> DevboxError:
+    # The low byte is the kind, the rest its detail (sqlite.org/rescode.html).
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    said = clean(str(error), 200)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DevboxError(
+            f"the state file {path} stayed busy: {said}",
+            means="nothing was changed",
+            fix="look for a hung devbox process (ps aux | grep devbox) and try again",
+        )
+    if path.is_dir():
+        return _damaged(path, "it is a folder")
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return DevboxError(
+            f"the state file {path} cannot be written: {said}",
+            means="this step was not recorded; boxes are as they were, and cost what they did",
+            fix=f"free some space (df -h {path.parent}), then: devbox reconcile",
+        )
+    if isinstance(error, OSError) or code in (
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+    ):
+        return DevboxError(
+            f"the state file {path} cannot be opened for writing: {said}",
+            means="nothing was changed; boxes that run keep costing",
+            fix=f"make {path.parent} writable for this user, or set DEVBOX_HOME to another folder",
+        )
+    return _damaged(path, said)
+
+
+def _damaged(path: Path, said: str) -> StateDamaged:
+    return StateDamaged(
+        f"the state file {path} cannot be read: {said}",
+        means="boxes at their providers are untouched, and those that run keep costing",
+        fix="devbox doctor --fix keeps a copy and rebuilds it",
+    )

@@ -52,6 +52,34 @@ class Ledger:
         with self._db.write() as connection:
             _close(connection, box_id, end)
 
+    def hand_over(self, old: str, new: str | None, now: float) -> None:
+        """What one row was billed becomes another's; its open interval goes on there, or ends now
+        where there is no other."""
+        with self._db.write() as connection:
+            if new is None:
+                _close(connection, old, now)
+                return
+            open_ = connection.execute(
+                "SELECT MAX(start) FROM intervals WHERE box_id = ? AND end IS NULL", (old,)
+            ).fetchone()[0]
+            if open_ is not None:
+                # The new row's own stretch began when it was adopted: the old one covers it.
+                connection.execute(
+                    "UPDATE intervals SET start = MAX(?, MIN(start, ?)) "
+                    "WHERE box_id = ? AND end IS NULL",
+                    (open_, open_, new),
+                )
+                bills = connection.execute(
+                    "SELECT 1 FROM intervals WHERE box_id = ? AND end IS NULL", (new,)
+                ).fetchone()
+                if bills:
+                    connection.execute(
+                        "DELETE FROM intervals WHERE box_id = ? AND end IS NULL", (old,)
+                    )
+                else:
+                    _close(connection, old, now)
+            connection.execute("UPDATE intervals SET box_id = ? WHERE box_id = ?", (new, old))
+
     def current(self, box_id: str) -> Interval | None:
         found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? AND end IS NULL", box_id)
         return _interval(found[0]) if found else None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+import msgspec
+
 from devbox.model import Event, Run, RunState
 from devbox.state.database import Database
 from devbox.text import clean
@@ -66,6 +70,16 @@ class Events:
         return [Event(**dict(row)) for row in found]
 
 
-def _run(row: object) -> Run:
-    fields = dict(row)  # type: ignore[call-overload]
-    return Run(**{**fields, "state": RunState(fields["state"])})
+def _run(row: sqlite3.Row) -> Run:
+    """A row; what cannot be read of it is not known, and hides nothing beside it."""
+    fields = dict(row)
+    state = fields["state"]
+    fields["state"] = RunState(state) if state in tuple(RunState) else RunState.UNKNOWN
+    for part in ("request", "status"):
+        try:
+            readable = isinstance(msgspec.json.decode(fields[part]), dict)
+        except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
+            readable = False
+        if not readable:
+            fields[part] = b"{}"
+    return Run(**fields)

@@ -118,7 +118,7 @@ def _entry(record: bytes) -> tuple[bytes, Entry]:
     usable = (
         kind in (b"f", b"l")
         and size.isdigit()
-        and mtime.lstrip(b"-").isdigit()
+        and mtime.removeprefix(b"-").isdigit()
         and len(size) < 20
         and len(mtime) < 21
         and 0 < len(path) < 4096

@@ -17,6 +17,7 @@ import msgspec
 from devbox import spec
 from devbox.errors import NotFound, SshError
 from devbox.model import Box
+from devbox.onbox.wire import LATEST
 from devbox.ssh import boxhalf
 from devbox.text import brief, clean
 
@@ -87,9 +88,10 @@ def keep(
     argv = boxhalf.command("keep", "--until", repr(float(until)), "--now", repr(clock()))
     answer = _answer(connection, argv)
     granted = answer.get("until")
-    if not isinstance(granted, (int, float)) or isinstance(granted, bool):
+    is_number = isinstance(granted, (int, float)) and not isinstance(granted, bool)
+    if not is_number or not 0 <= float(granted or 0) <= LATEST:
         raise SshError("the box's answer to keep makes no sense", fix="devbox doctor BOX")
-    return float(granted)
+    return float(granted or 0)
 
 
 def verdict(connection: boxhalf.Runs, *, clock: Callable[[], float] = time.time) -> Verdict:
@@ -97,7 +99,8 @@ def verdict(connection: boxhalf.Runs, *, clock: Callable[[], float] = time.time)
     answer = _answer(connection, boxhalf.command("verdict"))
     try:
         found = msgspec.convert(answer, Verdict)
-    except msgspec.ValidationError as error:
+        _require_sane(found)
+    except (msgspec.ValidationError, ValueError) as error:
         raise SshError(
             f"the box's verdict makes no sense: {clean(str(error), 200)}", fix="devbox doctor BOX"
         ) from error
@@ -109,6 +112,13 @@ def verdict(connection: boxhalf.Runs, *, clock: Callable[[], float] = time.time)
         keep_until=None if found.keep_until is None else found.keep_until + shift,
         now=found.now + shift,
     )
+
+
+def _require_sane(found: Verdict) -> None:
+    """ValueError when one of its times is none that a clock could say."""
+    for value in (found.idle_for, found.pauses_at, found.keep_until, found.deadline, found.now):
+        if value is not None and not 0 <= value <= LATEST:
+            raise ValueError(f"{value:g} is no time")
 
 
 @contextmanager
@@ -162,7 +172,7 @@ def _answer(connection: boxhalf.Runs, argv: Sequence[str]) -> dict[str, Any]:
         )
     try:
         answer = msgspec.json.decode(done.out)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise SshError("the box's answer is not JSON", fix="devbox doctor BOX") from error
     if not isinstance(answer, dict):
         raise SshError("the box's answer is not an object", fix="devbox doctor BOX")

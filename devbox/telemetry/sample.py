@@ -150,13 +150,13 @@ def parse(line: bytes) -> Message | None:
     if isinstance(body.get("event"), dict):
         return _event(body["event"])
     if "hb" in body:
-        t = _number(body["hb"])
+        t = _moment(body["hb"])
         return None if t is None else Heartbeat(t, body.get("agent") is True)
     return _sample(body)
 
 
 def _sample(body: dict[str, Any]) -> Sample | None:
-    boot, seq, t = body.get("boot"), _integer(body.get("seq")), _number(body.get("t"))
+    boot, seq, t = body.get("boot"), _integer(body.get("seq")), _moment(body.get("t"))
     if not isinstance(boot, str) or not _BOOT.fullmatch(boot) or seq is None or t is None:
         return None
     gpus = body.get("gpus")
@@ -186,7 +186,7 @@ def _gpu(body: object) -> Gpu:
 
 
 def _event(body: dict[str, Any]) -> BoxEvent | None:
-    seq, t = _integer(body.get("seq")), _number(body.get("t"))
+    seq, t = _integer(body.get("seq")), _moment(body.get("t"))
     kind, message = body.get("kind"), body.get("message")
     if seq is None or t is None or not isinstance(kind, str) or not isinstance(message, str):
         return None
@@ -205,6 +205,12 @@ def _number(value: object) -> float | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _BIG:
         return float(value)
     return None
+
+
+def _moment(value: object) -> float | None:
+    """Unix seconds that a calendar knows."""
+    found = _number(value)
+    return found if found is not None and found <= wire.LATEST else None
 
 
 def _integer(value: object) -> int | None:

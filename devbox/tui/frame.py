@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from textual import events
 from textual.message import Message
 
 from devbox.model import BoxState
-from devbox.text import dollars
+from devbox.text import dollars, local_time
 from devbox.tui import fleet
 from devbox.tui.actions import PANES
 from devbox.tui.feed import BoxView, Feed, Totals
@@ -84,7 +83,7 @@ def summary(
         line.append(("   read-only", "info bold"))
     if feed.error:
         line.append((f"   ✖ {plain(feed.error, 200)}", "bad bold"))
-    clock = time.strftime("%H:%M:%S ", time.localtime(feed.clock()))
+    clock = local_time(feed.clock(), "%H:%M:%S ")
     room = width - len(clock)
     if width_of(line) >= room:
         return fit_line(line, width)

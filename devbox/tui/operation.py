@@ -21,6 +21,7 @@ import msgspec
 
 from devbox.errors import DevboxError, Interrupted
 from devbox.onbox import procs
+from devbox.text import local_time
 from devbox.workspace import Workspace
 
 REQUEST, LOG, OWNER = "request.json", "log.jsonl", "process.json"
@@ -125,7 +126,7 @@ def _keep(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox import lifecycle
 
     until = lifecycle.keep(ws, ws.box(request["box"]), request["seconds"])
-    return f"{request['box']} is kept awake until {time.strftime('%H:%M', time.localtime(until))}"
+    return f"{request['box']} is kept awake until {local_time(until, '%H:%M')}"
 
 
 def _reconcile(ws: Workspace, request: dict[str, Any], log: Log) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devbox import paths
-from devbox.errors import Conflict, DevboxError
+from devbox.errors import Conflict, DevboxError, StateDamaged
 from devbox.model import Box, BoxState, Price, Run, RunState
 from devbox.state import database
 from devbox.state.store import Store
@@ -177,7 +177,7 @@ def test_a_migration_that_fails_leaves_the_old_version(
         "MIGRATIONS",
         [*database.MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO no_such_table VALUES (1)"],
     )
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StateDamaged, match="no_such_table"):
         Store.open()
     raw = sqlite3.connect(paths.state_db())
     assert raw.execute("PRAGMA user_version").fetchone()[0] == len(database.MIGRATIONS) - 1

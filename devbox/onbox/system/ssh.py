@@ -84,7 +84,7 @@ class _Use:
 def _from_server(path: Path) -> Optional[Dict[str, Any]]:
     try:
         found = json.loads(path.read_bytes()[:4096])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     keys = ("sessions", "rx_bytes", "tx_bytes")
     if not isinstance(found, dict) or not all(isinstance(found.get(key), int) for key in keys):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from devbox.text import local_time
 from devbox.tui.paint import Line, plain
 from devbox.tui.panes.base import Page, Seen
 
@@ -26,7 +25,7 @@ class EventsPane(Page):
         rows = _once(sorted(rows, reverse=True))
         return [
             [
-                (time.strftime(" %d %b %H:%M:%S  ", time.localtime(at)), "dim"),
+                (local_time(at, " %d %b %H:%M:%S  "), "dim"),
                 (f"{plain(kind, 12):<10} ", _STYLES.get(kind, "accent")),
                 (plain(message, 1000), ""),
             ]

@@ -1,0 +1,87 @@
+"""A damaged record rebuilt: what can be read of it is kept, the rest comes from the providers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from devbox import paths, spec
+from devbox.errors import DevboxError, StateDamaged
+from devbox.files import write_atomic
+from devbox.lifecycle.reconcile import Finding, places, reconcile
+from devbox.model import Box
+from devbox.providers import registry
+from devbox.state import salvage
+from devbox.state.boxes import Unreadable
+from devbox.text import clean
+from devbox.workspace import Workspace
+
+
+def repair(ws: Workspace) -> list[str]:
+    """Mend the state file, then track again what the providers have with our tag; a line for each
+    thing done, none when nothing was damaged. Copies of what was damaged stay in devbox's
+    folder."""
+    done = _file(ws)
+    dropped: list[Unreadable] = []
+    for row in ws.store.boxes.unreadable():
+        done.append(_row(ws, row, dropped))
+    if not done:
+        return []
+    known, findings = set(places(ws)), []
+    for provider in registry.NAMES:
+        found = reconcile(ws, provider=provider, wanted="adopt")
+        unasked = [f for f in found if f.kind == "failed" and f.name == "-"]
+        if unasked and provider not in known:
+            done.append(f"{provider}: not asked: {unasked[0].detail}")
+            continue  # nothing says that it was ever used
+        findings += found
+    done += [f"{f.provider} {f.name}: {f.kind}: {f.detail}" for f in findings]
+    return done + [_account(ws, row, findings) for row in dropped]
+
+
+def _file(ws: Workspace) -> list[str]:
+    path = paths.state_db()
+    try:
+        salvage.check(ws.store.database)
+        return []
+    except StateDamaged as error:
+        ws.narrate(error.what)
+    ws.close()
+    aside = salvage.move_aside(path, ws.clock())
+    kept = salvage.copy(aside, ws.store.database)
+    return [f"the damaged state file is kept as {aside}; {kept} rows of it could be read"]
+
+
+def _row(ws: Workspace, row: Unreadable, dropped: list[Unreadable]) -> str:
+    raw = ws.store.boxes.raw(row.id)
+    name = "".join(c if c.isalnum() else "_" for c in row.id[:40])
+    copy = paths.home() / f"damaged-{name}.json"
+    write_atomic(copy, raw["body"] if isinstance(raw["body"], bytes) else str(raw["body"]))
+    box = salvage.mended(raw)
+    if box is not None and box.provider in registry.NAMES:
+        ws.store.boxes.update(msgspec.structs.replace(box, spec=_spec(box)))
+        return f"{clean(row.name, 60)}: its record was mended; the damaged one is kept as {copy}"
+    ws.store.boxes.delete(row.id)
+    dropped.append(row)
+    return f"{clean(row.name, 60)}: its record cannot be mended; it is kept as {copy}"
+
+
+def _spec(box: Box) -> bytes:
+    try:
+        spec.decode_box(box.spec)
+    except DevboxError:
+        return spec.encode_box(spec.BoxSpec(provider=box.provider))
+    return box.spec
+
+
+def _account(ws: Workspace, row: Unreadable, findings: list[Finding]) -> str:
+    """What was spent on a dropped row's box stays in the ledger, under the box that was adopted
+    in its place if there is one."""
+    names = {f.name for f in findings if f.kind == "adopted"}
+    box = next((b for b in ws.store.boxes.all() if b.name == row.name and b.name in names), None)
+    ws.store.ledger.hand_over(row.id, box.id if box else None, ws.clock())
+    if box:
+        return f"{box.name}: its box was found at {box.provider} and is tracked again"
+    return (
+        f"{clean(row.name, 60)}: no provider that could be asked has it; it is no longer tracked "
+        "or counted. If it was elsewhere: devbox reconcile --adopt --provider NAME"
+    )
