@@ -95,7 +95,15 @@ class Hub:
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         disable_progress_bars()
-        client = get_session()
+        try:
+            client = get_session()
+        except (ValueError, ImportError) as error:  # the client reads the proxy when it is made
+            raise ProviderError(
+                f"the proxy of the environment cannot be used: {_without_password(str(error))}",
+                means="nothing was asked",
+                fix="give ALL_PROXY, HTTPS_PROXY and HTTP_PROXY as http://… or socks5://…, "
+                "or unset them",
+            ) from error
         client.timeout = httpx2.Timeout(_ANSWER, connect=_CONNECT)
         return client
 
@@ -156,6 +164,10 @@ class Hub:
         reply = self.session().get(url, params=params, headers=self.headers(public=public))
         hf_raise_for_status(reply)
         return reply
+
+
+def _without_password(said: str) -> str:
+    return clean(re.sub(r"//[^/@\s]*@", "//…@", said), 200)
 
 
 def repo_id(handle: str) -> str:
