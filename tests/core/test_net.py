@@ -198,7 +198,8 @@ def test_a_status_of_nonsense_is_refused_or_bounded() -> None:
     raw = {"state": "running", "started": 1e308, "eta": 1 << 80, "attempts": [{"started": 5.0}]}
     found = status.read(raw, box_now=1e308, now=10.0)
     assert (found.started, found.eta) == (None, None)
-    for wrong in ([], None, {"state": 5}, {"attempts": [{"started": 1e308}]}):
+    nonsense: list[object] = [[], None, {"state": 5}, {"attempts": [{"started": 1e308}]}]
+    for wrong in nonsense:
         with pytest.raises(SshError):
             status.read(wrong, box_now=1.0, now=10.0)
 
