@@ -16,9 +16,10 @@ DevboxError              1   something failed that fits nothing below
 ├── SyncError           10   rsync failed or was cut
 ├── JobFailed           11   a run ended with failed items or a non-zero exit
 ├── BudgetError         12   the request would go over a budget
-├── StateDamaged        16   devbox's own record cannot be read
 ├── ToolMissing         13   a program devbox needs is not installed
-└── BuildFailed         14   an image or Space did not build
+├── BuildFailed         14   an image or Space did not build
+├── NotTrusted          15   the project's devbox.toml wants what needs `devbox trust`
+└── StateDamaged        16   devbox's own record cannot be read
 Interrupted            130   Ctrl-C; the state is consistent
 """
 
@@ -139,7 +140,6 @@ class NotTrusted(DevboxError):
 
 class StateDamaged(DevboxError):
     exit_code = 16
-
 
 
 class Interrupted(DevboxError):
