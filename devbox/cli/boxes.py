@@ -7,6 +7,7 @@ import msgspec
 
 from devbox import lifecycle, spec
 from devbox.cli.common import (
+    F,
     box_argument,
     confirm,
     json_option,
@@ -48,28 +49,67 @@ def resume_command(box_name: str | None, as_json: bool, quiet: bool) -> None:
     _report(ws, lifecycle.resume(ws, ws.box(box_name)), as_json)
 
 
+def _stop_options(function: F) -> F:
+    """Those of every verb that may end a box's disk."""
+    for option in (
+        click.option("--no-save", is_flag=True, help="Do not fetch files first."),
+        click.option(
+            "--fetch-ignored", is_flag=True, help="Fetch first also what ignore files leave out."
+        ),
+        yes_option,
+        json_option,
+        quiet_option,
+    ):
+        function = option(function)
+    return function
+
+
 @click.command("pause")
 @box_argument()
-@click.option("--no-save", is_flag=True, help="Do not sync down first.")
-@json_option
-@quiet_option
-def pause_command(box_name: str | None, no_save: bool, as_json: bool, quiet: bool) -> None:
-    """Stop paying for BOX and keep its files, after fetching what the sync rules name."""
+@_stop_options
+def pause_command(
+    box_name: str | None,
+    no_save: bool,
+    fetch_ignored: bool,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Stop paying for BOX's hardware, after fetching what `sync.down` names.
+
+    \b
+    What a pause keeps:
+      local, docker, ssh   its files
+      modal                its files, in a snapshot, for 30 days
+      hf-space             only its volumes: says first what would be lost, asks, and fetches
+                           what is synced and newer or only there
+      hf-job               cannot be paused
+    """
     ws = workspace(quiet=quiet)
-    _report(ws, lifecycle.pause(ws, ws.box(box_name), save=not no_save), as_json)
+    box = ws.box(box_name)
+    _ask_to_stop(ws, box, "pause", yes=yes, save=not no_save, ignored=fetch_ignored)
+    box = lifecycle.pause(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
+    _report(ws, box, as_json)
 
 
 @click.command("down")
 @box_argument()
-@yes_option
-@click.option("--no-save", is_flag=True, help="Do not sync down first.")
+@_stop_options
 @click.option("--forget", is_flag=True, help="Give up on it when its end cannot be confirmed.")
-@json_option
-@quiet_option
 def down_command(
-    box_name: str | None, yes: bool, no_save: bool, forget: bool, as_json: bool, quiet: bool
+    box_name: str | None,
+    yes: bool,
+    no_save: bool,
+    fetch_ignored: bool,
+    forget: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """End BOX for good, with its files. Says first what is not on this computer.
+    """End BOX for good, with its files.
+
+    Compares its home folder with this computer first, names what is not here, asks, and fetches
+    what is synced and newer or only there. --fetch-ignored fetches also what ignore files leave
+    out, such as weights.
 
     --forget is for a box whose machine or account is gone for good: it is ended if that is still
     possible, and else no longer tracked. Says first what may go on without devbox.
@@ -85,53 +125,73 @@ def down_command(
             click.echo(f"{box.name}  {box.state}  {box.message}")
             return
     elif not box.state.is_over:
-        for line in lifecycle.losses(ws, box):
-            click.echo(line, err=True)
-        what = ws.provider_of(box).end_means(spec.decode_box(box.spec))
-        confirm(f"End {box.name} and {what}?", yes=yes)
-        box = lifecycle.down(ws, box, save=not no_save)
+        _ask_to_stop(ws, box, "down", yes=yes, save=not no_save, ignored=fetch_ignored)
+        box = lifecycle.down(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
     _report(ws, box, as_json)
 
 
 @click.command("restart")
 @box_argument()
-@click.option("--factory", is_flag=True, help="Build the image anew.")
-@click.option("--no-save", is_flag=True, help="Do not sync down first.")
-@json_option
-@quiet_option
+@click.option("--factory", is_flag=True, help="Build the image again.")
+@_stop_options
 def restart_command(
-    box_name: str | None, factory: bool, no_save: bool, as_json: bool, quiet: bool
+    box_name: str | None,
+    factory: bool,
+    no_save: bool,
+    fetch_ignored: bool,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Start BOX's app anew, after edits made on it; files outside volumes may be lost."""
+    """Start BOX's app again. On hf-space only its volumes are kept, as by a pause."""
     ws = workspace(quiet=quiet)
-    box = lifecycle.restart(ws, ws.box(box_name), factory=factory, save=not no_save)
+    box = ws.box(box_name)
+    _ask_to_stop(ws, box, "restart", yes=yes, save=not no_save, ignored=fetch_ignored)
+    save, ignored = not no_save, fetch_ignored
+    box = lifecycle.restart(ws, box, factory=factory, save=save, fetch_ignored=ignored)
     _report(ws, box, as_json)
 
 
 @click.command("hardware")
 @box_argument(required=True)
 @click.argument("hardware")
-@click.option("--no-save", is_flag=True, help="Do not sync down first.")
-@json_option
-@quiet_option
+@_stop_options
 def hardware_command(
-    box_name: str, hardware: str, no_save: bool, as_json: bool, quiet: bool
+    box_name: str,
+    hardware: str,
+    no_save: bool,
+    fetch_ignored: bool,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Move BOX to other HARDWARE of its provider (devbox offers)."""
+    """Move BOX to other HARDWARE of its provider (devbox offers). On hf-space only its volumes are
+    kept, as by a pause."""
     ws = workspace(quiet=quiet)
-    box = lifecycle.change_hardware(ws, ws.box(box_name), hardware, save=not no_save)
+    box = ws.box(box_name)
+    _ask_to_stop(ws, box, "hardware", yes=yes, save=not no_save, ignored=fetch_ignored)
+    save, ignored = not no_save, fetch_ignored
+    box = lifecycle.change_hardware(ws, box, hardware, save=save, fetch_ignored=ignored)
     _report(ws, box, as_json)
 
 
 @click.command("succeed")
 @box_argument()
-@click.option("--no-save", is_flag=True, help="Do not sync down first.")
-@json_option
-@quiet_option
-def succeed_command(box_name: str | None, no_save: bool, as_json: bool, quiet: bool) -> None:
-    """Go on past the provider's longest life: a successor of BOX with the same files."""
+@_stop_options
+def succeed_command(
+    box_name: str | None,
+    no_save: bool,
+    fetch_ignored: bool,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Replace a BOX that reached its provider's time limit, keeping its files."""
     ws = workspace(quiet=quiet)
-    _report(ws, lifecycle.succeed(ws, ws.box(box_name), save=not no_save), as_json)
+    box = ws.box(box_name)
+    _ask_to_stop(ws, box, "succeed", yes=yes, save=not no_save, ignored=fetch_ignored)
+    box = lifecycle.succeed(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
+    _report(ws, box, as_json)
 
 
 @click.command("keep")
@@ -172,6 +232,18 @@ def reconcile_command(
         click.echo(f"{finding.kind:10} {finding.provider:9} {finding.name}: {finding.detail}")
     if not findings:
         click.echo("everything agrees with the providers")
+
+
+def _ask_to_stop(
+    ws: Workspace, box: Box, verb: str, *, yes: bool, save: bool, ignored: bool
+) -> None:
+    """Say what the stop loses and ask, where it ends the files of the box or the box itself."""
+    found = lifecycle.losses(ws, box, verb, save=save, ignored=ignored)
+    if found is None:
+        return
+    for line in found.lines():
+        click.echo(line, err=True)
+    confirm(lifecycle.question(ws, box, verb, found), yes=yes)
 
 
 def _report(ws: Workspace, box: Box, as_json: bool) -> None:

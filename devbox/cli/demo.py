@@ -102,7 +102,7 @@ def _tour(project: Path, target: Path, *, keep_it: bool) -> bool:
         _say(f"end it with: {home} devbox down {_BOX}")
         return True
 
-    _step("end the box; nothing is left running", f"devbox down {_BOX}")
+    _step("end the box", f"devbox down {_BOX}")
     box = lifecycle.down(ws, box)
     left = len(ws.provider("local").find())
     _say(f"{box.state}; boxes left at the provider: {left}")

@@ -109,7 +109,7 @@ def refresh_command(
             kept = str(room.keep(ws, box, edits, _stamp()))
             ws.narrate(f"{box.name}: {_count(edits)} kept in {kept}")
     box = lifecycle.restart(ws, box, save=not no_save)
-    if kept and ws.provider_of(box).ephemeral_disk:
+    if kept and lifecycle.ends_disk(ws, box, "restart"):
         ws.narrate(
             f"{box.name}: its disk is ephemeral; to make the edits last: "
             f"git apply --3way {kept} && git commit -a && devbox deploy"

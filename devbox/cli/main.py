@@ -16,7 +16,7 @@ from devbox import __version__
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Boxes": {
         "up": ("boxes", "Bring a box up, or finish bringing it up"),
-        "pause": ("boxes", "Stop paying, keep the files"),
+        "pause": ("boxes", "Stop paying; what is kept is the provider's to say"),
         "resume": ("boxes", "Bring a paused box back"),
         "down": ("boxes", "End a box for good"),
         "keep": ("boxes", "Hold off the idle pause for a while"),
@@ -104,7 +104,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="devbox", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Remote GPU dev environments: one command up, every cent shown, switched off when idle."""
+    """Remote GPU dev environments: one command up, its cost shown, switched off when idle."""
 
 
 def main() -> NoReturn:

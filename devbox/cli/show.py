@@ -124,13 +124,16 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
     ws = workspace(quiet=as_json)
     box = ws.box(box_name)
     box = lifecycle.settle(ws, box) if wait else lifecycle.refresh(ws, [box])[0]
-    verdict = lifecycle.verdict(ws, box)
+    verdict = lifecycle.verdict(ws, box, unsynced=True)
+    lost = lifecycle.lost_by_pause(ws, box)
     if as_json:
         idle = msgspec.to_builtins(verdict) if verdict else None
-        print_json("status", **box_fields(ws, box), idle=idle)
+        print_json("status", **box_fields(ws, box), idle=idle, lost=lost)
         return
     for label, value in _lines(ws, box, verdict):
         click.echo(f"{label:9} {value}")
+    if lost:
+        click.echo(f"{'files':9} {lost}")
 
 
 @click.command("events")
@@ -198,6 +201,8 @@ def _lines(ws: Workspace, box: Box, verdict: Any) -> list[tuple[str, str]]:
     else:
         lines.append(("costing", "nothing"))
     lines.append(("spent", dollars(run_cost(ws.store.ledger.of_box(box.id), 0, now))))
+    if verdict is not None and verdict.unsynced:
+        lines.append(("files", f"{verdict.unsynced} in {box.workdir}, by the box's own count"))
     if verdict is not None:
         lines.append(("idle", verdict.sentence(now)))
         lines += [("", f"- {reason}") for reason in verdict.reasons]

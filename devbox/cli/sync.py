@@ -72,8 +72,9 @@ def down(box_name: str | None, **given: Any) -> None:
 @json_option
 @box_argument()
 def watch(box_name: str | None, delete: bool, quiet: bool, as_json: bool) -> None:
-    """Send everything, then each save at once, until Ctrl-C. When the box warns that it will
-    pause, what `sync down` names is fetched before it does."""
+    """Send what changed, then each save at once, until Ctrl-C. When the box warns that it will
+    pause, what `sync.down` names is fetched before it does, and where the pause keeps no disk
+    what is synced."""
     from devbox import lifecycle
     from devbox.sync.watch import Event
     from devbox.sync.watch import watch as start
@@ -195,7 +196,7 @@ def _raise_conflicts(report: Report) -> None:
     if both and not report.dry_run:
         raise Conflict(
             f"changed here and on {report.box}: {_some(both)}",
-            means="yours are untouched here and the box's there; everything else is in step",
+            means="yours are untouched here and the box's there; the others were fetched",
             fix=f"take the box's: devbox sync down --force --path FILE; "
             f"or send yours: devbox sync up --force --path FILE {report.box}",
         )
@@ -205,7 +206,7 @@ def _status_lines(found: Difference) -> list[str]:
     from devbox.text import size
 
     if found.in_step and not found.ignored_there:
-        return [f"{found.box} and {found.root} are in step"]
+        return [f"the synced files of {found.box} and {found.root} are in step"]
     lines: list[str] = []
     for title, files in (
         (f"only on {found.box} (devbox sync down)", found.only_there),

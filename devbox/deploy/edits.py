@@ -21,7 +21,7 @@ from devbox.errors import Conflict, UsageError
 from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
 from devbox.ssh.connection import connect
-from devbox.sync import place, remote, tree
+from devbox.sync import held, place, remote, tree
 from devbox.text import clean, size
 from devbox.workspace import Workspace
 
@@ -33,7 +33,8 @@ _MOST_FILES = 2000
 
 class Edits(msgspec.Struct, frozen=True):
     """patch: as `git apply` reads it, empty for no edits. changed, added: paths. left_out: paths
-    too large for a patch, links that the project has not, names that none can have. missing: paths
+    too large for a patch, links that the project has not, names that none can have, and edits of
+    files that programs here act on (`sync.held`). missing: paths
     that the box was given and has not; in the patch only when that was asked for. base: what it is
     against."""
 
@@ -78,6 +79,10 @@ def collect(
     both = [path for path in found if path in against.files and not against.files[path].large]
     old = against.contents(path for path in both if against.files[path].size <= MOST)
     changed = sorted(_changed(box, there, {path: found[path] for path in old}, old))
+    back = held.held_back([path.encode() for path in [*changed, *added]])
+    left_out += sorted(clean(path.decode(), 200) for path in back)
+    changed = [path for path in changed if path.encode() not in back]
+    added = [path for path in added if path.encode() not in back]
     missing = sorted(
         path
         for path in against.files

@@ -10,10 +10,12 @@ from devbox.errors import Conflict
 from devbox.files import write_atomic
 from devbox.jobs import calls, control, status, unfetched
 from devbox.jobs.transfer import Tell, transfer
-from devbox.model import Run
+from devbox.model import Box, Run
 from devbox.onbox.job import PART
 from devbox.ssh.boxhalf import FOLDER
-from devbox.sync import program
+from devbox.sync import held, program, remote
+from devbox.sync.report import shown
+from devbox.sync.rules import Rule, Rules, exactly
 from devbox.workspace import Workspace
 
 NOTES = ".devbox"  # folder beside the results: the run's status.json, with its cost, and log.txt
@@ -30,16 +32,17 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     May be called while it runs and again later: only what is new travels. Files that are already
     there and not among the outputs stay. Links that lead out and special files are not taken.
     tell: gets the progress of the transfer.
-    Conflict when the box does not run; SyncError when the transfer failed.
+    What programs here act on (`sync.held`) stays there, and is told. Conflict when the box does not
+    run; SyncError when the transfer failed.
     """
     box = ws.store.boxes.get(run.box_id)
     if box is None:
-        raise Conflict(f"the box of run {run.id} is gone, and its outputs with it")
+        raise Conflict(f"the box of run {run.id} is gone, with what was not fetched of its outputs")
     calls.require_running(box)
     folder = (dest or default_folder(ws, run)).absolute()
     (folder / NOTES).mkdir(parents=True, exist_ok=True)
     there = f"{FOLDER}/runs/{run.id}"
-    filters = f"- .*{PART}*\0- /{NOTES}\0".encode()
+    filters = f"- .*{PART}*\0- /{NOTES}\0".encode() + _held_back(ws, box, run, f"{there}/out")
     out = program.Job(box, folder, f"{there}/out", False, filters=filters)
     transfer(ws, out, total=None, tell=tell)
     log = program.Job(box, folder / NOTES, there, False, files=[b"log.txt"])
@@ -56,3 +59,11 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     write_atomic(folder / NOTES / "status.json", text + b"\n", mode=0o644)
     unfetched.note(ws, run)
     return folder
+
+
+def _held_back(ws: Workspace, box: Box, run: Run, folder: str) -> bytes:
+    """Filters for rsync."""
+    found = sorted(held.held_back(remote.list_files(box, folder, Rules(())).files))
+    for name in shown(found):
+        ws.narrate(f"run {run.id}: {name} was not fetched: programs here act on such a file")
+    return Rules([Rule(False, exactly(path), "default") for path in found]).filters()

@@ -11,18 +11,22 @@ from devbox.lifecycle.forgetting import forget, warnings
 from devbox.lifecycle.happenings import stand_by, verdict
 from devbox.lifecycle.reconcile import Finding, places, reconcile, strangers
 from devbox.lifecycle.repair import repair
-from devbox.lifecycle.saving import losses, rescue
+from devbox.lifecycle.saving import Losses, ends_disk, losses, lost_by_pause, question, rescue
 from devbox.lifecycle.verbs import down, keep, pause, resume, settle, up
 
 __all__ = [
     "Finding",
+    "Losses",
     "change_hardware",
     "down",
+    "ends_disk",
     "forget",
     "keep",
     "losses",
+    "lost_by_pause",
     "pause",
     "places",
+    "question",
     "reconcile",
     "refresh",
     "repair",

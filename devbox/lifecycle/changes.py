@@ -4,6 +4,7 @@ past its provider's longest life. Each ends with the box reachable again, like `
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,17 +21,27 @@ from devbox.text import dollars
 from devbox.workspace import Workspace
 
 
-def restart(ws: Workspace, box: Box, *, factory: bool = False, save: bool = True) -> Box:
-    """Start the box's app anew; with `factory` build its image anew. Files outside volumes are
-    lost where the provider's disk is ephemeral; `save` fetches what the sync rules name first."""
+def restart(
+    ws: Workspace,
+    box: Box,
+    *,
+    factory: bool = False,
+    save: bool = True,
+    fetch_ignored: bool = False,
+) -> Box:
+    """Start the box's app again; with `factory` build its image again. It keeps what a pause
+    keeps; `save` and `fetch_ignored` as in `verbs.pause`."""
     provider = ws.provider_of(box)
     if not isinstance(provider, CanRestart):
         raise _cannot(box, "restart")
     verb = "restart {} --factory" if factory else "restart {}"
-    return _change(ws, box, verb, lambda b: provider.restart(b.handle, factory=factory), save=save)
+    fetch = _Fetch(save, fetch_ignored)
+    return _change(ws, box, verb, lambda b: provider.restart(b.handle, factory=factory), fetch)
 
 
-def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True) -> Box:
+def change_hardware(
+    ws: Workspace, box: Box, hardware: str, *, save: bool = True, fetch_ignored: bool = False
+) -> Box:
     """Move a box to other hardware of its provider, at that hardware's price from then on."""
     provider = ws.provider_of(box)
     if not isinstance(provider, CanChangeHardware):
@@ -49,10 +60,10 @@ def change_hardware(ws: Workspace, box: Box, hardware: str, *, save: bool = True
         )
         provider.change_hardware(box.handle, hardware)
 
-    return _change(ws, box, f"hardware {{}} {hardware}", ask, save=save)
+    return _change(ws, box, f"hardware {{}} {hardware}", ask, _Fetch(save, fetch_ignored))
 
 
-def succeed(ws: Workspace, box: Box, *, save: bool = True) -> Box:
+def succeed(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
     """Go on in a successor with the same files; what runs on the box ends."""
     provider = ws.provider_of(box)
     if not isinstance(provider, CanSucceed):
@@ -65,10 +76,17 @@ def succeed(ws: Workspace, box: Box, *, save: bool = True) -> Box:
             msgspec.structs.replace(latest, handle=handle, state=BoxState.STARTING)
         )
 
-    return _change(ws, box, "succeed {}", hand_over, save=save)
+    return _change(ws, box, "succeed {}", hand_over, _Fetch(save, fetch_ignored))
 
 
-def _change(ws: Workspace, box: Box, verb: str, ask: Callable[[Box], object], *, save: bool) -> Box:
+class _Fetch(NamedTuple):
+    """What is fetched first: what the sync rules name, and what they leave out."""
+
+    save: bool
+    ignored: bool
+
+
+def _change(ws: Workspace, box: Box, verb: str, ask: Callable[[Box], object], fetch: _Fetch) -> Box:
     """verb: what the person typed, with {} where the box's name goes."""
     step = verb.split(maxsplit=1)[0]
     with owned(ws, box.id, box.name):
@@ -79,8 +97,8 @@ def _change(ws: Workspace, box: Box, verb: str, ask: Callable[[Box], object], *,
                 means="nothing was changed",
                 fix=f"devbox up {box.name}",
             )
-        if save:
-            saving.save_or_stop(ws, box, verb)
+        if fetch.save or fetch.ignored:
+            saving.save_or_stop(ws, box, verb, ignored=fetch.ignored)
         intent = ws.store.boxes.begin(box.id, "running", {"change": step}, ws.clock())
         journal = Journal(ws, intent)
         journal.call(step, lambda: ask(box))

@@ -54,16 +54,20 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
     unwritten = journal.step("ssh", lambda: _publish(ws, box))
     connection = journal.step("login", lambda: _log_in(ws, box))
     with connection:
-        recipe = ws.provider_of(box).watchdog(box.handle)
+        provider = ws.provider_of(box)
+        recipe = provider.watchdog(box.handle)
+        kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
         if recipe is None:
             ws.narrate(
                 f"{box.name}: this box cannot pause itself; "
                 "only the provider's own timeout guards it while this computer is off"
             )
-        journal.step("arm", lambda: arming.arm(connection, box, recipe))
+        journal.step("arm", lambda: arming.arm(connection, box, recipe, disk_kept=kept))
         if len(ws.store.ledger.of_box(box.id)) > 1:
-            # What its watchdog did before a pause; the box's files may have outlived it.
-            happenings.collect(ws, box, connection)
+            # What its watchdog did before a pause, as far as its files or volumes tell.
+            for event in happenings.collect(ws, box, connection):
+                if event.kind == happenings.RESTORED:
+                    ws.narrate(f"{box.name}: {event.message}")
     # Guarded from here on; what follows is for the comfort of this computer.
     journal.step("include", lambda: _extend_user_config(ws, box))
     if unwritten:

@@ -19,6 +19,8 @@ from devbox.workspace import Workspace
 _MOST = 200
 #: kinds after which the box is about to stop
 WARNINGS = frozenset({"warning"})
+#: kind of the event that says what was copied into a volume before a pause
+RESTORED = "restored"
 
 
 def collect(ws: Workspace, box: Box, connection: Connection) -> list[BoxEvent]:
@@ -29,15 +31,15 @@ def collect(ws: Workspace, box: Box, connection: Connection) -> list[BoxEvent]:
     return [e for e in found if isinstance(e, BoxEvent) and _record(ws, box, e)]
 
 
-def verdict(ws: Workspace, box: Box) -> arming.Verdict | None:
+def verdict(ws: Workspace, box: Box, *, unsynced: bool = False) -> arming.Verdict | None:
     """The watchdog's present verdict, its notes recorded on the way; None when the box does not
-    run or cannot be asked."""
+    run or cannot be asked. unsynced: with its count of files that are only there."""
     if box.state is not BoxState.RUNNING or is_headless(box):
         return None
     try:
         with connect(box) as connection:
             collect(ws, box, connection)
-            return arming.verdict(connection)
+            return arming.verdict(connection, unsynced=unsynced)
     except DevboxError as error:
         ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")
         return None

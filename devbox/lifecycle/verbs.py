@@ -54,8 +54,10 @@ def settle(ws: Workspace, box: Box) -> Box:
         return finish(ws, box, work[-1].goal, Journal(ws, work[-1].id))
 
 
-def pause(ws: Workspace, box: Box, *, save: bool = True) -> Box:
-    """Stop paying and keep the files; `save` fetches what the sync rules name first."""
+def pause(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
+    """Stop paying and keep what the provider keeps (`pause_keeps`); `save` first fetches what the
+    sync rules name, and where the disk is not kept all that is synced, with `fetch_ignored` also
+    what ignore files leave out. Ask before with `losses`."""
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
         _refuse_over(box)
@@ -63,20 +65,20 @@ def pause(ws: Workspace, box: Box, *, save: bool = True) -> Box:
             return box
         converge.pausable(ws, box)
         if save:
-            saving.save_or_stop(ws, box, "pause {}")
+            saving.save_or_stop(ws, box, "pause {}", ignored=fetch_ignored)
         intent = ws.store.boxes.begin(box.id, "paused", {}, ws.clock())
         return converge.to_paused(ws, box, Journal(ws, intent))
 
 
-def down(ws: Workspace, box: Box, *, save: bool = True) -> Box:
-    """End a box for good; `save` fetches what the sync rules name first. Until the provider
-    confirms, the box shows as stopping and costs."""
+def down(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
+    """End a box for good; `save` and `fetch_ignored` as in `pause`. Until the provider confirms,
+    the box shows as stopping and costs."""
     with owned(ws, box.id, box.name):
         box = current(ws, box)
         if box.state.is_over:
             return box
         if save and box.state is BoxState.RUNNING:
-            saving.save_or_stop(ws, looked(ws, box), "down {}")
+            saving.save_or_stop(ws, looked(ws, box), "down {}", ignored=fetch_ignored)
         intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
         return converge.to_terminated(ws, box, Journal(ws, intent))
 

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import List, Optional
 
-from devbox.onbox import agent, journal, notes, orders, place, procs
+from devbox.onbox import agent, journal, notes, orders, place, procs, volume_save
 from devbox.onbox.units import brief
 
 MOST = 64 << 10  # bytes of orders
@@ -46,6 +46,7 @@ def main(args: List[str]) -> int:
     if pid is None:
         print(f"the watchdog did not start: {_last_words(root)}", file=sys.stderr)
         return 1
+    volume_save.tell(root, given.volumes, given.box)
     policy = given.policy
     idle = f"pauses after {brief(policy.after)} of quiet" if policy.enabled else "no idle pause"
     ceiling = f"at most {brief(given.ceiling.left)} from now" if given.ceiling else "no max_uptime"

@@ -1,7 +1,7 @@
 """What the person's machine told this box when it armed it: config.json, and keep.json.
 
     {"v": 1, "box", "token", "policy": {...}, "deadline": unix|null, "started": unix,
-     "sent": unix, "pause": recipe|null, "workdir"}
+     "sent": unix, "pause": recipe|null, "workdir", "disk_kept": bool, "volumes": [mount]}
 
 `deadline`, `started` and `sent` are by the sender's clock. The box adds "armed": its own clocks
 and boot when that arrived, so that neither a wrong nor a changed clock moves the deadline.
@@ -13,9 +13,9 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-from devbox.onbox import notes, pausing, procs
+from devbox.onbox import notes, pausing, procs, volume_save
 from devbox.onbox.ceiling import Ceiling, Moment
 from devbox.onbox.idle import Policy
 from devbox.onbox.wire import clean
@@ -24,7 +24,9 @@ FILE = "config.json"
 
 
 class Orders(NamedTuple):
-    """id: names one arming. ceiling None: no max_uptime. pause None: it cannot pause itself."""
+    """id: names one arming. ceiling None: no max_uptime. pause None: it cannot pause itself.
+    disk_kept: the files of this box's own disk outlive a pause. volumes: where those are mounted
+    that may be written to."""
 
     id: str
     box: str
@@ -32,6 +34,8 @@ class Orders(NamedTuple):
     ceiling: Optional[Ceiling]
     pause: Optional[Dict[str, Any]]
     workdir: str
+    disk_kept: bool = True
+    volumes: Tuple[str, ...] = ()
 
 
 def moment() -> Moment:
@@ -96,6 +100,9 @@ def _parse(document: Dict[str, Any]) -> Orders:
     if not isinstance(policy, dict) or not isinstance(workdir, str) or "\0" in workdir:
         raise ValueError("policy or workdir is not what it should be")
     rules = Policy.read(policy)
+    mounts = document.get("volumes") or []
+    if not isinstance(mounts, list) or not all(isinstance(m, str) and m for m in mounts):
+        raise ValueError("volumes are not a list of mounts")
     return Orders(
         id=str(armed.get("id")),
         box=clean(str(document.get("box", "")), 60),
@@ -103,6 +110,8 @@ def _parse(document: Dict[str, Any]) -> Orders:
         ceiling=_ceiling(document, armed, rules),
         pause=pausing.check(document.get("pause")),
         workdir=workdir,
+        disk_kept=document.get("disk_kept") is not False,
+        volumes=tuple(mounts),
     )
 
 
@@ -117,10 +126,12 @@ def _ceiling(document: Dict[str, Any], armed: Dict[str, Any], rules: Policy) -> 
     sent = wall if sent is None else sent
     started = notes.number(document.get("started"))
     left = armed.get("left")
+    copies = bool(document.get("volumes")) and document.get("disk_kept") is False
+    copying = volume_save.SECONDS if copies else 0.0
     return Ceiling(
         deadline=deadline,
         left=left if isinstance(left, (int, float)) else deadline - sent,
         armed=Moment(wall, mono),
         span=max(1.0, deadline - (sent if started is None else started)),
-        save=rules.save_timeout if rules.save_command else 0.0,
+        save=copying + (rules.save_timeout if rules.save_command else 0.0),
     )

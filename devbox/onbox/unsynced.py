@@ -57,33 +57,52 @@ class Unsynced(NamedTuple):
 
 def find(root: Path, workdir: Path, *, seconds: float = _SECONDS) -> Unsynced:
     """Look now, and keep the answer in root/unsynced.json as far as the disk allows."""
-    stamp = notes.read(root / "synced.json") or {}
-    since = notes.number(stamp.get("t")) or 0.0
-    if since:
-        # A laptop's clock that runs ahead must not hide what changed meanwhile.
-        since = min(since, (root / "synced.json").stat().st_mtime)
-    more, pushed = stamp.get("exclude"), stamp.get("pushed")
-    known = pushed if isinstance(pushed, dict) else {}
-    theirs = [name for name in more if isinstance(name, str)] if isinstance(more, list) else []
-    exclude = [*_NEVER_SYNCED, *theirs]
+    stamp = _Stamp(root)
     count, total, complete = 0, 0, True
     names: List[str] = []
     until = time.monotonic() + seconds
-    for path, about in _files(workdir, exclude):
-        came = known.get(os.fsencode(path).decode("latin-1"))
-        if max(about.st_mtime, about.st_ctime) > since and came != about.st_mtime_ns:
+    for path, about in files(workdir, stamp.exclude):
+        if stamp.misses(path, about):
             count, total = count + 1, total + about.st_size
             if len(names) < NAMES:
                 names.append(clean(os.fsencode(path).decode(errors="replace"), 300))
         if time.monotonic() > until:
             complete = False
             break
-    found = Unsynced(count, total, tuple(names), complete, since)
+    found = Unsynced(count, total, tuple(names), complete, stamp.since)
     try:
         notes.write(root / "unsynced.json", as_json(found))
     except OSError as error:
         print(f"unsynced.json: {error}", file=sys.stderr)
     return found
+
+
+def changed(root: Path, workdir: Path) -> Iterator[Tuple[str, os.stat_result]]:
+    """(path relative to the workdir, its stat) of each file that counts as unsynced."""
+    stamp = _Stamp(root)
+    return (
+        (path, about) for path, about in files(workdir, stamp.exclude) if stamp.misses(path, about)
+    )
+
+
+class _Stamp:
+    """synced.json as read."""
+
+    def __init__(self, root: Path) -> None:
+        stamp = notes.read(root / "synced.json") or {}
+        self.since = notes.number(stamp.get("t")) or 0.0
+        if self.since:
+            # A laptop's clock that runs ahead must not hide what changed meanwhile.
+            self.since = min(self.since, (root / "synced.json").stat().st_mtime)
+        more, pushed = stamp.get("exclude"), stamp.get("pushed")
+        self._known = pushed if isinstance(pushed, dict) else {}
+        theirs = [name for name in more if isinstance(name, str)] if isinstance(more, list) else []
+        self.exclude = [*_NEVER_SYNCED, *theirs]
+
+    def misses(self, path: str, about: os.stat_result) -> bool:
+        came = self._known.get(os.fsencode(path).decode("latin-1"))
+        changed = max(about.st_mtime, about.st_ctime)
+        return changed > self.since and bool(came != about.st_mtime_ns)
 
 
 def as_json(found: Unsynced) -> Dict[str, Any]:
@@ -104,7 +123,7 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def _files(top: Path, exclude: Sequence[str]) -> Iterator[Tuple[str, os.stat_result]]:
+def files(top: Path, exclude: Sequence[str]) -> Iterator[Tuple[str, os.stat_result]]:
     """(path relative to top, its stat) of each regular file; links are not followed."""
     try:
         device = top.stat().st_dev

@@ -1,6 +1,7 @@
 """`verdict`: the watchdog's present verdict as JSON on stdout, with "now" by this box's clock.
 
-Fields are those of devbox.onbox.idle.Verdict. Exit code 3: no watchdog runs on this box.
+Fields are those of devbox.onbox.idle.Verdict. `verdict unsynced` adds "unsynced": what is only
+here, in words. Exit code 3: no watchdog runs on this box.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import sys
 import time
 from typing import List
 
-from devbox.onbox import notes, orders, place, procs
+from devbox.onbox import notes, orders, place, procs, unsynced
 
+_GLANCE = 1.0  # seconds to look what is unsynced
 _STALE = 60.0  # seconds without a new verdict after which the watchdog does not run properly
 
 
 def main(args: List[str]) -> int:
     """The verb."""
-    del args
     root, now = place.root(), time.time()
     known = notes.read(root / "agent.json")
     if not known or not procs.is_alive(known):
@@ -40,5 +41,9 @@ def main(args: List[str]) -> int:
     age = now - (notes.number(found.get("t")) or now)
     if age > _STALE:
         found["reasons"] = [f"the watchdog has said nothing for {age:.0f} s", *found["reasons"]]
+    given = orders.read(root, orders.moment()) if "unsynced" in args else None
+    if given:
+        folder = unsynced.workdir(given.workdir)
+        found["unsynced"] = unsynced.find(root, folder, seconds=_GLANCE).sentence()
     print(json.dumps({**found, "now": now}))
     return 0

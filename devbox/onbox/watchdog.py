@@ -52,6 +52,10 @@ class Effects(Protocol):
 
     def say(self, message: str) -> None: ...
 
+    def at_risk(self) -> str:
+        """What the pause would lose, in words; '' where it keeps the disk, or all is synced."""
+        ...
+
     def save(self) -> Report: ...
 
     def pause(self) -> Report: ...
@@ -217,9 +221,11 @@ class Watchdog:
             hint = "max_uptime is a ceiling: save your work"
         else:
             hint = f"work on, or hold it off with: devbox keep {self._box} 2h"
-        self._effects.event("warning", f"would pause in {left}: {why}")
-        self._effects.say(f"this box pauses in {left} ({why}); {hint}")
-        self._step(Rung(WARNED, now.mono, cause))
+        risk = self._effects.at_risk()
+        told = f"; {risk}" if risk else ""
+        self._effects.event("warning", f"would pause in {left}: {why}{told}")
+        self._effects.say(f"this box pauses in {left} ({why}){told}; {hint}")
+        self._step(Rung(WARNED, now.mono, cause, losses=risk))
 
     def _save(self, verdict: Verdict, now: Moment) -> None:
         self._effects.event("saving", f"saving before the pause: {'; '.join(verdict.reasons[:4])}")
@@ -251,7 +257,9 @@ class Watchdog:
         rung = self.rung
         if rung.name == CALM:
             return verdict
-        reasons = (*([rung.failure] if rung.failure else ()), *verdict.reasons)[:20]
+        at_risk = rung.losses if rung.name == WARNED else ""
+        first = [text for text in (rung.failure, at_risk) if text]
+        reasons = (*first, *verdict.reasons)[:20]
         verdict = verdict._replace(state=rung.name, warned=True, reasons=reasons)
         if rung.name == WARNED:
             return verdict

@@ -17,6 +17,14 @@ from devbox.model import BoxState, Endpoint, Offer, Price
 from devbox.spec import BoxSpec
 
 
+class Kept(NamedTuple):
+    """What outlives a pause. disk: the files of the box's own disk do. words: what does, as in
+    'a pause keeps …'."""
+
+    disk: bool
+    words: str = "its files"
+
+
 class Request(NamedTuple):
     """What `create` needs. token: random, unique to this box, our tag at the provider.
     secrets: resolved values, to be handed only to the provider's own secret store.
@@ -73,8 +81,8 @@ class Provider(ABC):
     narrate: Callable[[str], None] = staticmethod(_silent)
     #: seconds by which `find` may lag behind `create` (an eventually consistent listing)
     find_lag: float = 0.0
-    #: files outside volumes are lost on pause
-    ephemeral_disk: bool = False
+    #: the end of a box deletes the files of its disk
+    end_deletes: bool = True
     #: a box of its may be a program of the person's (`command` of its spec), without ssh, and is
     #: over when that is
     runs_commands: bool = False
@@ -132,6 +140,12 @@ class Provider(ABC):
         del wanted
         return "delete what is on it"
 
+    def pause_keeps(self, wanted: BoxSpec) -> Kept:
+        """What such a box has after a pause, and after whatever else stops it for a while: a
+        restart, other hardware, a successor."""
+        del wanted
+        return Kept(disk=True)
+
     def forget(self, handle: str) -> str:
         """Drop what this computer keeps of a box, without asking anybody: the person gives up on
         it. Returns what may go on without us and how to end it, for the person; '' for nothing
@@ -161,7 +175,7 @@ class Provider(ABC):
 
 
 class CanPause(ABC):
-    """Stop paying and keep the files, as far as `ephemeral_disk` allows."""
+    """Stop paying; `Provider.pause_keeps` says which files outlive it."""
 
     def check_pause(self, handle: str) -> None:
         """ProviderError when this box can never be paused, before anything is done for it."""

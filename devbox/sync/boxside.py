@@ -1,6 +1,8 @@
 """The part of sync that runs on the box: `python3 -c <this file> VERB`, a JSON request on stdin.
 
 list     every file and symlink under a folder that the given rules keep, NUL-ended records
+survey   the same, and what else lies in the login folder, within bounds
+look     of the named paths, those that are files or symlinks
 digest   the content hash of the named files
 delete   exactly the named files, then those of the named folders that are empty
 stamp    writes synced.json (see devbox/onbox/unsynced.py)
@@ -12,6 +14,7 @@ bytes, carried in JSON as latin-1.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import re
@@ -28,7 +31,8 @@ STALE = 86400.0
 def main() -> int:
     verb, request = sys.argv[1], json.load(sys.stdin)
     out = sys.stdout.buffer
-    answer = {"list": list_files, "digest": digest, "delete": delete, "stamp": stamp}[verb]
+    verbs = {"list": list_files, "survey": survey, "look": look, "digest": digest}
+    answer = {**verbs, "delete": delete, "stamp": stamp}[verb]
     for record in answer(request):
         out.write(record + b"\0")
     out.flush()
@@ -54,22 +58,83 @@ def list_files(request: dict[str, Any]) -> Iterator[bytes]:
             if folder:
                 waiting.append((entry.path, name))
                 continue
-            try:
-                about = entry.stat(follow_symlinks=False)
-                link = stat.S_ISLNK(about.st_mode)
-                target = os.readlink(entry.path) if link else b""
-            except OSError:
-                continue
-            if not link and not stat.S_ISREG(about.st_mode):
-                continue
-            left -= 1
+            records = _records(entry.path, name)
+            left -= bool(records)
             if left < 0:
                 yield b"more"
                 return
-            size = 0 if link else about.st_size
-            yield b"%s %d %d %s" % (b"l" if link else b"f", size, about.st_mtime_ns, name)
-            if link:
-                yield target
+            yield from records
+
+
+def look(request: dict[str, Any]) -> Iterator[bytes]:
+    """As `list`, of exactly the named paths."""
+    root = os.fsencode(request["root"])
+    yield b"now %d" % time.time_ns()
+    for name in _names(request):
+        yield from _records(os.path.join(root, name), name)
+
+
+def _records(path: bytes, name: bytes) -> list[bytes]:
+    """Empty for what is neither file nor symlink, or is gone."""
+    try:
+        about = os.lstat(path)
+        target = [os.readlink(path)] if stat.S_ISLNK(about.st_mode) else []
+    except OSError:
+        return []
+    if target:
+        return [b"l 0 %d %s" % (about.st_mtime_ns, name), *target]
+    if not stat.S_ISREG(about.st_mode):
+        return []
+    return [b"f %d %d %s" % (about.st_size, about.st_mtime_ns, name)]
+
+
+def survey(request: dict[str, Any]) -> Iterator[bytes]:
+    """The records of `list`, then those of files elsewhere under `tops`: 'o size mtime_ns path' of
+    the `named` largest, and last 'outside <files> <bytes> <1 if all were seen>'. Left out there:
+    hidden entries of a top itself, what the rules leave out, and other file systems. It stops
+    after `most` files or `seconds`."""
+    yield from list_files(request)
+    rules = _rules(request["folders"]), _rules(request["files"])
+    until = time.monotonic() + request["seconds"]
+    count = total = 0
+    found: list[tuple[int, int, bytes]] = []
+    complete = True
+    for name, about in _elsewhere([os.fsencode(top) for top in request["tops"]], request, rules):
+        count, total = count + 1, total + about.st_size
+        found.append((about.st_size, about.st_mtime_ns, name))
+        if count >= request["most"] or time.monotonic() > until:
+            complete = False
+            break
+    for size, mtime, name in heapq.nlargest(request["named"], found):
+        yield b"o %d %d %s" % (size, mtime, name)
+    yield b"outside %d %d %d" % (count, total, complete)
+
+
+def _elsewhere(
+    tops: list[bytes], request: dict[str, Any], rules: Any
+) -> Iterator[tuple[bytes, Any]]:
+    """(path, stat) of the regular files under `tops` but not under the root."""
+    folders, files = rules
+    seen = {os.path.realpath(os.fsencode(request["root"]))}
+    for top in tops:
+        waiting = [] if os.path.realpath(top) in seen else [(top, b"")]
+        seen.add(os.path.realpath(top))
+        while waiting:
+            path, under = waiting.pop()
+            for name, entry in _entries(path, under):
+                folder = entry.is_dir(follow_symlinks=False)
+                hidden = not under and entry.name.startswith(b".")
+                if hidden or not _keeps(folders if folder else files, name):
+                    continue
+                try:
+                    about = entry.stat(follow_symlinks=False)
+                    same_disk = about.st_dev == os.stat(top).st_dev
+                except OSError:
+                    continue
+                if folder and same_disk and os.path.realpath(entry.path) not in seen:
+                    waiting.append((entry.path, name))
+                elif stat.S_ISREG(about.st_mode):
+                    yield (name if top == b"." else os.path.join(top, name)), about
 
 
 def digest(request: dict[str, Any]) -> Iterator[bytes]:

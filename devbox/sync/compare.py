@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from devbox.sync.stamp import Stamp
@@ -13,6 +13,9 @@ BOTH = "changed here and on the box"
 NEWER_THERE = "newer on the box"
 NEWER_HERE = "newer here"
 IN_THE_WAY = "in the way: a file or link here is a folder on the box, or the other way round"
+
+LEADS_OUT = "a link that leads out of the folder"
+HELD = "held back, because programs here act on such a file; fetch it with --path"
 
 Files = Mapping[bytes, Entry]
 
@@ -50,25 +53,52 @@ def same(one: Entry, other: Entry) -> bool:
     return one.size == other.size and one.mtime // 10**9 == other.mtime // 10**9
 
 
-def fetch(here: Files, there: Files, stamp: Stamp, *, force: bool = False) -> Fetch:
+def fetch(
+    here: Files,
+    there: Files,
+    stamp: Stamp,
+    *,
+    force: bool = False,
+    held: Collection[bytes] = (),
+) -> Fetch:
     """What `sync down` takes. here: from `tree.look`. A file that was changed here since the last
-    sync is kept, whatever its time, unless `force`; always kept is what is no file, or lies in
-    what is no folder."""
+    sync is kept, whatever its time, unless `force`; always kept is what is no file, lies in what
+    is no folder, leads out of the tree, or is `held`."""
     take: list[bytes] = []
     keep: dict[bytes, str] = {}
     for path in sorted(there):
         mine = here.get(path)
         if (mine and mine.kind == "d") or any(folder in here for folder in above(path)):
             keep[path] = IN_THE_WAY
-        elif mine is None:
-            take.append(path)
-        elif same(mine, there[path]):
+        elif mine is not None and same(mine, there[path]):
             continue
-        elif force or not stamp.changed_here(path, mine):
+        elif there[path].kind == "l" and leads_out(path, there[path].target):
+            keep[path] = LEADS_OUT
+        elif path in held:
+            # Told whatever the last sync saw: it stays different for as long as it is held.
+            if mine is None or mine.mtime <= there[path].mtime:
+                keep[path] = HELD
+        elif mine is None or force or not stamp.changed_here(path, mine):
             take.append(path)
         else:
             keep[path] = BOTH if stamp.changed_there(path, there[path]) else EDITED
     return Fetch(take, keep)
+
+
+def leads_out(path: bytes, target: bytes) -> bool:
+    """Whether the symlink at `path` may point outside the tree, as rsync's --safe-links sees it
+    (unsafe_symlink in its util1.c; the newest also refuses '..' after a name)."""
+    if not target or target.startswith(b"/"):
+        return True
+    depth, named = path.count(b"/"), False
+    for part in target.split(b"/"):
+        if part == b"..":
+            depth -= 1
+            if depth < 0 or named:
+                return True
+        elif part not in (b"", b"."):
+            depth, named = depth + 1, True
+    return False
 
 
 def above(path: bytes) -> list[bytes]:

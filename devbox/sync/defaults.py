@@ -11,6 +11,9 @@ ARRIVING = ".devbox-arriving"
 #: Ours; not even `include` brings them along.
 OURS: tuple[str, ...] = (f"{PARTIAL}/", f"{ARRIVING}/", ".devbox/", ".devbox-box/")
 
+#: What runs made and was fetched (`jobs.fetch.default_folder`): it came from a box.
+FETCHED: tuple[str, ...] = (f"/results/*-{'[0-9]' * 8}-{'[0-9]' * 6}-????/",)
+
 #: Held back, and said so, because a box is a rented machine. The `!` lines are samples that
 #: people commit.
 SECRETS: tuple[str, ...] = (

@@ -51,7 +51,9 @@ class Flavour(NamedTuple):
         A kept part is a basis for rsync's own delta and is checked as a whole, so a file that
         changed meanwhile comes out right; --append-verify would write into the live file.
         """
-        flags = ["-rlptO", "--from0", f"--partial-dir={PARTIAL}", f"--out-format={OUT_FORMAT}"]
+        # -S: holes of a sparse file stay holes. openrsync does not know it.
+        first = "-rlptOS" if self.kind == SAMBA else "-rlptO"
+        flags = [first, "--from0", f"--partial-dir={PARTIAL}", f"--out-format={OUT_FORMAT}"]
         flags += ["-s"] if self.secluded else []
         flags += ["--info=progress2,skip1", "--outbuf=L", "--no-h"] if self.informs else []
         return flags

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from devbox import process
 from devbox.model import Box
-from devbox.sync import compare, flavour, program, remote, removal, stamp, tree
+from devbox.sync import compare, flavour, held, program, remote, removal, rules, stamp, tree
 from devbox.sync.place import Place
 from devbox.sync.report import Report, kept, shown
-from devbox.sync.rules import selection
 from devbox.sync.session import Options, Session, excludes
+from devbox.sync.tree import Tree
 from devbox.workspace import Workspace
 
 
@@ -23,20 +23,16 @@ class Pull(Session):
     def run(self) -> Report:
         self.where.root.mkdir(parents=True, exist_ok=True)
         found = tree.read(self.where.root, self.where.sync, files=self.options.delete)
-        chosen = self.where.sync.down
-        listing = remote.list_files(
-            self.box, self.where.folder, found.plain if chosen else found.rules
-        )
+        listing = self._listing(found)
         if listing.missing:
             return self.finish(missing=True)
-        picked = selection(chosen)
+        picked = self._picked(found)
         names = compare.within(listing.files, self.chosen)
-        there = {
-            p: listing.files[p] for p in names if not chosen or not picked.keeps(p, folder=False)
-        }
+        there = {path: listing.files[path] for path in names if picked(path)}
         here = tree.look(self.where.root, there)
-        plan = compare.fetch(here, there, self.stamp, force=self.options.force)
-        keep = self._really(plan.keep, here, there)
+        back = held.held_back(there, chosen=self.chosen, patterns=self.patterns())
+        plan = compare.fetch(here, there, self.stamp, force=self.options.force, held=back)
+        keep = self.really(plan.keep, here, there)
         doomed: list[bytes] = []
         if self.options.delete:
             doomed = sorted(set(compare.within(found.files, self.chosen)) - set(listing.files))
@@ -58,7 +54,30 @@ class Pull(Session):
             retries=retries,
         )
 
-    def _really(
+    def patterns(self) -> tuple[str, ...]:
+        """Those of the spec that can name a file."""
+        return (*self.where.sync.include, *self.where.sync.down)
+
+    def _listing(self, found: Tree) -> remote.Listing:
+        wanted = found.plain if self.where.sync.down else found.rules
+        if self.options.ignored:
+            wanted = rules.whole(self.where.sync)
+        return remote.list_files(self.box, self.where.folder, wanted)
+
+    def _picked(self, found: Tree) -> Callable[[bytes], bool]:
+        """Whether a path of the listing is asked for."""
+        down = self.where.sync.down
+        if not down:
+            return lambda _: True
+        picked = rules.selection(down)
+        if not self.options.ignored:
+            return lambda path: not picked.keeps(path, folder=False)
+        # All that is ignored, and of the rest what `down` names.
+        return lambda path: (
+            not picked.keeps(path, folder=False) or not found.rules.keeps(path, folder=False)
+        )
+
+    def really(
         self, keep: Mapping[bytes, str], here: compare.Files, there: compare.Files
     ) -> dict[bytes, str]:
         """Without those that only have another time."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -12,25 +11,23 @@ import msgspec
 from devbox import process
 from devbox.errors import SshError, SyncError, UsageError
 from devbox.model import Box
-from devbox.sync import compare, flavour, program, stamp, tree
+from devbox.sync import compare, flavour, obstacles, program, stamp, tree
+from devbox.sync.pending import Pending
 from devbox.sync.place import Place
 from devbox.sync.progress import Item
 from devbox.sync.report import Report, kept, shown
-from devbox.sync.rules import Rules
+from devbox.sync.rules import Rules, without
 from devbox.sync.session import Options, Session, excludes
-from devbox.sync.stamp import Stamp
 from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from devbox.sync.remote import Asking
 
-#: A sync shorter than this shows no total, seconds.
-_COUNT_AFTER = 0.5
-
 
 class Sent(NamedTuple):
-    """items: what went up. left: differing files that changed on the box and stay as they are."""
+    """items: what went up. left: differing files that changed on the box and stay as they are.
+    Paths that cannot go up because of what lies there are in `Push.blocked`."""
 
     items: dict[bytes, Item]
     left: set[bytes]
@@ -44,6 +41,9 @@ class Push(Session):
         super().__init__(ws, box, where, options, "up")
         self.early: Asking | None = None
         self.tells = False
+        #: paths that are a folder on one side and a file or link on the other
+        self.blocked: set[bytes] = set()
+        self.cleared = False
 
     def moving(self) -> None:
         # The box is told in the end what came; what tells it starts there while files move.
@@ -53,46 +53,107 @@ class Push(Session):
             self.early = Asking(self.box, "stamp")
 
     def run(self) -> Report:
-        found = tree.read(self.where.root, self.where.sync)
-        self.report = msgspec.structs.replace(self.report, secrets=shown(found.secrets))
-        self._check_chosen(found.rules)
+        asking = self._asking()
+        try:
+            found = tree.read(self.where.root, self.where.sync)
+            self.report = msgspec.structs.replace(self.report, secrets=shown(found.secrets))
+            self._check_chosen(found.rules)
+            self._block([*found.folders, *found.links], set(found.links), asking)
+        finally:
+            asking.close()
+        rules = without(found.rules, self.blocked)
         newer: set[bytes] | None = None
         deleted: list[bytes] = []
         if self.options.dry_run or self.options.delete or not self._informs():
-            planned, here, there = self._plan(found.rules)
+            planned, here, there = self._plan(rules)
             newer = {p for p in planned.differing if _newer(there, here, p)}
             if self.options.dry_run:
                 return self._foretell(planned, here, there, newer)
             deleted = self._delete(planned.only_there) if self.options.delete else []
         self.tells = True
         try:
-            sent = self._settle(found.rules, self._send(found.rules), newer)
+            sent = self._settle(rules, self._around(rules, self._send), newer)
             self._stamp(sent.left, list(sent.items))
         finally:
             if self.early:
                 self.early.close()
         return self.finish(
             moved=shown(sent.items),
-            bytes=sum(item.size for item in sent.items.values()),
+            bytes=sum(item.size for item in sent.items.values() if item.moved),
             deleted=shown(deleted),
-            kept=kept(dict.fromkeys(sent.left, compare.NEWER_THERE)),
+            kept=kept(self._kept(sent.left)),
             retries=sent.tries - 1,
         )
 
     def edits(self, rules: Rules, paths: Sequence[bytes]) -> Sent:
         """Send just these, whatever their times say, with what is in those that are folders.
         The box's half of the stamp is the caller's to write."""
-        self.chosen = list(paths)
-        job = self._job(rules)._replace(files=paths, inside=True)
-        done = self.transfer(
+        top = os.fsencode(self.where.root)
+        links = {path for path in paths if os.path.islink(os.path.join(top, path))}
+        parents = {folder for path in paths for folder in compare.above(path)}
+        inner = {path for path in paths if os.path.isdir(os.path.join(top, path))}
+        self._block([*parents, *links, *inner], links)
+        self.chosen = [path for path in paths if not self._is_blocked(path)]
+        if not self.chosen:
+            return Sent({}, set(), 1)
+
+        def send(rules: Rules) -> program.Outcome:
+            job = self._job(rules)._replace(files=self.chosen, inside=True)
             # --ignore-times: two saves of one size within a second look alike to rsync.
-            job._replace(extra=("--ignore-times", "--update")),
-            lambda: None,
-            backoff=(0.2,),
-        )
-        sent = self._settle(rules, done, None if self._informs() else set(paths))
+            job = job._replace(extra=("--ignore-times", "--update"))
+            return self.transfer(job, lambda: None, backoff=(0.2,))
+
+        done = self._around(rules, send)
+        sent = self._settle(rules, done, None if self._informs() else set(self.chosen))
         self.remember(sent.left, sent.items, self.stamp.box_time)
         return sent
+
+    def _asking(self) -> Asking:
+        from devbox.sync.remote import Asking
+
+        return Asking(self.box, "look")
+
+    def _block(
+        self, paths: Iterable[bytes], links: set[bytes], asking: Asking | None = None
+    ) -> None:
+        if not self.options.force:
+            self.blocked |= obstacles.replaced(
+                self.box,
+                self.where,
+                self.stamp,
+                paths,
+                links,
+                asking,
+                narrate=self.ws.narrate,
+                sleep=self.ws.sleep,
+            )
+
+    def _is_blocked(self, path: bytes) -> bool:
+        return bool(self.blocked.intersection([path, *compare.above(path)]))
+
+    def partly(self, done: program.Outcome) -> program.Outcome:
+        return done  # `_around` looks why
+
+    def _around(self, rules: Rules, send: Callable[[Rules], program.Outcome]) -> program.Outcome:
+        """`send`, and where folders of the box stand in the way of files or links once more: around
+        them, or with `force` after they were removed."""
+        done = send(rules)
+        if done.code != 23:
+            return done
+        stuck = obstacles.stuck(self.box, self.where, rules)
+        if not stuck:
+            return super().partly(done)
+        if self.options.force:
+            obstacles.clear(self.box, self.where, stuck, self.ws.narrate)
+            self.cleared = True
+        else:
+            self.blocked |= set(stuck)
+            self.chosen = [path for path in self.chosen if not self._is_blocked(path)]
+        again = send(without(rules, self.blocked))
+        if again.code == 23:
+            return super().partly(again)
+        items = done.items | again.items
+        return again._replace(items=items, newer=done.newer | again.newer)
 
     def _informs(self) -> bool:
         return flavour.detect(process.require("rsync")).informs
@@ -115,8 +176,12 @@ class Push(Session):
             moved=shown(going),
             bytes=sum(here[p].size for p in going),
             deleted=shown(planned.only_there if self.options.delete else []),
-            kept=kept(dict.fromkeys(left, compare.NEWER_THERE)),
+            kept=kept(self._kept(left)),
         )
+
+    def _kept(self, left: Iterable[bytes]) -> dict[bytes, str]:
+        blocked = dict.fromkeys(self.blocked, compare.IN_THE_WAY)
+        return {**dict.fromkeys(left, compare.NEWER_THERE), **blocked}
 
     def _settle(self, rules: Rules, done: program.Outcome, newer: set[bytes] | None) -> Sent:
         """rsync left alone what is newer on the box. Where the box's is just what we sent or saw
@@ -158,8 +223,12 @@ class Push(Session):
                 self.where.root, self.where.sync, files=True
             ).files
             there = asked.result().files
-        here = {p: here[p] for p in compare.within(here, self.chosen)}
         there = {p: there[p] for p in compare.within(there, self.chosen)}
+        if not (self.options.delete or self.options.force):
+            parents = {folder for path in there for folder in compare.above(path)}
+            self.blocked |= here.keys() & parents
+        mine = compare.within(here, self.chosen)
+        here = {path: here[path] for path in mine if not self._is_blocked(path)}
         return compare.differences(here, there), here, there
 
     def _delete(self, doomed: Sequence[bytes]) -> list[bytes]:
@@ -170,7 +239,9 @@ class Push(Session):
         return sorted(remote.delete(self.box, self.where.folder, doomed))
 
     def _send(self, rules: Rules) -> program.Outcome:
-        extra = () if self.options.force else ("--update",)
+        extra: tuple[str, ...] = () if self.options.force else ("--update",)
+        # rsync's own --force removes a folder, without files by now, for a file or link.
+        extra += ("--force",) if self.cleared else ()
         job = self._job(rules)
         if self.chosen:
             return self.transfer(
@@ -178,13 +249,15 @@ class Push(Session):
             )
         again = self.stamp.saved_again(self.where.root)
         again = [path for path in again if rules.keeps(path, folder=False)]
-        with _Pending(self.where, self.stamp, wanted=bool(self.options.on_progress)) as pending:
+        with Pending(self.where, self.stamp, wanted=bool(self.options.on_progress)) as pending:
             done = self.transfer(job._replace(extra=extra), pending.total)
             if again:
                 more = job._replace(files=again, extra=("--ignore-times", *extra))
                 second = self.transfer(more, pending.total)
                 done = done._replace(
-                    items=done.items | second.items, newer=done.newer | second.newer
+                    items=done.items | second.items,
+                    newer=done.newer | second.newer,
+                    code=done.code or second.code,
                 )
         return done
 
@@ -214,38 +287,6 @@ def tell(box: Box, where: Place, moved: Iterable[bytes], asking: Asking | None =
     entries = tree.look(where.root, moved)
     pushed = [(path, entry.mtime) for path, entry in entries.items() if entry.kind == "f"]
     return remote.stamp(box, where.folder, None, pushed, excludes(where.sync), asking)
-
-
-class _Pending:
-    """How many bytes there are to send, counted beside rsync: the files that changed since the
-    last sync, as far as times tell. Begins after a while, so that a short sync pays nothing."""
-
-    def __init__(self, where: Place, since: Stamp, *, wanted: bool) -> None:
-        self.where, self.since, self.wanted = where, since, wanted
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self._count, daemon=True)
-        self.found: int | None = None
-
-    def __enter__(self) -> _Pending:
-        if self.wanted:
-            self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-
-    def total(self) -> int | None:
-        return self.found
-
-    def _count(self) -> None:
-        if self.done.wait(_COUNT_AFTER):
-            return
-        files = tree.read(self.where.root, self.where.sync, files=True).files
-        self.found = sum(
-            entry.size
-            for path, entry in files.items()
-            if self.since.is_first or self.since.changed_here(path, entry)
-        )
 
 
 def _newer(one: compare.Files, other: compare.Files, path: bytes) -> bool:

@@ -25,8 +25,20 @@ from devbox.text import clean
 #: A tree with more files than this is not compared, and a longer answer is not read.
 MAX_FILES = 2_000_000
 _MAX_ANSWER = 512 << 20
+#: Bounds of the look outside the synced folder: files, seconds on the box, files named.
+OUTSIDE_MOST, OUTSIDE_SECONDS, OUTSIDE_NAMED = 20_000, 5.0, 200
 _MAX_SIZE = 1 << 62
 _SECONDS = 600.0
+
+
+class Outside(NamedTuple):
+    """What lies in the login folder but not in the synced one. largest: path relative to the login
+    folder → entry, not more than the box was asked to name. complete: the walk saw it all."""
+
+    files: int = 0
+    total: int = 0
+    largest: dict[bytes, Entry] = {}  # noqa: RUF012 - never written to
+    complete: bool = True
 
 
 class Listing(NamedTuple):
@@ -40,14 +52,34 @@ class Listing(NamedTuple):
 def list_files(box: Box, folder: str, rules: Rules) -> Listing:
     """Every file and symlink under `folder` on the box that `rules` keep. SshError when the box
     cannot be reached, SyncError when it has too many files or answers nonsense."""
-    folders, files = rules.regexes()
+    return parse(_ask(box, "list", _listing_request(folder, rules)))
+
+
+def look(
+    box: Box, folder: str, paths: Iterable[bytes], asking: Asking | None = None
+) -> dict[bytes, Entry]:
+    """Those of `paths` that are files or symlinks on the box. asking: one for 'look' that was
+    started early. Raises as `list_files`."""
+    wanted = set(paths)
+    request = {"root": folder, "names": sorted(path.decode("latin-1") for path in wanted)}
+    found = parse((asking or Asking(box, "look")).answer(request)).files
+    return {path: found[path] for path in found.keys() & wanted}
+
+
+def survey(box: Box, folder: str, rules: Rules) -> tuple[Listing, Outside]:
+    """`list_files`, and what `rules` keep elsewhere in the login folder and the workdir (without
+    hidden entries at their top and without other file systems), in one trip. Raises as
+    `list_files`."""
     request = {
-        "root": folder,
-        "folders": [[regex.decode("latin-1"), keep] for regex, keep in folders],
-        "files": [[regex.decode("latin-1"), keep] for regex, keep in files],
-        "limit": MAX_FILES,
+        **_listing_request(folder, rules),
+        "tops": [".", *([box.workdir] if box.workdir.startswith("/") else [])],
+        "most": OUTSIDE_MOST,
+        "seconds": OUTSIDE_SECONDS,
+        "named": OUTSIDE_NAMED,
     }
-    return parse(_ask(box, "list", request))
+    records = list(_ask(box, "survey", request))
+    outside = _outside(records)
+    return parse(iter(records)), outside
 
 
 def digests(box: Box, folder: str, paths: Iterable[bytes]) -> dict[bytes, str]:
@@ -111,6 +143,34 @@ def parse(records: Iterator[bytes]) -> Listing:
             entry = entry._replace(target=next(records, b""))
         files[path] = entry
     return Listing(int(first[4:24]), files)
+
+
+def _listing_request(folder: str, rules: Rules) -> dict[str, Any]:
+    folders, files = rules.regexes()
+    return {
+        "root": folder,
+        "folders": [[regex.decode("latin-1"), keep] for regex, keep in folders],
+        "files": [[regex.decode("latin-1"), keep] for regex, keep in files],
+        "limit": MAX_FILES,
+    }
+
+
+def _outside(records: list[bytes]) -> Outside:
+    """Takes the records of what lies outside off the end of the list."""
+    last = records.pop() if records else b""
+    found = re.fullmatch(rb"outside (\d{1,9}) (\d{1,19}) ([01])", last)
+    if not found:
+        if last == b"more":  # the synced folder alone was too much; `parse` says so
+            records.append(last)
+            return Outside(complete=False)
+        raise SyncError(
+            "the box did not say what lies outside the work folder", fix="devbox doctor BOX"
+        )
+    named: dict[bytes, Entry] = {}
+    while records and records[-1].startswith(b"o ") and len(named) < OUTSIDE_NAMED:
+        path, entry = _entry(b"f" + records.pop()[1:])
+        named[path] = entry
+    return Outside(int(found[1]), min(int(found[2]), _MAX_SIZE), named, found[3] == b"1")
 
 
 def _entry(record: bytes) -> tuple[bytes, Entry]:

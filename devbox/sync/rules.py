@@ -24,7 +24,7 @@ from typing import NamedTuple
 from devbox import spec
 from devbox.junk import JUNK
 from devbox.sync import defaults
-from devbox.sync.globs import Glob, parse
+from devbox.sync.globs import Glob, literal, parse
 
 
 class Rule(NamedTuple):
@@ -102,25 +102,49 @@ class Base(NamedTuple):
 
     rules: tuple[Rule, ...]
     opens: bool
+    tracked: tuple[Rule, ...] = ()
+
+    def tracking(self, paths: Iterable[bytes]) -> Base:
+        """With these files, and the folders they lie in, kept whatever an ignore file says: git
+        ignores no file that it tracks."""
+        kept: dict[Rule, None] = {}
+        for path in paths:
+            glob = exactly(path)
+            kept |= {Rule(True, each, "git"): None for each in (glob, *glob.above())}
+        return self._replace(tracked=tuple(kept))
 
     def with_ignored(self, ignored: Iterable[Rule]) -> Rules:
         """These rules, then those of the ignore files."""
-        return Rules([*self.rules, *(_and_below(ignored) if self.opens else ignored)])
+        opens = self.opens or self.tracked
+        return Rules([*self.rules, *self.tracked, *(_and_below(ignored) if opens else ignored)])
 
 
-def base(sync: spec.Sync) -> Base:
-    """The rules before the ignore files' (1-5). SyncError for a pattern rsync cannot be told."""
+def whole(sync: spec.Sync) -> Rules:
+    """All but devbox's own files and what is made again on each machine: what a box may hold that
+    somebody would miss, whether it is synced or not."""
+    return base(sync, fetched=(), secrets=(), excludes=()).with_ignored(())
+
+
+def base(
+    sync: spec.Sync,
+    *,
+    fetched: Iterable[str] = defaults.FETCHED,
+    secrets: Iterable[str] = defaults.SECRETS,
+    excludes: Iterable[str] | None = None,
+) -> Base:
+    """The rules before the ignore files' (1-5). excludes: in place of the spec's. SyncError for a
+    pattern rsync cannot be told."""
     includes = [rule.glob for rule in _lines(sync.include, "spec") if not rule.keep]
-    excludes = _lines(sync.exclude, "spec")
+    left_out = _lines(sync.exclude if excludes is None else excludes, "spec")
     opened = [above for glob in includes for above in glob.above()]
-    junk = [*_lines(JUNK, "default"), *_lines(defaults.SECRETS, "secret")]
+    junk = [*_lines([*JUNK, *fetched], "default"), *_lines(secrets, "secret")]
     rules = [
         *_lines(defaults.OURS, "default"),
         *(Rule(True, glob, "spec") for glob in [*includes, *opened]),
         *junk,
         *(Rule(True, glob.below(), "spec") for glob in includes),
         *(_below(rule) for rule in junk if opened and not rule.keep),
-        *(_and_below(excludes) if opened else excludes),
+        *(_and_below(left_out) if opened else left_out),
     ]
     return Base(tuple(rules), bool(opened))
 
@@ -157,6 +181,15 @@ def dockerignore(content: bytes) -> list[Rule]:
             rules += [Rule(True, above, ".dockerignore") for above in glob.above()]
         out += rules[::-1]
     return out[::-1]
+
+
+def without(rules: Rules, paths: Iterable[bytes]) -> Rules:
+    """`rules` with exactly these paths left out, and what is in them."""
+    return Rules([*(Rule(False, exactly(path), "spec") for path in paths), *rules.rules])
+
+
+def exactly(path: bytes) -> Glob:
+    return Glob(tuple(literal(name) for name in path.split(b"/")))
 
 
 def selection(patterns: Iterable[str]) -> Rules:

@@ -27,13 +27,15 @@ _MAX_DIGESTS = 1000
 class Options(NamedTuple):
     """paths: only these, relative to the current folder. dry_run: change nothing, say what would
     be. delete: also remove on the receiving side what the other does not have; `approve` gets
-    the list first and says yes or no. force: the sending side wins every difference."""
+    the list first and says yes or no. force: the sending side wins every difference. ignored:
+    fetch also what ignore files, `exclude` and the rule on secrets leave out."""
 
     paths: tuple[str, ...] = ()
     dry_run: bool = False
     delete: bool = False
     approve: Callable[[tuple[str, ...]], bool] = lambda _: False
     force: bool = False
+    ignored: bool = False
     on_progress: Callable[[Progress], None] | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -86,13 +88,15 @@ class Session:
             on_output=on_output,
             backoff=backoff,
         )
-        if done.code == 23:
-            raise SyncError(
-                f"some files could not be synced with {self.box.name}: {done.said[-600:]}",
-                means="everything else is in step",
-                fix="make them readable, or leave them out with sync.exclude in devbox.toml",
-            )
-        return done
+        return done if done.code != 23 else self.partly(done)
+
+    def partly(self, done: program.Outcome) -> program.Outcome:
+        """What follows when rsync could not do some files: here an error that names them."""
+        raise SyncError(
+            f"some files could not be synced with {self.box.name}: {done.said[-600:]}",
+            means="the other files that were to be synced are in step",
+            fix="make them readable, or leave them out with sync.exclude in devbox.toml",
+        )
 
     def moving(self) -> None:
         """Called for each file that rsync moves."""

@@ -101,6 +101,15 @@ def load(box: Box, root: Path) -> Stamp:
     return found if found.root == str(root) else empty
 
 
+def last(box: Box) -> float:
+    """When a whole sync of the box last ended here, unix seconds; 0 for never."""
+    file = folder() / f"{box.id}.json"
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Stamp).end / 1e9
+    except (FileNotFoundError, msgspec.DecodeError):
+        return 0.0
+
+
 def save(box: Box, stamp: Stamp) -> None:
     files.write_atomic(folder() / f"{box.id}.json", msgspec.json.encode(stamp))
 

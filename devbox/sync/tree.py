@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from devbox import spec
 from devbox.errors import SyncError
-from devbox.sync import rules
+from devbox.sync import rules, tracked
 from devbox.sync.rules import Base, IgnoreFile, Rule, Rules
 
 _MAX_IGNORE_FILE = 1 << 20
@@ -31,12 +31,15 @@ class Entry(NamedTuple):
 @dataclass
 class Tree:
     """What was found. rules: with the ignore files. plain: without them. files: path relative to
-    the root → entry, empty unless asked for. secrets: held back because they look like some."""
+    the root → entry, empty unless asked for. secrets: held back because they look like some.
+    folders, links: those that are kept."""
 
     rules: Rules
     plain: Rules
     files: dict[bytes, Entry] = field(default_factory=dict)
     secrets: list[bytes] = field(default_factory=list)
+    folders: list[bytes] = field(default_factory=list)
+    links: list[bytes] = field(default_factory=list)
 
 
 def read(root: Path, sync: spec.Sync, *, files: bool = False) -> Tree:
@@ -48,6 +51,9 @@ def read(root: Path, sync: spec.Sync, *, files: bool = False) -> Tree:
             fix="make it, or set sync.path in devbox.toml",
         )
     base = rules.base(sync)
+    if sync.ignore_files:
+        docker = _docker(os.fsencode(root))
+        base = base.tracking(p for p in tracked.ignored(root) if docker.keeps(p, folder=False))
     walk = _Walk(base, files, sync.ignore_files)
     outer = list(_above(root)) if sync.ignore_files else []
     walk.run(os.fsencode(root), outer)
@@ -76,6 +82,12 @@ def look(root: Path, paths: Iterable[bytes]) -> dict[bytes, Entry]:
         if is_folder(path.rpartition(b"/")[0]) and (found := _at(top, path)):
             out[path] = found
     return out
+
+
+def _docker(root: bytes) -> Rules:
+    """The root's .dockerignore alone."""
+    path = root + b"/.dockerignore"
+    return Rules(rules.dockerignore(_content(path)) if os.path.isfile(path) else ())
 
 
 class _Walk:
@@ -110,13 +122,16 @@ class _Walk:
     def _takes(self, entry: os.DirEntry[bytes], name: bytes, deciding: Rules) -> bool:
         """Note a file; True for a folder to enter."""
         folder = entry.is_dir(follow_symlinks=False)
-        if not folder and not self.want_files and not _maybe_secret(entry.name):
+        link = entry.is_symlink()
+        if not (folder or link or self.want_files or _maybe_secret(entry.name)):
             return False
         rule = deciding.decide(name, folder=folder)
         if rule and not rule.keep:
             if rule.source == "secret":
                 self.tree.secrets.append(name)
             return False
+        if folder or link:
+            (self.tree.folders if folder else self.tree.links).append(name)
         if not folder and self.want_files and (found := _entry(entry)):
             self.tree.files[name] = found
         return folder

@@ -17,7 +17,7 @@ from watchfiles import watch as watch_files
 
 from devbox.errors import DevboxError, SshError, SyncError
 from devbox.model import Box
-from devbox.sync import place, program, remote, tree
+from devbox.sync import compare, place, program, remote, tree
 from devbox.sync.place import Place
 from devbox.sync.push import Push, tell
 from devbox.sync.report import shown
@@ -150,7 +150,7 @@ class _Watching:
                 continue
             if tries:
                 self.on_event(Event("back"))
-                self.ws.narrate(f"{self.box.name} is back; everything saved meanwhile is there")
+                self.ws.narrate(f"{self.box.name} is back; what was saved meanwhile was sent")
             tries = 0
 
     def tell(self) -> None:
@@ -182,7 +182,10 @@ class _Watching:
 
     def _send(self, paths: list[bytes]) -> None:
         with place.locked(self.box, "up"):
-            sent = Push(self.ws, self.box, self.where, Options()).edits(self.found.rules, paths)
+            push = Push(self.ws, self.box, self.where, Options())
+            sent = push.edits(self.found.rules, paths)
+        for name in shown(sorted(push.blocked)):
+            self.ws.narrate(f"not sent to {self.box.name}: {name} ({compare.IN_THE_WAY})")
         self.untold.update(sent.items)
         for name in shown(sorted(sent.left)):
             self.ws.narrate(f"kept on {self.box.name}: {name} (changed there)")

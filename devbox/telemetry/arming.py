@@ -30,7 +30,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """The idle policy's answer. state: active (in use), idle, held (idle, but kept), warned,
     saving, pausing. idle_for: seconds. pauses_at: unix seconds, as things stand, and cause: which
     of idle and ceiling it would be; None where nothing would pause it. deadline: max_uptime's end.
-    warned: the person was told. Unix times are by this machine's clock."""
+    warned: the person was told. unsynced: files of the workdir that changed on the box since they
+    were last fetched, by its own count. Unix times are by this machine's clock."""
 
     state: Literal["active", "idle", "held", "warned", "saving", "pausing"]
     idle_for: float
@@ -40,6 +41,7 @@ class Verdict(msgspec.Struct, frozen=True):
     deadline: float | None = None
     warned: bool = False
     cause: Literal["idle", "ceiling"] | None = None
+    unsynced: str = ""
     now: float = 0.0
 
     def sentence(self, now: float) -> str:
@@ -63,12 +65,14 @@ def arm(
     box: Box,
     recipe: Mapping[str, Any] | None,
     *,
+    disk_kept: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Give the box its idle policy, its deadline and how it pauses itself (the provider's
-    `watchdog` recipe), and have its watchdog follow them. Arming again replaces the orders. The
-    box half is put there first where it is missing. SshError when no watchdog follows them."""
-    orders = json.dumps(_orders(box, recipe, clock())).encode()
+    """Give the box its idle policy, its deadline, how it pauses itself (the provider's `watchdog`
+    recipe) and whether its disk outlives that, and have its watchdog follow them. Arming again
+    replaces the orders. The box half is put there first where it is missing. SshError when no
+    watchdog follows them."""
+    orders = json.dumps(_orders(box, recipe, clock(), disk_kept)).encode()
     # The agent forks off this very process and shows under its words: a person who looks for it
     # finds "agent" there.
     done = boxhalf.run(connection, "arm", "agent", input=orders)
@@ -94,9 +98,15 @@ def keep(
     return float(granted or 0)
 
 
-def verdict(connection: boxhalf.Runs, *, clock: Callable[[], float] = time.time) -> Verdict:
-    """The watchdog's present verdict. NotFound when no watchdog runs on the box."""
-    answer = _answer(connection, boxhalf.command("verdict"))
+def verdict(
+    connection: boxhalf.Runs,
+    *,
+    unsynced: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Verdict:
+    """The watchdog's present verdict, with a second's count of what is unsynced when asked for.
+    NotFound when no watchdog runs on the box."""
+    answer = _answer(connection, boxhalf.command("verdict", *(["unsynced"] if unsynced else [])))
     try:
         found = msgspec.convert(answer, Verdict)
         _require_sane(found)
@@ -107,6 +117,7 @@ def verdict(connection: boxhalf.Runs, *, clock: Callable[[], float] = time.time)
     shift = clock() - found.now
     return msgspec.structs.replace(
         found,
+        unsynced=clean(found.unsynced, 100),
         reasons=tuple(clean(reason, 200).replace("\n", " ") for reason in found.reasons[:20]),
         pauses_at=None if found.pauses_at is None else found.pauses_at + shift,
         keep_until=None if found.keep_until is None else found.keep_until + shift,
@@ -139,7 +150,9 @@ def policy_fields(wanted: spec.Idle) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
 
 
-def _orders(box: Box, recipe: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+def _orders(
+    box: Box, recipe: Mapping[str, Any] | None, now: float, disk_kept: bool
+) -> dict[str, Any]:
     """The schema is in devbox.onbox.orders."""
     wanted = spec.decode_box(box.spec)
     started = box.started if box.started is not None else now
@@ -154,6 +167,8 @@ def _orders(box: Box, recipe: Mapping[str, Any] | None, now: float) -> dict[str,
         "sent": now,
         "pause": None if recipe is None else dict(recipe),
         "workdir": box.workdir,
+        "disk_kept": disk_kept,
+        "volumes": [v.mount for v in wanted.volumes.values() if not v.read_only],
     }
 
 

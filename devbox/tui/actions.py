@@ -30,7 +30,7 @@ class Action(NamedTuple):
 _BOXES = (
     Action("up", "u", "Up", "Bring a box up: a new one, or finish what was begun", "Boxes",
            changes=True, footer=True),
-    Action("pause", "z", "Pause", "Stop paying and keep the files; says first what is unsynced",
+    Action("pause", "z", "Pause", "Stop paying; says first what is kept and what would be lost",
            "Boxes", changes=True, footer=True),
     Action("resume", "w", "Resume", "Bring a paused box back", "Boxes", changes=True),
     Action("keep", "h", "Keep", "Hold off the idle pause for a while", "Boxes", changes=True),

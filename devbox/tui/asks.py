@@ -80,33 +80,38 @@ class Asks:
             chosen, why = None, error.what
         return Choice(name, wanted, offers, chosen, why)
 
-    def losses(self, box: Box) -> list[str]:
-        """What is on the box and not here."""
+    def losses(self, box: Box, verb: str) -> list[str]:
+        """What `verb` on the box would lose, and what it fetches first."""
         from devbox import lifecycle
 
-        return lifecycle.losses(self._open(), box)
+        found = lifecycle.losses(self._open(), box, verb)
+        return found.lines() if found else []
 
     def savable(self, boxes: list[Box]) -> list[Box]:
-        """Those of them whose sync rules name files to fetch before a pause, into this folder."""
-        from devbox import spec
+        """Those of them of which files are fetched before a pause, into this folder: named by
+        their sync rules, or lost by the pause."""
+        from devbox import lifecycle, spec
 
-        here = self._open().spec
+        ws = self._open()
+        here = ws.spec
 
         def is_savable(box: Box) -> bool:
             rules = spec.decode_box(box.spec).sync
             ours = box.name in here.boxes or box.project == here.project
-            return ours and rules.before_pause and bool(rules.down)
+            wanted = bool(rules.down) or lifecycle.ends_disk(ws, box, "pause")
+            return ours and rules.before_pause and wanted
 
         return [box for box in boxes if is_savable(box)]
 
-    def can_pause(self, box: Box) -> str:
-        """'' when its provider can pause it keeping its files, else what a pause means."""
+    def pause_means(self, box: Box) -> str:
+        """What a pause of it keeps, or that it cannot be paused."""
+        from devbox import spec
         from devbox.providers.base import CanPause
 
         provider = self._open().provider_of(box)
         if not isinstance(provider, CanPause):
             return f"boxes of {box.provider} cannot pause; end it instead"
-        return "files outside volumes are lost on a pause here" if provider.ephemeral_disk else ""
+        return f"a pause keeps {provider.pause_keeps(spec.decode_box(box.spec)).words}"
 
     def difference(self, box: Box) -> Difference:
         from devbox.sync import status

@@ -105,7 +105,7 @@ def _rescue(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox import lifecycle
 
     lifecycle.rescue(ws, ws.box(request["box"]))
-    return f"what {request['box']}'s sync rules name is on this computer"
+    return f"fetched from {request['box']} what its sync rules name"
 
 
 def _resume(ws: Workspace, request: dict[str, Any], log: Log) -> str:

@@ -66,7 +66,7 @@ def test_files_outlive_a_pause_unless_the_provider_says_not(
     handle = pausing(provider).resume(request, handle)
     with harness.login(request, harness.running(provider, handle)) as connection:
         there = connection.run(["cat", "note.txt"], check=False).out == "kept"
-    assert there or provider.ephemeral_disk
+    assert there == provider.pause_keeps(request.spec).disk
 
 
 @needs("pause")

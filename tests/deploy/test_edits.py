@@ -113,6 +113,8 @@ def test_a_box_cannot_reach_outside_the_project(
     script = (
         "cd work && mkdir -p .Git/hooks sub/.git && echo evil >.Git/hooks/post-commit"
         " && echo evil >sub/.git/config && ln -s /etc/passwd link && ln -s / root"
+        " && mkdir -p .vscode GIT~1/hooks && echo evil >.vscode/tasks.json"
+        " && echo evil >GIT~1/hooks/post-checkout"
         " && head -c 11000000 /dev/zero >big.bin"
     )
     with connect(box) as connection:
@@ -123,6 +125,7 @@ def test_a_box_cannot_reach_outside_the_project(
     assert found.added == ()
     assert {"big.bin", "link", "root"} <= set(found.left_out)
     assert any("post-commit" in path for path in found.left_out)
+    assert {".vscode/tasks.json", "GIT~1/hooks/post-checkout"} <= set(found.left_out)
     assert not any("\x1b" in path for path in found.left_out)
 
 

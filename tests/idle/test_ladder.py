@@ -36,6 +36,7 @@ class Box:
         self.dies = True
         self.off = False
         self.save_report = SAVED
+        self.risk = ""
         self.ladder = self.new_ladder(can_pause)
         self.verdict: Verdict | None = None
 
@@ -49,6 +50,9 @@ class Box:
 
     def event(self, kind: str, message: str) -> None:
         self.events.append((self.second, kind, message))
+
+    def at_risk(self) -> str:
+        return self.risk
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -311,3 +315,18 @@ def _through_json(value: Any) -> Any:
     import json
 
     return json.loads(json.dumps(value))
+
+
+def test_a_warning_names_what_a_pause_would_lose_in_every_channel() -> None:
+    box = Box()
+    box.risk = "3 unsynced files (1.2 MB) in work WILL BE LOST: the pause keeps no disk"
+    box.live(POLICY.after + POLICY.warn)
+    warned = [message for _, kind, message in box.events if kind == "warning"]
+    assert box.risk in warned[0]
+    assert box.risk in box.said[0]
+    later = Box()
+    later.risk = box.risk
+    later.live(POLICY.after - POLICY.warn + 30)
+    assert later.verdict
+    assert later.verdict.state == "warned"
+    assert later.risk in later.verdict.reasons

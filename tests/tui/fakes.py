@@ -208,13 +208,13 @@ class FakeAsks(Asks):
                      Price(3_950_000, "live"), NOW)  # fmt: skip
         return Choice(name, dict(self.boxes)[name], [cheap, dear], cheap, "")
 
-    def losses(self, box: Box) -> list[str]:
+    def losses(self, box: Box, verb: str) -> list[str]:
         if self.fails:
             raise SshError(self.fails)
         return list(self.lost)
 
-    def can_pause(self, box: Box) -> str:
-        return ""
+    def pause_means(self, box: Box) -> str:
+        return "a pause keeps its files"
 
     def difference(self, box: Box) -> Difference:
         if self.fails:

@@ -59,7 +59,7 @@ def test_from_up_to_down_in_a_terminal(terminal: Terminal, ws: Workspace) -> Non
     it.press("y")
     it.shows("Send, dry run")
     it.press("Enter")
-    it.shows("✔ both sides are in step")
+    it.shows("✔ the synced files are in step")
     it.press("r")
     it.shows("Run what on demo?")
     it.press("Down", "Enter")

@@ -41,7 +41,6 @@ class HfJob(Provider, HasRunLogs):
 
     name = "hf-job"
     find_lag = 5.0
-    ephemeral_disk = True
     runs_commands = True
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:

@@ -15,6 +15,7 @@ from devbox.providers.base import (
     CanRestart,
     HasBuildLogs,
     HasRunLogs,
+    Kept,
     Observation,
     Provider,
     Request,
@@ -46,7 +47,6 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
 
     name = "hf-space"
     find_lag = 10.0
-    ephemeral_disk = True
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
         self._hub = Hub(config)
@@ -86,6 +86,12 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
         with ThreadPoolExecutor(_WORKERS) as pool:
             found = [seen for seen in pool.map(self._look.row, rows) if seen is not None]
         return [seen for seen in found if token in (None, seen.token)]
+
+    def pause_keeps(self, wanted: BoxSpec) -> Kept:
+        """A Space's disk is made again from its image at each start; volumes are mounted again.
+        Source: the Hub's documentation of Spaces, "Disk usage on Spaces"."""
+        kept = [f"{volume.mount} ({volume.source})" for volume in wanted.volumes.values()]
+        return Kept(False, f"only its volumes: {', '.join(kept)}" if kept else "none of its files")
 
     def end_means(self, wanted: BoxSpec) -> str:
         if wanted.space:

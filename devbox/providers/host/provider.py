@@ -46,6 +46,7 @@ class Host(Provider, CanPause):
 
     name = "ssh"
     bills = False
+    end_deletes = False
 
     def __init__(
         self,

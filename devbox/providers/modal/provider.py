@@ -23,6 +23,7 @@ from devbox.providers.base import (
     HasBill,
     HasBuildLogs,
     HasRunLogs,
+    Kept,
     Observation,
     Provider,
     Request,
@@ -128,6 +129,10 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
                 self._sandboxes.tag(each.id, {"devbox-state": ENDED})
         if not every and kept:
             self._sandboxes.delete_image(kept)
+
+    def pause_keeps(self, wanted: BoxSpec) -> Kept:
+        del wanted
+        return Kept(True, "its files, in a snapshot, for 30 days")
 
     def pause(self, handle: str) -> str:
         found = self._generations.current(handle)

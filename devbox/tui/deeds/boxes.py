@@ -61,11 +61,11 @@ async def pause(app: Dashboard) -> None:
     if not views:
         return
     facts = _bills(views)
-    facts += ["a paused box keeps its files and costs nothing more for its hardware"]
+    facts += ["a paused box costs nothing for its hardware"]
 
     def look() -> list[str]:
-        notes = [note for view in views if (note := app.asks.can_pause(view.box))]
-        return notes + [line for view in views for line in app.asks.losses(view.box)]
+        notes = [f"{view.box.name}: {app.asks.pause_means(view.box)}" for view in views]
+        return notes + [line for view in views for line in app.asks.losses(view.box, "pause")]
 
     answers = (
         Answer("save", "Fetch, then pause"),
@@ -115,7 +115,7 @@ async def terminate(app: Dashboard) -> None:
     facts += ["it ends for good, with what is on it"]
 
     def look() -> list[str]:
-        return [line for view in views for line in app.asks.losses(view.box)]
+        return [line for view in views for line in app.asks.losses(view.box, "down")]
 
     answers = (
         Answer("save", "Fetch, then end"),

@@ -95,7 +95,7 @@ def difference(found: Difference, age: float) -> list[Line]:
     ]
     head.append((f"   compared {duration(age)} ago", "dim"))
     if found.in_step:
-        return [head, [(" ✔ both sides are in step", "good")], *_ignored(found)]
+        return [head, [(" ✔ the synced files are in step", "good")], *_ignored(found)]
     return [
         head,
         *_files(f"Only on the box, not here: {len(there)} ({_size(there)})", "warn bold", there),
