@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from devbox.errors import AuthError, UsageError
+from devbox.onbox.address import is_readable
 from devbox.process import run
 from devbox.text import clean
 
@@ -38,6 +39,17 @@ def resolve(reference: str) -> str:
             fix=f"set it, then check with: devbox doctor (looked at {kind})",
         )
     return value
+
+
+def require_private(url: str, whose: str) -> None:
+    """AuthError for an address where `whose` token could be read on the way: plain http to
+    another machine. Asked wherever a request with a token is made."""
+    if is_readable(url):
+        raise AuthError(
+            f"{clean(url, 200)} is plain http: {whose} token could be read on the way",
+            means="it was not sent",
+            fix="use the https:// address, or reach the server over a forward to 127.0.0.1",
+        )
 
 
 def _env(name: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from devbox import secrets
 from devbox.deploy.repo import Object, Repo
 from devbox.deploy.target import Target
 from devbox.errors import Conflict, UsageError
@@ -167,7 +168,10 @@ def repo_of(ws: Workspace) -> Repo:
 def token(target: Target) -> str:
     """For a server that asks for one."""
     repository = target.repository
-    return repository.hub.token() if repository.git_url.startswith("http") else ""
+    if not repository.git_url.startswith("http"):
+        return ""
+    secrets.require_private(repository.git_url, "the Hugging Face")
+    return repository.hub.token()
 
 
 def _lacks(repo: Repo, head: str) -> str:

@@ -9,7 +9,8 @@ import urllib.error
 import urllib.request
 from typing import Any, Dict, List, Mapping
 
-from devbox.onbox.pausing import Outcome, is_loopback
+from devbox.onbox.address import is_loopback
+from devbox.onbox.pausing import Outcome
 from devbox.onbox.wire import clean
 
 

@@ -13,6 +13,7 @@ import re
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from devbox.onbox import hooks
+from devbox.onbox.address import is_readable
 from devbox.onbox.wire import clean
 
 TIMEOUT = 60.0
@@ -39,7 +40,7 @@ def check(recipe: Any) -> Optional[Dict[str, Any]]:
             raise ValueError("pause.argv is not a list of words")
     elif recipe.get("kind") == "http":
         match = _URL.fullmatch(str(recipe.get("url")))
-        if not match or not (match["scheme"] == "https" or is_loopback(match[0])):
+        if not match or is_readable(match[0]):
             raise ValueError("pause.url is not an https address")
         if recipe.get("method", "POST") not in _METHODS:
             raise ValueError("pause.method is not an HTTP method")
@@ -63,9 +64,3 @@ def attempt(
     from devbox.onbox.pause_call import call  # why here: urllib.request takes 6 MB for good
 
     return call(recipe, environ, timeout)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether it stays on this machine, where plain http is fine and no proxy belongs."""
-    match = _URL.fullmatch(url)
-    return match is not None and match["host"] in ("127.0.0.1", "localhost", "[::1]")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, List
 
 from devbox.onbox import packages
+from devbox.onbox.address import is_loopback
 from devbox.onbox.checkpoints.source import Source
 
 _PACKAGE = "google-cloud-storage>=2.14"
@@ -80,13 +81,16 @@ def _client(secret: str) -> Any:
     from google.auth.exceptions import DefaultCredentialsError
     from google.cloud import storage
 
+    server = os.environ.get("STORAGE_EMULATOR_HOST", "")
     if secret:
+        if server and not is_loopback(server if "://" in server else f"http://{server}"):
+            raise OSError(f"the secret of a gs:// checkpoint is not sent to {server}")
         try:
             fields = json.loads(secret)
         except ValueError:
             raise OSError("the secret of a gs:// checkpoint is a service account's JSON") from None
         return storage.Client.from_service_account_info(fields)
-    if os.environ.get("STORAGE_EMULATOR_HOST"):
+    if server:
         return storage.Client.create_anonymous_client()
     try:
         credentials, project = default()

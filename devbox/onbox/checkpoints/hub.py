@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from devbox.onbox import packages
+from devbox.onbox.address import is_readable
 from devbox.onbox.checkpoints.source import Source
 
 _PACKAGE = "huggingface_hub>=0.30"
@@ -20,7 +21,10 @@ def fetch(source: Source, part: Path, secret: str) -> Path:
     sys.path += [str(extra)] if extra else []
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
+
+    if secret and is_readable(constants.ENDPOINT):
+        raise OSError(f"{constants.ENDPOINT} is plain http: the secret could be read on the way")
 
     folder, inside = part / "repository", source.path.rstrip("/")
     options: Any = {

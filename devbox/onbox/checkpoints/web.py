@@ -10,6 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from devbox.onbox.address import is_readable
 from devbox.onbox.checkpoints.source import Source, shown
 
 _TRIES = 6
@@ -55,6 +56,8 @@ def _once(url: str, target: Path, secret: str) -> None:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", tag)
     if secret:
+        if is_readable(url):
+            raise OSError(f"{shown(url)} is plain http: its secret could be read on the way")
         # Not sent on to another host by a redirect.
         request.add_unredirected_header("Authorization", f"Bearer {secret}")
     try:

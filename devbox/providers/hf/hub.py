@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from devbox import __version__
+from devbox import __version__, secrets
 from devbox.errors import AuthError, ProviderError
+from devbox.onbox.address import is_readable
 from devbox.providers.hf import errors
 from devbox.spec import ProviderConfig
 from devbox.text import clean
@@ -45,9 +46,10 @@ class Hub:
         self._lock = threading.Lock()
 
     def token(self) -> str:
-        """The person's token. AuthError when there is none."""
+        """The user's token. AuthError when there is none, or when it could be read on the way."""
         from huggingface_hub import get_token
 
+        secrets.require_private(self.endpoint, "the Hugging Face")
         found = get_token()
         if not found:
             raise errors.no_token()
@@ -111,7 +113,10 @@ class Hub:
         from huggingface_hub import get_token
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-        token = (get_token() or False) if public else self.token()
+        if public:
+            token: str | bool = (not is_readable(self.endpoint) and get_token()) or False
+        else:
+            token = self.token()
         return dict(
             build_hf_headers(token=token, library_name="devbox", library_version=__version__)
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from devbox import secrets
 from devbox.errors import Gone
 from devbox.providers.modal.errors import not_installed, translated
 from devbox.spec import ProviderConfig
@@ -72,6 +73,7 @@ class Account:
 
     def client(self) -> modal.Client:
         """The open client. AuthError without credentials, ToolMissing without the package."""
+        secrets.require_private(self._settings.server_url, "the Modal")
         with translated("connecting to Modal"):
             return _open(self._settings.server_url)
 
