@@ -1,14 +1,42 @@
-"""Files written so that a crash or a second process never leaves half of one."""
+"""Files written so that a crash or a second process never leaves half of one, in folders that only
+we can write to."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from devbox.errors import Conflict
+from devbox.errors import Conflict, DevboxError
+
+
+def our_uids() -> set[int]:
+    """Who counts as us: this process's user and, for root through sudo, the user who called it."""
+    caller = os.environ.get("SUDO_UID", "")
+    through_sudo = os.geteuid() == 0 and caller.isdecimal()
+    return {os.geteuid(), int(caller)} if through_sudo else {os.geteuid()}
+
+
+def private_dir(path: Path, *, parents: bool = False) -> Path:
+    """`path` as a folder that only we can write to, made (0700) when it is missing. DevboxError for
+    one that is there and is not: what we would read there, others could have put there."""
+    path.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    link, found = os.lstat(path), os.stat(path)
+    if not {link.st_uid, found.st_uid} <= our_uids():
+        raise _shared(path, "belongs to another user", f"move it away: {shlex.quote(str(path))}")
+    if found.st_mode & 0o022:
+        fix = f"look at what is in it, then: chmod go-w {shlex.quote(str(path))}"
+        raise _shared(path, "can be written to by other users", fix)
+    return path
+
+
+def _shared(path: Path, why: str, fix: str) -> DevboxError:
+    return DevboxError(
+        f"devbox's folder {path} {why}", means="nothing was read or changed there", fix=fix
+    )
 
 
 def write_atomic(path: Path, content: bytes | str, *, mode: int | None = None) -> None:

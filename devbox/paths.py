@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from devbox.errors import DevboxError
+from devbox.files import private_dir
 
 # A unix socket path holds 104 bytes on macOS; ssh appends "/" + 40 hex of %C + "." + 16 random.
 _SOCKET_ROOM = 104 - 1 - 40 - 17
@@ -31,7 +33,7 @@ def home() -> Path:
             fix=f"give its whole path: export DEVBOX_HOME={clean(str(path.absolute()), 200)}",
         )
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return private_dir(path, parents=True)
     except OSError as error:
         from devbox.text import clean  # why here: as above
 
@@ -41,7 +43,6 @@ def home() -> Path:
             means="nothing was read or changed; boxes that run keep costing",
             fix="set DEVBOX_HOME to a folder of yours that can be written",
         ) from error
-    return path
 
 
 def state_db() -> Path:
@@ -54,9 +55,7 @@ def user_config() -> Path:
 
 
 def ssh_dir() -> Path:
-    path = home() / "ssh"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return private_dir(home() / "ssh")
 
 
 def ssh_config() -> Path:
@@ -73,31 +72,37 @@ def identity() -> Path:
     return ssh_dir() / "id_ed25519"
 
 
-def control_dir() -> Path:
-    """Folder of ControlMaster sockets; a short one under the temp folder when home is deep."""
+def control_dir() -> Path | None:
+    """Folder of ControlMaster sockets: in devbox's own, or where that is too deep for a socket, a
+    short one that is ours alone. None without such a place: ssh then shares no connections."""
     path = home() / "cm"
-    if len(os.fsencode(path)) > _SOCKET_ROOM:
-        # Here, for few homes are that deep and every command starts through this module.
-        import hashlib
-        import tempfile
+    if _fits(path):
+        return private_dir(path)
+    # Here, for few homes are that deep and every command starts through this module.
+    import hashlib
+    import tempfile
 
-        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
-        path = Path(tempfile.gettempdir()) / f"devbox-{os.getuid()}-{digest}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
+    for place in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        path = Path(place, f"devbox-{os.getuid()}-{digest}")
+        if _fits(path):
+            # Anyone may have made it first in a shared folder.
+            with suppress(DevboxError, OSError):
+                return private_dir(path)
+    return None
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= _SOCKET_ROOM
 
 
 def local_boxes() -> Path:
     """Where the local provider keeps its boxes, one folder each."""
-    path = home() / "local"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return private_dir(home() / "local")
 
 
 def cache_dir() -> Path:
-    path = home() / "cache"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return private_dir(home() / "cache")
 
 
 def data(kind: str) -> Path:

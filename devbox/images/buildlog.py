@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devbox import paths
 from devbox.errors import BuildFailed
-from devbox.files import write_atomic
+from devbox.files import private_dir, write_atomic
 from devbox.text import clean
 
 _SHOWN = 15  # lines of the failing step in the error
@@ -68,8 +68,7 @@ class Log:
         return BuildFailed(what, means="no image was made, nothing was pushed", fix=fix)
 
     def _keep(self) -> Path:
-        folder = paths.home() / "builds"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = private_dir(paths.home() / "builds")
         file = (
             folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{self._image}-{time.time_ns() % 10**6}.log"
         )

@@ -19,7 +19,7 @@ from devbox.errors import (
     SshError,
     Unavailable,
 )
-from devbox.files import write_atomic
+from devbox.files import private_dir, write_atomic
 from devbox.lifecycle import happenings
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.building import BuildLog
@@ -187,9 +187,7 @@ def request(ws: Workspace, box: Box) -> Request:
 
 
 def _host_key_file(box: Box) -> Path:
-    folder = paths.ssh_dir() / "hosts"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / box.id
+    return private_dir(paths.ssh_dir() / "hosts") / box.id
 
 
 def _host_key(box: Box) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from devbox import paths
 from devbox.errors import Conflict, Unavailable
-from devbox.files import locked
+from devbox.files import locked, private_dir
 from devbox.model import Box
 from devbox.workspace import Workspace
 
@@ -24,8 +24,7 @@ _LONGEST_WAIT = 30.0
 def owned(ws: Workspace, box_id: str, name: str) -> Iterator[None]:
     """Hold the box for this process; the lock falls when the process dies. Conflict when another
     devbox works on it right now."""
-    folder = paths.home() / "locks"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = private_dir(paths.home() / "locks")
     try:
         with locked(folder / f"{box_id}.lock", timeout=0):
             yield

@@ -29,12 +29,20 @@ from pathlib import Path
 
 def root() -> Path:
     """The box half's folder, made when missing."""
-    path = Path(os.environ.get("DEVBOX_BOX_ROOT") or Path.home() / ".devbox-box")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
+    return private(Path(os.environ.get("DEVBOX_BOX_ROOT") or Path.home() / ".devbox-box"))
 
 
 def runs() -> Path:
-    path = root() / "runs"
-    path.mkdir(mode=0o700, exist_ok=True)
+    return private(root() / "runs")
+
+
+def private(path: Path) -> Path:
+    """`path` as a folder that only this user can write to, made when it is missing. OSError for one
+    that is there and is not: whoever made it could give this box orders."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owners = {os.lstat(path).st_uid, os.stat(path).st_uid}
+    if owners != {os.geteuid()}:
+        raise OSError(f"{path} belongs to another user: move it away")
+    if os.stat(path).st_mode & 0o022:
+        raise OSError(f"{path} can be written to by other users: chmod go-w {path}")
     return path

@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 
 from devbox import process
 from devbox.errors import DevboxError, SshError, SyncError, ToolMissing
+from devbox.files import private_dir
 from devbox.model import Box
 from devbox.ssh import command
 from devbox.sync import flavour
@@ -145,8 +146,7 @@ def _arriving(job: Job) -> Iterator[None]:
     if job.up or not job.arriving:
         yield
         return
-    folder = job.root / ARRIVING
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = private_dir(job.root / ARRIVING)
     try:
         yield
     finally:

@@ -116,9 +116,7 @@ def save(box: Box, stamp: Stamp) -> None:
 
 def folder() -> Path:
     """Stamps and locks of syncs."""
-    path = paths.home() / "sync"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return files.private_dir(paths.home() / "sync")
 
 
 def names(found: Iterable[bytes]) -> tuple[str, ...]:

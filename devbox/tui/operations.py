@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from devbox import paths
+from devbox.files import private_dir
 from devbox.onbox import procs
 from devbox.text import clean
 from devbox.tui.operation import LOG, OWNER, REQUEST
@@ -80,7 +81,7 @@ class Operations:
 
     def __init__(self, start: Path) -> None:
         self._start = start
-        self._folder = paths.home() / "operations"
+        self._folder = private_dir(paths.home() / "operations")
         self.all: dict[str, Operation] = {}
         self.changes = 0
         self._adopt()
@@ -89,7 +90,7 @@ class Operations:
         """Begin one; it is a process before this returns."""
         key = f"{time.time():.3f}-{uuid.uuid4().hex[:6]}"
         folder = self._folder / key
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700)
         began = time.time()
         request = {"v": 1, "kind": kind, "title": title, "start": str(self._start), "box": box,
                    "began": began, **fields}  # fmt: skip

@@ -135,7 +135,8 @@ def sshd(home: Path) -> Iterator[Sshd]:
 
 def close_masters() -> None:
     """End the shared connections that ssh keeps in the background."""
-    for socket_file in paths.control_dir().iterdir():
+    folder = paths.control_dir()
+    for socket_file in folder.iterdir() if folder else ():
         subprocess.run(
             ["ssh", "-F", "none", "-o", f"ControlPath={socket_file}", "-O", "exit", "x"],
             capture_output=True,

@@ -211,9 +211,11 @@ def test_forget_ends_the_shared_connection(sshd: Sshd) -> None:
     box = sshd.box()
     config.publish([box])
     assert subprocess.run(command.argv(box, ["true"]), check=False).returncode == 0
-    assert len(list(paths.control_dir().iterdir())) == 1
+    folder = paths.control_dir()
+    assert folder
+    assert len(list(folder.iterdir())) == 1
     config.forget(box)
-    assert list(paths.control_dir().iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_a_wrecked_personal_config_never_matters(sshd: Sshd, home: Path) -> None:

@@ -327,8 +327,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     def _at(self, token: str) -> Iterator[None]:
         """One thread of one process at a time prepares a box, so that none starts with half of
         its files. The locks are striped, so that they need not be removed with the boxes."""
-        locks = paths.cache_dir() / "docker-locks"
-        locks.mkdir(mode=0o700, exist_ok=True)
+        locks = files.private_dir(paths.cache_dir() / "docker-locks")
         try:
             with files.locked(locks / str(sum(token.encode()) % _STRIPES), timeout=_PATIENCE):
                 yield
@@ -340,9 +339,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
 
 def _log_file(token: str) -> Path:
     """token: one that `container.TOKEN` takes, so that it is a file's name."""
-    folder = paths.cache_dir() / "docker-builds"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{token}.log"
+    return files.private_dir(paths.cache_dir() / "docker-builds") / f"{token}.log"
 
 
 def _valid(handle: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import paths
-from devbox.files import write_atomic
+from devbox.files import private_dir, write_atomic
 from devbox.providers.hf.tags import Tag
 
 
@@ -83,6 +83,4 @@ class Notebook:
 
 
 def folder() -> Path:
-    path = paths.cache_dir() / "hf"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return private_dir(paths.cache_dir() / "hf")

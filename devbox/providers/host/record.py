@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import paths
-from devbox.files import locked, write_atomic
+from devbox.files import locked, private_dir, write_atomic
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -40,8 +40,7 @@ class Records:
     """The folder of records. Writes are atomic and under one lock."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or paths.home() / "hosts"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = private_dir(folder or paths.home() / "hosts", parents=True)
 
     def get(self, token: str) -> Record | None:
         try:

@@ -217,7 +217,7 @@ class Local(Provider, CanPause):
         locks = self._root / ".locks"
         stripe = sum(token.encode()) % _STRIPES
         try:
-            locks.mkdir(mode=0o700, exist_ok=True)
+            files.private_dir(locks)
             wait = _PATIENCE if patience is None else patience
             with files.locked(locks / str(stripe), timeout=wait):
                 yield
