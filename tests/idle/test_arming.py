@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from devbox import spec
 from devbox.errors import NotFound, SshError
@@ -88,7 +89,22 @@ def test_arm_sends_policy_deadline_and_recipe() -> None:
         "sent": NOW,
         "pause": recipe,
         "workdir": "w",
+        "disk_kept": True,
+        "volumes": [],
     }
+
+
+def test_arm_tells_where_a_box_whose_disk_is_not_kept_may_save() -> None:
+    volumes = {
+        "data": spec.Volume(source="me/data", mount="/data"),
+        "weights": spec.Volume(source="models/me/w", mount="/w", read_only=True),
+    }
+    line = Line({"armed": True})
+    wanted = spec.encode_box(BoxSpec(volumes=volumes))
+    arming.arm(line, replace(box(), spec=wanted), None, disk_kept=False, clock=lambda: NOW)
+    orders = json.loads(line.asked[0][1] or b"")
+    assert orders["disk_kept"] is False
+    assert orders["volumes"] == ["/data"]
 
 
 def test_without_a_deadline_max_uptime_makes_one() -> None:
