@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from devbox.model import Run
     from devbox.spec import JobSpec
     from devbox.workspace import Workspace
+
+
+_PIECE = 40_000  # characters of a fetched log that are read at once
 
 
 class _WordsAfterDashes(click.Command):
@@ -187,14 +191,17 @@ def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
     if (box is None or box.state != BoxState.RUNNING) and fetched.is_file():
         ws.narrate(f"box {run.box_name} is not running; this is the log as fetched")
         with fetched.open(encoding="utf-8", errors="replace") as stream:
-            for text in stream:
-                click.echo(clean(text.rstrip("\n"), 40_000))
+            while text := stream.readline(_PIECE):
+                sys.stdout.write(clean(text, 2 * _PIECE))
         return
     for message in follow(ws, run, wait=go_on):
         if isinstance(message, Line):
             if message.dropped:
-                click.echo(f"… {size(message.dropped)} were dropped here …")
-            click.echo(message.text, nl=message.end != "")
+                sys.stdout.write(f"… {size(message.dropped)} were dropped here …\n")
+            # Only what is followed goes out at once: a flush a line takes longer than all else.
+            sys.stdout.write(message.text + ("\n" if message.end else ""))
+            if go_on:
+                sys.stdout.flush()
 
 
 def _box_log(ws: Workspace, name: str, go_on: bool) -> None:

@@ -29,6 +29,7 @@ from devbox.workspace import Workspace
 APP = "/app"
 MOST = 10 * 1024**2  # bytes of a file that goes into a patch
 _MOST_FILES = 2000
+_MOST_TOGETHER = 100 * 1024**2  # bytes of all files of a patch; they are held in memory
 
 
 class Edits(msgspec.Struct, frozen=True):
@@ -95,6 +96,9 @@ def collect(
             means="nothing was changed",
             fix="is it the right folder (--folder) and commit (--base)? else: devbox sync down",
         )
+    together = sum(found[path] for path in [*changed, *added])
+    if together > _MOST_TOGETHER:
+        raise _too_much(box, together)
     new = _fetch(box, there, [*changed, *added])
     old |= against.contents(path for path in gone if path not in old)
     return Edits(
@@ -168,16 +172,23 @@ def _fetch(box: Box, folder: str, paths: list[str]) -> dict[str, bytes]:
     new: dict[str, bytes] = {}
     if not paths:
         return new
+    together = 0
     with connect(box) as connection:
         for path in paths:
-            content = connection.get(posixpath.join(folder, path))
-            if len(content) > MOST:
-                raise Conflict(
-                    f"{clean(path, 100)} on {box.name} grew over {size(MOST)} meanwhile",
-                    fix="try again",
-                )
+            content = connection.get(posixpath.join(folder, path), most=MOST)
+            together += len(content)
+            if together > _MOST_TOGETHER:
+                raise _too_much(box, together)
             new[path] = content
     return new
+
+
+def _too_much(box: Box, length: int) -> Conflict:
+    return Conflict(
+        f"the edits on {box.name} are {size(length)}; a patch takes {size(_MOST_TOGETHER)}",
+        means="nothing was changed",
+        fix="is it the right folder (--folder) and commit (--base)? else: devbox sync down",
+    )
 
 
 def _patch(old: dict[str, bytes], new: dict[str, bytes], root: Path) -> bytes:

@@ -174,7 +174,10 @@ def _line(message: dict[str, Any]) -> list[Message]:
         return []
     end = end if end in ("\n", "\r") else ""
     count = dropped if isinstance(dropped, int) and dropped > 0 else 0
-    return [Line(clean(text, _MAX_TEXT), end, count)]
+    *whole, last = clean(text, _MAX_TEXT).split("\n")
+    lines = [*(Line(each, "\n", 0) for each in whole), Line(last, end, 0)]
+    lines[0] = lines[0]._replace(dropped=count)
+    return [*lines]
 
 
 def _event(event: dict[str, Any]) -> list[Message]:

@@ -4,7 +4,8 @@ Each line is {"v": 1, "at": cursor, "kind": …}; a reader that was cut passes t
 to --after. A cursor is "<event seq>.<log offset>". Kinds:
 
     event   {"event": {...}}                        as in events.jsonl
-    log     {"text": str, "end": "\\n" | "\\r" | "", "dropped": bytes missing just before}
+    log     {"text": str, "end": "\\n" | "\\r" | "", "dropped": bytes missing just before}; the text
+            is one line, or several with a newline between them: a message a line is slow
     status  {"status": {...}, "now": box's clock}   status.json, whenever it has changed
     end     {"status": {...}, "now"}                the run is over and everything was said
     alive   {}                                      nothing else was said for 15 s
@@ -17,7 +18,7 @@ import re
 import select
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from devbox.onbox import run_log
 from devbox.onbox.reports import EventReader
@@ -29,6 +30,7 @@ _SETTLE_EVERY = 2.0
 _ALIVE_EVERY = 15.0
 _MAX_LINE = 1 << 15  # bytes of one log line in one message; a longer one comes in pieces
 _CHUNK = 1 << 18
+_Line = Tuple[bytes, bytes, int]  # text, end and length, as of run_log.lines
 _CURSOR = re.compile(r"(\d{1,15})\.(\d{1,18})")
 
 
@@ -81,7 +83,7 @@ class Follower:
         whole = list(run_log.lines(piece.data, final=ended))
         if not whole and len(piece.data) >= _CHUNK:
             whole = list(run_log.lines(piece.data, final=True))  # one line of enormous length
-        for text, end, length in whole:
+        for text, end, length in _together(whole):
             for part, last in _pieces(text):
                 self._offset += length - (len(text) - len(part)) if last else len(part)
                 found.append(
@@ -139,6 +141,29 @@ def follow(folder: RunFolder, after: str, *, wait: bool) -> int:
 def _reader_left(patience: float) -> bool:
     ready, _, _ = select.select([sys.stdin], [], [], patience)
     return bool(ready) and not os.read(sys.stdin.fileno(), 4096)
+
+
+def _together(lines: List[_Line]) -> Iterator[_Line]:
+    """Runs of lines that end in a bare newline as one, as far as a message holds them."""
+    block: List[bytes] = []
+    room = _MAX_LINE
+    for text, end, length in lines:
+        plain = end == b"\n" and length == len(text) + 1
+        if block and (not plain or len(text) >= room):
+            yield _joined(block)
+            block, room = [], _MAX_LINE
+        if plain and len(text) < room:
+            block.append(text)
+            room -= length
+        else:
+            yield text, end, length
+    if block:
+        yield _joined(block)
+
+
+def _joined(block: List[bytes]) -> _Line:
+    text = b"\n".join(block)
+    return text, b"\n", len(text) + 1
 
 
 def _pieces(text: bytes) -> List[Tuple[bytes, bool]]:

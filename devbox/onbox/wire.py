@@ -47,6 +47,8 @@ _CONTROLS = re.compile(
 def clean(text: str, limit: int = 2000) -> str:
     """Untrusted text made harmless for a terminal: escape sequences, control characters (but
     tab and newline) and direction overrides removed, cut to `limit` characters with an ellipsis."""
+    if len(text) <= limit and text.isprintable():
+        return text  # nothing that is removed below is printable
     cut = text[: limit * 4 + 64]
     out = _CONTROLS.sub("", _ESCAPES.sub("", cut.replace("\r\n", "\n")))
     return out if len(out) <= limit else out[: max(0, limit - 1)] + "…"

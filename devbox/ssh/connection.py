@@ -24,7 +24,7 @@ from devbox.ssh import keys, known_hosts
 from devbox.ssh.command import quote
 from devbox.ssh.proxy import ProxySocket
 from devbox.ssh.pump import chunks, feed
-from devbox.text import clean
+from devbox.text import clean, size
 
 if TYPE_CHECKING:
     import fabric
@@ -136,16 +136,16 @@ class Connection:
                 _discard(sftp, temporary)
                 raise
 
-    def get(self, remote: str) -> bytes:
-        """The content of a file on the box, at most 64 MiB. SshError when it is not there."""
+    def get(self, remote: str, *, most: int = MAX_FILE) -> bytes:
+        """The content of a file on the box. SshError when it is not there or over `most` bytes."""
         with (
             self._faults(f"reading {clean(remote, 100)}"),
             self._fabric.sftp().open(names.remote_path(remote), "rb") as stream,
         ):
-            stream.prefetch(min(stream.stat().st_size or 0, MAX_FILE))
-            data: bytes = stream.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise SshError(f"{clean(remote, 100)} on {self.box.name} is over 64 MiB")
+            stream.prefetch(min(stream.stat().st_size or 0, most))
+            data: bytes = stream.read(most + 1)
+        if len(data) > most:
+            raise SshError(f"{clean(remote, 100)} on {self.box.name} is over {size(most)}")
         return data
 
     def close(self) -> None:

@@ -97,6 +97,18 @@ def test_work_done_here_meanwhile_is_kept(local_workspace: Workspace, box: Box, 
     assert (mine.root / "src/a.py").read_text() == "zero\none\n2\nthree\n"
 
 
+def test_what_a_box_can_make_us_hold_is_bounded(
+    local_workspace: Workspace, box: Box, mine: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two thousand files of 10 MB were held at once."""
+    monkeypatch.setattr(room, "_MOST_TOGETHER", 100)
+    with connect(box) as connection:
+        connection.run(["sh", "-c", "cd work && head -c 101 /dev/zero >new.bin"])
+    with pytest.raises(Conflict, match="a patch takes 100 B") as caught:
+        room.collect(local_workspace, box)
+    assert caught.value.means == "nothing was changed"
+
+
 def test_what_stands_in_the_way_is_said(local_workspace: Workspace, box: Box, mine: Git) -> None:
     with edited(box):
         found = room.collect(local_workspace, box)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from devbox.errors import Conflict, Gone, ProviderError, UsageError
 from devbox.images import templates
 from devbox.providers.docker.container import Login
 from devbox.providers.docker.engine import Engine
-from devbox.text import clean
+from devbox.text import clean, size
 
 Say = Callable[[str], None]
 _REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
@@ -112,7 +112,7 @@ def _passwd(engine: Engine, image: str) -> str:
 
     def read(api: Any) -> str:
         stream, _ = api.get_archive(name, "/etc/passwd")
-        packed = b"".join(stream)
+        packed = _at_most(stream, _PASSWD)
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
             inside = tar.extractfile("passwd")
             return inside.read(_PASSWD).decode(errors="replace") if inside else ""
@@ -126,6 +126,20 @@ def _passwd(engine: Engine, image: str) -> str:
         return ""
     finally:
         engine.call("looking into the image", lambda api: _remove(api, name))
+
+
+def _at_most(stream: Iterable[bytes], most: int) -> bytes:
+    """What an image sends, as far as it is of a sane size: it may be anybody's."""
+    data = bytearray()
+    for block in stream:
+        data += block
+        if len(data) > most:
+            raise ProviderError(
+                f"the image's /etc/passwd is over {size(most)}",
+                means="nothing was started",
+                fix="use another image, or one whose USER is root",
+            )
+    return bytes(data)
 
 
 def _remove(api: Any, name: str) -> None:
