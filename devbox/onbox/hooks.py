@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Sequence
 
+from devbox.onbox import procs
 from devbox.onbox.wire import clean
 
 _TAIL = 600  # bytes
@@ -76,13 +77,21 @@ def _watch(process: subprocess.Popen[bytes], until: float) -> tuple[bytes, bool]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            continue
+    """SIGTERM once to its group, SIGKILL to what is left of the group after the grace."""
+    _signal_group(process.pid, signal.SIGTERM)
+    until = time.monotonic() + _GRACE
+    while time.monotonic() < until and (process.poll() is None or _lives(process.pid)):
+        time.sleep(0.02)
+    _signal_group(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _lives(group: int) -> bool:
+    return any(each.group == group and each.state != "Z" for each in procs.table())

@@ -140,7 +140,9 @@ class Supervisor:
             if self._folder.cancel_mark.exists():
                 self._stopped = self._stopped or "cancelled"
             if self._stopped:
-                work.end(self._request["grace"])
+                # A box that goes down has asked every process already; a second SIGTERM would end
+                # the helpers that save by now.
+                work.end(self._request["grace"], ask=self._stopped != "interrupted")
             if time.monotonic() - self._usage_at >= _USAGE_EVERY:
                 self._measure(work.pid)
             self._observe()

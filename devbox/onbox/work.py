@@ -38,7 +38,6 @@ class Work:
         self.exit: Optional[int] = None
         self._output, self._mark = reader, mark
         self._kill_at: Optional[float] = None
-        self._told: Set[int] = set()
         child.returncode = 0  # `reap` waits for it, together with orphans that came to us
 
     def read(self, patience: float) -> bytes:
@@ -83,16 +82,16 @@ class Work:
         }
         return found | {pid for pid in procs.marked(self._mark) if procs.identity(pid)}
 
-    def end(self, grace: float) -> None:
-        """SIGTERM once to each process, SIGKILL to all that are left `grace` seconds after the
-        first call. Call it until `pids` is empty."""
+    def end(self, grace: float, *, ask: bool = True) -> None:
+        """SIGTERM once to what exists at the first call, SIGKILL to all that is left `grace`
+        seconds later. What is born meanwhile may be saving, so it is not asked. Call it until
+        `pids` is empty. ask: False where somebody else has sent the SIGTERM."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + grace
-        pids = self.pids()
-        if time.monotonic() >= self._kill_at:
-            procs.send(pids, signal.SIGKILL)
-        procs.send(pids - self._told, signal.SIGTERM)
-        self._told |= pids
+            if ask:
+                procs.send(self.pids(), signal.SIGTERM)
+        elif time.monotonic() >= self._kill_at:
+            procs.send(self.pids(), signal.SIGKILL)
 
 
 def python_command(module: str, *args: str) -> List[str]:

@@ -41,6 +41,14 @@ def test_all_it_started_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
     until(lambda: not [one for one in procs.table() if one.group == pid and one.state != "Z"])
 
 
+def test_a_helper_born_after_the_signal_saves_in_the_grace(tmp_path: Path) -> None:
+    """Also when the shell above it ends at once."""
+    (tmp_path / "save.py").write_text("import time; time.sleep(1); open('ckpt', 'w').close()")
+    script = f"(trap '{sys.executable} save.py; exit 0' TERM; sleep 600 & wait) & sleep 600"
+    assert hooks.run(["sh", "-c", script], timeout=0.5, cwd=tmp_path).code is None
+    assert (tmp_path / "ckpt").exists()
+
+
 def test_a_background_child_is_not_waited_for() -> None:
     began = time.monotonic()
     done = hooks.run(["sh", "-c", "sleep 5 & echo done"], timeout=60)

@@ -132,6 +132,37 @@ def test_a_cancelled_program_gets_its_grace_to_save(one_box: BoxHalf) -> None:
     assert (one_box.workdir / "saved").exists()
 
 
+# Saves with a helper that is born after the signal, as torch's savers and shell traps do.
+HELPER_SAVES = (
+    'save() { python3 -c "import time, os; time.sleep(1); '
+    "open(os.environ['DEVBOX_OUT'] + '/ckpt', 'w').write('x')\"; }; "
+    "trap 'save; exit 0' TERM; echo up; sleep 5000 & wait"
+)
+
+
+def test_a_helper_born_after_the_signal_saves_on_cancel(one_box: BoxHalf) -> None:
+    one_box.start(command=["sh", "-c", HELPER_SAVES])
+    until(lambda: one_box.log() == "up\n")
+    one_box.job("cancel", "r1")
+    assert one_box.out("ckpt").read_text() == "x"
+
+
+def test_a_helper_born_after_the_signal_saves_on_timeout(one_box: BoxHalf) -> None:
+    one_box.start(command=["sh", "-c", HELPER_SAVES], timeout=0.5)
+    assert one_box.end()["reason"] == "timeout"
+    assert one_box.out("ckpt").read_text() == "x"
+
+
+def test_a_helper_born_after_the_signal_saves_when_the_box_goes_down(one_box: BoxHalf) -> None:
+    """Every process gets SIGTERM then, the supervisor too."""
+    one_box.start(command=["sh", "-c", HELPER_SAVES])
+    until(lambda: one_box.log() == "up\n")
+    for process in one_box.processes():
+        process.terminate()
+    assert one_box.end()["reason"] == "interrupted"
+    assert one_box.out("ckpt").read_text() == "x"
+
+
 def test_a_cancelled_job_stops_between_items_and_keeps_whole_outputs(box: BoxHalf) -> None:
     module = box.module(
         "import time\n"

@@ -16,6 +16,8 @@ import tarfile
 from collections.abc import Mapping, Sequence
 
 PLACE, MEMORY = "/.devbox", "/run/devbox"
+#: seconds that programs get to save when the box ends
+LEAVE = 8
 #: exit codes of the script
 ASKED, CEILING, UNUSABLE = 0, 75, 78
 
@@ -105,13 +107,22 @@ cat keys.d/*.pub >keys
 "$sshd" -t -f {MEMORY}/sshd_config || fail 'its sshd does not take our settings'
 
 # Programs get a moment to save what they have; the kernel ends what is left with this process.
+# SIGHUP is for those that ignore SIGTERM, interactive shells (proc(5): bit 14 of SigIgn): it would
+# end a program that saves, and what that has started for it.
+hang_up() {{
+    for each in /proc/[2-9] /proc/[1-9][0-9]*; do
+        while read -r key value; do
+            case $key$value in SigIgn:*[4567cdefCDEF]???) kill -HUP "${{each#/proc/}}"; esac
+        done <"$each/status"
+    done 2>/dev/null
+}}
 leave() {{
     echo "devbox: $2" >&2
     code=$1 tries=0
     trap '' TERM HUP INT
+    hang_up
     kill -TERM -1
-    kill -HUP -1
-    while [ $tries -lt 30 ]; do
+    while [ $tries -lt {LEAVE * 10} ]; do
         set -- /proc/[0-9]*
         [ $# -le 1 ] && break
         sleep 0.1

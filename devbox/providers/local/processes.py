@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from devbox.providers.local.folder import MARK, Folder
 
-GRACE = 2.0  # seconds between asking and killing
+GRACE = 5.0  # seconds between asking and killing
 
 
 def of_box(folder: Folder) -> list[psutil.Process]:
@@ -38,21 +40,17 @@ def of_box(folder: Folder) -> list[psutil.Process]:
     return [p for p in every if p.pid != os.getpid() and _lives(p)]
 
 
-def end_all(folder: Folder, *, grace: float = GRACE, limit: float = 8.0) -> list[psutil.Process]:
-    """Ask every process to end, kill those that have not within `grace` seconds, look again until
-    none is left. Returns those that outlived even that for `limit` seconds (another user's)."""
+def end_all(folder: Folder, *, grace: float = GRACE, limit: float = 12.0) -> list[psutil.Process]:
+    """Ask every process to end, kill what is left after `grace` seconds, look again until none is.
+    What is born meanwhile may be saving, so it is not asked. Returns those that outlived even that for `limit` seconds (another user's)."""
     start = time.monotonic()
-    asked: set[psutil.Process] = set()
+    for process in of_box(folder):
+        _ask_to_end(process)
     while left := of_box(folder):
         late = time.monotonic() - start > grace
-        for process in left:
-            if late:
+        if late:
+            for process in left:
                 _signal(process, signal.SIGKILL)
-            elif process not in asked:
-                # An interactive shell ignores TERM and dies of HUP; a stopped one needs CONT.
-                for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
-                    _signal(process, each)
-                asked.add(process)
         if time.monotonic() - start > limit:
             return left
         _wait(left, 0.1 if late else start + grace - time.monotonic())
@@ -83,6 +81,28 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
+
+
+def _ask_to_end(process: psutil.Process) -> None:
+    """SIGTERM; an interactive shell ignores that and ends on SIGHUP, which any other program would
+    die of while it saves. A stopped process needs SIGCONT to hear either."""
+    if _ignores_term(process):
+        _signal(process, signal.SIGHUP)
+    _signal(process, signal.SIGTERM)
+    _signal(process, signal.SIGCONT)
+
+
+def _ignores_term(process: psutil.Process) -> bool:
+    """From /proc (proc(5), SigIgn); elsewhere any process of a terminal is taken for its shell."""
+    if sys.platform != "linux":
+        with suppress(psutil.Error):
+            return process.terminal() is not None
+        return False
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{process.pid}/status").read_text("ascii", "replace").splitlines():
+            if line.startswith("SigIgn:"):
+                return bool(int(line.split()[1], 16) & 1 << signal.SIGTERM - 1)
+    return False
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

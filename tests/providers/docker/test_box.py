@@ -65,6 +65,32 @@ def test_a_session_has_the_images_environment_and_user(
         assert secret == "person 600\n"
 
 
+def test_a_helper_born_after_the_signal_saves_before_a_pause(
+    harness: DockerHarness, provider: Docker
+) -> None:
+    """Neither a second signal nor the SIGHUP for interactive shells ends what saves, and those
+    do not hold up the pause."""
+    request = harness.request()
+    handle = provider.create(request)
+    program = (
+        "trap 'python3 -c \"import time; time.sleep(2)\"; echo x >ckpt; exit 0' TERM\n"
+        "touch armed\nsleep 5000 & wait\n"
+    )
+    with harness.login(request, harness.running(provider, handle)) as connection:
+        connection.run(["tee", "save.sh"], input=program.encode())
+        start = (
+            "setsid sh save.sh >log 2>&1 </dev/null & "
+            "setsid script -qc 'bash -i' /dev/null >log2 2>&1 </dev/zero & "
+            "until [ -f armed ]; do sleep 0.02; done"
+        )
+        connection.run(["sh", "-c", start])
+    provider.pause(handle)
+    harness.reaches(provider, handle, BoxState.PAUSED)
+    provider.resume(request, handle)
+    with harness.login(request, harness.running(provider, handle)) as connection:
+        assert connection.run(["cat", "ckpt"]).out == "x\n"
+
+
 def test_the_ceiling_holds_after_a_resume(harness: DockerHarness, provider: Docker) -> None:
     request = harness.request(max_uptime=Seconds(3))
     handle = provider.create(request)

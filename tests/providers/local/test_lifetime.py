@@ -69,6 +69,19 @@ def test_no_process_outlives_a_pause_or_the_end(client: Client, local: Local, ho
     assert client.folder.path.exists() == (how == "pause")
 
 
+def test_a_helper_born_after_the_signal_saves_before_a_pause(client: Client, local: Local) -> None:
+    """Neither a second SIGTERM nor a SIGHUP ends what saves."""
+    script = "trap 'python3 -c \"import time; time.sleep(1)\"; echo x >ckpt; exit 0' TERM"
+    client.out(
+        f"setsid sh -c '{script.replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}; "
+        "touch armed; sleep 5000 & wait' >/dev/null 2>&1 </dev/null & "
+        "until [ -f armed ]; do sleep 0.02; done"
+    )
+    home = Path(client.out("pwd").strip())
+    local.pause(client.box.handle)
+    assert (home / "ckpt").read_text() == "x\n"
+
+
 def test_a_quiet_box_ends_at_once(client: Client, local: Local) -> None:
     client.out("setsid sleep 301 >/dev/null 2>&1 </dev/null &")
     start = time.monotonic()
