@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any, Collection, Dict, List, Optional
 
 from devbox.onbox import gpu, procs
+from devbox.onbox.system import probes
 
 _EVERY = 2.0  # seconds between readings
 _NOISE = 64 << 20  # bytes; device memory moves by less than this without anybody's doing
@@ -21,22 +23,32 @@ class PeakVram:
     def __init__(self) -> None:
         self.peak: Optional[int] = None
         self.source: Optional[str] = None
-        self._base: Optional[int] = None
+        self._least: Dict[Any, int] = {}
 
     def feed(self, gpus: List[Dict[str, Any]], pids: Collection[int]) -> None:
         """gpus: the part of that name of a sample (devbox.onbox.wire)."""
         if not gpus:
             return
         listed = [row for card in gpus for row in card.get("processes") or ()]
-        ours = [row["mem_used"] or 0 for row in listed if row["pid"] in pids]
-        used = sum(card.get("mem_used") or 0 for card in gpus)
-        self._base = used if self._base is None else min(self._base, used)
-        if ours:
-            self._raise(sum(ours), "process")
-        elif self.source != "process" and not any(_is_here(row["pid"]) for row in listed):
-            rise = used - self._base
-            if rise > _NOISE:
-                self._raise(rise, "device")
+        ours = [row["mem_used"] for row in listed if row["pid"] in pids]
+        known = [size for size in ours if size is not None]
+        rise = sum(self._rise(card) for card in gpus)
+        if known:
+            self._raise(sum(known), "process")
+        elif (
+            rise > _NOISE
+            and self.source != "process"
+            and not any(_is_here(row["pid"]) for row in listed)
+        ):
+            self._raise(rise, "device")
+
+    def _rise(self, card: Dict[str, Any]) -> int:
+        """How far one GPU's use is above its least; one that does not tell adds nothing."""
+        used, key = card.get("mem_used"), card.get("uuid") or card.get("index")
+        if used is None:
+            return 0
+        self._least[key] = min(int(used), self._least.get(key, int(used)))
+        return int(used) - self._least[key]
 
     def measured(self, vram: Optional[int]) -> None:
         """The work's own measure of its peak."""
@@ -53,7 +65,8 @@ class PeakVram:
 
 def total(patience: float = 5.0) -> Optional[int]:
     """Bytes of GPU memory of this box, all GPUs together; 0 without a GPU, None when the driver
-    does not tell within `patience` seconds."""
+    does not tell within `patience` seconds. GPUs that do not tell add nothing to those that do;
+    where none tells, they share the machine's memory, and that is it."""
     source = gpu.detect()
     try:
         deadline = time.monotonic() + patience
@@ -61,12 +74,20 @@ def total(patience: float = 5.0) -> Optional[int]:
             cards = source.read(time.time())
             if cards is not None:
                 sizes = [card.get("mem_total") for card in cards]
-                return None if None in sizes else sum(size or 0 for size in sizes)
+                known = [int(size) for size in sizes if size is not None]
+                return sum(known) if known or not cards else _shared(cards)
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.05)
     finally:
         source.close()
+
+
+def _shared(cards: List[Dict[str, Any]]) -> Optional[int]:
+    """The machine's memory, when one of these GPUs works and so uses it; None for lost ones."""
+    works = any(card.get(key) is not None for card in cards for key in ("util", "temp_c"))
+    memory = probes(Path("/"))["mem"](time.time()) if works else None
+    return (memory or {}).get("total")
 
 
 class GpuReader:

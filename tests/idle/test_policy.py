@@ -135,6 +135,31 @@ def test_a_process_with_a_context_holds_memory_even_if_little() -> None:
     assert run(POLICY, minutes(60, lambda s: sample(gpus=[row]))).pauses is None
 
 
+UNIFIED = {"mem_total": None}
+
+
+@pytest.mark.parametrize("memory", [20 * GB, None])
+def test_memory_held_by_a_process_protects_where_the_gpu_tells_none(memory: float | None) -> None:
+    """A GPU that shares the machine's memory: [N/A] for its own, and a process with 20 GB."""
+    row = gpu(0, None, processes=[{"pid": 7, "name": "python", "mem_used": memory}], **UNIFIED)
+    policy = POLICY._replace(stuck_after=HOUR)
+    found = run(policy, minutes(120, lambda s: sample(gpus=[row]), every=5), every=5)
+    assert found.pauses == pytest.approx(HOUR + AFTER, abs=70)
+
+
+def test_a_unified_gpu_without_processes_is_quiet() -> None:
+    rows = minutes(60, lambda s: sample(gpus=[gpu(0, None, **UNIFIED)]))
+    assert run(POLICY, rows).pauses == pytest.approx(AFTER, abs=1)
+
+
+def test_process_memory_that_grows_is_use_where_the_gpu_tells_none() -> None:
+    def row(second: int) -> Sample:
+        held = [{"pid": 7, "name": "python", "mem_used": GB + second // 300 * GB}]
+        return sample(gpus=[gpu(0, None, processes=held, **UNIFIED)])
+
+    assert run(POLICY._replace(stuck_after=60.0), minutes(60, row)).pauses is None
+
+
 def test_memory_that_grows_is_use() -> None:
     policy = POLICY._replace(stuck_after=60.0)
     found = run(policy, minutes(60, lambda s: sample(gpus=[gpu(0, GB + s // 300 * GB)])))

@@ -226,3 +226,19 @@ def test_another_ones_gpu_memory_is_not_ours() -> None:
     peak.feed(gpu(2 * GB, (os.getppid(), GB)), {5})
     peak.feed(gpu(9 * GB, (os.getppid(), 8 * GB)), {5})
     assert peak.peak is None
+
+
+def test_a_gpu_that_begins_to_tell_its_memory_is_no_rise() -> None:
+    peak, hidden = PeakVram(), 4_000_000
+    silent = {**gpu(0)[0], "uuid": "GPU-b", "mem_used": None}
+    talks = {**gpu(20 * GB, (hidden, GB))[0], "uuid": "GPU-b"}
+    peak.feed([*gpu(2 * GB, (hidden, GB)), silent], {5})
+    peak.feed([*gpu(2 * GB, (hidden, GB)), talks], {5})
+    assert peak.peak is None
+
+
+def test_memory_of_our_process_that_is_unknown_is_not_zero() -> None:
+    peak = PeakVram()
+    card = {**gpu(2 * GB)[0], "processes": [{"pid": 5, "name": "python", "mem_used": None}]}
+    peak.feed([card], {5})
+    assert (peak.peak, peak.source) == (None, None)

@@ -4,6 +4,8 @@ VRAM that is held without use (a notebook kernel left open) protects the box unt
 since that GPU was last used, and not after. Memory that grows or shrinks is use: a model loads.
 Held means a process with 256 MiB or more (a CUDA context takes about that), or, as containers
 often cannot see processes, more than the driver keeps for itself: 512 MiB and 2 % of the memory.
+A GPU that shares the machine's memory tells no memory of its own: its processes tell it then, and
+one whose memory is unknown too holds some.
 
 A GPU that holds memory and whose utilisation cannot be measured (MIG) may be working: it counts
 as silent, not as stuck.
@@ -40,7 +42,7 @@ class Gpu(NamedTuple):
     guarded: Optional[float] = None
 
     def observe(self, part: Dict[str, Any], tuning: Tuning, now: float) -> Gpu:
-        util, memory = number(part.get("util")), number(part.get("mem_used"))
+        util, memory = number(part.get("util")), _memory(part)
         nxt = self
         if util is not None:
             nxt = nxt._replace(util=util, util_at=now)
@@ -145,11 +147,26 @@ def _quiet(gpus: List[Gpu], tuning: Tuning) -> List[Finding]:
     return [Finding(QUIET, f"{text} (quiet below {tuning.gpu_util:g} %)")]
 
 
-def _is_held(part: Dict[str, Any], memory: float) -> bool:
+def _memory(part: Dict[str, Any]) -> Optional[float]:
+    """Memory in use: what the GPU tells, else what its processes hold; None when neither does."""
+    memory = number(part.get("mem_used"))
+    if memory is not None:
+        return memory
+    held = _process_memory(part)
+    return sum(each or 0.0 for each in held) if held else None
+
+
+def _process_memory(part: Dict[str, Any]) -> List[Optional[float]]:
     processes = part.get("processes")
-    for process in processes if isinstance(processes, list) else ():
-        held = number(process.get("mem_used")) if isinstance(process, dict) else None
-        if held is not None and held >= PROCESS_HOLDS:
-            return True
+    rows = processes if isinstance(processes, list) else []
+    return [number(row.get("mem_used")) for row in rows if isinstance(row, dict)]
+
+
+def _is_held(part: Dict[str, Any], memory: float) -> bool:
+    held = _process_memory(part)
+    if any(each is not None and each >= PROCESS_HOLDS for each in held):
+        return True
+    if number(part.get("mem_used")) is None and None in held:
+        return True
     total = number(part.get("mem_total")) or 0.0
     return memory > max(DRIVER_KEEPS, DRIVER_SHARE * total)

@@ -42,7 +42,8 @@ def detect(root: Path) -> list[Hardware]:
             GPU,
             gpu=", ".join(kinds),
             gpus=len(gpus),
-            vram=sum(memory for _, memory in gpus),
+            # GPUs of which none tells its memory share the machine's.
+            vram=sum(memory for _, memory in gpus) or machine.memory,
             cpus=machine.cpus,
             memory=machine.memory,
             disk=machine.disk,

@@ -41,8 +41,9 @@ def of_box(folder: Folder) -> list[psutil.Process]:
 
 
 def end_all(folder: Folder, *, grace: float = GRACE, limit: float = 12.0) -> list[psutil.Process]:
-    """Ask every process to end, kill what is left after `grace` seconds, look again until none is.
-    What is born meanwhile may be saving, so it is not asked. Returns those that outlived even that for `limit` seconds (another user's)."""
+    """Ask every process to end, kill what is left after `grace` seconds, and look again until
+    nothing is. What is born meanwhile may be saving, so it is not asked. Returns those that
+    outlived even that for `limit` seconds (another user's)."""
     start = time.monotonic()
     for process in of_box(folder):
         _ask_to_end(process)

@@ -268,6 +268,9 @@ def test_gpus_are_offered_where_there_are_any(home: Path, monkeypatch: pytest.Mo
     _, gpu = [offer.hardware for offer in provider.make(ProviderConfig()).offers()]
     assert (gpu.name, gpu.gpu, gpu.gpus) == ("gpu", "NVIDIA H100 80GB HBM3", 2)
     assert gpu.vram == 81559 * 1024**2
+    tool.write_text("#!/bin/sh\necho 'NVIDIA GB10, [N/A]'\n")
+    machine, gpu = [offer.hardware for offer in provider.make(ProviderConfig()).offers()]
+    assert gpu.vram == machine.memory, "it shares the machine's memory"
     tool.write_text("#!/bin/sh\nexit 9\n")
     assert [o.hardware.name for o in provider.make(ProviderConfig()).offers()] == ["cpu"]
 
