@@ -88,7 +88,7 @@ def replay_command(
 def _policy(file: Path | None, name: str | None) -> Policy:
     from devbox import spec
     from devbox.onbox.idle import Policy
-    from devbox.telemetry.arming import policy_fields
+    from devbox.providers.guarded import policy_fields
 
     wanted: spec.Idle = spec.load(file).box(name)[1].idle if file else spec.Idle()
     return Policy.read(policy_fields(wanted))

@@ -7,6 +7,7 @@ from importlib import import_module
 
 VERBS = {
     "arm": "devbox.onbox.arm",  # config JSON on stdin → written, agent (re)started
+    "guard": "devbox.onbox.guard",  # the orders a box was made with, before anybody logs in
     "agent": "devbox.onbox.agent",  # the sampler and watchdog loop
     "keep": "devbox.onbox.keep",
     "verdict": "devbox.onbox.verdict",  # the watchdog's present verdict as JSON

@@ -2,7 +2,8 @@
 
 It survives whatever one of its parts meets: the fault becomes an event and the loop goes on, so
 that neither a broken driver nor a full disk keeps a box past its ceiling. One agent runs per box
-(a lock that dies with its process); SIGHUP makes it look at its orders now, SIGTERM ends it.
+(a lock that dies with its process); SIGHUP makes it look at its orders now. It ends on SIGTERM,
+and when its folder is gone: on a machine that stays up the box is over then.
 """
 
 from __future__ import annotations
@@ -94,10 +95,12 @@ def _owns(root: Path, lock: int) -> bool:
 
 
 def _is_replaced(root: Path, lock: int) -> bool:
-    """Whether the folder was made anew and has an agent of its own. One that is merely gone does
-    not end the watch: the orders are known."""
+    """Whether the folder is gone, or was made again and has an agent of its own. One that cannot
+    be looked at now does not end the watch."""
     try:
         return (root / LOCK).stat().st_ino != os.fstat(lock).st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return True
     except OSError:
         return False
 

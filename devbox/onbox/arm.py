@@ -1,5 +1,7 @@
 """`arm`: orders as JSON on stdin (schema in devbox.onbox.orders) → kept, and the agent heeds them.
 
+Where the pause recipe names a file "armed", the box half's folder is written into it: the box's
+own main process waits for that (devbox.providers.guarded).
 An agent of the same code is told to look; one of other code, or one that does not answer, is
 replaced. Prints {"armed": true, "pid", "restarted"} once the agent says it follows these orders.
 The agent shows under the words of this verb, which are free: devbox says `arm agent`.
@@ -40,19 +42,41 @@ def main(args: List[str]) -> int:
         except (ValueError, RecursionError) as error:
             print(f"these orders cannot be followed: {error}", file=sys.stderr)
             return 2
-        for name in _LEFTOVERS:
-            (root / name).unlink(missing_ok=True)
+        forget(root)
+        _leave_mark(root, given)
         pid, restarted = _heeding(root, given.id)
     if pid is None:
         print(f"the watchdog did not start: {_last_words(root)}", file=sys.stderr)
         return 1
     volume_save.tell(root, given.volumes, given.box)
+    journal.append(root, "armed", summary(given))
+    print(json.dumps({"armed": True, "pid": pid, "restarted": restarted}))
+    return 0
+
+
+def forget(root: Path) -> None:
+    """What belongs to the orders before."""
+    for name in _LEFTOVERS:
+        (root / name).unlink(missing_ok=True)
+
+
+def summary(given: orders.Orders) -> str:
+    """What these orders come to, for an event."""
     policy = given.policy
     idle = f"pauses after {brief(policy.after)} of quiet" if policy.enabled else "no idle pause"
     ceiling = f"at most {brief(given.ceiling.left)} from now" if given.ceiling else "no max_uptime"
-    journal.append(root, "armed", f"{idle}, {ceiling}")
-    print(json.dumps({"armed": True, "pid": pid, "restarted": restarted}))
-    return 0
+    return f"{idle}, {ceiling}"
+
+
+def _leave_mark(root: Path, given: orders.Orders) -> None:
+    """Tell the box's main process that it is armed, and where, when it waits for that."""
+    mark = (given.pause or {}).get("armed")
+    if not isinstance(mark, str):
+        return
+    try:
+        Path(mark).write_text(str(root))
+    except (OSError, ValueError) as error:
+        print(f"{mark}: {error}", file=sys.stderr)
 
 
 def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:

@@ -18,6 +18,7 @@ from devbox import spec
 from devbox.errors import NotFound, SshError
 from devbox.model import Box
 from devbox.onbox.wire import LATEST
+from devbox.providers.guarded import policy_fields
 from devbox.ssh import boxhalf
 from devbox.text import brief, clean
 
@@ -142,12 +143,6 @@ def syncing(connection: boxhalf.Runs) -> Iterator[None]:
     finally:
         # What is still on its way, this word too, is not use either.
         _answer(connection, boxhalf.command("keep", "--syncing", repr(_SYNC_TAIL)))
-
-
-def policy_fields(wanted: spec.Idle) -> dict[str, Any]:
-    """A spec's idle table as the box half's policy: seconds, per cent, bytes a minute."""
-    fields = msgspec.structs.asdict(wanted)
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
 
 
 def _orders(

@@ -28,6 +28,7 @@ ABILITIES = {
     "pause",  # the provider is CanPause
     "login",  # its boxes can be logged into, here and now
     "watchdog",  # its recipe can be run on the box and pauses or ends it
+    "guarded",  # a box that nobody logs into and arms pauses or ends itself
     "ceiling",  # `short` makes boxes whose end `pass_uptime` brings about
     "fault:auth",  # `fault` can make its service refuse the credentials
     "fault:unavailable",  # `fault` can make its service fail for a while

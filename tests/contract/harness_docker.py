@@ -21,7 +21,7 @@ _CHANGES = ("create_container", "start_container", "stop_container", "remove_con
 class DockerHarness(Harness):
     name = "docker"
     able: ClassVar[frozenset[str]] = frozenset(
-        {"pause", "login", "watchdog", "ceiling", "fault:auth", "fault:unavailable"}
+        {"pause", "login", "watchdog", "guarded", "ceiling", "fault:auth", "fault:unavailable"}
     )
     spec: ClassVar[dict[str, Any]] = {"image": world.IMAGE}
     unknown = "0123456789abcdef" * 4

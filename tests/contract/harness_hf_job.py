@@ -10,7 +10,7 @@ from tests.contract.hf import HfHarness
 class HfJobHarness(HfHarness):
     name = "hf-job"
     able: ClassVar[frozenset[str]] = frozenset(
-        {"login", "watchdog", "ceiling", "fault:auth", "fault:unavailable"}
+        {"login", "watchdog", "guarded", "ceiling", "fault:auth", "fault:unavailable"}
     )
     unknown = "me/0123456789abcdef01234567"
     changing = ("run_job", "cancel_job")

@@ -21,7 +21,7 @@ _CHANGES = ("SandboxCreate", "SandboxTerminate", "SandboxTagsSet", "ImageGetOrCr
 class ModalHarness(Harness):
     name = "modal"
     able: ClassVar[frozenset[str]] = frozenset(
-        {"pause", "login", "watchdog", "ceiling", "fault:auth", "fault:unavailable"}
+        {"pause", "login", "watchdog", "guarded", "ceiling", "fault:auth", "fault:unavailable"}
     )
     hardware = "T4"
     unknown = "sb-" + "0" * 22

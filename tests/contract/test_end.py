@@ -8,8 +8,9 @@ from contextlib import suppress
 import pytest
 
 from devbox.errors import DevboxError, NoAnswer
+from devbox.providers import guarded
 from devbox.providers.base import Provider
-from devbox.spec import Seconds
+from devbox.spec import Bytes, Idle, Seconds
 from tests.contract.harness import Harness, needs
 
 HOSTILE = [
@@ -122,3 +123,16 @@ _CURL = (
     "{'Authorization':'Bearer '+os.environ[sys.argv[3]],'Content-Type':'application/json'},"
     'method=sys.argv[1]))" "$@"'
 )
+
+
+@needs("guarded")
+def test_a_box_that_nobody_comes_back_to_pauses_or_ends_itself(
+    harness: Harness, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The laptop asked for it and was never seen again: nobody logs in, nothing is armed."""
+    monkeypatch.setattr(guarded, "LEAST", 3.0)
+    quiet = Idle(after=Seconds(3), warn=Seconds(1), cpu_util=1000.0, net_bytes=Bytes(2**50))
+    handle = provider.create(harness.request(idle=quiet))
+    harness.running(provider, handle)
+    harness.until(provider, handle, lambda seen: seen is None or not seen.billed)
+    assert harness.live() == 0

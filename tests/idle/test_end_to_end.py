@@ -185,6 +185,13 @@ def test_an_agent_whose_folder_was_made_anew_gives_way(box: Armed) -> None:
     assert first != second
 
 
+def test_an_agent_whose_folder_is_gone_ends_itself(box: Armed) -> None:
+    """On a machine that stays up, nothing else would end it."""
+    pid = box.arm({**QUIET, "after": 600})["pid"]
+    box.root.rename(box.home / "deleted")
+    until(lambda: not [agent for agent in box.agents() if agent.pid == pid])
+
+
 def test_the_agent_holds_nothing_of_the_login_that_started_it(box: Armed) -> None:
     pid = box.arm({**QUIET, "after": 600})["pid"]
     agent = psutil.Process(pid)

@@ -11,7 +11,7 @@ from devbox import spec
 from devbox.onbox import idle
 from devbox.onbox.ceiling import Moment
 from devbox.onbox.idle import Policy
-from devbox.telemetry.arming import policy_fields
+from devbox.providers.guarded import policy_fields
 from tests.idle.traces import GB, HOUR, MINUTE, Outcome, Sample, gpu, minutes, run, sample
 
 POLICY = Policy()

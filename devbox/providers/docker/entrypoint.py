@@ -14,6 +14,11 @@ import io
 import shlex
 import tarfile
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from devbox.providers import guarded
+from devbox.providers.base import Request
+from devbox.ssh import boxhalf
 
 PLACE, MEMORY = "/.devbox", "/run/devbox"
 #: seconds that programs get to save when the box ends
@@ -106,6 +111,14 @@ cat keys.d/*.pub >keys
 }} >{MEMORY}/sshd_config
 "$sshd" -t -f {MEMORY}/sshd_config || fail 'its sshd does not take our settings'
 
+# As the login, with the environment of its sessions; see devbox.providers.guarded.
+guard() {{
+    set -- "$user" ". {MEMORY}/env.sh; export DEVBOX_PATH=\"\\$PATH\" HOME='$home'; . {PLACE}/guard"
+    case $1 in
+    root) exec sh -c "$2" ;;
+    *) exec su -s /bin/sh -c "$2" "$1" ;;
+    esac
+}}
 # Programs get a moment to save what they have; the kernel ends what is left with this process.
 # SIGHUP is for those that ignore SIGTERM, interactive shells (proc(5): bit 14 of SigIgn): it would
 # end a program that saves, and what that has started for it.
@@ -132,12 +145,15 @@ leave() {{
 }}
 "$sshd" -D -e -f {MEMORY}/sshd_config &
 server=$!
+guard &
+guard=$!
 while :; do
     [ -z "$asked" ] && [ ! -e {MEMORY}/ask/stop ] || leave {ASKED} 'asked to stop'
     read -r up rest </proc/uptime
     [ "${{up%.*}}" -lt "$end" ] || leave {CEILING} 'its max_uptime is over'
     [ ! -e given ] || rm -f given
     kill -0 $server 2>/dev/null || {{ "$sshd" -D -e -f {MEMORY}/sshd_config & server=$!; }}
+    kill -0 $guard 2>/dev/null || {{ guard & guard=$!; }}
     sleep 1 &
     wait $!
 done
@@ -149,27 +165,37 @@ cd {PLACE} && printf '%s\\n' "$2" >"keys.d/$1" && cat keys.d/*.pub >.keys && mv 
 """
 
 
-def files(public_key: str, environment: Mapping[str, str], host_key: str = "") -> bytes:
-    """A tar archive to be put at / of a stopped container. environment: the spec's env and the
-    person's secrets. host_key: empty to keep the one that is there."""
+def files(request: Request, host_key: str = "") -> bytes:
+    """A tar archive to be put at / of a stopped container: the spec's env and the user's secrets,
+    keys, and the box half with its first orders. host_key: empty to keep the one that is there."""
+    environment = {**request.spec.env, **request.secrets}
     given = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items())
-    content = {
-        f"keys.d/{key_name(public_key)}": (0o644, f"{public_key.strip()}\n"),
-        "sshd_config": (0o644, SSHD),
-        "session": (0o755, SESSION),
-        "given": (0o600, given),
+    half = boxhalf.build()
+    guard = guarded.command(
+        request, stop(), orders=f"{PLACE}/orders.json", half=f"{PLACE}/half/{half.name}"
+    )
+    content: dict[str, tuple[int, bytes]] = {
+        f"keys.d/{key_name(request.public_key)}": (
+            0o644,
+            f"{request.public_key.strip()}\n".encode(),
+        ),
+        "sshd_config": (0o644, SSHD.encode()),
+        "session": (0o755, SESSION.encode()),
+        "given": (0o600, given.encode()),
+        "guard": (0o644, f"exec {guard}\n".encode()),
+        "orders.json": (0o644, guarded.first_orders(request, stop())),
+        f"half/{half.name}": (0o644, half.read_bytes()),
     }
     if host_key:
-        content["host_key"] = (0o600, f"{host_key.strip()}\n")
+        content["host_key"] = (0o600, f"{host_key.strip()}\n".encode())
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for folder in (PLACE, f"{PLACE}/keys.d"):
+        for folder in (PLACE, f"{PLACE}/keys.d", f"{PLACE}/half"):
             entry = tarfile.TarInfo(folder.lstrip("/"))
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(entry)
-        for name, (mode, text) in content.items():
+        for name, (mode, data) in content.items():
             entry = tarfile.TarInfo(f"{PLACE}/{name}".lstrip("/"))
-            data = text.encode()
             entry.size, entry.mode = len(data), mode
             tar.addfile(entry, io.BytesIO(data))
     return packed.getvalue()
@@ -180,9 +206,10 @@ def admit(public_key: str) -> Sequence[str]:
     return ["/bin/sh", "-c", ADMIT, "sh", key_name(public_key), public_key.strip()]
 
 
-def stop() -> Mapping[str, object]:
+def stop() -> Mapping[str, Any]:
     """The watchdog's recipe: the main process sees the file and ends, and with it the container."""
-    return {"kind": "exec", "argv": ["touch", f"{MEMORY}/ask/stop"]}
+    ask = f"{MEMORY}/ask"
+    return {"kind": "exec", "argv": ["touch", f"{ask}/stop"], "armed": f"{ask}/armed"}
 
 
 def key_name(public_key: str) -> str:

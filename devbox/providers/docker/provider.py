@@ -241,9 +241,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         handle = str(found["Id"])
         pinned = found["Config"]["Labels"].get("devbox.host-key")
         packed = entrypoint.files(
-            request.public_key,
-            {**request.spec.env, **request.secrets},
-            request.host_key if public_line(request.host_key) == pinned else "",
+            request, request.host_key if public_line(request.host_key) == pinned else ""
         )
         self._call("preparing", found, lambda api: api.put_archive(handle, "/", packed))
         self._call("starting", found, lambda api: api.start(handle))

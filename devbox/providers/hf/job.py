@@ -118,7 +118,7 @@ class HfJob(Provider, HasRunLogs):
             token = tag.token if tag else ""
         if not token:
             raise Gone(f"{clean(handle, 120)} is no devbox", fix="see: devbox ls --refresh")
-        return {"kind": "exec", "argv": ["touch", keepalive.stop_file(token)]}
+        return keepalive.recipe(token)
 
     def login_help(self, handle: str) -> str:
         return account.login_help(self._hub)
@@ -203,7 +203,7 @@ class HfJob(Provider, HasRunLogs):
                 f"running the Job of {request.name}",
                 lambda api: api.run_job(
                     image=image.base(request.spec.image),
-                    command=own or keepalive.command(request.token),
+                    command=own or keepalive.command(request),
                     env=dict(request.spec.env),
                     secrets=dict(request.secrets) or None,
                     flavor=request.hardware or None,

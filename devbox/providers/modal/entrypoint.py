@@ -1,4 +1,7 @@
-"""What runs in a sandbox: sshd with the host key we pinned, and a way to end from inside.
+"""What runs in a sandbox: sshd with the host key we pinned, a guard, and a way to end from inside.
+
+Its image holds the box half (devbox.providers.modal.image); the orders it is made with come with
+the other settings.
 
 Secrets, the host key and the environment come as a Modal secret and are kept in /dev/shm, which is
 memory: a snapshot of the file system holds none of them.
@@ -7,13 +10,16 @@ memory: a snapshot of the file system holds none of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from devbox import names
+from devbox.providers import guarded
 from devbox.providers.base import Request
 
 PLACE = "/dev/shm/devbox"  # noqa: S108  why: memory of the box, made 0700 by root
 HOST_KEY, LOGIN, WORKDIR = "DEVBOX_HOST_KEY", "DEVBOX_AUTHORIZED", "DEVBOX_WORKDIR"
-_PRIVATE = (HOST_KEY, LOGIN, WORKDIR)
+ORDERS = "DEVBOX_ORDERS"
+_PRIVATE = (HOST_KEY, LOGIN, WORKDIR, ORDERS)
 
 _SSHD = f"""\
 Port 22
@@ -43,8 +49,9 @@ _SCRIPT = f"""\
 umask 077
 export HOME="${{HOME:-/root}}"
 mkdir -p {PLACE} /run/sshd "$HOME/.ssh" && chmod 700 {PLACE} "$HOME/.ssh"
-rm -f {PLACE}/stop {PLACE}/sshd.pid
+rm -f {PLACE}/stop {PLACE}/armed {PLACE}/sshd.pid
 printf '%s\\n' "${HOST_KEY}" >{PLACE}/host_key
+printf '%s' "${ORDERS}" >{PLACE}/orders.json
 touch "$HOME/.ssh/authorized_keys"
 grep -qxF "${LOGIN}" "$HOME/.ssh/authorized_keys" ||
     printf '%s\\n' "${LOGIN}" >>"$HOME/.ssh/authorized_keys"
@@ -65,6 +72,7 @@ grep -qxF "$read" /etc/bash.bashrc 2>/dev/null || {{
 }}
 sed -i 's/^root:![^:]*:/root:*:/' /etc/shadow
 unset {" ".join(_PRIVATE)} read
+@GUARD@ &
 while :; do
     /usr/sbin/sshd -D -e -f {PLACE}/sshd_config
     [ -e {PLACE}/stop ] && exit 0
@@ -80,9 +88,10 @@ grep -qxF "$1" "$HOME/.ssh/authorized_keys" || printf '%s\\n' "$1" >>"$HOME/.ssh
 """
 
 
-def command() -> list[str]:
+def command(request: Request) -> list[str]:
     """The sandbox's main process."""
-    return ["/bin/sh", "-c", _SCRIPT]
+    guard = guarded.command(request, stop(), orders=f"{PLACE}/orders.json")
+    return ["/bin/sh", "-c", _SCRIPT.replace("@GUARD@", guard)]
 
 
 def environment(request: Request) -> dict[str, str]:
@@ -95,6 +104,7 @@ def environment(request: Request) -> dict[str, str]:
         HOST_KEY: request.host_key.strip(),
         LOGIN: request.public_key.strip(),
         WORKDIR: names.inner_path(request.spec.workdir),
+        ORDERS: guarded.first_orders(request, stop()).decode(),
     }
 
 
@@ -103,7 +113,7 @@ def admit(public_key: str) -> list[str]:
     return ["/bin/sh", "-c", _ADMIT, "sh", public_key.strip()]
 
 
-def stop() -> Mapping[str, object]:
+def stop() -> Mapping[str, Any]:
     """The watchdog's recipe: the main process ends, and with it the sandbox."""
     script = f'touch {PLACE}/stop && kill "$(cat {PLACE}/sshd.pid)"'
-    return {"kind": "exec", "argv": ["/bin/sh", "-c", script]}
+    return {"kind": "exec", "argv": ["/bin/sh", "-c", script], "armed": f"{PLACE}/armed"}

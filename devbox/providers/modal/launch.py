@@ -100,7 +100,7 @@ def _message(request: Request, plan: Plan, parts: _Parts, extras: _Extras, api: 
     definition = api.Sandbox(
         name=request.name,
         image_id=plan.image,
-        entrypoint_args=entrypoint.command(),
+        entrypoint_args=entrypoint.command(request),
         secret_ids=[parts.secret],
         volume_mounts=mounts,
         resources=resources,
