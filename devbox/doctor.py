@@ -20,6 +20,7 @@ from devbox.providers import registry
 from devbox.ssh import boxhalf, include
 from devbox.ssh.connection import Connection, connect
 from devbox.state import salvage
+from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import clean, duration
 from devbox.workspace import Workspace
 
@@ -84,7 +85,17 @@ def box(ws: Workspace, target: Box) -> list[Check]:
 
 def _logged_in(ws: Workspace, target: Box) -> list[Check]:
     with connect(target) as connection:
-        return [Check("ok", f"ssh {target.alias} logs in"), *_ask(ws, connection)]
+        login = Check("ok", f"ssh {target.alias} logs in")
+        return [login, _watchdog(ws, target, connection), *_ask(ws, connection)]
+
+
+def _watchdog(ws: Workspace, target: Box, connection: Connection) -> Check:
+    try:
+        if ensure_watchdog(ws, target, connection):
+            return Check("warn", "its watchdog did not run; it was armed again")
+    except DevboxError as error:
+        return Check("fail", error.what, f"devbox down {target.name}, before it costs unguarded")
+    return Check("ok", "its watchdog runs")
 
 
 def _ask(ws: Workspace, connection: Connection) -> list[Check]:

@@ -26,6 +26,7 @@ from devbox.onbox import procs
 from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec
 from devbox.ssh import boxhalf, connection
+from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -134,6 +135,7 @@ def _start(
             whole = {**request, "secrets": _secrets(ws, request)}
             with connection.connect(box) as link:
                 boxhalf.install(link)
+                rearm.see_to(ws, box, link)
                 for source in looked:
                     inputs.send(ws, link, source, tell)
                 asked = True

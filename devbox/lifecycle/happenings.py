@@ -13,6 +13,7 @@ from devbox.spec import is_headless
 from devbox.ssh import boxhalf
 from devbox.ssh.connection import Connection, connect
 from devbox.telemetry import arming, client
+from devbox.telemetry.rearm import ensure_watchdog
 from devbox.telemetry.sample import BoxEvent, Message, parse
 from devbox.workspace import Workspace
 
@@ -32,12 +33,13 @@ def collect(ws: Workspace, box: Box, connection: Connection) -> list[BoxEvent]:
 
 
 def verdict(ws: Workspace, box: Box, *, unsynced: bool = False) -> arming.Verdict | None:
-    """The watchdog's present verdict, its notes recorded on the way; None when the box does not
-    run or cannot be asked. unsynced: with its count of files that are only there."""
+    """The watchdog's present verdict, its notes recorded on the way; one that died is armed again.
+    None when the box does not run or cannot be asked. unsynced: with its count of files that are only there."""
     if box.state is not BoxState.RUNNING or is_headless(box):
         return None
     try:
         with connect(box) as connection:
+            ensure_watchdog(ws, box, connection)
             collect(ws, box, connection)
             return arming.verdict(connection, unsynced=unsynced)
     except DevboxError as error:

@@ -22,6 +22,7 @@ from devbox.model import UNKNOWN_PRICE, Box, BoxState
 from devbox.providers.base import CanAdmit, Observation
 from devbox.ssh import keys
 from devbox.state.boxes import Intent
+from devbox.telemetry import rearm
 from devbox.text import clean
 from devbox.workspace import Workspace
 
@@ -30,7 +31,7 @@ Strangers = Literal["list", "adopt", "remove"]
 
 class Finding(msgspec.Struct, frozen=True):
     """One difference and what was done about it. kind: finished, given-up, busy, failed, changed,
-    stranger, adopted, removed."""
+    armed, stranger, adopted, removed."""
 
     kind: str
     name: str
@@ -55,6 +56,9 @@ def reconcile(
             findings.append(Finding("changed", after.name, after.provider, detail))
         elif after.message.startswith("unreachable: "):
             findings.append(Finding("failed", after.name, after.provider, after.message))
+        elif rearm.look(ws, after):
+            detail = "its watchdog did not run; it was armed again"
+            findings.append(Finding("armed", after.name, after.provider, detail))
     for name in [provider] if provider else places(ws):
         if name in silent:
             findings.append(Finding("failed", "-", name, silent[name]))

@@ -14,7 +14,8 @@ from devbox.money import budget
 from devbox.money.fit import best
 from devbox.ssh import known_hosts, ready
 from devbox.ssh.connection import connect
-from devbox.telemetry import arming
+from devbox.telemetry import arming, rearm
+from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import dollars, duration
 from devbox.workspace import Workspace
 
@@ -95,6 +96,7 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
     now = ws.clock()
     until = now + seconds
     with connect(box) as connection:
+        ensure_watchdog(ws, box, connection)  # one that died would hold nothing off
         until = arming.keep(connection, until)
         happenings.collect(ws, box, connection)  # the box has noted it
     capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
@@ -163,6 +165,7 @@ def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
     work = [i for i in ws.store.boxes.open_intents(box.id) if i.goal == "running"]
     if box.state is BoxState.RUNNING and not work and _is_pinned(box):
         ws.narrate(f"{box.name} is up already")
+        rearm.look(ws, box)
         return box
     if box.state is BoxState.STOPPING:
         raise Conflict(

@@ -40,6 +40,7 @@ def main(args: List[str]) -> int:
         }
     age = now - (notes.number(found.get("t")) or now)
     if age > _STALE:
+        found["silent"] = age
         found["reasons"] = [f"the watchdog has said nothing for {age:.0f} s", *found["reasons"]]
     given = orders.read(root, orders.moment()) if "unsynced" in args else None
     if given:

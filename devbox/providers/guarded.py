@@ -85,7 +85,8 @@ done
 
 
 def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
-    """The orders a box is made with; the schema is in devbox.onbox.guard."""
+    """The orders a box is made with; the schema is in devbox.onbox.guard. Its provider keeps its
+    disk when it pauses or ends itself."""
     wanted = request.spec
     return json.dumps(
         {
@@ -96,6 +97,8 @@ def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
             "max_uptime": wanted.max_uptime,
             "pause": dict(recipe),
             "workdir": wanted.workdir,
+            "disk_kept": True,
+            "volumes": [each.mount for each in wanted.volumes.values() if not each.read_only],
         }
     ).encode()
 

@@ -32,7 +32,8 @@ class Verdict(msgspec.Struct, frozen=True):
     saving, pausing. idle_for: seconds. pauses_at: unix seconds, as things stand, and cause: which
     of idle and ceiling it would be; None where nothing would pause it. deadline: max_uptime's end.
     warned: the person was told. unsynced: files of the workdir that changed on the box since they
-    were last fetched, by its own count. Unix times are by this machine's clock."""
+    were last fetched, by its own count. silent: seconds it has said nothing for,
+    when that is too long. Unix times are by this machine's clock."""
 
     state: Literal["active", "idle", "held", "warned", "saving", "pausing"]
     idle_for: float
@@ -44,6 +45,7 @@ class Verdict(msgspec.Struct, frozen=True):
     cause: Literal["idle", "ceiling"] | None = None
     unsynced: str = ""
     now: float = 0.0
+    silent: float = 0.0
 
     def sentence(self, now: float) -> str:
         """One line for a person: 'would pause in 7m because …'. now: unix seconds, ours."""
