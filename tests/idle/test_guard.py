@@ -39,7 +39,7 @@ class Guarded:
         wanted = BoxSpec(idle=Idle(**{**QUIET, **idle}), max_uptime=Seconds(3600))
         request = request_for("b", wanted)
         recipe = {"kind": "exec", "argv": ["touch", str(self.ended)], "armed": str(self.mark)}
-        program = shutil.copy(boxhalf.build(), self.home)
+        program = str(shutil.copy(boxhalf.build(), self.home))
         (self.home / "orders.json").write_bytes(guarded.first_orders(request, recipe))
         self.root.mkdir(exist_ok=True)
         # no ssh of this machine is the box's
