@@ -20,6 +20,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Tuple, 
 
 from devbox.onbox import deeds, idle, journal, notes, orders, place, procs, run_files
 from devbox.onbox.ceiling import Moment
+from devbox.onbox.gpu.health import Health
 from devbox.onbox.terminals import Terminals
 from devbox.onbox.watchdog import CALM, Effects, Rung, Watchdog
 
@@ -132,6 +133,7 @@ class Agent:
         self._settled_at: Optional[float] = None
         self._pending: Deque[Tuple[float, Any]] = deque()
         self._now = Moment(0.0, 0.0)
+        self._health = Health()
 
     def tick(self, now: Moment, *, woken: bool = False) -> None:
         """One sample; a verdict and the ladder's steps when they are due. Never raises."""
@@ -140,6 +142,7 @@ class Agent:
         sample = self._guard("sampling", self._sample)
         if sample is not None:
             self._guard("the history", lambda: self._keep(sample))
+            self._guard("the GPUs' health", lambda: self._tell_health(sample))
         if self._settled_at is None:
             self._settled_at = now.mono
         elif now.mono - self._settled_at >= _SETTLE_EVERY:
@@ -210,6 +213,10 @@ class Agent:
     def _keep(self, sample: Dict[str, Any]) -> None:
         if not self._history.append(sample):
             raise OSError("the disk does not take it")
+
+    def _tell_health(self, sample: Dict[str, Any]) -> None:
+        for kind, message in self._health.observe(sample.get("gpus"), self._now.mono):
+            journal.append(self._root, kind, message)
 
     def _observe(self, watch: _Watch, sample: Optional[Dict[str, Any]]) -> bool:
         muted = self._muted()

@@ -14,8 +14,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
+from devbox.onbox import gpu, journal
+from devbox.onbox.gpu import health
 from devbox.onbox.place import root
 from devbox.onbox.units import size
 from devbox.onbox.wire import VERSION, clean, encode
@@ -83,6 +85,10 @@ def _write() -> List[Check]:
 
 def _gpu() -> List[Check]:
     program = shutil.which("nvidia-smi")
+    rows = _rows()
+    noted = [*_health(rows), *_recent()]
+    if program is None and rows:
+        return [*(_listed(row) for row in rows if not row.get("lost")), *noted]
     if program is None:
         fix = "none needed for CPU work; for GPU work choose hardware with one: devbox offers"
         return [("warn", "no NVIDIA driver on this box", fix)]
@@ -97,7 +103,49 @@ def _gpu() -> List[Check]:
         said = clean((done.stderr or done.stdout).strip(), 200)
         return [("fail", f"nvidia-smi fails: {said}", "restart the box, or choose other hardware")]
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    return [("ok", f"GPU {line}", "") for line in lines]
+    return [*(("ok", f"GPU {line}", "") for line in lines), *noted]
+
+
+def _rows(patience: float = 5.0) -> List[Dict[str, Any]]:
+    """The GPUs as samples have them: through NVML, also where nvidia-smi is missing."""
+    source = gpu.detect()
+    try:
+        deadline = time.monotonic() + patience
+        while (rows := source.read(time.time())) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return rows or []
+    finally:
+        source.close()
+
+
+def _listed(row: Dict[str, Any]) -> Check:
+    memory = row.get("mem_total")
+    shown = size(memory) if memory is not None else "memory shared with the machine, or not told"
+    return ("ok", f"GPU {row.get('name') or row.get('index')}, {shown} (NVML, no nvidia-smi)", "")
+
+
+def _health(rows: List[Dict[str, Any]]) -> List[Check]:
+    checks: List[Check] = []
+    for row in rows:
+        index = int(row.get("index") or 0)
+        hot = sorted(health.THERMAL.intersection(row.get("throttle") or ()))
+        if row.get("lost"):
+            checks.append(("fail", health.lost_message(index), "devbox pause, then devbox resume"))
+        if row.get("ecc_errors"):
+            fix = "use other hardware; a restart of the box may bring another GPU"
+            checks.append(("warn", health.ecc_message(index, row["ecc_errors"]), fix))
+        if hot:
+            fix = "none from here: its cooling is the provider's, or your machine's"
+            checks.append(("warn", health.hot_message(index, hot), fix))
+    return checks
+
+
+def _recent() -> List[Check]:
+    """What the watchdog noted of GPUs in the last day; an Xid shows in no reading."""
+    since = time.time() - 24 * 3600
+    found = [e for e in journal.read(root()) if e["kind"] == health.XID and e["t"] >= since]
+    fix = "restart the program; if it comes again, use other hardware"
+    return [("warn", str(event["message"]), fix) for event in found[-3:]]
 
 
 def _torch() -> List[Check]:

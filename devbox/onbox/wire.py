@@ -15,6 +15,7 @@ A *sample* (one JSON object per line, schema version 1; every leaf may be null =
                "mem_used": bytes, "mem_total": bytes, "power_w": W, "power_limit_w": W,
                "temp_c": C, "sm_mhz": int, "mem_mhz": int, "throttle": [reason, ...],
                "ecc_errors": uncorrected since boot, "mig": bool,
+               "lost": bool, "xid": int (a critical error since the last sample),
                "processes": [{"pid": int, "name": str, "mem_used": bytes}]}]}
 
 `boot` names one run of the sampler and `seq` counts up within it, so (boot, seq) names a sample

@@ -96,6 +96,8 @@ class Gpu(msgspec.Struct, frozen=True):
     throttle: tuple[str, ...] | None = None
     ecc_errors: int | None = None
     mig: bool | None = None
+    lost: bool | None = None
+    xid: int | None = None
     processes: tuple[Process, ...] | None = None
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import msgspec
+
 from devbox.model import BoxState, RunState
+from devbox.onbox.gpu.health import HOT, Health
 from devbox.text import brief
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.paint import plain
@@ -37,6 +40,7 @@ class Notices:
         self._states: dict[str, BoxState] = {}
         self._runs: dict[str, RunState] = {}
         self._told: set[tuple[str, str, float]] = set()
+        self._health: dict[str, Health] = {}
         self._hot: dict[str, float] = {}
         self._hot_told: dict[str, float] = {}
 
@@ -50,6 +54,7 @@ class Notices:
             found += self._pause(view, feed.verdict(view.box.id), now)
             found += self._ceiling(view, now)
             found += self._throttling(feed, view, now)
+            found += self._gpu_faults(feed, view, now)
         found += self._run_ends(feed, ours)
         return found
 
@@ -107,6 +112,15 @@ class Notices:
         self._hot_told[box_id] = now
         words = ", ".join(sorted(reasons)).replace("_", " ")
         return [Notice(view.box.name, f"GPU runs below its clocks: {words}", "warning")]
+
+    def _gpu_faults(self, feed: Feed, view: BoxView, now: float) -> list[Notice]:
+        """A GPU that is lost, memory errors that grow, an Xid. Heat has its own notice."""
+        cell = feed.cell(view.box.id)
+        if cell is None or cell.sample is None or cell.sample.gpus is None:
+            return []
+        rows = [msgspec.structs.asdict(gpu) for gpu in cell.sample.gpus]
+        told = self._health.setdefault(view.box.id, Health()).observe(rows, now)
+        return [Notice(view.box.name, text, "error") for kind, text in told if kind != HOT]
 
     def _run_ends(self, feed: Feed, ours: Collection[str]) -> list[Notice]:
         found = []

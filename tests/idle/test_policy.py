@@ -135,6 +135,31 @@ def test_a_process_with_a_context_holds_memory_even_if_little() -> None:
     assert run(POLICY, minutes(60, lambda s: sample(gpus=[row]))).pauses is None
 
 
+GONE: dict[str, Any] = {"util": None, "mem_used": None, "mem_total": None, "processes": None}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        [{**gpu(), **GONE, "lost": True}],
+        [{**gpu(), **GONE, "lost": True, "uuid": None}],  # as after the driver was opened again
+        [],  # it is listed no more
+        [gpu(0, 0, index=1, uuid="GPU-1")],
+    ],
+)
+def test_a_gpu_that_fell_off_the_bus_does_not_hold_the_box(later: list[dict[str, Any]]) -> None:
+    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]), every=5)
+    rest = minutes(120, lambda s: sample(gpus=later), every=5)
+    found = run(POLICY, work + rest, every=5)
+    assert found.pauses == pytest.approx(5 * MINUTE + AFTER, abs=10)
+
+
+def test_a_gpu_whose_values_stop_without_a_word_of_loss_holds_the_box() -> None:
+    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]), every=5)
+    rest = minutes(120, lambda s: sample(gpus=[{**gpu(), **GONE}]), every=5)
+    assert run(POLICY, work + rest, every=5).pauses is None
+
+
 UNIFIED = {"mem_total": None}
 
 

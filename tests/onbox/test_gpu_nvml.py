@@ -40,6 +40,8 @@ def test_a_working_gpu_tells_everything() -> None:
         "throttle": ["sw_power_cap"],
         "ecc_errors": 0,
         "mig": False,
+        "lost": False,
+        "xid": None,
         "processes": [
             {"pid": 4821, "name": "python3.4821", "mem_used": 70110 * MIB},
             {"pid": 4822, "name": None, "mem_used": None},
@@ -72,7 +74,8 @@ def test_a_lost_gpu_is_null_and_hides_no_other() -> None:
     good, lost = read("nvml-lost-550.json")
     assert good["util"] == 0
     assert lost["index"] == 1
-    assert [value for key, value in lost.items() if key not in ("index", "mig")] == [None] * 14
+    assert lost["lost"] is True
+    assert [v for key, v in lost.items() if key not in ("index", "mig", "lost")] == [None] * 15
 
 
 def test_process_lists_and_static_fields_are_asked_rarely() -> None:

@@ -47,6 +47,8 @@ def test_a_line_becomes_a_gpu() -> None:
         "throttle": ["sw_power_cap"],
         "ecc_errors": 0,
         "mig": False,
+        "lost": False,
+        "xid": None,
     }
 
 
@@ -68,14 +70,15 @@ def test_eight_gpus_keep_their_own_values() -> None:
 )
 def test_what_a_card_does_not_tell_is_null(name: str, nulls: set[str]) -> None:
     found = row(name)
-    assert {key for key, value in found.items() if value is None} == nulls
+    assert {key for key, value in found.items() if value is None} == {*nulls, "xid"}
     assert found["mig"] is ("mig" in name)
 
 
 def test_a_lost_gpu_is_listed_with_nulls() -> None:
     found = row("smi-lost-550.csv", 1)
     assert found["index"] == 1
-    assert [v for k, v in found.items() if k not in ("index", "mig")] == [None] * 13
+    assert found["lost"] is True
+    assert [v for k, v in found.items() if k not in ("index", "mig", "lost")] == [None] * 14
 
 
 @pytest.mark.parametrize(
@@ -192,6 +195,22 @@ def test_an_old_driver_is_asked_again_without_the_field(tool: Tool, smi: Smi) ->
     assert found["mem_total"] == 15079 * MIB
     assert found["mig"] is None
     assert tool.calls("--query-gpu") == 2
+
+
+def test_a_gpu_that_falls_off_the_bus_while_it_runs_is_lost(tool: Tool, smi: Smi) -> None:
+    """nvidia-smi then prints one line and ends, without the values of anything."""
+    gone = "Unable to determine the device handle for GPU0000:01:00.0: GPU is lost.  Reboot."
+    tool.write(
+        f'[ -e {tool.folder}/gone ] && {{ echo "{gone}"; exit 15; }}\n'
+        f"cat {FIXTURES / 'smi-a10g-535.csv'}; touch {tool.folder}/gone"
+    )
+    until(smi, lambda rows: bool(rows) and rows[0]["lost"] is False)
+
+    def later() -> None:
+        tool.now += 1.0
+
+    (found,) = until(smi, lambda rows: bool(rows) and rows[0]["lost"] is True, later)
+    assert found["util"] is None
 
 
 def test_a_dead_child_is_replaced_with_growing_waits(tool: Tool, smi: Smi) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from devbox.onbox.gpu.reasons import throttle_reasons
 
+#: what nvidia-smi prints in place of values, or of everything, for a GPU that fell off the bus
+LOST = "GPU is lost"
 INVALID = re.compile(r'Field "([\w.]+)" is not a valid field')
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _UUID = re.compile(r"(GPU|MIG)-")
@@ -29,7 +31,7 @@ def parse_gpu(line: str, fields: List[str]) -> Optional[Dict[str, Any]]:
     for field, word in zip(fields, words):
         key, read = _reader(field)
         row[key] = read(word)
-    return row
+    return {**row, "lost": LOST in line, "xid": None}
 
 
 def parse_process(line: str) -> Optional[Tuple[str, Dict[str, Any]]]:

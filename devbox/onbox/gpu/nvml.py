@@ -7,7 +7,7 @@ do not support is a None, whatever it is; one bad GPU never hides the others.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 from devbox.onbox.gpu import MAX_PROCESSES, PROCESS_EVERY, Reading
 from devbox.onbox.gpu.reasons import throttle_reasons
@@ -23,6 +23,7 @@ class Nvml:
         self._api = api
         self._devices: List[_Device] = []
         self._opened_at: Optional[float] = None  # None: not open yet
+        self._events = _Xids(api)
 
     def open(self) -> bool:
         """Find the GPUs. False when NVML or the driver is missing."""
@@ -31,13 +32,16 @@ class Nvml:
             count = int(self._api.nvmlDeviceGetCount())
         except self._api.NVMLError:
             return False
-        self._devices = []
+        self._devices, self._events = [], _Xids(self._api)
         for index in range(count):
+            handle, lost = None, False
             try:
                 handle = self._api.nvmlDeviceGetHandleByIndex(index)
-            except self._api.NVMLError:
-                handle = None  # fallen off the bus or not permitted: listed, and all unknown
-            self._devices.append(_Device(self._api, index, handle))
+            except self._api.NVMLError as error:
+                # fallen off the bus or not permitted: listed, and all unknown
+                lost = _code(error) in _LOST
+            self._devices.append(_Device(self._api, index, handle, lost))
+            self._events.watch(index, handle)
         self._opened_at = self._opened_at or 0.0
         return True
 
@@ -45,7 +49,8 @@ class Nvml:
         """All GPUs now; None before `open` is done. After a driver reload it is opened anew."""
         if self._opened_at is None:
             return None
-        rows = [device.read(now) for device in self._devices]
+        xids = self._events.read()
+        rows = [device.read(now, xids.get(device.index)) for device in self._devices]
         dead = bool(rows) and all(device.silent for device in self._devices)
         if dead and now - self._opened_at >= _REOPEN_EVERY:
             self._opened_at = now
@@ -54,8 +59,9 @@ class Nvml:
 
 
 class _Device:
-    def __init__(self, api: Any, index: int, handle: Any) -> None:
-        self._api, self._index, self._handle = api, index, handle
+    def __init__(self, api: Any, index: int, handle: Any, lost: bool) -> None:
+        self._api, self.index, self._handle = api, index, handle
+        self._lost = lost
         self._slow: Dict[str, Any] = {}
         self._slow_at = self._processes_at = float("-inf")
         self._processes: Optional[List[Dict[str, Any]]] = None
@@ -66,7 +72,8 @@ class _Device:
         }
         self.silent = False
 
-    def read(self, now: float) -> Dict[str, Any]:
+    def read(self, now: float, xid: Optional[int]) -> Dict[str, Any]:
+        self._lost = self._lost and self._handle is None
         if now - self._slow_at >= _SLOW_EVERY or now < self._slow_at:
             self._slow, self._slow_at = self._limits(), now
         if now - self._processes_at >= PROCESS_EVERY or now < self._processes_at:
@@ -77,7 +84,7 @@ class _Device:
         temperature = self._ask("nvmlDeviceGetTemperature", 0)
         self.silent = used is None and rates is None and temperature is None
         return {
-            "index": self._index,
+            "index": self.index,
             **self._fixed,
             "util": None if rates is None else int(rates.gpu),
             "mem_util": None if rates is None else int(rates.memory),
@@ -91,6 +98,8 @@ class _Device:
             "throttle": self._throttle(),
             "ecc_errors": self._ecc,
             "mig": self._slow.get("mig"),
+            "lost": self._lost,
+            "xid": xid,
             "processes": self._processes,
         }
 
@@ -138,7 +147,10 @@ class _Device:
         found: Dict[int, Dict[str, Any]] = {}
         for of in [self._handle, *self._instances()]:
             for kind in ("Compute", "Graphics"):
-                rows = self._ask(f"nvmlDeviceGet{kind}RunningProcesses", of=of)
+                name = f"nvmlDeviceGet{kind}RunningProcesses"
+                rows = self._ask(name, of=of)
+                if rows is None:  # drivers before 510 have the second version of it only
+                    rows = self._ask(f"{name}_v2", of=of)
                 known = known or rows is not None
                 for row in (rows or [])[: MAX_PROCESSES * 2]:
                     pid, used = int(row.pid), row.usedGpuMemory
@@ -158,7 +170,62 @@ class _Device:
 
     def _ask(self, name: str, *arguments: Any, of: Any = None) -> Any:
         handle = self._handle if of is None else of
-        return None if handle is None else _call(self._api, name, handle, *arguments)
+        function = None if handle is None else getattr(self._api, name, None)
+        if function is None:  # older pynvml lack some
+            return None
+        try:
+            return function(handle, *arguments)
+        except self._api.NVMLError as error:
+            self._lost = self._lost or _code(error) in _LOST
+        except _others(self._api):
+            pass
+        return None
+
+
+class _Xids:
+    """The driver's critical errors, as its own events. Where it does not offer them, none."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+        self._set: Any = None
+        self._handles: Dict[int, int] = {}
+
+    def watch(self, index: int, handle: Any) -> None:
+        kind = getattr(self._api, "nvmlEventTypeXidCriticalError", None)
+        if handle is None or kind is None:
+            return
+        if self._set is None:
+            self._set = _call(self._api, "nvmlEventSetCreate")
+        if self._set is not None:
+            _call(self._api, "nvmlDeviceRegisterEvents", handle, kind, self._set)
+            self._handles[_address(handle)] = index
+
+    def read(self) -> Dict[int, int]:
+        """GPU index → the latest Xid since the last call."""
+        found: Dict[int, int] = {}
+        for _ in range(16 if self._set is not None else 0):
+            event = _call(self._api, "nvmlEventSetWait_v2", self._set, 0)
+            if event is None:
+                break
+            index = self._handles.get(_address(event.device))
+            if index is not None:
+                found[index] = int(event.eventData)
+        return found
+
+
+def _address(handle: Any) -> int:
+    """Handles are pointers; two objects of ctypes may hold the same one."""
+    import ctypes
+
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0
+
+
+# error codes of nvml.h: NVML_ERROR_GPU_IS_LOST, NVML_ERROR_RESET_REQUIRED
+_LOST = (15, 16)
+
+
+def _code(error: Any) -> Optional[int]:
+    return getattr(error, "value", None)
 
 
 # enum values of nvml.h: NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC
@@ -171,8 +238,14 @@ def _call(api: Any, name: str, *arguments: Any) -> Any:
         return None
     try:
         return function(*arguments)
-    except (api.NVMLError, UnicodeDecodeError):
+    except (api.NVMLError, *_others(api)):
         return None
+
+
+def _others(api: Any) -> Tuple[Type[Exception], ...]:
+    """What pynvml raises besides its own kind: names in another encoding, and a driver that is
+    older than the module."""
+    return UnicodeDecodeError, getattr(api, "NVMLLibraryMismatchError", UnicodeDecodeError)
 
 
 def _text(value: Any) -> Optional[str]:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from devbox.onbox.gpu import MAX_PROCESSES, PROCESS_EVERY, STALE, Reading, Source
 from devbox.onbox.gpu.child import Child
-from devbox.onbox.gpu.csv import FIELDS, INVALID, parse_gpu, parse_process, without
+from devbox.onbox.gpu.csv import FIELDS, INVALID, LOST, parse_gpu, parse_process, without
 
 _SILENT = 15.0  # seconds without a row after which the child is taken for hung
 _MAX_BACKOFF = 60.0
@@ -34,6 +34,7 @@ class Smi(Source):
         self._rows: Dict[int, Dict[str, Any]] = {}
         self._heard_row: Dict[int, float] = {}
         self._none = False
+        self._lost_at = float("-inf")
         self._processes = _Processes(program, self._dying)
 
     def read(self, now: float) -> Reading:
@@ -82,6 +83,8 @@ class Smi(Source):
         elif INVALID.search(line):  # an older driver does not know a field: ask without it
             self._fields = without(self._fields, line)
             self._backoff = 0.0 if self._fields else _MAX_BACKOFF
+        elif LOST in line:  # of one GPU, whose name is a bus address; nothing else is printed then
+            self._lost_at = at
         elif _NO_GPU in line:
             self._none, self._backoff = True, _MAX_BACKOFF
 
@@ -90,6 +93,7 @@ class Smi(Source):
         if at - self._heard_row[index] > STALE:
             kept = ("index", "uuid", "name", "mem_total", "mig")
             row = {key: value if key in kept else None for key, value in row.items()}
+            row["lost"] = at - self._lost_at <= 2 * _MAX_BACKOFF
         row["processes"] = self._processes.of(str(row.get("uuid")))
         return row
 

@@ -7,6 +7,8 @@ often cannot see processes, more than the driver keeps for itself: 512 MiB and 2
 A GPU that shares the machine's memory tells no memory of its own: its processes tell it then, and
 one whose memory is unknown too holds some.
 
+A GPU that is lost cannot be at work, so it holds nothing up.
+
 A GPU that holds memory and whose utilisation cannot be measured (MIG) may be working: it counts
 as silent, not as stuck.
 """
@@ -40,10 +42,11 @@ class Gpu(NamedTuple):
     held: bool = False
     used: Optional[float] = None
     guarded: Optional[float] = None
+    lost: bool = False
 
     def observe(self, part: Dict[str, Any], tuning: Tuning, now: float) -> Gpu:
         util, memory = number(part.get("util")), _memory(part)
-        nxt = self
+        nxt = self._replace(lost=part.get("lost") is True)
         if util is not None:
             nxt = nxt._replace(util=util, util_at=now)
             nxt = nxt._replace(used=now) if util >= tuning.gpu_util else nxt
@@ -55,7 +58,7 @@ class Gpu(NamedTuple):
                 held=_is_held(part, memory),
                 used=now if moved else nxt.used,
             )
-        guards = nxt.held and now - nxt.last_use() < tuning.stuck_after
+        guards = nxt.held and not nxt.lost and now - nxt.last_use() < tuning.stuck_after
         return nxt._replace(guarded=now) if guards else nxt
 
     def last_use(self) -> float:
@@ -64,7 +67,7 @@ class Gpu(NamedTuple):
 
     def is_silent(self, tuning: Tuning, now: float) -> bool:
         """Neither utilisation nor empty memory shows that it is quiet."""
-        if is_recent(self.util_at, now, tuning.patience):
+        if self.lost or is_recent(self.util_at, now, tuning.patience):
             return False
         unknown = self.since if self.util_at is None else self.util_at
         if now - unknown <= tuning.patience:
@@ -75,6 +78,8 @@ class Gpu(NamedTuple):
         """What this GPU says; None when it is quiet and its memory is free."""
         if self.is_silent(tuning, now):
             return silence(self.label, self.since if self.util_at is None else self.util_at, now)
+        if self.lost:
+            return Finding(QUIET, f"{self.label} is lost, and does not count")
         unused = now - self.last_use()
         if is_recent(self.used, now, tuning.window):
             shown = "in use" if self.util is None else f"at {self.util:.0f} %"
@@ -98,12 +103,13 @@ class Gpus(NamedTuple):
     def observe(self, part: Any, tuning: Tuning, now: float) -> Gpus:
         if not isinstance(part, list):
             return self
-        known = dict(self.known)
+        # One that is listed no more fell off the bus.
+        known = {key: gpu._replace(lost=True) for key, gpu in self.known}
         for position, row in enumerate(part[:MAX_GPUS]):
             if isinstance(row, dict):
-                key = str(row.get("uuid") or row.get("index", position))[:80]
                 index = row.get("index")
                 label = f"GPU {index if isinstance(index, int) else position}"
+                key = str(row.get("uuid") or _named(known, label) or index or position)[:80]
                 known[key] = known.get(key, Gpu(label, now)).observe(row, tuning, now)
         return Gpus(tuple(known.items())[:MAX_GPUS], now)
 
@@ -120,6 +126,11 @@ class Gpus(NamedTuple):
         told = [finding for _, finding in found if finding]
         quiet = [gpu for gpu, finding in found if finding is None]
         return [*_limited(told), *_quiet(quiet, tuning)]
+
+
+def _named(known: Dict[str, Gpu], label: str) -> Optional[str]:
+    """The key of a GPU that does not tell its own, as one that is lost."""
+    return next((key for key, gpu in known.items() if gpu.label == label), None)
 
 
 def _limited(findings: List[Finding]) -> List[Finding]:
