@@ -34,7 +34,8 @@ def collect(ws: Workspace, box: Box, connection: Connection) -> list[BoxEvent]:
 
 def verdict(ws: Workspace, box: Box, *, unsynced: bool = False) -> arming.Verdict | None:
     """The watchdog's present verdict, its notes recorded on the way; one that died is armed again.
-    None when the box does not run or cannot be asked. unsynced: with its count of files that are only there."""
+    None when the box does not run or cannot be asked. unsynced: with its count of files that are
+    only there."""
     if box.state is not BoxState.RUNNING or is_headless(box):
         return None
     try:
