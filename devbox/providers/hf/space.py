@@ -24,7 +24,7 @@ from devbox.providers.hf import account, errors, hardware, stages, tags
 from devbox.providers.hf.hub import Hub, repo_id, resolve
 from devbox.providers.hf.notes import Notebook
 from devbox.providers.hf.space_look import Look
-from devbox.providers.hf.space_make import Maker
+from devbox.providers.hf.space_make import Maker, pause_url
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
@@ -172,9 +172,10 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
         return {
             "kind": "http",
             "method": "POST",
-            "url": f"{self._hub.endpoint}/api/spaces/{repo_id(handle)}/pause",
+            "url": pause_url(self._hub, repo_id(handle)),
             "token_env": tags.PAUSE_TOKEN,
             "body": None,
+            "armed": tags.ARMED,
         }
 
     def login_help(self, handle: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from devbox import secrets
 from devbox.errors import Conflict, Gone, ProviderError, UsageError
+from devbox.providers import guarded
 from devbox.providers.base import Request
 from devbox.providers.hf import hardware, logs, stages, tags, upload, volumes
 from devbox.providers.hf.hub import Hub, repo_id
@@ -115,13 +116,22 @@ class Maker:
                     space_sdk="docker",
                     private=True,
                     space_secrets=_pairs(self._secrets(request)),
-                    space_variables=_pairs(variables(request, adopted=False)),
+                    space_variables=_pairs(
+                        {**self._guard(handle, request), **variables(request, adopted=False)}
+                    ),
                     space_volumes=volumes.of(request.spec) or None,
                 ),
             )
         except Conflict:
             return False  # why: another process made it between our look and our call
         return True
+
+    def _guard(self, handle: str, request: Request) -> dict[str, str]:
+        """What its page needs to pause it (images/files/serve.py), where there is a token."""
+        if not self._pause_token:
+            return {}
+        url = pause_url(self._hub, handle)
+        return {tags.PAUSE_URL: url, tags.UNARMED: str(guarded.unarmed(request.spec))}
 
     def _adopt(self, handle: str, request: Request) -> None:
         if not request.spec.space:
@@ -243,6 +253,11 @@ def check(request: Request) -> None:
             fix="a name is either in env or in secrets, and does not begin with DEVBOX_",
         )
     volumes.of(request.spec)
+
+
+def pause_url(hub: Hub, handle: str) -> str:
+    """Where a Space is paused."""
+    return f"{hub.endpoint}/api/spaces/{handle}/pause"
 
 
 def ceiling(request: Request) -> int:

@@ -9,7 +9,10 @@ TOKEN, NAME = "DEVBOX_TOKEN", "DEVBOX_NAME"
 CEILING, ADOPTED = "DEVBOX_MAX_UPTIME", "DEVBOX_ADOPTED"
 HARDWARE = "DEVBOX_HARDWARE"
 PAUSE_TOKEN = "DEVBOX_PAUSE_TOKEN"  # noqa: S105 - the name of a secret, not one
-OURS = (TOKEN, NAME, CEILING, ADOPTED, HARDWARE)
+#: for the Space's own guard, images/files/serve.py: where to ask, and after how long unarmed
+PAUSE_URL, UNARMED = "DEVBOX_PAUSE_URL", "DEVBOX_UNARMED"
+ARMED = "/tmp/.devbox-armed"  # noqa: S108 - of the box
+OURS = (TOKEN, NAME, CEILING, ADOPTED, HARDWARE, PAUSE_URL, UNARMED)
 L_TOKEN, L_NAME, L_CEILING = "devbox-token", "devbox-name", "devbox-max-uptime"
 L_COMMAND = "devbox-command"
 PREFIX = "devbox-"
