@@ -1,5 +1,5 @@
 """`make faults`: every provider, every provider call of up, pause, resume and down, every kind of
-fault. `python -m tests.faults local modal` runs some; `--every N` takes each Nth trial.
+fault, and once `kill -9` of the box's watchdog (tests.faults.guards). `python -m tests.faults local modal` runs some; `--every N` takes each Nth trial.
 
 Prints each failure, then per provider: trials, survivors, the ledger's worst error against the
 provider's meter. Exit code 1 when a trial did not survive, or there were fewer than 500 in all.
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from tests.faults.campaign import Trial, campaign
+from tests.faults.guards import KILLED, watchdog_killed
 from tests.faults.worlds import WORLDS, World
 
 LEAST = 500
@@ -48,6 +49,12 @@ def _provider(made: type[World], every: int, only: str) -> list[Trial]:
                 trials.append(trial)
             if sys.stderr.isatty():
                 print(f"\r{made.name}: {len(trials)}/{len(planned)}", end="", file=sys.stderr)
+        if only in str(KILLED):
+            each._new_life()
+            trial = watchdog_killed(each)
+            if trial.wrong:
+                print(f"{made.name}: {trial.point}", *trial.wrong, sep="\n    ", flush=True)
+            trials.append(trial)
     took = time.monotonic() - began
     print(f"{made.name}: {_words(trials)}, {took:.0f} s", flush=True)
     return trials

@@ -33,6 +33,7 @@ from devbox.lifecycle.reconcile import Strangers
 from devbox.model import Box
 from devbox.providers.base import Provider
 from devbox.ssh.connection import connect
+from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.emulators.common import Clock
 from tests.faults.points import Point
@@ -132,6 +133,24 @@ def _recall(ws: Workspace) -> str:
         return connection.get(NOTE).decode()
 
 
+_AGENT = "sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' .devbox-box/agent.json"
+
+
+def _kill_watchdog(ws: Workspace) -> int:
+    """kill -9 of the box's agent; its pid."""
+    with connect(ws.box("b")) as connection:
+        pid = int(connection.run(["sh", "-c", _AGENT]).out)
+        connection.run(["kill", "-KILL", str(pid)])
+    return pid
+
+
+def _watchdog(ws: Workspace) -> int:
+    """The pid of the agent that answers for the box; an error when none does."""
+    with connect(ws.box("b")) as connection:
+        arming.verdict(connection)
+        return int(connection.run(["sh", "-c", _AGENT]).out)
+
+
 def _reconcile(ws: Workspace, wanted: Strangers = "list") -> list[Any]:
     (name,) = ws._providers
     found = lifecycle.reconcile(ws, provider=name, wanted=wanted)
@@ -173,6 +192,8 @@ _OPS: dict[str, Callable[[Workspace], Any]] = {
     "look": look,
     "remember": _remember,
     "recall": _recall,
+    "kill watchdog": _kill_watchdog,
+    "watchdog": _watchdog,
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.campaign import ALLOWED, campaign
+from tests.faults.guards import watchdog_killed
 from tests.faults.points import KILL_AFTER, Point
 from tests.faults.worlds import WORLDS, LocalWorld, World
 
@@ -28,6 +29,11 @@ def test_a_campaign_notices_what_is_left_undone(
 
 def test_every_world_has_its_slice() -> None:
     assert set(TRIALS) == {world.name for world in WORLDS}
+
+
+def test_a_box_whose_watchdog_was_killed_is_guarded_after_a_reconcile(home: Path) -> None:
+    with campaign(LocalWorld(home)) as each:
+        assert watchdog_killed(each).wrong == ()
 
 
 @pytest.mark.slow
