@@ -1,5 +1,6 @@
 """`make faults`: every provider, every provider call of up, pause, resume and down, every kind of
-fault, and once `kill -9` of the box's watchdog (tests.faults.guards). `python -m tests.faults local modal` runs some; `--every N` takes each Nth trial.
+fault, and once `kill -9` of the box's watchdog (tests.faults.guards).
+`python -m tests.faults local modal` runs some; `--every N` takes each Nth trial.
 
 Prints each failure, then per provider: trials, survivors, the ledger's worst error against the
 provider's meter. Exit code 1 when a trial did not survive, or there were fewer than 500 in all.
