@@ -65,7 +65,8 @@ class Workspace:
     def here(self) -> Here:
         """The project of the current folder, as boxes are looked up in it."""
         root = os.path.realpath(self.spec.root)
-        return Here(root, self.spec.project, os.path.isfile(os.path.join(root, spec.FILE_NAME)))
+        inside = os.path.isfile(os.path.join(root, spec.FILE_NAME))
+        return Here(root, self.spec.project, inside, tuple(self.spec.boxes))
 
     def close(self) -> None:
         """Close the store; the next use opens it again."""

@@ -64,7 +64,7 @@ def replay_command(
     found = replay(policy, lines, max_uptime=ceiling)
     if not found.samples:
         raise UsageError(
-            f"{trace.name} holds no sample", fix="record one with: devbox top BOX --json"
+            f"{trace.name} holds no sample", fix="record one with: devbox top --json > trace.jsonl"
         )
     if as_json:
         saved = None if price is None else round(found.off / 3600 * price * 1_000_000)

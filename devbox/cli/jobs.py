@@ -13,6 +13,7 @@ from devbox.errors import UsageError
 
 if TYPE_CHECKING:
     from devbox.jobs.follow import Ended
+    from devbox.jobs.status import Status
     from devbox.model import Run
     from devbox.spec import JobSpec
     from devbox.workspace import Workspace
@@ -276,9 +277,15 @@ def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> No
     raise JobFailed(
         f"run {run.id} {run.state}: {seen.message or 'no reason was given'}",
         means=f"what it did is in {shown}, its log in {shown}/{fetch.NOTES}/log.txt",
-        fix=f"devbox retry {run.id}"
-        + (" does only what failed or is missing" if seen.counts.total else ""),
+        fix=_next(run, seen),
     )
+
+
+def _next(run: Run, seen: Status) -> str:
+    if seen.reason == "unprepared":  # the same again would fail the same
+        return f"change what that names (packages, image, checkpoints), then: devbox run {run.job}"
+    only = " does only what failed or is missing" if seen.counts.total else ""
+    return f"devbox retry {run.id}{only}"
 
 
 def _takes_words(job: JobSpec) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from devbox.errors import ToolMissing
+from devbox.errors import ToolMissing, UsageError
 
 
 @click.command("ui")
@@ -23,6 +24,11 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     devbox ui --readonly      only look
     devbox ui --web           in a browser: prints a link with a secret, for this machine only
     """
+    if not web and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "the dashboard needs a terminal, and this is none",
+            fix="devbox ui --web for a browser; devbox ls and devbox status print",
+        )
     _offer_trust()
     try:
         if web:
@@ -40,7 +46,7 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     left = run(Path.cwd().absolute(), readonly=readonly)
     if left:
         click.echo(f"still under way without the dashboard: {', '.join(left)}", err=True)
-        click.echo("watch it with: devbox ui, or devbox status BOX", err=True)
+        click.echo("watch it with: devbox ui, or devbox ls", err=True)
 
 
 def _offer_trust() -> None:

@@ -34,7 +34,7 @@ def find(ws: Workspace, name: str | None, space: str = "") -> Target:
         listed = ", ".join(boxes)
         raise UsageError(
             f"which Space? {'boxes on Spaces: ' + listed if boxes else 'no box is on one'}",
-            fix="devbox deploy BOX, or: devbox deploy --space me/name",
+            fix=f"devbox deploy {next(iter(boxes))}" if boxes else "devbox deploy --space me/name",
         )
     box = spec.BoxSpec(provider=PROVIDER) if name is None else ws.spec.box(name)[1]
     tracked = None if space else _tracked(ws, name or "")

@@ -79,7 +79,8 @@ def cancel(ws: Workspace, run: Run) -> Run:
     ws.narrate(f"ending {run.id} (programs get 10 s to save)")
     with connection.connect(box) as link:
         answer = calls.call(link, "cancel", run.id, timeout=60.0)
-    run = status.apply(run, status.read(answer, box_now=answer.get("now"), now=ws.clock()))
+    seen = status.read(answer, box_now=answer.get("now"), now=ws.clock(), box=box.name)
+    run = status.apply(run, seen)
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run.id} {run.state}", ws.clock())
     return run
@@ -134,7 +135,8 @@ def _with_answer(ws: Workspace, run: Run, answer: dict[str, Any]) -> Run:
     listed = answer.get("runs")
     for raw in listed if isinstance(listed, list) else []:
         if isinstance(raw, dict) and raw.get("id") == run.id:
-            seen = status.read(raw, box_now=answer.get("now"), now=ws.clock())
+            at = answer.get("now")
+            seen = status.read(raw, box_now=at, now=ws.clock(), box=run.box_name)
             return status.apply(run, seen)
     if procs.is_alive(status.of(run).submitter):
         return run  # on its way: another devbox is sending its inputs

@@ -153,7 +153,8 @@ class _Reader:
 
     def _status(self, message: dict[str, Any], *, over: bool) -> list[Message]:
         now = self._ws.clock()
-        seen = status.read(message.get("status"), box_now=message.get("now"), now=now)
+        name, at = self._run.box_name, message.get("now")
+        seen = status.read(message.get("status"), box_now=at, now=now, box=name)
         self._run = status.apply(self._run, seen)
         found: list[Message] = [Progress(*seen.progress, seen.unit, seen.note, seen.eta)]
         if over:

@@ -80,15 +80,16 @@ def of(run: Run) -> Status:
         return Status()
 
 
-def read(raw: Any, *, box_now: Any, now: float) -> Status:
+def read(raw: Any, *, box_now: Any, now: float, box: str = "") -> Status:
     """The status a box sent. box_now: its clock when it answered; its times are shifted by how
-    far that is from ours. SshError when it is not a status."""
+    far that is from ours. box: its name, for the text of an error. SshError when it is not a
+    status."""
     try:
         status = msgspec.convert(harmless(raw), Status)
     except msgspec.ValidationError as error:
         raise SshError(
             f"the box sent a status of another form: {clean(str(error), 200)}",
-            fix="update devbox on both sides: devbox up BOX",
+            fix=f"update devbox on both sides: devbox up {box}".strip(),
         ) from error
     shift = now - box_now if isinstance(box_now, (int, float)) and 0 <= box_now <= LATEST else 0.0
     if abs(shift) <= _SKEW:

@@ -155,7 +155,7 @@ def _start(
             if not asked or isinstance(error, (NotFound, UsageError)):
                 ws.store.runs.put(status.fail(run, str(error), ws.clock()))
             raise
-    seen = status.read(answer, box_now=answer.get("now"), now=ws.clock())
+    seen = status.read(answer, box_now=answer.get("now"), now=ws.clock(), box=box.name)
     run = status.apply(run, seen)
     ws.store.runs.put(run)
     return run

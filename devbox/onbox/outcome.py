@@ -6,7 +6,7 @@ import signal
 from typing import NamedTuple, Optional, Tuple
 
 from devbox.onbox.tally import Tally
-from devbox.onbox.worker import FAILED_ITEMS
+from devbox.onbox.worker import FAILED_ITEMS, UNPREPARED
 
 
 class Outcome(NamedTuple):
@@ -53,6 +53,8 @@ def _ended(code: int, tally: Tally) -> Tuple[str, str, str]:
     if code < 0:
         hint = " (perhaps out of memory)" if -code == signal.SIGKILL else ""
         return "failed", "exit", f"killed by {signal_name(-code)}{hint}"
+    if code == UNPREPARED and tally.error:
+        return "failed", "unprepared", tally.error
     if code or tally.error:
         return "failed", "exit", tally.error or f"ended with exit code {code}"
     if tally.missing:

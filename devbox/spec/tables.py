@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -202,10 +203,14 @@ class Spec(_Table, frozen=True):
             return name, self.boxes[name]
         known = ", ".join(self.boxes) or "none"
         asked = "no box was named" if name is None else f"no box {text.clean(name, 60)!r}"
-        raise NotFound(
-            f"{asked} in {FILE_NAME} (boxes: {known})",
-            fix="name one of them, or create the file with: devbox init",
-        )
+        close = difflib.get_close_matches(name or "", self.boxes, n=1)
+        if close:
+            fix = f"did you mean {close[0]}? devbox up {close[0]}"
+        elif self.boxes:
+            fix = f"name one of them, such as: devbox up {next(iter(self.boxes))}"
+        else:
+            fix = "create the file with: devbox init"
+        raise NotFound(f"{asked} in {FILE_NAME} (boxes: {known})", fix=fix)
 
     def provider(self, name: str) -> ProviderConfig:
         """Settings of one provider; hf-space and hf-job share [providers.hf]. NotTrusted."""

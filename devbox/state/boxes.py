@@ -120,7 +120,9 @@ class Boxes:
         if asked is None:
             return lookup.only(self.all(), here)
         owner, name = lookup.parts(asked)
-        return lookup.choose(self.named(name), owner, name, here)
+        found = self.named(name)
+        live = [] if found else [box.name for box in self.all()]
+        return lookup.choose(found, owner, name, here, live)
 
     def all(self, *, over: bool = False) -> list[Box]:
         """Live boxes by name; with `over` also those that are over. A row that cannot be decoded

@@ -3,6 +3,7 @@ in the project of the current folder first. NAME, PROJECT/NAME and FOLDER/NAME a
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -18,11 +19,13 @@ _LONGEST = 40
 
 class Here(NamedTuple):
     """Where a name is typed. root: the project's folder, absolute and resolved. project: its
-    name. inside: there is a devbox.toml at or above the current folder."""
+    name. inside: there is a devbox.toml at or above the current folder. boxes: the names in
+    it."""
 
     root: str
     project: str
     inside: bool = True
+    boxes: tuple[str, ...] = ()
 
     def has(self, box: Box) -> bool:
         """Whether `box` belongs to this project. One whose folder is not known, or has no
@@ -53,9 +56,11 @@ def parts(asked: str) -> tuple[str, str]:
     return names.name(owner, "project name"), name
 
 
-def choose(found: Sequence[Box], owner: str, name: str, here: Here) -> Box:
+def choose(
+    found: Sequence[Box], owner: str, name: str, here: Here, live_names: Sequence[str] = ()
+) -> Box:
     """The one of `found` (all of this name: live ones first, then the latest) that is meant.
-    Raises as `Boxes.pick`."""
+    Raises as `Boxes.pick`. live_names: what a name that is not found may have been meant as."""
     if owner:
         found = [box for box in found if owner in (box.root, box.project)]
     own = None if owner else here.own(found)
@@ -71,8 +76,22 @@ def choose(found: Sequence[Box], owner: str, name: str, here: Here) -> Box:
     if found and (owner or not here.inside):
         return found[0]
     asked = f"{owner}/{name}" if owner else name
-    fix = "devbox ls --all shows all boxes" if owner else f"make it with: devbox up {name}"
-    raise NotFound(f"there is no box {clean(asked, 200)}", fix=fix)
+    raise NotFound(
+        f"there is no box {clean(asked, 200)}", fix=_instead(owner, name, here, live_names)
+    )
+
+
+def _instead(owner: str, name: str, here: Here, live_names: Sequence[str]) -> str:
+    if owner:
+        return "devbox ls --all shows all boxes"
+    if name in here.boxes:
+        return f"make it with: devbox up {name}"
+    close = difflib.get_close_matches(name, [*live_names, *here.boxes], n=1)
+    if close:
+        return f"did you mean {close[0]}? devbox ls shows all boxes"
+    if here.boxes:
+        return f"devbox ls shows all boxes; {_FILE} has {', '.join(here.boxes)}"
+    return "devbox ls shows all boxes; a new project begins with: devbox init"
 
 
 def only(live: Sequence[Box], here: Here) -> Box:

@@ -52,7 +52,7 @@ class Listing(NamedTuple):
 def list_files(box: Box, folder: str, rules: Rules) -> Listing:
     """Every file and symlink under `folder` on the box that `rules` keep. SshError when the box
     cannot be reached, SyncError when it has too many files or answers nonsense."""
-    return parse(_ask(box, "list", _listing_request(folder, rules)))
+    return parse(_ask(box, "list", _listing_request(folder, rules)), box.name)
 
 
 def look(
@@ -62,7 +62,7 @@ def look(
     started early. Raises as `list_files`."""
     wanted = set(paths)
     request = {"root": folder, "names": sorted(path.decode("latin-1") for path in wanted)}
-    found = parse((asking or Asking(box, "look")).answer(request)).files
+    found = parse((asking or Asking(box, "look")).answer(request), box.name).files
     return {path: found[path] for path in found.keys() & wanted}
 
 
@@ -78,8 +78,8 @@ def survey(box: Box, folder: str, rules: Rules) -> tuple[Listing, Outside]:
         "named": OUTSIDE_NAMED,
     }
     records = list(_ask(box, "survey", request))
-    outside = _outside(records)
-    return parse(iter(records)), outside
+    outside = _outside(records, f"devbox doctor {box.name}")
+    return parse(iter(records), box.name), outside
 
 
 def digests(box: Box, folder: str, paths: Iterable[bytes]) -> dict[bytes, str]:
@@ -120,15 +120,19 @@ def stamp(
     }
     said = next((asking or Asking(box, "stamp")).answer(request), b"")
     if not re.fullmatch(rb"[0-9]{1,12}\.[0-9]{6}", said):
-        raise SyncError(f"box {box.name} did not say what time it is", fix="devbox doctor BOX")
+        raise SyncError(
+            f"box {box.name} did not say what time it is", fix=f"devbox doctor {box.name}"
+        )
     return int(float(said) * 1e9)
 
 
-def parse(records: Iterator[bytes]) -> Listing:
-    """The records of `boxside.list_files`. Names that would leave the folder are an error."""
+def parse(records: Iterator[bytes], name: str = "") -> Listing:
+    """The records of `boxside.list_files`. Names that would leave the folder are an error. name:
+    the box's, for its text."""
+    fix = f"devbox doctor {name}".strip()
     first = next(records, b"")
     if not first.startswith(b"now ") or not first[4:24].isdigit():
-        raise SyncError("the box did not answer with a list of files", fix="devbox doctor BOX")
+        raise SyncError("the box did not answer with a list of files", fix=fix)
     files: dict[bytes, Entry] = {}
     for record in records:
         if record == b"missing":
@@ -138,7 +142,7 @@ def parse(records: Iterator[bytes]) -> Listing:
                 f"the box has more than {MAX_FILES:,} files in its workdir",
                 fix="leave folders out with sync.exclude in devbox.toml",
             )
-        path, entry = _entry(record)
+        path, entry = _entry(record, fix)
         if entry.kind == "l":
             entry = entry._replace(target=next(records, b""))
         files[path] = entry
@@ -155,7 +159,7 @@ def _listing_request(folder: str, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _outside(records: list[bytes]) -> Outside:
+def _outside(records: list[bytes], fix: str) -> Outside:
     """Takes the records of what lies outside off the end of the list."""
     last = records.pop() if records else b""
     found = re.fullmatch(rb"outside (\d{1,9}) (\d{1,19}) ([01])", last)
@@ -163,17 +167,15 @@ def _outside(records: list[bytes]) -> Outside:
         if last == b"more":  # the synced folder alone was too much; `parse` says so
             records.append(last)
             return Outside(complete=False)
-        raise SyncError(
-            "the box did not say what lies outside the work folder", fix="devbox doctor BOX"
-        )
+        raise SyncError("the box did not say what lies outside the work folder", fix=fix)
     named: dict[bytes, Entry] = {}
     while records and records[-1].startswith(b"o ") and len(named) < OUTSIDE_NAMED:
-        path, entry = _entry(b"f" + records.pop()[1:])
+        path, entry = _entry(b"f" + records.pop()[1:], fix)
         named[path] = entry
     return Outside(int(found[1]), min(int(found[2]), _MAX_SIZE), named, found[3] == b"1")
 
 
-def _entry(record: bytes) -> tuple[bytes, Entry]:
+def _entry(record: bytes, fix: str) -> tuple[bytes, Entry]:
     kind, size, mtime, path = [*record.split(b" ", 3), b"", b"", b""][:4]
     usable = (
         kind in (b"f", b"l")
@@ -188,7 +190,7 @@ def _entry(record: bytes) -> tuple[bytes, Entry]:
         raise SyncError(
             f"the box sent a file name that cannot be: {clean(repr(path[:80]), 90)}",
             means="nothing was changed",
-            fix="devbox doctor BOX",
+            fix=fix,
         )
     return path, Entry(kind.decode(), min(int(size), _MAX_SIZE), int(mtime))
 

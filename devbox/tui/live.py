@@ -44,6 +44,7 @@ class LiveFeed:
         self.recent: Sequence[Run] = ()
         self.changes = 0
         self.error = ""
+        self._damaged = ""
         self._boxes: list[Box] = []
         self._version: int | None = None
         self._spent: Spent | None = None
@@ -124,6 +125,13 @@ class LiveFeed:
         """The state file as it is now."""
         self._version = self._data_version()
         found = self._ws.store.boxes.all(over=True)
+        if damaged := [row.name for row in self._ws.store.boxes.unreadable()]:
+            self._damaged = (
+                f"records that cannot be read: {', '.join(damaged)}: devbox doctor --fix"
+            )
+            self.error = self.error or self._damaged
+        else:
+            self._damaged = ""
         latest = {box.name: box.id for box in found}
         # as in `devbox ls`: a lost box stays in sight until its name is used again
         self._boxes = [
@@ -205,7 +213,7 @@ class LiveFeed:
             try:
                 self._spent = await background.call(lambda: spent(self._side), "costs")
                 self._stale_costs = True
-                self.error = ""
+                self.error = self._damaged
             except DevboxError as error:
                 self.error = error.what
             await asyncio.sleep(_COSTS_EVERY)
@@ -218,7 +226,7 @@ class LiveFeed:
                 try:
                     fresh = await background.call(partial(_refresh, self._side, due), "providers")
                     gone = [b for b in fresh if b.message.startswith("unreachable: ")]
-                    self.error = gone[0].message if gone else ""
+                    self.error = gone[0].message if gone else self._damaged
                 except DevboxError as error:
                     self.error = error.what
                 self._schedule.providers_asked(due, self.clock())

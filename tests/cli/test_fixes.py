@@ -1,0 +1,134 @@
+"""Every `fix:` that the source can print names commands that exist, with arguments they take.
+
+The texts are read off the source: the `fix` of each error, and the third field of each check. What
+is filled in at run time is replaced by a sample of its kind."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import pytest
+
+import devbox
+from devbox.cli.main import cli
+
+SOURCE = Path(devbox.__file__).parent
+# In a text, a command ends where prose goes on.
+_COMMAND = re.compile(r"\bdevbox ((?:[a-z][a-z-]*|--help)(?: [^\s;,()'\"]+)*)")
+_PROSE = re.compile(
+    r" (?:and|or|shows|prints|tries|ends|finishes|checks|keeps|does|again|with|for|to|of|in|on|"
+    r"there|is|has|then|rebuilds|lists|tells|says|brings|once|asks|after|from|it|them|into|as|puts|"
+    r"makes|looks|deeper)\b.*"
+)
+_NOT_VERBS = {"process", "itself", "on", "in", "is", "has", "processes", "cannot", "will", "writes"}
+_SAMPLES = {"number": "1", "duration": "2h", "port": "8000"}
+
+
+class Fix(NamedTuple):
+    where: str
+    text: str
+
+
+def _text(node: ast.AST) -> str | None:
+    """A string as it could be printed, with X for what is filled in; None for what is none."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values
+        )
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = _text(node.left), _text(node.right)
+        return None if left is None else left + (right or "")
+    return None
+
+
+def _strings(node: ast.AST) -> Iterator[str]:
+    found = _text(node)
+    if found is not None:
+        yield found
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _strings(child)
+
+
+def fixes() -> list[Fix]:
+    found = []
+    for file in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            values: list[ast.AST] = []
+            if isinstance(node, ast.Call):
+                values += [k.value for k in node.keywords if k.arg == "fix"]
+                if isinstance(node.func, ast.Name) and node.func.id == "Check":
+                    values += node.args[2:3]
+            if isinstance(node, ast.Assign) and any(
+                isinstance(t, ast.Name) and t.id in ("fix", "_fix") for t in node.targets
+            ):
+                values.append(node.value)
+            if isinstance(node, ast.Tuple) and len(node.elts) == 3:
+                first = _text(node.elts[0])
+                if first in ("ok", "warn", "fail"):
+                    values.append(node.elts[2])
+            where = f"{file.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
+            found += [Fix(where, text) for value in values for text in _strings(value) if text]
+    return found
+
+
+def commands(text: str) -> list[list[str]]:
+    """The devbox commands in a text."""
+    out = []
+    for match in _COMMAND.finditer(re.sub(r"\n|`|&&|>", " ; ", text)):
+        said = _PROSE.sub("", " " + match[1]).strip().rstrip(".:…")
+        if said and said.split()[0] not in (*_NOT_VERBS, "x"):  # x: the verb that was typed
+            out.append(shlex.split(said))
+    return out
+
+
+def parse(words: list[str]) -> None:
+    """Read a command line as `devbox` does, without running it. UsageError when it is wrong."""
+    group: click.Command = cli
+    context = click.Context(cli, info_name="devbox")
+    rest = words
+    while isinstance(group, click.Group):
+        name, command, rest = group.resolve_command(context, rest)
+        assert command is not None, f"there is no verb {name}"
+        group = command
+        if isinstance(group, click.Group) and not rest:
+            return
+    try:
+        group.make_context(group.name, list(rest), parent=context).close()
+    except (click.exceptions.MissingParameter, click.exceptions.BadOptionUsage):
+        return  # such as `devbox image build --secret`: what comes next is the user's to say
+    except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+        return
+
+
+FIXES = [fix for fix in fixes() if commands(fix.text)]
+
+
+def test_the_source_has_fixes_to_look_at() -> None:
+    assert len(FIXES) > 100
+    assert len({c[0] for fix in FIXES for c in commands(fix.text)}) > 15
+
+
+@pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.where)
+def test_a_fix_is_a_command_line_that_devbox_takes(fix: Fix) -> None:
+    for words in commands(fix.text):
+        try:
+            parse(words)
+        except click.UsageError as error:
+            known = ("Duration", "not a valid", "does not exist")
+            if not any(part.lower() in error.format_message().lower() for part in known):
+                raise AssertionError(f"{fix.text!r}: {words}: {error.format_message()}") from error
+
+
+def test_no_fix_leaves_the_name_of_the_box_to_be_filled_in() -> None:
+    left = [fix for fix in fixes() if re.search(r"\bBOX\b", fix.text)]
+    assert not left
