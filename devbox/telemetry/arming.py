@@ -97,7 +97,9 @@ def keep(
     granted = answer.get("until")
     is_number = isinstance(granted, (int, float)) and not isinstance(granted, bool)
     if not is_number or not 0 <= float(granted or 0) <= LATEST:
-        raise SshError("the box's answer to keep makes no sense", fix="devbox doctor BOX")
+        raise SshError(
+            "the box's answer to keep makes no sense", fix=f"devbox doctor {connection.box.name}"
+        )
     return float(granted or 0)
 
 
@@ -115,7 +117,8 @@ def verdict(
         _require_sane(found)
     except (msgspec.ValidationError, ValueError) as error:
         raise SshError(
-            f"the box's verdict makes no sense: {clean(str(error), 200)}", fix="devbox doctor BOX"
+            f"the box's verdict makes no sense: {clean(str(error), 200)}",
+            fix=f"devbox doctor {connection.box.name}",
         ) from error
     shift = clock() - found.now
     return msgspec.structs.replace(
@@ -175,17 +178,21 @@ def _answer(connection: boxhalf.Runs, argv: Sequence[str]) -> dict[str, Any]:
         raise NotFound(
             "no watchdog runs on this box",
             means="it is not paused when idle; its provider's own timeout still ends it",
-            fix="arm it again with: devbox up BOX",
+            fix=f"arm it again with: devbox up {connection.box.name}",
         )
     if done.code:
         raise SshError(
             f"the box's watchdog could not be asked: {clean(done.err.strip()[-300:], 300)}",
-            fix="devbox doctor BOX",
+            fix=f"devbox doctor {connection.box.name}",
         )
     try:
         answer = msgspec.json.decode(done.out)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise SshError("the box's answer is not JSON", fix="devbox doctor BOX") from error
+        raise SshError(
+            "the box's answer is not JSON", fix=f"devbox doctor {connection.box.name}"
+        ) from error
     if not isinstance(answer, dict):
-        raise SshError("the box's answer is not an object", fix="devbox doctor BOX")
+        raise SshError(
+            "the box's answer is not an object", fix=f"devbox doctor {connection.box.name}"
+        )
     return answer
