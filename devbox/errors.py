@@ -44,7 +44,8 @@ class DevboxError(Exception):
 
     def render(self) -> str:
         """The text a person reads: what, means and fix, each on its own line."""
-        lines = [f"error: {self.what}"]
+        # What happened may quote another's text, whose lines must not read as ours.
+        lines = ["error: " + self.what.replace("\n", "\n  ")]
         lines += [self.means] if self.means else []
         lines += [f"fix: {self.fix}"] if self.fix else []
         return "\n".join(lines)

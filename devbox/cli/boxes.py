@@ -10,6 +10,7 @@ from devbox.cli.common import (
     F,
     box_argument,
     confirm,
+    echo,
     json_option,
     print_json,
     quiet_option,
@@ -118,11 +119,11 @@ def down_command(
     box = ws.box(box_name)
     if not box.state.is_over and forget:
         for line in lifecycle.warnings(ws, box):
-            click.echo(line, err=True)
+            echo(line, err=True)
         confirm(f"End {box.name}, or give up on it?", yes=yes)
         box = lifecycle.forget(ws, box)
         if box.state == "lost" and not as_json:
-            click.echo(f"{box.name}  {box.state}  {box.message}")
+            echo(f"{box.name}  {box.state}  {box.message}")
             return
     elif not box.state.is_over:
         _ask_to_stop(ws, box, "down", yes=yes, save=not no_save, ignored=fetch_ignored)
@@ -229,9 +230,9 @@ def reconcile_command(
         print_json("reconcile", findings=[msgspec.to_builtins(f) for f in findings])
         return
     for finding in findings:
-        click.echo(f"{finding.kind:10} {finding.provider:9} {finding.name}: {finding.detail}")
+        echo(f"{finding.kind:10} {finding.provider:9} {finding.name}: {finding.detail}")
     if not findings:
-        click.echo("everything agrees with the providers")
+        echo("everything agrees with the providers")
 
 
 def _ask_to_stop(
@@ -242,7 +243,7 @@ def _ask_to_stop(
     if found is None:
         return
     for line in found.lines():
-        click.echo(line, err=True)
+        echo(line, err=True)
     confirm(lifecycle.question(ws, box, verb, found), yes=yes)
 
 
@@ -253,13 +254,13 @@ def _report(ws: Workspace, box: Box, as_json: bool) -> None:
 
         print_json("box", **box_fields(ws, box))
         return
-    click.echo(f"{box.name}  {box.state}" + (f"  {box.message}" if box.message else ""))
+    echo(f"{box.name}  {box.state}" + (f"  {box.message}" if box.message else ""))
     if spec.is_headless(box) and not box.state.is_over:
-        click.echo(f"log:     devbox logs --box {box.name} -f")
+        echo(f"log:     devbox logs --box {box.name} -f")
     elif box.state == "running":
-        click.echo(f"shell:   ssh {box.alias}    editor: devbox code {box.name}")
+        echo(f"shell:   ssh {box.alias}    editor: devbox code {box.name}")
     if interval:
         rate = dollars(interval.price.micro_per_hour, per_hour=True)
-        click.echo(f"costing: {rate} ({interval.price.source})")
+        echo(f"costing: {rate} ({interval.price.source})")
     elif box.state.is_settled:
-        click.echo("costing: nothing")
+        echo("costing: nothing")

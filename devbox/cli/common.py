@@ -19,9 +19,23 @@ JSON_VERSION = 1
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """One line to a stream, whatever it holds: a newline in a name or a message cannot make a line
+    of its own, because what follows is indented. style: as of click.style."""
+    page(line.replace("\n", "\n  "), err=err, nl=nl, **style)
+
+
+def page(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Lines of text to a stream. Here, where text leaves, it is made harmless for a terminal."""
+    from devbox.text import clean
+
+    shown = clean(text, len(text) + 1)
+    click.echo(click.style(shown, **style) if style else shown, err=err, nl=nl)
+
+
 def narrate(message: str) -> None:
-    """One line for a person, on stderr."""
-    click.echo(message, err=True)
+    """One line for the user, on stderr."""
+    echo(message, err=True)
 
 
 def silent(_: str) -> None:
@@ -37,10 +51,15 @@ def workspace(*, quiet: bool = False) -> Workspace:
 
 def print_json(kind: str, **fields: Any) -> None:
     """The documented, versioned JSON form on stdout."""
+    import json
+
     import msgspec
 
-    body = msgspec.json.encode({"version": JSON_VERSION, "kind": kind, **fields})
-    click.echo(body.decode())
+    body = msgspec.json.encode({"version": JSON_VERSION, "kind": kind, **fields}).decode()
+    # The same JSON, whose bytes do nothing on a terminal either.
+    if not body.isprintable():
+        body = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in body)
+    click.echo(body)
 
 
 def json_option(function: F) -> F:
@@ -59,9 +78,11 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask before something that costs or destroys; without a terminal --yes is needed."""
     if yes:
         return
+    from devbox.text import clean
+
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Pass --yes to do it without a terminal.")
-    click.confirm(question, abort=True, err=True)
+        raise click.UsageError(f"{clean(question)} Pass --yes to do it without a terminal.")
+    click.confirm(clean(question), abort=True, err=True)
 
 
 def is_interactive() -> bool:

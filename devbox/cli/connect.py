@@ -14,8 +14,10 @@ import click
 
 from devbox.cli.common import (
     box_argument,
+    echo,
     json_option,
     narrate,
+    page,
     print_json,
     quiet_option,
     workspace,
@@ -85,7 +87,7 @@ def forward_command(box_name: str, ports: str, as_json: bool, quiet: bool) -> No
             if as_json:
                 print_json("forward", box=box.name, host="127.0.0.1", **wish._asdict())
             else:
-                click.echo(f"127.0.0.1:{wish.local}")
+                echo(f"127.0.0.1:{wish.local}")
             sys.stdout.flush()
             if not quiet:
                 narrate(f"leads to port {wish.remote} of {box.name}; Ctrl-C ends it")
@@ -117,7 +119,7 @@ def code_command(
     link = editor.link(which, box, path)
     if not as_json:
         # First of all, so that a person has it whatever becomes of the rest.
-        click.echo(link)
+        echo(link)
     if not only_print and include.install() and not quiet:
         narrate(f"added one Include to {include.user_config()}; undo: devbox ssh-config --remove")
     opened = not only_print and editor.open_in(which, box, path)
@@ -155,7 +157,7 @@ def ssh_config_command(action: str | None, as_json: bool, quiet: bool) -> None:
             text=config.read_text(encoding="utf-8"),
         )
     elif action is None:
-        click.echo(config.read_text(encoding="utf-8"), nl=False)
+        page(config.read_text(encoding="utf-8"), nl=False)
     if not quiet:
         state = "includes" if include.installed() else "does not include"
         narrate(f"{own} {'now ' if changed else ''}{state} {config}")

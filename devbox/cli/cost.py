@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from devbox.cli.common import json_option, print_json, workspace
+from devbox.cli.common import echo, json_option, print_json, workspace
 from devbox.errors import UsageError
 from devbox.money.report import Line, report
 from devbox.text import dollars, duration
@@ -66,7 +66,7 @@ def _table(by: str, lines: list[Line]) -> None:
         rows.append(("total", duration(total.seconds), _cost(total)))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for key, time, cost in rows:
-        click.echo(f"{key.ljust(widths[0])}  {time.rjust(widths[1])}  {cost}")
+        echo(f"{key.ljust(widths[0])}  {time.rjust(widths[1])}  {cost}")
 
 
 def _cost(line: Line) -> str:

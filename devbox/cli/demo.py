@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from devbox import lifecycle, paths, templates
+from devbox.cli.common import echo
 from devbox.errors import DevboxError, JobFailed, ToolMissing
 from devbox.jobs import arguments, catalogue, demo_clip, fetch
 from devbox.jobs.follow import Ended, Note, Progress, follow
@@ -203,7 +204,7 @@ def _step(what: str, command: str) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}")
+    echo(f"  {text}")
 
 
 def _progress(text: str) -> None:

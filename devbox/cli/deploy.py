@@ -11,8 +11,10 @@ import click
 
 from devbox.cli.common import (
     box_argument,
+    echo,
     json_option,
     narrate,
+    page,
     print_json,
     quiet_option,
     workspace,
@@ -79,7 +81,7 @@ def deploy_command(
         print_json("deploy", space=plan.space, via=plan.via, pushed=pushed, stage=stage, page=page)
         return
     done = f"deployed to {page}" if pushed else f"{page} has it all already"
-    click.echo(f"{done}  {stage}".rstrip())
+    echo(f"{done}  {stage}".rstrip())
 
 
 @click.command("refresh")
@@ -117,7 +119,7 @@ def refresh_command(
     if as_json:
         print_json("refresh", box=box.name, state=box.state, patch=kept)
         return
-    click.echo(f"{box.name}  {box.state}")
+    echo(f"{box.name}  {box.state}")
 
 
 @click.command("pull-edits")
@@ -152,7 +154,9 @@ def pull_edits_command(
     box = ws.box(box_name)
     edits = room.collect(ws, box, folder=folder, revision=revision, deletions=deletions)
     file = ""
-    if output == "-" and not as_json:
+    if output == "-" and not as_json and sys.stdout.isatty():
+        page(edits.patch.decode(errors="replace"), nl=False)
+    elif output == "-" and not as_json:
         sys.stdout.buffer.write(edits.patch)
     elif output and output != "-":
         Path(output).write_bytes(edits.patch)
@@ -179,7 +183,7 @@ def pull_edits_command(
             applied=apply_ and bool(edits.patch),
         )
     elif output != "-":
-        click.echo(_summary(box.name, edits, file, applied=apply_))
+        echo(_summary(box.name, edits, file, applied=apply_))
 
 
 def _summary(name: str, edits: Edits, file: str, *, applied: bool) -> str:
@@ -216,7 +220,7 @@ def _show(plan: Plan, as_json: bool) -> None:
 
         print_json("deploy-check", **msgspec.to_builtins(plan))
         return
-    click.echo("\n".join(_lines(plan)))
+    page("\n".join(_lines(plan)))
 
 
 def _lines(plan: Plan) -> list[str]:

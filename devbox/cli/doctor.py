@@ -7,7 +7,15 @@ import sys
 import click
 
 from devbox import doctor, lifecycle
-from devbox.cli.common import box_argument, json_option, narrate, print_json, silent, workspace
+from devbox.cli.common import (
+    box_argument,
+    echo,
+    json_option,
+    narrate,
+    print_json,
+    silent,
+    workspace,
+)
 from devbox.errors import SpecError
 from devbox.spec import Spec
 from devbox.workspace import Workspace
@@ -36,16 +44,15 @@ def doctor_command(box_name: str | None, fix: bool, as_json: bool) -> None:
         ws = Workspace(Spec(), narrate=silent if as_json else narrate)
     if fix:
         for line in lifecycle.repair(ws):
-            click.echo(line, err=True)
+            echo(line, err=True)
     checks += doctor.laptop(ws) if box_name is None else doctor.box(ws, ws.box(box_name))
     if as_json:
         print_json("doctor", box=box_name, checks=[check._asdict() for check in checks])
     else:
         for check in checks:
-            click.echo(
-                f"{click.style(check.level.ljust(4), fg=_COLOURS[check.level])}  {check.what}"
-            )
+            echo(check.level.ljust(4), nl=False, fg=_COLOURS[check.level])
+            echo(f"  {check.what}")
             if check.fix and check.level != "ok":
-                click.echo(f"      fix: {check.fix}")
+                echo(f"      fix: {check.fix}")
     if any(check.level == "fail" for check in checks):
         sys.exit(1)

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from devbox.cli.common import json_option, narrate, print_json
+from devbox.cli.common import echo, json_option, narrate, print_json
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
@@ -127,21 +127,21 @@ def _print(found: Replay, policy: Policy, price: float | None) -> None:
     rules = f"pause after {brief(policy.after)}, warned {brief(policy.warn)} before"
     rules += f", VRAM stuck after {brief(policy.stuck_after)}"
     length = found.end - found.start
-    click.echo(f"{found.samples:,} samples over {brief(length)}; {rules}")
+    echo(f"{found.samples:,} samples over {brief(length)}; {rules}")
     for change in found.changes:
         why = clean("; ".join(change.reasons[:4]), 200).replace("\n", " ")
         if change.state == "paused":
             hooks = "save command and " if policy.save_command else ""
             why = f"after {hooks}unsynced list, quiet for {brief(change.idle_for)}: {why}"
-        click.echo(f"{brief(change.at - found.start):>7}  {change.state:7}  {why}")
+        echo(f"{brief(change.at - found.start):>7}  {change.state:7}  {why}")
     for pause in found.pauses:
         if pause.needed:
             at = brief(pause.end - pause.start)
             needed = clean(pause.needed, 120)
-            click.echo(f"a resume would have been needed {at} after a pause: {needed}")
+            echo(f"a resume would have been needed {at} after a pause: {needed}")
     share = 100 * found.off / length if length else 0.0
     saved = "" if price is None else f", {dollars(found.off / 3600 * price * 1_000_000)} saved"
     count = len(found.pauses)
     times = "once" if count == 1 else f"{count} times"
     verb = f"would have paused {times}" if count else "would not have paused"
-    click.echo(f"{verb}: off for {brief(found.off)} of {brief(length)} ({share:.0f} %){saved}")
+    echo(f"{verb}: off for {brief(found.off)} of {brief(length)} ({share:.0f} %){saved}")

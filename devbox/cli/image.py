@@ -11,8 +11,10 @@ import click
 
 from devbox.cli.common import (
     confirm,
+    echo,
     json_option,
     narrate,
+    page,
     print_json,
     quiet_option,
     yes_option,
@@ -76,7 +78,7 @@ def ls(as_json: bool) -> None:
         return
     for each in found:
         torch = each.torch[0].replace("==", " ") if each.torch else "no torch"
-        click.echo(f"{each.name:18} py{each.python:8} {torch:20} {each.summary}")
+        echo(f"{each.name:18} py{each.python:8} {torch:20} {each.summary}")
 
 
 @image_command.command("render")
@@ -90,7 +92,7 @@ def render(image: str, target: str, folder: Path | None, without: tuple[str, ...
 
     made = rendering.render(_chosen(image), target, without=without)  # type: ignore[arg-type]
     if folder is None:
-        click.echo(made.dockerfile, nl=False)
+        page(made.dockerfile, nl=False)
         return
     if target == "space":
         made = _with_metadata(made, folder)
@@ -116,7 +118,7 @@ def lint(images: tuple[str, ...], args: tuple[str, ...], as_json: bool) -> None:
         print_json("lint", findings=[{"image": image, **each._asdict()} for image, each in found])
     else:
         for image, each in found:
-            click.echo(f"{image}: {each}")
+            echo(f"{image}: {each}")
         if not found:
             narrate("nothing found")
     if any(each.level == "error" for _, each in found):
@@ -176,7 +178,7 @@ def build(
         return
     took = f"built in {made.seconds:.1f} s" if made.fresh else "already built, nothing has changed"
     narrate(f"{planned.image}: {took}")
-    click.echo(made.reference)
+    echo(made.reference)
 
 
 @image_command.command("push")
@@ -197,7 +199,7 @@ def push(
     pinned = _engine().call(
         f"pushing {target}", lambda api: pushing.push(api, planned.reference, target, say=say)
     )
-    click.echo(pinned)
+    echo(pinned)
 
 
 @image_command.command("prune")
@@ -220,7 +222,7 @@ def prune(keep: int, everywhere: bool, yes: bool, as_json: bool) -> None:
         print_json("prune", removed=[each._asdict() for each in removed])
         return
     for each in removed:
-        click.echo(" ".join(each.references) or each.id)
+        echo(" ".join(each.references) or each.id)
     narrate(f"removed {len(removed)}")
 
 

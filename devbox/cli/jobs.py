@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from devbox.cli.common import json_option, print_json, quiet_option, workspace
+from devbox.cli.common import echo, json_option, page, print_json, quiet_option, workspace
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run_command(
     else:
         job = catalogue.find(ws.spec, job_name)
         if words == ["--help"] and not _takes_words(job):
-            click.echo(arguments.describe(job))
+            page(arguments.describe(job))
             return
         if _takes_words(job):
             extra, words = words, []
@@ -148,7 +148,7 @@ def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json("run", run=_as_json(ws, run))
     else:
-        click.echo(f"{run.id} {run.state}")
+        echo(f"{run.id} {run.state}")
 
 
 @click.command("runs")
@@ -214,7 +214,7 @@ def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
     if not isinstance(provider, HasRunLogs) or not box.handle:
         raise UsageError(f"{box.provider} keeps no log of {box.name}", fix="devbox events " + name)
     for line in provider.run_logs(box.handle, follow=go_on):
-        click.echo(clean(line, 40_000))
+        echo(clean(line, 40_000))
 
 
 def _go_on(
@@ -229,7 +229,7 @@ def _go_on(
     if as_json:
         print_json("run", run=_as_json(ws, run))
     else:
-        click.echo(run.id)
+        echo(run.id)
 
 
 def _follow(
@@ -267,7 +267,7 @@ def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> No
     if as_json:
         print_json("run", run={**_as_json(ws, run), "results": str(folder)})
     else:
-        click.echo(shown)
+        echo(shown)
     if run.state == RunState.SUCCEEDED:
         return
     for failure in seen.failures[:10]:
@@ -339,7 +339,7 @@ def _print_jobs(ws: Workspace, as_json: bool) -> None:
         )
         return
     for job in jobs.values():
-        click.echo(f"{job.name:<16} {job.summary or ' '.join(job.command)[:60]}".rstrip())
+        echo(f"{job.name:<16} {job.summary or ' '.join(job.command)[:60]}".rstrip())
     ws.narrate("what one takes: devbox run JOB -- --help; your own: devbox run -- COMMAND …")
 
 
@@ -367,6 +367,6 @@ def _print_runs(ws: Workspace, runs: list[Run]) -> None:
         )
     widths = [max(len(row[column]) for row in rows) for column in range(7)]
     for row in rows:
-        click.echo(
+        echo(
             "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -126,7 +127,11 @@ def _run() -> int:
     try:
         _verb()
     except click.ClickException as error:
-        error.show()
+        from devbox.cli.common import page
+
+        shown = io.StringIO()
+        error.show(shown)
+        page(shown.getvalue(), err=True, nl=False)
         return error.exit_code
     except BrokenPipeError:
         raise
@@ -152,21 +157,22 @@ def _verb() -> None:
 
 
 def _interrupted() -> int:
-    from devbox.cli.common import after_interrupt
+    from devbox.cli.common import after_interrupt, page
 
     try:
-        click.echo(after_interrupt(), err=True)
+        page(after_interrupt(), err=True)
     except Exception as error:  # what runs cannot be told: that must not look like "nothing"
-        click.echo("interrupted; what is running and costing could not be read:", err=True)
+        page("interrupted; what is running and costing could not be read:", err=True)
         _tell(error)
     return 130
 
 
 def _tell(error: Exception) -> int:
+    from devbox.cli.common import page
     from devbox.cli.net import explained
 
     known = explained(error)
-    click.echo(known.render(), err=True)
+    page(known.render(), err=True)
     return known.exit_code
 
 

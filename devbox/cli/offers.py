@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from devbox.cli.common import json_option, print_json, workspace
+from devbox.cli.common import echo, json_option, print_json, workspace
 from devbox.errors import UsageError
 from devbox.money.offers import gather, select
 from devbox.providers import registry
@@ -52,6 +52,6 @@ def offers_command(
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+        echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
     for name, why in failed.items():
-        click.echo(f"{name}: no offers: {why}", err=True)
+        echo(f"{name}: no offers: {why}", err=True)

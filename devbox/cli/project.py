@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from devbox import paths, spec, templates, text
-from devbox.cli.common import json_option, narrate, print_json
+from devbox.cli.common import echo, json_option, narrate, page, print_json
 
 
 def _complete_templates(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -28,15 +28,15 @@ def init_command(template: str, listing: bool, as_json: bool) -> None:
             print_json("templates", templates=rows)
             return
         for entry in templates.catalogue():
-            click.echo(f"{entry.name:16} {entry.summary}")
+            echo(f"{entry.name:16} {entry.summary}")
         return
     written = templates.write(templates.get(template), Path.cwd())
     if as_json:
         print_json("init", files=[str(path) for path in written])
         return
     for path in written:
-        click.echo(f"wrote {path.relative_to(Path.cwd())}")
-    click.echo("next: edit devbox.toml, then devbox up", err=True)
+        echo(f"wrote {path.relative_to(Path.cwd())}")
+    echo("next: edit devbox.toml, then devbox up", err=True)
 
 
 @click.group("config")
@@ -58,12 +58,15 @@ def show(as_json: bool) -> None:
         fields = [{"key": k, "value": v, "from": o} for k, v, o in rows]
         print_json("config", file=str(file) if file else None, values=fields)
         return
-    click.echo(f"# project: {file or 'no devbox.toml here or above'}")
-    click.echo(f"# user:    {paths.user_config()}")
+    echo(f"# project: {file or 'no devbox.toml here or above'}")
+    echo(f"# user:    {paths.user_config()}")
     width = max((len(key) for key, _, _ in rows), default=0)
     for key, value, origin in rows:
         line = f"{key.ljust(width)} = {value!r}"
-        click.echo(f"{line}  # {origin}" if origin != "default" else click.style(line, dim=True))
+        if origin == "default":
+            echo(line, dim=True)
+        else:
+            echo(f"{line}  # {origin}")
 
 
 @click.command("completion")
@@ -76,7 +79,7 @@ def completion_command(shell: str) -> None:
 
     made = get_completion_class(shell)
     assert made is not None
-    click.echo(made(cli, {}, "devbox", "_DEVBOX_COMPLETE").source())
+    page(made(cli, {}, "devbox", "_DEVBOX_COMPLETE").source())
 
 
 def _leaves(value: Any, at: str = "") -> Any:

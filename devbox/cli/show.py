@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from devbox.cli.common import box_argument, json_option, print_json, workspace
+from devbox.cli.common import box_argument, echo, json_option, print_json, workspace
 from devbox.model import Box, BoxState
 from devbox.spec import is_headless
 from devbox.text import clean, dollars, duration, local_time
@@ -62,11 +62,11 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         boxes = lifecycle.refresh(ws, boxes)
         for box in boxes:
             if box.message.startswith("unreachable: "):
-                click.echo(f"{box.name}: {box.message}; shown as last seen", err=True)
+                echo(f"{box.name}: {box.message}; shown as last seen", err=True)
     others = _others(ws) if everyone else []
     damaged = ws.store.boxes.unreadable()
     for lost in damaged:
-        click.echo(
+        echo(
             f"{clean(lost.name, 60)}: its record cannot be read ({lost.why}); it may run and cost: "
             "devbox doctor --fix",
             err=True,
@@ -80,14 +80,14 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         )
         return
     for other in others:
-        click.echo(
+        echo(
             f"not tracked here: {other['provider']} {other['name']} {other['state']} "
             f"({other['handle']}); take it on with: devbox reconcile --adopt",
             err=True,
         )
     if not boxes:
         if not damaged:
-            click.echo("no boxes; make one with: devbox init && devbox up", err=True)
+            echo("no boxes; make one with: devbox init && devbox up", err=True)
         return
     now = time.time()
     rows = [("NAME", "STATE", "PROVIDER", "HARDWARE", "UPTIME", "$/H", "SPENT", "AGE")]
@@ -110,7 +110,7 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
     for index, row in enumerate(rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         colour = _COLOURS.get(boxes[index - 1].state) if index else None
-        click.echo(click.style(line.rstrip(), fg=colour, bold=index == 0))
+        echo(line.rstrip(), fg=colour, bold=index == 0)
 
 
 @click.command("status")
@@ -131,9 +131,9 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
         print_json("status", **box_fields(ws, box), idle=idle, lost=lost)
         return
     for label, value in _lines(ws, box, verdict):
-        click.echo(f"{label:9} {value}")
+        echo(f"{label:9} {value}")
     if lost:
-        click.echo(f"{'files':9} {lost}")
+        echo(f"{'files':9} {lost}")
 
 
 @click.command("events")
@@ -153,7 +153,7 @@ def events_command(box_name: str | None, limit: int, as_json: bool) -> None:
         print_json("events", box=box.name, events=[msgspec.to_builtins(e) for e in events])
         return
     for event in events:
-        click.echo(f"{local_time(event.at)}  {event.kind:6}  {event.message}")
+        echo(f"{local_time(event.at)}  {event.kind:6}  {event.message}")
 
 
 def _others(ws: Workspace) -> list[dict[str, Any]]:
@@ -166,7 +166,7 @@ def _others(ws: Workspace) -> list[dict[str, Any]]:
         try:
             seen = lifecycle.strangers(ws, provider)
         except DevboxError as error:
-            click.echo(f"{provider}: cannot be listed: {error.what}", err=True)
+            echo(f"{provider}: cannot be listed: {error.what}", err=True)
             continue
         found += [
             {

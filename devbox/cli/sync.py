@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from devbox.cli import common
-from devbox.cli.common import box_argument, json_option, quiet_option, yes_option
+from devbox.cli.common import box_argument, echo, json_option, quiet_option, yes_option
 
 if TYPE_CHECKING:
     from devbox.sync.progress import Progress
@@ -106,7 +106,7 @@ def status(box_name: str | None, quiet: bool, as_json: bool) -> None:
         common.print_json("sync-status", **{f: getattr(found, f) for f in found.__struct_fields__})
         return
     for line in _status_lines(found):
-        click.echo(line)
+        echo(line)
 
 
 def _transfer(
@@ -165,9 +165,9 @@ def _tell(report: Report, options: Options, quiet: bool) -> None:
     verb = "sent" if report.direction == "up" else "fetched"
     if report.dry_run:
         for name in report.moved:
-            click.echo(name)
+            echo(name)
         for name in report.deleted:
-            click.echo(f"delete {name}")
+            echo(f"delete {name}")
     if quiet:
         return
     parts = [f"{_files(len(report.moved))} ({size(report.bytes)}) {would}{verb}"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from devbox.cli.common import box_argument, json_option, narrate, print_json, workspace
+from devbox.cli.common import box_argument, json_option, narrate, page, print_json, workspace
 from devbox.errors import Conflict, NotFound, SshError
 from devbox.model import Box, BoxState
 from devbox.text import dollars
@@ -118,7 +118,7 @@ async def _once(boxes: Sequence[Box], notes: dict[str, str], as_json: bool) -> N
         for cell in shown:
             _print(cell.name, cell.sample)
     elif blocks:
-        click.echo("\n\n".join(blocks))
+        page("\n\n".join(blocks))
     _complain(missing)
 
 

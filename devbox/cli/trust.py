@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from devbox import spec
-from devbox.cli.common import confirm, json_option, narrate, print_json, yes_option
+from devbox.cli.common import confirm, echo, json_option, narrate, print_json, yes_option
 from devbox.errors import NotFound, NotTrusted, UsageError
 from devbox.spec import trust
 
@@ -74,9 +74,9 @@ def ask(error: NotTrusted) -> bool:
 
 
 def _list(file: Path, lines: trust.Lines) -> None:
-    click.echo(f"# {file}")
+    echo(f"# {file}")
     for key, value in lines.items():
-        click.echo(f"{key} = {value}")
+        echo(f"{key} = {value}")
 
 
 def _file(folder: Path | None) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from devbox.cli.common import echo
 from devbox.errors import ToolMissing, UsageError
 
 
@@ -45,8 +46,8 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
         ) from error
     left = run(Path.cwd().absolute(), readonly=readonly)
     if left:
-        click.echo(f"still under way without the dashboard: {', '.join(left)}", err=True)
-        click.echo("watch it with: devbox ui, or devbox ls", err=True)
+        echo(f"still under way without the dashboard: {', '.join(left)}", err=True)
+        echo("watch it with: devbox ui, or devbox ls", err=True)
 
 
 def _offer_trust() -> None:
