@@ -124,7 +124,9 @@ def test_nothing_but_text_reaches_the_terminal(hostile: str) -> None:
 def test_the_hostile_texts_do_arrive(project: Path) -> None:
     """Else the test above would prove nothing."""
     (project / "devbox.toml").write_text('[jobs.hostile]\nsummary = "EVIL"\ncommand = ["true"]\n')
-    assert "EVIL" in printed("run",)
+    assert "EVIL" in printed(
+        "run",
+    )
     assert "EVIL" in printed("config", "show")
 
 
