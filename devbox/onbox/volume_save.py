@@ -76,7 +76,7 @@ def tell(root: Path, volumes: Sequence[str], box: str) -> None:
             continue
         counts = [notes.number(found.get(key)) or 0 for key in ("files", "bytes", "left")]
         saved = Saved(found["folder"], *(int(count) for count in counts))
-        journal.append(root, "restored", f"before the last pause: {saved.sentence()}")
+        journal.append(root, "restored", f"saved before a pause: {saved.sentence()}")
         _note(folder, {**found, "told": True})
 
 
