@@ -7,6 +7,7 @@ DevboxError              1   something failed that fits nothing below
 ├── Conflict             5   the request collides with what exists or runs now
 ├── ProviderError        6   the provider said no or could not be reached
 │   ├── AuthError        7   credentials missing, expired or without the right
+│   │   └── WrongPlace   7   another account or engine answers than the box was made with
 │   ├── Unavailable      8   a passing fault: retried, and may be tried again
 │   └── Gone             6   the resource no longer exists at the provider
 ├── SshError             9   the box cannot be reached or refused the key
@@ -75,16 +76,28 @@ class AuthError(ProviderError):
     exit_code = 7
 
 
+class WrongPlace(AuthError):
+    exit_code = 7
+
+
 class Unavailable(ProviderError):
-    """A passing fault. retry_after: seconds the provider asked us to wait, if it said."""
+    """A passing fault. retry_after: seconds the provider asked us to wait, if it said. no_effect:
+    what was asked for surely did not happen and will not; else that is unknown."""
 
     exit_code = 8
 
     def __init__(
-        self, what: str, *, means: str = "", fix: str = "", retry_after: float | None = None
+        self,
+        what: str,
+        *,
+        means: str = "",
+        fix: str = "",
+        retry_after: float | None = None,
+        no_effect: bool = False,
     ) -> None:
         super().__init__(what, means=means, fix=fix)
         self.retry_after = retry_after
+        self.no_effect = no_effect
 
 
 class Gone(ProviderError):

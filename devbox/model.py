@@ -112,7 +112,9 @@ class Box(msgspec.Struct, frozen=True):
     belongs to, by name and by its folder ('' for a box that was adopted). slug: its name at the
     provider, and host_alias its ssh host, both unique among live boxes and fixed when it is made
     ('' in rows older than these fields: then they follow from the name). `connection` is where
-    it was made; None in rows of older versions."""
+    it was made; None in rows of older versions. `unanswered` is the last time it was asked for
+    without an answer: what that create may have made, or make yet, has no handle here.
+    `given_up`: the user gave up on its end (`down --forget`)."""
 
     id: str
     name: str
@@ -137,6 +139,8 @@ class Box(msgspec.Struct, frozen=True):
     host_alias: str = ""
     spec: bytes = b"{}"
     connection: Connection | None = None
+    unanswered: float | None = None
+    given_up: bool = False
 
     @property
     def alias(self) -> str:

@@ -117,6 +117,8 @@ def down_command(
     """
     ws = workspace(quiet=quiet)
     box = ws.box(box_name)
+    if box.state.is_over:
+        box = lifecycle.looked(ws, box)  # one that was lost may be there again
     if not box.state.is_over and forget:
         for line in lifecycle.warnings(ws, box):
             echo(line, err=True)

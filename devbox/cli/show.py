@@ -47,6 +47,10 @@ def box_fields(ws: Workspace, box: Box) -> dict[str, Any]:
 def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
     """List boxes, from what devbox remembers; AGE is how old that knowledge is."""
     ws = workspace()
+    if refresh:
+        from devbox import lifecycle
+
+        lifecycle.find_lost(ws)
     boxes = ws.store.boxes.all(over=True)
     if not everyone:
         # A box its provider no longer knows stays in sight until its name is used again.
@@ -57,9 +61,9 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
             if not box.state.is_over or (box.state is BoxState.LOST and latest[box.name] == box.id)
         ]
     if refresh:
-        from devbox import lifecycle
-
-        boxes = lifecycle.refresh(ws, boxes)
+        live = [box for box in boxes if not box.state.is_over]
+        fresh = {box.id: box for box in lifecycle.refresh(ws, live)}
+        boxes = [fresh.get(box.id, box) for box in boxes]
         for box in boxes:
             if box.message.startswith("unreachable: "):
                 echo(f"{box.name}: {box.message}; shown as last seen", err=True)

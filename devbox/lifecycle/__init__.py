@@ -5,14 +5,14 @@ that lead there, each idempotent and journalled before it begins. A crash at any
 open goal, and running the same steps again, from `reconcile` or from the verb, finishes it.
 """
 
-from devbox.lifecycle.absorb import refresh
+from devbox.lifecycle.absorb import find_lost, refresh
 from devbox.lifecycle.changes import change_hardware, restart, succeed
 from devbox.lifecycle.forgetting import forget, warnings
 from devbox.lifecycle.happenings import stand_by, verdict
 from devbox.lifecycle.reconcile import Finding, places, reconcile, strangers
 from devbox.lifecycle.repair import repair
 from devbox.lifecycle.saving import Losses, ends_disk, losses, lost_by_pause, question, rescue
-from devbox.lifecycle.verbs import down, keep, pause, resume, settle, up
+from devbox.lifecycle.verbs import down, keep, looked, pause, resume, settle, up
 
 __all__ = [
     "Finding",
@@ -20,8 +20,10 @@ __all__ = [
     "change_hardware",
     "down",
     "ends_disk",
+    "find_lost",
     "forget",
     "keep",
+    "looked",
     "losses",
     "lost_by_pause",
     "pause",

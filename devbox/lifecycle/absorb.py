@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from devbox.errors import DevboxError, NotTrusted, Unavailable
+from devbox.errors import DevboxError, Unavailable
+from devbox.lifecycle import absence
 from devbox.model import Box, BoxState
-from devbox.providers.base import Observation, Provider
+from devbox.providers.base import Observation
 from devbox.ssh import config
 from devbox.workspace import Workspace
 
@@ -24,14 +25,18 @@ _SAME_START = 1.0
 _AT_ONCE = 128
 _LIMITED_ROUNDS = 3
 _WORTH_WAITING = 30.0
+# Seconds for which a lost box is looked for.
+_SOUGHT = 30 * 24 * 3600.0
 _ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.RUNNING)
 
 
 def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
-    """Write what the provider said of `box` into the store and the ledger; the updated box.
-    One that is over stays so."""
+    """Write what the provider said of `box` into the store and the ledger; the updated box. None
+    is proof of its end (`absence`). One that is over stays so, but one that was lost and is there
+    again lives on."""
     if box.state.is_over:
-        return box
+        back = seen is not None and is_only_lost(box) and not seen.state.is_over
+        return _found_again(ws, box, seen) if back and seen else box
     now = ws.clock()
     work = ws.store.boxes.open_intents(box.id)
     goal = work[-1].goal if work else ""
@@ -42,6 +47,7 @@ def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
         asked = work[-1].updated if work and after.state is BoxState.TERMINATED else box.seen
         ws.store.ledger.close(box.id, min(now, max(asked, box.seen)))
     else:
+        after = msgspec.structs.replace(after, connection=absence.learned(ws, box))
         _bill(ws, box, after, seen, now)
     ws.store.boxes.update(after)
     if not work and after.endpoint and after.endpoint != box.endpoint:
@@ -52,9 +58,28 @@ def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
     return after
 
 
+def is_only_lost(box: Box) -> bool:
+    """Its provider did not know it when it was last asked, and nobody gave up on it."""
+    return box.state is BoxState.LOST and bool(box.handle) and not box.given_up
+
+
+def _found_again(ws: Workspace, box: Box, seen: Observation) -> Box:
+    """Its row and its bill go on from where they stopped; its name may be another's by now."""
+    now = ws.clock()
+    back = ws.store.boxes.revive(_merged(box, seen, "", now))
+    if seen.billed:
+        last = max((i.end or 0.0 for i in ws.store.ledger.of_box(box.id)), default=0.0)
+        ws.store.ledger.open(back, back.price, seen.billed_since or last or now)
+    renamed = f", as {back.name}" if back.name != box.name else ""
+    ws.store.events.add(box.id, "state", f"lost → {back.state} (it is there again{renamed})", now)
+    ws.narrate(f"{box.name}: its provider shows it again: {back.state}{renamed}")
+    _follow(ws, back)
+    return back
+
+
 def _follow(ws: Workspace, box: Box) -> None:
-    """Another computer moved the box, so ssh has to find it anew. It is no reason to fail a look
-    at many."""
+    """The box moved, or came back, so ssh has to find it again. It is no reason to fail a look at
+    many."""
     try:
         config.forget(box)
         config.publish(ws.store.boxes.all, narrate=ws.narrate)
@@ -66,7 +91,7 @@ def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:
     """Ask the providers about many boxes at once. A box whose provider cannot be reached keeps
     its last state, and says so in its message: silence is not an end. A provider that asks to be
     left alone for a little is, and then only what it refused is asked again."""
-    asked = [box for box in boxes if box.handle and not box.state.is_over]
+    asked = [b for b in boxes if b.handle and (not b.state.is_over or is_only_lost(b))]
     if not asked:
         return list(boxes)
     answers = _asked(ws, asked)
@@ -89,21 +114,32 @@ def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:
     return fresh
 
 
+def find_lost(ws: Workspace, provider: str | None = None) -> list[Box]:
+    """The boxes that were lost within a month and are there again: a look from a place that did
+    not know them, or a provider that was wrong for a while, is not the end of a box."""
+    since = ws.clock() - _SOUGHT
+    lost = [
+        box
+        for box in ws.store.boxes.all(over=True)
+        if is_only_lost(box) and box.updated >= since and provider in (None, box.provider)
+    ]
+    return [box for box in refresh(ws, lost) if not box.state.is_over]
+
+
 def _asked(ws: Workspace, boxes: Sequence[Box]) -> dict[str, Observation | DevboxError | None]:
     """Box id → its provider's answer, all of them asked at the same time."""
-    providers: dict[str, Provider | NotTrusted] = {}
+    refused: dict[str, DevboxError] = {}
     for box in boxes:
         try:
-            providers[box.id] = ws.provider_of(box)
-        except NotTrusted as error:
-            providers[box.id] = error
+            ws.provider_of(box)  # made here once, and not by every thread
+        except DevboxError as error:
+            refused[box.id] = error
 
     def look(box: Box) -> Observation | DevboxError | None:
-        provider = providers[box.id]
-        if isinstance(provider, NotTrusted):
-            return provider
+        if box.id in refused:
+            return refused[box.id]
         try:
-            return provider.observe(box.handle)
+            return absence.observe(ws, box)
         except DevboxError as error:
             return error
 

@@ -10,7 +10,7 @@ import msgspec
 
 from devbox import spec
 from devbox.errors import Conflict, ProviderError
-from devbox.lifecycle import converge, saving
+from devbox.lifecycle import asking, converge, saving
 from devbox.lifecycle.steps import Journal, current, owned
 from devbox.lifecycle.verbs import looked
 from devbox.model import Box, BoxState
@@ -70,11 +70,8 @@ def succeed(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool =
         raise _cannot(box, "go on in a successor")
 
     def hand_over(box: Box) -> None:
-        handle = provider.succeed(converge.request(ws, box), box.handle)
-        latest = current(ws, box)
-        ws.store.boxes.update(
-            msgspec.structs.replace(latest, handle=handle, state=BoxState.STARTING)
-        )
+        asked = converge.request(ws, box)
+        asking.ask_for(ws, box, lambda: provider.succeed(asked, box.handle), BoxState.STARTING)
 
     return _change(ws, box, "succeed {}", hand_over, _Fetch(save, fetch_ignored))
 

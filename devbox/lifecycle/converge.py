@@ -20,10 +20,11 @@ from devbox.errors import (
     Unavailable,
 )
 from devbox.files import private_dir, write_atomic
-from devbox.lifecycle import happenings
+from devbox.lifecycle import absence, happenings
 from devbox.lifecycle.absorb import absorb
+from devbox.lifecycle.asking import ask_for, end_twins, find_handle, placed, seek
 from devbox.lifecycle.building import BuildLog
-from devbox.lifecycle.steps import Journal, current, retried
+from devbox.lifecycle.steps import Journal, current, mark, retried
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Request
 from devbox.ssh import config, include, keys, known_hosts, wait
@@ -80,11 +81,11 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     """Ask the provider to pause and wait until it says so. Until then the box costs."""
     provider = pausable(ws, box)
     if box.state not in (BoxState.PAUSED, BoxState.PAUSING):
-        box = _mark(ws, box, BoxState.PAUSING)
+        box = mark(ws, box, BoxState.PAUSING)
     try:
         with _costing(ws, box):
             handle = journal.call("pause", lambda: provider.pause(box.handle))
-        box = _mark(ws, box, BoxState.PAUSING, handle=handle)
+        box = mark(ws, box, BoxState.PAUSING, handle=handle)
     except Gone:
         ws.narrate(f"{box.name}: the provider no longer knows it")
     box = journal.step(
@@ -111,12 +112,16 @@ def pausable(ws: Workspace, box: Box) -> CanPause:
 
 def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
     """End the box at its provider and wait until it is gone."""
-    box = _mark(ws, box, BoxState.STOPPING)
+    box = mark(ws, box, BoxState.STOPPING)
     provider = ws.provider_of(box)
     box = find_handle(ws, box)
+    if not box.handle:
+        box = journal.step("seek", lambda: seek(ws, box))
     if box.handle:
         with _costing(ws, box):
             journal.call("terminate", lambda: provider.terminate(box.handle))
+        if box.unanswered is not None or provider.may_double:
+            journal.step("twins", lambda: end_twins(ws, box))
         box = journal.step(
             "confirm", lambda: _until(ws, box, lambda b: b.state.is_over, STOP_TIMEOUT)
         )
@@ -138,28 +143,38 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
     Also whether the box was looked at after all that."""
     provider, looked = ws.provider_of(box), False
     if not box.handle or box.state is BoxState.FAILED or _half_made(ws, box):
+        box = placed(ws, box)
         asked = request(ws, box)
-        handle = _create(ws, box, journal, asked)
-        box = _mark(ws, box, BoxState.PROVISIONING, handle=handle)
-        box, looked = absorb(ws, box, retried(ws, lambda: provider.observe(handle))), True
+        box = _create(ws, box, journal, asked)
+        box, looked = absorb(ws, box, retried(ws, lambda: absence.observe(ws, box))), True
         if box.token != asked.token:
             ws.narrate(f"{box.name}: joined the box that another computer made")
     if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
-        asked = request(ws, box)
-        handle = journal.call("resume", lambda: provider.resume(asked, box.handle))
-        box, looked = _mark(ws, box, BoxState.STARTING, handle=handle), False
+        box, looked = _resume(ws, box, journal, provider), False
     return box, looked
 
 
-def _create(ws: Workspace, box: Box, journal: Journal, asked: Request) -> str:
-    """The handle. One that was refused shows as failed, with the reason, until `up` succeeds or
-    `reconcile` has seen that there is nothing."""
+def _resume(ws: Workspace, box: Box, journal: Journal, provider: CanPause) -> Box:
+    asked, handle = request(ws, box), box.handle
+    return journal.call(
+        "resume",
+        lambda: ask_for(ws, box, lambda: provider.resume(asked, handle), BoxState.STARTING),
+    )
+
+
+def _create(ws: Workspace, box: Box, journal: Journal, asked: Request) -> Box:
+    """The box with its handle. One that was refused shows as failed, with the reason, until `up`
+    succeeds or `reconcile` has seen that there is nothing."""
+    provider = ws.provider_of(box)
     try:
-        return journal.call("create", lambda: ws.provider_of(box).create(asked))
+        return journal.call(
+            "create",
+            lambda: ask_for(ws, box, lambda: provider.create(asked), BoxState.PROVISIONING),
+        )
     except Unavailable:
         raise
     except DevboxError as error:
-        failed = _mark(ws, box, BoxState.FAILED)
+        failed = mark(ws, box, BoxState.FAILED)
         ws.store.boxes.update(msgspec.structs.replace(failed, message=clean(error.what, 300)))
         raise
 
@@ -198,27 +213,6 @@ def _host_key(box: Box) -> str:
     return file.read_text()
 
 
-def _mark(ws: Workspace, box: Box, state: BoxState, *, handle: str | None = None) -> Box:
-    """Record what we have just asked for, on top of the present row."""
-    now = ws.clock()
-    latest = current(ws, box)
-    marked = msgspec.structs.replace(
-        latest, state=state, handle=latest.handle if handle is None else handle, updated=now
-    )
-    ws.store.boxes.update(marked)
-    if latest.state is not state:
-        ws.store.events.add(box.id, "state", f"{latest.state} → {state}", now)
-    return marked
-
-
-def find_handle(ws: Workspace, box: Box) -> Box:
-    """A box whose create we never heard back from: look for our tag at the provider."""
-    if box.handle or not ws.store.boxes.was_asked_for(box.id):
-        return box
-    found = retried(ws, lambda: ws.provider_of(box).find(box.token))
-    return absorb(ws, box, found[0]) if found else box
-
-
 def _until(
     ws: Workspace,
     box: Box,
@@ -231,10 +225,10 @@ def _until(
     """Observe until `done`. After `timeout` seconds the box stays as it is, still costing.
     looked: `box` is its provider's answer of this moment. meanwhile: done once, in what would be
     idle waiting."""
-    provider, began, stage = ws.provider_of(box), ws.clock(), ""
+    began, stage = ws.clock(), ""
     for look in itertools.count():
         if look or not looked:
-            box = absorb(ws, current(ws, box), retried(ws, lambda: provider.observe(box.handle)))  # noqa: B023
+            box = absorb(ws, current(ws, box), retried(ws, lambda: absence.observe(ws, box)))  # noqa: B023
         if done(box):
             return box
         if (box.stage or box.state) != stage:

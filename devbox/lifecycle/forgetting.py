@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from devbox.errors import DevboxError, Gone
-from devbox.lifecycle import converge
+from devbox.errors import DevboxError, Gone, ProviderError
+from devbox.lifecycle import absence, converge
 from devbox.lifecycle.steps import Journal, current, owned
 from devbox.model import Box, BoxState
-from devbox.text import clean, dollars
+from devbox.text import clean, dollars, duration
 from devbox.workspace import Workspace
 
 
@@ -46,14 +46,20 @@ def warnings(ws: Workspace, box: Box) -> list[str]:
 
 def _ask(ws: Workspace, box: Box) -> None:
     provider = ws.provider_of(box)
+    absence.check_before_end(ws, box)
     handles = [box.handle] if box.handle else []
-    if not handles and ws.store.boxes.was_asked_for(box.id):
-        handles = [seen.handle for seen in provider.find(box.token)]
+    if box.unanswered is not None or (not handles and ws.store.boxes.was_asked_for(box.id)):
+        handles += [seen.handle for seen in absence.find(ws, box) if seen.handle != box.handle]
     for handle in handles:
         try:
             provider.terminate(handle)
         except Gone:
             continue  # which is what was wanted
+    left = absence.unsettled(ws, box)
+    if left and not handles:
+        raise ProviderError(
+            f"it was asked for and no answer came: it may still appear for {duration(left)}"
+        )
 
 
 def _give_up(ws: Workspace, box: Box, error: DevboxError, journal: Journal) -> Box:
@@ -68,7 +74,13 @@ def _give_up(ws: Workspace, box: Box, error: DevboxError, journal: Journal) -> B
     if left:
         ws.narrate(f"{box.name}: {left}")
     lost = msgspec.structs.replace(
-        box, state=BoxState.LOST, endpoint=None, stage="", message=message, updated=now
+        box,
+        state=BoxState.LOST,
+        endpoint=None,
+        stage="",
+        message=message,
+        updated=now,
+        given_up=True,
     )
     ws.store.boxes.update(lost)
     return converge.closed(ws, lost, journal)

@@ -15,15 +15,15 @@ import msgspec
 
 from devbox import spec
 from devbox.errors import Conflict, DevboxError, Unavailable
-from devbox.lifecycle import converge, verbs
-from devbox.lifecycle.absorb import absorb, refresh
+from devbox.lifecycle import absence, asking, converge, verbs
+from devbox.lifecycle.absorb import absorb, find_lost, refresh
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import UNKNOWN_PRICE, Box, BoxState
 from devbox.providers.base import CanAdmit, Observation
 from devbox.ssh import keys
 from devbox.state.boxes import Intent
 from devbox.telemetry import rearm
-from devbox.text import clean
+from devbox.text import clean, duration
 from devbox.workspace import Workspace
 
 Strangers = Literal["list", "adopt", "remove"]
@@ -59,6 +59,10 @@ def reconcile(
         elif rearm.look(ws, after):
             detail = "its watchdog did not run; it was armed again"
             findings.append(Finding("armed", after.name, after.provider, detail))
+    findings += [
+        Finding("changed", box.name, box.provider, f"lost → {box.state}: it is there again")
+        for box in find_lost(ws, provider)
+    ]
     for name in [provider] if provider else places(ws):
         if name in silent:
             findings.append(Finding("failed", "-", name, silent[name]))
@@ -74,15 +78,32 @@ def places(ws: Workspace) -> list[str]:
 
 
 def strangers(ws: Workspace, provider: str) -> list[Observation]:
-    """What carries our tag at a provider and this computer does not track."""
+    """What carries our tag at a provider and is no box that this computer tracks. A second one
+    with the token of a tracked box is one too: it was made when an answer was lost."""
     listed_until = ws.clock() - ws.provider(provider).find_lag
-    known = {
-        box.token
+    tracked = [
+        box
         for box in ws.store.boxes.all(over=True)
-        if not box.state.is_over or box.updated >= listed_until
-    }
+        if box.provider == provider and (not box.state.is_over or box.updated >= listed_until)
+    ]
     found = retried(ws, ws.provider(provider).find)
-    return [s for s in found if s.token not in known and s.state is not BoxState.TERMINATED]
+    return [
+        seen
+        for seen in found
+        if seen.state is not BoxState.TERMINATED
+        and not any(_is_it(ws, box, seen) for box in tracked if box.token == seen.token)
+    ]
+
+
+def _is_it(ws: Workspace, box: Box, seen: Observation) -> bool:
+    """Whether what was found is that box, and not a second one of its token. Without a handle it
+    is about to get one; another handle may be what it goes by now."""
+    if box.handle == seen.handle or (not box.handle and not box.state.is_over):
+        return True
+    if box.state.is_over:
+        return False
+    now = retried(ws, lambda: ws.provider_of(box).observe(box.handle))
+    return now is not None and now.handle == seen.handle
 
 
 def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> Finding:
@@ -92,13 +113,14 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
     looked = False
     try:
         with owned(ws, box.id, box.name):
-            box = converge.find_handle(ws, current(ws, box))
+            box = asking.find_handle(ws, current(ws, box))
             journal = Journal(ws, intent.id)
+            if not box.handle and (left := absence.unsettled(ws, box)):
+                return _not_yet(box, left)
             if not box.handle and intent.goal == "running":
-                return _give_up(ws, box, intent, journal)
+                return _give_up(ws, box, journal)
             if box.handle and not box.state.is_over:
-                look = retried(ws, lambda: ws.provider_of(box).observe(box.handle))
-                box = absorb(ws, box, look)
+                box = absorb(ws, box, retried(ws, lambda: absence.observe(ws, box)))
             looked = True
             box = verbs.finish(ws, box, intent.goal, journal)
             return Finding("finished", box.name, box.provider, f"{intent.goal}: now {box.state}")
@@ -111,11 +133,15 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
         return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}")
 
 
-def _give_up(ws: Workspace, box: Box, intent: Intent, journal: Journal) -> Finding:
-    listed = ws.clock() - intent.updated >= ws.provider_of(box).find_lag
-    if not listed and ws.store.boxes.was_asked_for(box.id):
-        detail = "not listed by its provider yet; run devbox reconcile again in a minute"
-        return Finding("busy", box.name, box.provider, detail)
+def _not_yet(box: Box, left: float) -> Finding:
+    detail = (
+        "it was asked for and no answer came, so it may still appear and cost; run devbox "
+        f"reconcile again in {duration(left)}"
+    )
+    return Finding("busy", box.name, box.provider, detail)
+
+
+def _give_up(ws: Workspace, box: Box, journal: Journal) -> Finding:
     over = msgspec.structs.replace(
         box, state=BoxState.TERMINATED, updated=ws.clock(), message="never created"
     )
@@ -140,7 +166,9 @@ def _strangers(ws: Workspace, provider: str, wanted: Strangers) -> list[Finding]
             box = adopt(ws, provider, seen)
             findings.append(Finding("adopted", box.name, provider, f"now {box.state}"))
         else:
-            detail = "carries our tag; devbox reconcile --adopt or --remove"
+            twin = next((b.name for b in ws.store.boxes.all() if b.token == seen.token), "")
+            whose = f"is a second one of {twin}" if twin else "carries our tag"
+            detail = f"{whose}; devbox reconcile --adopt or --remove"
             findings.append(Finding("stranger", label, provider, detail))
     return findings
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from devbox import paths
 from devbox.errors import Conflict, Unavailable
 from devbox.files import locked, private_dir
-from devbox.model import Box
+from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
 
 T = TypeVar("T")
@@ -82,3 +84,14 @@ def retried(ws: Workspace, action: Callable[[], T]) -> T:
 def current(ws: Workspace, box: Box) -> Box:
     """The box's present row."""
     return ws.store.boxes.get(box.id) or box
+
+
+def mark(ws: Workspace, box: Box, state: BoxState, **fields: Any) -> Box:
+    """Record what we have just asked for, on top of the present row. fields: others of the box."""
+    now = ws.clock()
+    latest = current(ws, box)
+    marked = msgspec.structs.replace(latest, state=state, updated=now, **fields)
+    ws.store.boxes.update(marked)
+    if latest.state is not state:
+        ws.store.events.add(box.id, "state", f"{latest.state} → {state}", now)
+    return marked

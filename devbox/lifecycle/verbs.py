@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 
 from devbox import names, spec
-from devbox.errors import Conflict, NotFound, UsageError
-from devbox.lifecycle import converge, happenings, saving
-from devbox.lifecycle.absorb import absorb
+from devbox.errors import Conflict, DevboxError, NotFound, UsageError
+from devbox.lifecycle import absence, asking, converge, happenings, saving
+from devbox.lifecycle.absorb import absorb, is_only_lost
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
@@ -26,7 +26,7 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
     wait=False returns once the provider has accepted; `settle` or `reconcile` does the rest.
     """
     name, wanted = ws.spec.box(name)
-    known = ws.store.boxes.own(name, ws.here)
+    known = _there_again(ws, ws.store.boxes.own(name, ws.here))
     box = known if known and not known.state.is_over else _new(ws, name, wanted)
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
@@ -77,7 +77,10 @@ def down(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = Fa
     with owned(ws, box.id, box.name):
         box = current(ws, box)
         if box.state.is_over:
+            box = looked(ws, box)
+        if box.state.is_over:
             return box
+        absence.check_before_end(ws, box)
         if save and box.state is BoxState.RUNNING:
             saving.save_or_stop(ws, looked(ws, box), "down {}", ignored=fetch_ignored)
         intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
@@ -156,6 +159,19 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
     return current(ws, box)
 
 
+def _there_again(ws: Workspace, box: Box | None) -> Box | None:
+    """The latest box of a name; one that was lost is looked for before another takes its place."""
+    if box is None or not is_only_lost(box):
+        return box
+    try:
+        return looked(ws, box)
+    except DevboxError as error:
+        ws.narrate(
+            f"{box.name}: the earlier box, which was lost, cannot be asked for: {error.what}"
+        )
+        return box
+
+
 def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
     begun = ws.store.boxes.open_intents(box.id)
     if begun and begun[-1].goal == "paused" and box.state is BoxState.PAUSING:
@@ -190,12 +206,13 @@ def _check_budget_again(ws: Workspace, box: Box) -> None:
 
 
 def looked(ws: Workspace, box: Box) -> Box:
-    """The box with its provider's present answer, so that no verb acts on an old state."""
-    if box.state.is_over:
+    """The box with its provider's present answer, so that no verb acts on an old state. One that
+    was lost may be there again."""
+    if box.state.is_over and not is_only_lost(box):
         return box
     if not box.handle:
-        return converge.find_handle(ws, box)
-    return absorb(ws, box, retried(ws, lambda: ws.provider_of(box).observe(box.handle)))
+        return asking.find_handle(ws, box)
+    return absorb(ws, box, retried(ws, lambda: absence.observe(ws, box)))
 
 
 def _refuse_over(box: Box) -> None:

@@ -79,10 +79,17 @@ class Provider(ABC):
     #: tells a person, line by line, what a call that may take long is doing, and what they should
     #: know before it costs; a Workspace sets it to its own
     narrate: Callable[[str], None] = staticmethod(_silent)
+    #: what a user does to have {} answer again, as `identity` names it
+    go_back: str = "log in to {}"
     #: seconds by which `find` may lag behind `create` (an eventually consistent listing)
     find_lag: float = 0.0
     #: the end of a box deletes the files of its disk
     end_deletes: bool = True
+    #: seconds after which a create that was asked for can no longer begin to take effect, also
+    #: when its answer never came
+    create_lag: float = 0.0
+    #: two resources may carry one token, as nothing at the provider keeps a name to one of them
+    may_double: bool = False
     #: a box of its may be a program of the person's (`command` of its spec), without ssh, and is
     #: over when that is
     runs_commands: bool = False
@@ -93,7 +100,7 @@ class Provider(ABC):
         """Who answers here, in a word that stays the same as long as it is the same account,
         workspace or engine: `observe` answering None and `terminate` of something unknown prove
         an end only when the same one was asked. '' where there is nobody else to be confused
-        with. Asks the provider; may be kept for the life of this object."""
+        with. Asks the provider: who answered a while ago need not be who answers now."""
         return ""
 
     @abstractmethod

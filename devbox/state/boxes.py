@@ -96,6 +96,26 @@ class Boxes:
                 (box.state, msgspec.json.encode(box), box.root, box.id),
             )
 
+    def revive(self, box: Box) -> Box:
+        """A box that was over lives on: under another name, and another ssh host, when a box that
+        was made meanwhile has its own."""
+        with self._db.write() as connection:
+            live = connection.execute(
+                "SELECT name, root, project, slug FROM boxes "
+                "WHERE state NOT IN ('terminated', 'lost') AND id != ?",
+                (box.id,),
+            ).fetchall()
+            if (box.name, box.root, box.project) in {tuple(row)[:3] for row in live}:
+                box = msgspec.structs.replace(box, name=f"{box.name[:35]}-{box.id[:4]}")
+            if (box.slug or box.name) in {row["slug"] for row in live}:
+                slug = lookup.free_slug(box, {row["slug"] for row in live})
+                box = msgspec.structs.replace(box, slug=slug, host_alias=f"devbox-{slug}")
+            connection.execute(
+                "UPDATE boxes SET name = ?, slug = ?, state = ?, body = ? WHERE id = ?",
+                (box.name, box.slug or box.name, box.state, msgspec.json.encode(box), box.id),
+            )
+            return box
+
     def get(self, box_id: str) -> Box | None:
         found = self._db.rows("SELECT * FROM boxes WHERE id = ?", box_id)
         return _box(found[0]) if found else None

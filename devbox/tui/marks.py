@@ -39,7 +39,7 @@ STEPS = {
         "arm": 5,
     },
     "paused": {"pause": 1, "confirm": 2, "forget": 3},
-    "terminated": {"terminate": 1, "confirm": 2, "forget": 3},
+    "terminated": {"seek": 1, "terminate": 1, "twins": 2, "confirm": 2, "forget": 3},
 }
 
 

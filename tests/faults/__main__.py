@@ -1,5 +1,6 @@
 """`make faults`: every provider, every provider call of up, pause, resume and down, every kind of
-fault, and once `kill -9` of the box's watchdog (tests.faults.guards).
+fault, and once `kill -9` of the box's watchdog (tests.faults.guards), answers that come late,
+listings that lag and somebody else who answers (tests.faults.held).
 `python -m tests.faults local modal` runs some; `--every N` takes each Nth trial.
 
 Prints each failure, then per provider: trials, survivors, the ledger's worst error against the
@@ -15,8 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.faults import held
 from tests.faults.campaign import Trial, campaign
 from tests.faults.guards import KILLED, watchdog_killed
+from tests.faults.points import Point
 from tests.faults.worlds import WORLDS, World
 
 LEAST = 500
@@ -56,8 +59,27 @@ def _provider(made: type[World], every: int, only: str) -> list[Trial]:
             if trial.wrong:
                 print(f"{made.name}: {trial.point}", *trial.wrong, sep="\n    ", flush=True)
             trials.append(trial)
+    trials += _held(made, only) if every == 1 else []
     took = time.monotonic() - began
     print(f"{made.name}: {_words(trials)}, {took:.0f} s", flush=True)
+    return trials
+
+
+def _held(made: type[World], only: str) -> list[Trial]:
+    """The trials of `held` that fit, each in a world of its own."""
+    trials = []
+    for name, (_, worlds) in held.TRIALS.items():
+        if made.name not in worlds or only not in name:
+            continue
+        with Isolated() as home:
+            world = made(home)
+            try:
+                wrong = held.attempt(name, world)
+            finally:
+                world.close()
+        if wrong:
+            print(f"{made.name}: {name}", *wrong, sep="\n    ", flush=True)
+        trials.append(Trial(made.name, Point("held", name, 1, "held"), True, wrong, None))
     return trials
 
 

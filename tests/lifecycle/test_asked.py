@@ -8,6 +8,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.model import BoxState
+from devbox.providers.base import Request
 from devbox.workspace import Workspace
 from tests.faults.tripwire import Tripwire
 
@@ -23,25 +24,26 @@ def trip(ws: Workspace) -> Tripwire:
     return made
 
 
-def crash_at(ws: Workspace, step: str, phase: str) -> None:
-    def strike(name: str, when: str) -> None:
-        if (name, when) == (step, phase):
-            raise Crash
-
-    ws.on_step = strike
-    with pytest.raises(Crash):
-        lifecycle.up(ws, "b")
-    ws.on_step = lambda *_: None
-
-
 def test_a_new_box_is_not_looked_for(ws: Workspace, trip: Tripwire) -> None:
     lifecycle.up(ws, "b")
     assert trip.routes[0] == "create"
     assert "find" not in trip.routes
 
 
-def test_one_whose_create_was_begun_is_looked_for(ws: Workspace, trip: Tripwire) -> None:
-    crash_at(ws, "create", "after")
+def test_one_whose_create_was_begun_is_looked_for(
+    ws: Workspace, trip: Tripwire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = ws.provider("local")
+    create = provider.create
+
+    def cut_off(request: Request) -> str:
+        create(request)
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "create", cut_off)
+        with pytest.raises(Crash):
+            lifecycle.up(ws, "b")
     trip.routes.clear()
     assert lifecycle.down(ws, ws.box("b"), save=False).state is BoxState.TERMINATED
     assert trip.routes[0] == "find"

@@ -45,7 +45,6 @@ class Engine:
         self._asked = docker_host
         self._lock = threading.Lock()
         self._client: Any = None
-        self._identity = ""
 
     def call(self, doing: str, action: Callable[[Any], T]) -> T:
         """Run something of the low-level client (docker.APIClient)."""
@@ -64,11 +63,10 @@ class Engine:
         return str(self._settings.get("base_url", _DEFAULT)).removeprefix("http+")
 
     def identity(self) -> str:
-        """The engine's own id, made with its data folder and kept in it."""
-        if not self._identity:
-            said = self.call("asking the engine who it is", lambda api: api.info())
-            self._identity = clean(str(said.get("ID") or ""), 100)
-        return self._identity
+        """The engine's own id and its data folder: engines before 23.0 take their id from a key of
+        the machine, which two of them share."""
+        said = self.call("asking the engine who it is", lambda api: api.info())
+        return clean(f"{said.get('ID') or ''} {said.get('DockerRootDir') or ''}".strip(), 200)
 
     @property
     def is_local(self) -> bool:

@@ -56,6 +56,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
 
     name = "docker"
     bills = False
+    go_back = "start the engine {} at its address again"
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = Engine(config.docker_host)
@@ -103,7 +104,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         )
         with ThreadPoolExecutor(_WORKERS) as pool:
             found = list(pool.map(self._ours, [str(row["Id"]) for row in rows]))
-        return [self._seen(each) for each in found if each is not None]
+        return [self._seen(each) for each in found if each is not None and self._is_named(each)]
 
     def terminate(self, handle: str) -> None:
         found = self._ours(handle)
@@ -294,6 +295,15 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         if found is None or not container.is_ours(found["Config"]["Labels"] or {}, self._namespace):
             return None
         return found
+
+    def _is_named(self, found: Info) -> bool:
+        """Whether its labels name it: they travel with an image that was committed from a box, into
+        every container that is made of that."""
+        try:
+            named = container.name_of(_name(found), self._namespace)
+        except DevboxError:
+            return False
+        return str(found.get("Name", "")).lstrip("/") == named
 
     def _known(self, handle: str) -> Info:
         found = self._ours(handle)

@@ -50,6 +50,7 @@ def translated(doing: str) -> Iterator[None]:
         raise Unavailable(
             f"{doing} failed: the Hub did not answer: {said}",
             fix="check the network and https://status.huggingface.co",
+            no_effect=isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)),
         ) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         # The library reads answers without a schema; a refusal of bad arguments is a ValueError.
@@ -58,8 +59,7 @@ def translated(doing: str) -> Iterator[None]:
 
 def had_no_effect(error: DevboxError) -> bool:
     """Whether a call that failed so surely did nothing: it was turned away, not cut off."""
-    response = getattr(error.__cause__, "response", None)
-    return not isinstance(error, Unavailable) or getattr(response, "status_code", 0) in (429, 503)
+    return not isinstance(error, Unavailable) or error.no_effect
 
 
 def no_token() -> AuthError:
@@ -86,6 +86,7 @@ def of_status(response: httpx2.Response, doing: str, said: str) -> DevboxError:
             what,
             fix="try again; see https://status.huggingface.co",
             retry_after=_retry_after(response),
+            no_effect=status in (429, 503),
         )
     return ProviderError(what)
 

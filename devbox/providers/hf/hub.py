@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from devbox import __version__, secrets
-from devbox.errors import AuthError, ProviderError
+from devbox.errors import ProviderError, WrongPlace
 from devbox.onbox.address import is_readable
 from devbox.providers.hf import errors
 from devbox.spec import ProviderConfig
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PUBLIC = "https://huggingface.co"
-_CONNECT, _ANSWER = 10.0, 60.0  # seconds; the library itself waits for ever
+_CONNECT, ANSWER = 10.0, 60.0  # seconds; the library itself waits for ever
 _PAGES = 100
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
@@ -106,7 +106,7 @@ class Hub:
                 fix="give ALL_PROXY, HTTPS_PROXY and HTTP_PROXY as http://… or socks5://…, "
                 "or unset them",
             ) from error
-        client.timeout = httpx2.Timeout(_ANSWER, connect=_CONNECT)
+        client.timeout = httpx2.Timeout(ANSWER, connect=_CONNECT)
         return client
 
     def headers(self, *, public: bool = False) -> dict[str, str]:
@@ -150,13 +150,13 @@ class Hub:
         return f"{name} (with a token that does not see {clean(owner, 96)})"
 
     def confirm_gone(self, handle: str) -> None:
-        """After a 404: AuthError unless this token would see `handle` if it existed. Another
+        """After a 404: WrongPlace unless this token would see `handle` if it existed. Another
         account's token gets the same 404, and a box that is only out of sight still costs."""
         owner = handle.partition("/")[0]
         who = self.who()
         if owner in _names(who) and _sees(who, owner, handle):
             return
-        raise AuthError(
+        raise WrongPlace(
             f"{clean(handle, 120)} cannot be seen with the token of "
             f"{clean(str(who.get('name')), 60)}",
             means="it may exist and cost; its record here was not changed",

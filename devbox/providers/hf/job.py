@@ -13,7 +13,7 @@ from devbox.providers.base import HasRunLogs, Observation, Provider, Request
 from devbox.providers.hf import account, errors, image, notes, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates
-from devbox.providers.hf.hub import Hub, resolve
+from devbox.providers.hf.hub import ANSWER, Hub, resolve
 from devbox.providers.hf.job_look import LIVE, JobLook, Row, job_id
 from devbox.providers.hf.notes import Notebook, Notes
 from devbox.providers.hf.space_make import ceiling, check
@@ -40,7 +40,12 @@ class HfJob(Provider, HasRunLogs):
     """
 
     name = "hf-job"
-    find_lag = 5.0
+    # Nothing documents how long a listing may lag. A create may take as long to answer as the
+    # client waits for it, and still take effect.
+    find_lag = 45.0
+    create_lag = ANSWER + 15.0
+    may_double = True
+    go_back = "log in to the Hub as {}: hf auth login"
     runs_commands = True
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
@@ -70,7 +75,9 @@ class HfJob(Provider, HasRunLogs):
             with locked(notes.folder() / f"{namespace}.{request.name}.lock", timeout=_PATIENCE):
                 return self._create(namespace, request)
         except Conflict as error:
-            raise Unavailable(error.what, means="nothing was started", fix=error.fix) from error
+            raise Unavailable(
+                error.what, means="nothing was started", fix=error.fix, no_effect=True
+            ) from error
 
     def observe(self, handle: str) -> Observation | None:
         seen = self._look.at(*job_id(handle))
@@ -179,13 +186,15 @@ class HfJob(Provider, HasRunLogs):
         noted = self._notebook.read(_asked(request.token))
         if noted.asked_start is None:
             return
-        left = noted.asked_start + self.find_lag - self._clock()
-        if 0 < left <= self.find_lag:
+        whole = self.find_lag + self.create_lag
+        left = noted.asked_start + whole - self._clock()
+        if 0 < left <= whole:
             raise Unavailable(
                 f"{request.name} was asked for a moment ago and is not listed yet",
                 means="nothing more was started",
                 fix=f"devbox up {request.name}",
                 retry_after=left,
+                no_effect=True,
             )
 
     def _run(self, namespace: str, request: Request) -> Row:

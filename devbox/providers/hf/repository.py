@@ -49,7 +49,7 @@ class SpaceRepository:
         said = self.hub.get(
             f"reading the variables of {self.space}", f"/api/spaces/{self.space}/variables"
         )
-        tag = tags.of_variables(said)
+        tag = tags.of_variables(said, self.space)
         return tag is not None and not tag.adopted
 
     def listing(self) -> dict[str, Known]:

@@ -21,7 +21,7 @@ from devbox.providers.base import (
     Request,
 )
 from devbox.providers.hf import account, errors, hardware, stages, tags
-from devbox.providers.hf.hub import Hub, repo_id, resolve
+from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
 from devbox.providers.hf.notes import Notebook
 from devbox.providers.hf.space_look import Look
 from devbox.providers.hf.space_make import Maker, pause_url
@@ -46,7 +46,10 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
     """
 
     name = "hf-space"
-    find_lag = 10.0
+    # As of hf-job; but a Space is looked up by its name, which does not lag.
+    find_lag = 45.0
+    create_lag = ANSWER + 15.0
+    go_back = "log in to the Hub as {}: hf auth login"
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
         self._hub = Hub(config)

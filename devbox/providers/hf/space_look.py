@@ -91,7 +91,8 @@ class Look:
 
     def tag(self, handle: str) -> tags.Tag | None:
         """Its tag, read from its variables."""
-        return tags.of_variables(self.variables(handle))
+        noted = self._notebook.read(handle).token
+        return tags.of_variables(self.variables(handle), handle, noted)
 
     def variables(self, handle: str) -> dict[str, Any]:
         """Key → {"value", …}, as the Hub gives them."""

@@ -117,7 +117,10 @@ class Maker:
                     private=True,
                     space_secrets=_pairs(self._secrets(request)),
                     space_variables=_pairs(
-                        {**self._guard(handle, request), **variables(request, adopted=False)}
+                        {
+                            **self._guard(handle, request),
+                            **variables(request, handle, adopted=False),
+                        }
                     ),
                     space_volumes=volumes.of(request.spec) or None,
                 ),
@@ -145,9 +148,9 @@ class Maker:
             token=request.token, name=request.name, adopted=True, asked_start=self._clock()
         )
         self._notebook.write(handle, notes)
-        # The token comes last: a tag is whole, or it is none.
-        wanted = variables(request, adopted=True)
-        for key in sorted(wanted, key=lambda key: key == tags.TOKEN):
+        # What says whose tag this is comes last: a tag is whole, or it is none.
+        wanted = variables(request, handle, adopted=True)
+        for key in sorted(wanted, key=lambda key: key == tags.SPACE):
             self._set_variable(handle, key, wanted[key])
 
     def _abandoned(self, handle: str) -> bool:
@@ -198,8 +201,7 @@ class Maker:
         """Variables that differ, and secrets that are missing; all secrets with rotate, as their
         values cannot be read back. Each change restarts a Space that runs."""
         there = self._look.variables(handle)
-        tag = tags.of_variables(there)
-        for key, value in variables(request, adopted=bool(tag and tag.adopted)).items():
+        for key, value in variables(request, handle, adopted=False).items():
             entry = there.get(key)
             if key not in tags.OURS and not (
                 isinstance(entry, Mapping) and entry.get("value") == value
@@ -265,8 +267,8 @@ def ceiling(request: Request) -> int:
     return max(1, math.ceil(request.spec.max_uptime))
 
 
-def variables(request: Request, *, adopted: bool) -> dict[str, str]:
-    """The person's variables and our tag."""
+def variables(request: Request, handle: str, *, adopted: bool) -> dict[str, str]:
+    """The user's variables and our tag, which names its repository."""
     return {
         **request.spec.env,
         **({tags.ADOPTED: "1"} if adopted else {}),
@@ -274,6 +276,7 @@ def variables(request: Request, *, adopted: bool) -> dict[str, str]:
         **({tags.HARDWARE: request.hardware} if request.hardware else {}),
         tags.CEILING: str(ceiling(request)),
         tags.TOKEN: request.token,
+        tags.SPACE: handle,
     }
 
 

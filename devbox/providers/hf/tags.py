@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 TOKEN, NAME = "DEVBOX_TOKEN", "DEVBOX_NAME"
 CEILING, ADOPTED = "DEVBOX_MAX_UPTIME", "DEVBOX_ADOPTED"
 HARDWARE = "DEVBOX_HARDWARE"
+SPACE = "DEVBOX_SPACE"
 PAUSE_TOKEN = "DEVBOX_PAUSE_TOKEN"  # noqa: S105 - the name of a secret, not one
 #: for the Space's own guard, images/files/serve.py: where to ask, and after how long unarmed
 PAUSE_URL, UNARMED = "DEVBOX_PAUSE_URL", "DEVBOX_UNARMED"
 ARMED = "/tmp/.devbox-armed"  # noqa: S108 - of the box
-OURS = (TOKEN, NAME, CEILING, ADOPTED, HARDWARE, PAUSE_URL, UNARMED)
+OURS = (TOKEN, NAME, CEILING, ADOPTED, HARDWARE, SPACE, PAUSE_URL, UNARMED)
 L_TOKEN, L_NAME, L_CEILING = "devbox-token", "devbox-name", "devbox-max-uptime"
 L_COMMAND = "devbox-command"
 PREFIX = "devbox-"
@@ -30,8 +31,10 @@ class Tag(NamedTuple):
     hardware: str = ""
 
 
-def of_variables(said: Any) -> Tag | None:
-    """The tag among a Space's variables, as `GET …/variables` gives them; None for none."""
+def of_variables(said: Any, handle: str, noted: str = "") -> Tag | None:
+    """The tag among the variables of the Space `handle`, as `GET …/variables` gives them; None for
+    none, and for one that names another repository: variables travel with a duplicate. noted: the
+    token that this computer knows the Space by, for a tag of an older version that names none."""
     if not isinstance(said, dict):
         return None
 
@@ -41,9 +44,20 @@ def of_variables(said: Any) -> Tag | None:
         return found if isinstance(found, str) else ""
 
     found = _tag(value(TOKEN), value(NAME), value(CEILING), adopted=value(ADOPTED) == "1")
+    if found is None or not _names(value(SPACE), found, handle, noted):
+        return None
     hardware = value(HARDWARE)
-    known = found is not None and re.fullmatch(r"[A-Za-z0-9._-]{1,63}", hardware)
-    return found._replace(hardware=hardware) if found and known else found
+    known = re.fullmatch(r"[A-Za-z0-9._-]{1,63}", hardware)
+    return found._replace(hardware=hardware) if known else found
+
+
+def _names(space: str, tag: Tag, handle: str, noted: str) -> bool:
+    """Whether a tag is this repository's own. space: what it says of that, '' for nothing."""
+    if space:
+        return space.casefold() == handle.casefold()
+    if tag.adopted:
+        return tag.token == noted
+    return handle.partition("/")[2] == space_name(tag.name)
 
 
 def of_labels(said: Any) -> Tag | None:

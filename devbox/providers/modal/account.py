@@ -59,7 +59,6 @@ class Account:
         self._config = config
         self.app_name = config.namespace or APP
         self._app: Any = None
-        self._workspace = ""
 
     @functools.cached_property
     def _settings(self) -> ProviderConfig:
@@ -79,10 +78,8 @@ class Account:
 
     def workspace(self, limit: float = CALL) -> str:
         """The name of the workspace that the token belongs to. Modal gives names no ids."""
-        if not self._workspace:
-            reply = self.rpc("asking for the workspace", "WorkspaceNameLookup", _empty, limit)
-            self._workspace = clean(reply.workspace_name or reply.username, 80)
-        return self._workspace
+        reply = self.rpc("asking for the workspace", "WorkspaceNameLookup", _empty, limit)
+        return clean(reply.workspace_name or reply.username, 80)
 
     @property
     def key(self) -> str:

@@ -127,6 +127,7 @@ def _exhausted(doing: str, error: Exception) -> DevboxError:
         f"{doing} failed: {said}",
         fix="wait a little, or choose other hardware: devbox offers",
         retry_after=min(waits[0], _LONGEST_WAIT) if waits else None,
+        no_effect=True,
     )
 
 

@@ -29,7 +29,7 @@ from devbox.providers.base import (
     Request,
 )
 from devbox.providers.modal import bill, entrypoint, image, logs, look, record
-from devbox.providers.modal.account import Account, resolve
+from devbox.providers.modal.account import CALL, Account, resolve
 from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
 from devbox.providers.modal.generations import Generations
@@ -59,6 +59,8 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
 
     name = "modal"
     find_lag = 30.0
+    create_lag = CALL
+    go_back = "use a token of the workspace {}: modal profile activate, or MODAL_PROFILE"
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
         self._account = Account(config)
@@ -217,7 +219,9 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             found = self._generations.running(request.name)
             if found is None or found.over:
                 raise Unavailable(
-                    f"an earlier sandbox named {request.name} is still ending", retry_after=_SOON
+                    f"an earlier sandbox named {request.name} is still ending",
+                    retry_after=_SOON,
+                    no_effect=True,
                 ) from None
             if kept and found.token != token:
                 raise Conflict(
@@ -352,7 +356,7 @@ def _valid(token: str) -> str:
 
 
 def _still(found: Record) -> Unavailable:
-    return Unavailable(f"{found.name} is still ending at Modal", retry_after=_SOON)
+    return Unavailable(f"{found.name} is still ending at Modal", retry_after=_SOON, no_effect=True)
 
 
 def _ended(found: Record) -> Gone:

@@ -12,10 +12,12 @@ ANY = "*"
 
 
 class FaultKind(Enum):
-    """How a call goes wrong. The first five concern any call, the rest what it starts."""
+    """How a call goes wrong. The first six concern any call, the rest what it starts."""
 
     LATENCY = "latency"
     """The answer comes later; the effect happens."""
+    LATE = "late"
+    """The effect and then the answer come later, also when nobody waits any more."""
     STATUS = "status"
     """An error answer; no effect."""
     RESET = "reset"
@@ -30,7 +32,15 @@ class FaultKind(Enum):
     """A stop is answered as accepted, yet the box keeps running and billing."""
 
 
-TRANSPORT = frozenset({FaultKind.LATENCY, FaultKind.STATUS, FaultKind.RESET, FaultKind.REPLY_LOST})
+TRANSPORT = frozenset(
+    {
+        FaultKind.LATENCY,
+        FaultKind.LATE,
+        FaultKind.STATUS,
+        FaultKind.RESET,
+        FaultKind.REPLY_LOST,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,11 @@ class Fault:
     def latency(cls, seconds: float) -> Fault:
         """Answer after ``seconds`` of wall time."""
         return cls(FaultKind.LATENCY, seconds=seconds)
+
+    @classmethod
+    def late(cls, seconds: float) -> Fault:
+        """Take effect and answer after ``seconds`` of emulator time, whoever still waits."""
+        return cls(FaultKind.LATE, seconds=seconds)
 
     @classmethod
     def error(cls, status: int, message: str = "", retry_after: float | None = None) -> Fault:

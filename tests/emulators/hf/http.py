@@ -77,8 +77,11 @@ class Context:
         return body
 
     def check_read(self, repo_id: str) -> None:
-        """Refuse tokens that do not see ``repo_id``."""
-        if self.token is None or not self.token.may_read(repo_id):
+        """Refuse tokens that do not see ``repo_id``, as those of other accounts a private one."""
+        kinds = ("space", "model", "dataset")
+        private = any(r.private for kind in kinds if (r := self.hub.repos.get((kind, repo_id))))
+        hidden = private and not self.hub.account.owns(repo_id.partition("/")[0])
+        if hidden or self.token is None or not self.token.may_read(repo_id):
             raise HubError(404, "Repository not found", "RepoNotFound")
 
     def check_write(self, repo_id: str) -> None:
@@ -122,6 +125,9 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
     kind = fault.kind if fault else None
     if fault is not None and kind is FaultKind.LATENCY:
         await asyncio.sleep(fault.seconds)
+    if fault is not None and kind is FaultKind.LATE:
+        await request.read()
+        await hub.clock.sleep(fault.seconds)
     if kind is FaultKind.RESET:
         return _cut(request), "reset"
     try:

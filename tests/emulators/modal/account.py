@@ -25,7 +25,6 @@ from tests.emulators.modal.world import (
 )
 
 BUILDER_VERSION = "2025.06"
-WORKSPACE = "emulated-workspace"
 ENVIRONMENT = "main"
 TOKEN_LIFE = 3600
 OVERWRITE = api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS
@@ -46,7 +45,9 @@ class Account:
         return api_pb2.AuthTokenGetResponse(token=unsigned_jwt("input-plane"))
 
     async def WorkspaceNameLookup(self, _request: Any, _metadata: Metadata) -> Any:
-        return api_pb2.WorkspaceNameLookupResponse(workspace_name=WORKSPACE, username=WORKSPACE)
+        return api_pb2.WorkspaceNameLookupResponse(
+            workspace_name=self._world.workspace, username=self._world.workspace
+        )
 
     async def EnvironmentGetOrCreate(self, request: Any, _metadata: Metadata) -> Any:
         name = request.deployment_name or ENVIRONMENT

@@ -59,6 +59,7 @@ class ModalEmulator:
         dedupe_retries: bool = True,
         strict_builds: bool = False,
         reach: Sequence[int] = (),
+        workspace: str = "emulated-workspace",
     ) -> None:
         self._store = Store()
         self.clock = clock or Clock()
@@ -69,6 +70,7 @@ class ModalEmulator:
             list_lag=list_lag,
             strict_builds=strict_builds,
             reach=reach,
+            workspace=workspace,
         )
         self.calls: Calls = self.world.calls
         self.knobs: Knobs = self.world.knobs

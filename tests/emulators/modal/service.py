@@ -96,6 +96,10 @@ class Service:
 
         return Handler(answer, handler.cardinality, handler.request_type, handler.reply_type)
 
+    async def _later(self, seconds: float, effect: Coroutine[Any, Any, Any]) -> Any:
+        await self._clock.sleep(seconds)
+        return await effect
+
     def _method(self, name: str) -> Callable[..., Any] | None:
         for candidate in (name, name.removesuffix("V2")):
             for room in self._rooms:
@@ -129,7 +133,10 @@ class Service:
         if handler.cardinality.server_streaming:
             replies: AsyncIterator[Any] = method(request, metadata)
         else:
-            reply = await self._effect(name, method(request, metadata), metadata)
+            effect = method(request, metadata)
+            if fault is not None and fault.kind is FaultKind.LATE:
+                effect = self._later(fault.seconds, effect)
+            reply = await self._effect(name, effect, metadata)
             replies = _one(reply)
         self._calls.tell(name, "after")
         if fault is not None and fault.kind is FaultKind.REPLY_LOST:

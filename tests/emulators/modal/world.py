@@ -78,7 +78,9 @@ class World:
         list_lag: float,
         strict_builds: bool,
         reach: Sequence[int],
+        workspace: str,
     ) -> None:
+        self.workspace = workspace
         self.clock = clock
         self.stages = stages
         self.store = store

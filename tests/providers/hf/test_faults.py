@@ -89,7 +89,7 @@ def test_a_job_is_run_once(hub: HfEmulator, config: ProviderConfig, route: str, 
     hub.knobs.set(route, FAULTS[fault])
     with pytest.raises(DevboxError):
         HfJob(config, clock=lambda: now[0]).create(request)
-    now[0] += HfJob.find_lag
+    now[0] += HfJob.create_lag + HfJob.find_lag
     job = HfJob(config, clock=lambda: now[0])
     handle = job.create(request)
     wait_for_state(job, handle, BoxState.RUNNING)

@@ -1,0 +1,109 @@
+"""Asking a provider to make something, so that what it makes is found again though its answer is
+lost: each try is on record before it is made, and what carries the box's token is sought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from devbox.errors import DevboxError, ProviderError, Unavailable
+from devbox.lifecycle import absence
+from devbox.lifecycle.absorb import absorb
+from devbox.lifecycle.steps import current, mark, retried
+from devbox.model import Box, BoxState
+from devbox.text import clean, duration
+from devbox.workspace import Workspace
+
+# Seconds between looks for what a create without an answer may have made, and after an end.
+_SEEK, _AGAIN = 5.0, 2.0
+_PATIENCE = 5 * 60.0
+
+
+def placed(ws: Workspace, box: Box) -> Box:
+    """The box with who is about to make it. One that may exist already is asked for where it was
+    asked for before, and nowhere else."""
+    if box.handle or box.unanswered is not None:
+        retried(ws, lambda: absence.check_place(ws, box))
+    known = box.connection or ws.connection(box.provider)
+    who = retried(ws, ws.provider_of(box).identity)
+    placed = msgspec.structs.replace(
+        current(ws, box), connection=msgspec.structs.replace(known, identity=who)
+    )
+    ws.store.boxes.update(placed)
+    return placed
+
+
+def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) -> Box:
+    """Try once to have the provider make something for the box; the box with the handle that `ask`
+    returns, in `state`. The try is on record before it is made: one that is never answered may
+    take effect later."""
+    before = current(ws, box).unanswered
+    _note(ws, box, ws.clock())
+    try:
+        handle = ask()
+    except DevboxError as error:
+        if not isinstance(error, Unavailable) or error.no_effect:
+            _note(ws, box, before)
+        raise
+    return mark(ws, box, state, handle=handle, unanswered=before)
+
+
+def _note(ws: Workspace, box: Box, unanswered: float | None) -> None:
+    ws.store.boxes.update(msgspec.structs.replace(current(ws, box), unanswered=unanswered))
+
+
+def find_handle(ws: Workspace, box: Box) -> Box:
+    """A box whose create we never heard back from: look for our tag at the provider."""
+    if box.handle or not ws.store.boxes.was_asked_for(box.id):
+        return box
+    found = absence.find(ws, box)
+    return absorb(ws, box, found[0]) if found else box
+
+
+def seek(ws: Workspace, box: Box) -> Box:
+    """Look for what a create without an answer may have made, until it shows itself or no longer
+    can. Until then the box is stopping, and whoever is cut off here finishes that later."""
+    told = False
+    while not box.handle and (left := absence.unsettled(ws, box)):
+        if not told:
+            ws.narrate(
+                f"{box.name}: it was asked for and no answer came, so it may still appear and "
+                f"cost; looking for it for {duration(left)} more, to end it"
+            )
+            told = True
+        ws.sleep(min(left, _SEEK))
+        box = find_handle(ws, box)
+    return box
+
+
+def end_twins(ws: Workspace, box: Box) -> None:
+    """The box may have been made more than once, as an answer to a create was lost: end every
+    other resource that carries its token, and wait until no more can appear."""
+    provider, began, told = ws.provider_of(box), ws.clock(), set[str]()
+    while True:
+        found = retried(ws, lambda: provider.find(box.token))
+        twins = [
+            seen
+            for seen in found
+            if seen.handle != box.handle and seen.state is not BoxState.TERMINATED
+        ]
+        for seen in twins:
+            retried(ws, lambda: provider.terminate(seen.handle))  # noqa: B023
+            if seen.handle not in told:
+                told.add(seen.handle)
+                line = f"a second one of it, {clean(seen.handle, 100)}, is ended too"
+                ws.store.events.add(box.id, "state", line, ws.clock())
+                ws.narrate(f"{box.name}: {line}: the answer to a create was lost")
+        going = [seen.handle for seen in twins if seen.billed or seen.state is not BoxState.FAILED]
+        left = absence.unsettled(ws, box)
+        if not going and not left:
+            return
+        if going and ws.clock() - began > _PATIENCE:
+            raise ProviderError(
+                f"{box.name}: {', '.join(clean(each, 60) for each in going)} still runs after "
+                f"{_PATIENCE / 60:.0f} minutes",
+                means="it is a second one of this box, and it may cost",
+                fix="devbox reconcile tries again",
+            )
+        ws.sleep(_AGAIN if going else min(left, _SEEK))
