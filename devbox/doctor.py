@@ -85,8 +85,8 @@ def box(ws: Workspace, target: Box) -> list[Check]:
 
 def _logged_in(ws: Workspace, target: Box) -> list[Check]:
     with connect(target) as connection:
-        login = Check("ok", f"ssh {target.alias} logs in")
-        return [login, _watchdog(ws, target, connection), *_ask(ws, connection)]
+        answers = [_watchdog(ws, target, connection), *_ask(ws, connection)]
+    return [Check("ok", f"devbox logs in on {target.name}"), _alias(target), *answers]
 
 
 def _watchdog(ws: Workspace, target: Box, connection: Connection) -> Check:
@@ -96,6 +96,27 @@ def _watchdog(ws: Workspace, target: Box, connection: Connection) -> Check:
     except DevboxError as error:
         return Check("fail", error.what, f"devbox down {target.name}, before it costs unguarded")
     return Check("ok", "its watchdog runs")
+
+
+def _alias(target: Box) -> Check:
+    """What editors and scp use: the alias, through the user's own file."""
+    file = include.user_config()
+    if not include.installed():
+        return Check(
+            "warn",
+            f"`ssh {target.alias}` needs devbox's Include in {file}",
+            "devbox ssh-config --install",
+        )
+    try:
+        include.check(target)
+        line = ["ssh", "-F", str(file), "-o", "ControlPath=none", "-T", "--", target.alias, "true"]
+        done = run(line, check=False, timeout=30)
+    except DevboxError as error:
+        return Check("warn", error.what, error.fix)
+    if done.code:
+        why = clean(done.err.strip()[-200:], 200)
+        return Check("warn", f"`ssh {target.alias}` fails: {why}", f"look at {file}")
+    return Check("ok", f"ssh {target.alias} logs in")
 
 
 def _ask(ws: Workspace, connection: Connection) -> list[Check]:

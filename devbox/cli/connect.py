@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -158,9 +159,30 @@ def ssh_config_command(action: str | None, as_json: bool, quiet: bool) -> None:
         )
     elif action is None:
         page(config.read_text(encoding="utf-8"), nl=False)
+    if action == "install" and not quiet:
+        for trouble in _aliases_in_trouble():
+            narrate(trouble)
     if not quiet:
         state = "includes" if include.installed() else "does not include"
         narrate(f"{own} {'now ' if changed else ''}{state} {config}")
+
+
+def _aliases_in_trouble() -> Iterator[str]:
+    """What keeps `ssh devbox-NAME` from working though the Include is there."""
+    from devbox.errors import SshError
+    from devbox.ssh import include
+    from devbox.state.store import Store
+
+    store = Store.open()
+    try:
+        for box in store.boxes.all():
+            if box.endpoint and not box.state.is_over:
+                try:
+                    include.check(box)
+                except SshError as error:
+                    yield error.render()
+    finally:
+        store.close()
 
 
 def _reachable(box_name: str | None) -> Host:

@@ -316,11 +316,12 @@ def _publish(ws: Workspace, box: Box) -> DevboxError | None:
 
 def _extend_user_config(ws: Workspace, box: Box) -> None:
     """Make `ssh devbox-NAME` work in the user's own tools. A file that we may not write, or that
-    ssh cannot read, is told and changes nothing else."""
+    ssh cannot read, is told and changes nothing else; so is what keeps the alias from working."""
     if not ws.integrate:
         return
     try:
         include.install()
+        include.check(box)
     except DevboxError as error:
         ws.narrate("; ".join(filter(None, (f"{box.name}: {error.what}", error.means, error.fix))))
 

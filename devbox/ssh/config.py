@@ -12,7 +12,7 @@ from devbox import files, paths
 from devbox.errors import DevboxError, SshError
 from devbox.model import Box
 from devbox.process import run
-from devbox.ssh import blocks, effective, keys, known_hosts, wsl
+from devbox.ssh import blocks, effective, keys, known_hosts, offered, wsl
 
 
 def publish(
@@ -34,9 +34,12 @@ def publish(
     keys.ensure_identity()
     with files.locked(paths.ssh_dir() / "config.lock"):
         live = list(boxes() if callable(boxes) else boxes)
-        good, bad = _sort_out(live)
+        if any(keys.offers_own_keys(box) for box in live):
+            offered.remember_agent()
+        where = place()
+        good, bad = _sort_out(live, where)
         _pin(live, good)
-        _write(good)
+        _write(good, where)
         troubles = [_unusable(box, error) for box, error in bad]
         if wsl.detected() and (trouble := _mirrored(good)):
             troubles.append(trouble)
@@ -48,7 +51,7 @@ def publish(
 
 def check(box: Box) -> None:
     """SshError when the box's endpoint cannot be written to an ssh config."""
-    for bad, error in _sort_out([box])[1]:
+    for bad, error in _sort_out([box], place())[1]:
         raise _unusable(bad, error)
 
 
@@ -60,9 +63,10 @@ def forget(box: Box) -> None:
 
 
 def place() -> blocks.Place:
-    """Where ssh on this machine finds our files."""
+    """Where ssh on this machine finds our files, and what it knows."""
+    own = tuple(file for file in offered.own_files() if blocks.is_usable(file))
     return blocks.Place(
-        paths.identity(), keys.persons_keys(), paths.known_hosts(), paths.control_dir()
+        paths.identity(), own, paths.known_hosts(), paths.control_dir(), effective.keywords()
     )
 
 
@@ -74,14 +78,16 @@ def _unusable(box: Box, error: DevboxError) -> DevboxError:
     )
 
 
-def _sort_out(boxes: Iterable[Box]) -> tuple[list[Box], list[tuple[Box, DevboxError]]]:
+def _sort_out(
+    boxes: Iterable[Box], where: blocks.Place
+) -> tuple[list[Box], list[tuple[Box, DevboxError]]]:
     good: list[Box] = []
     bad: list[tuple[Box, DevboxError]] = []
     for box in boxes:
         if box.endpoint is None:
             continue
         try:
-            blocks.block(box, place())
+            blocks.block(box, where)
             good.append(box)
         except DevboxError as error:
             bad.append((box, error))
@@ -110,10 +116,10 @@ def _pin(live: Iterable[Box], good: Iterable[Box]) -> None:
     known_hosts.update(told, forget=lambda name: name.startswith("devbox-") and name not in ours)
 
 
-def _write(boxes: Sequence[Box]) -> None:
+def _write(boxes: Sequence[Box], where: blocks.Place) -> None:
     path = paths.ssh_config()
     before = path.read_bytes() if path.exists() else None
-    after = blocks.render(boxes, place()).encode()
+    after = blocks.render(boxes, where).encode()
     if before == after:
         return
     old = (before or b"").decode(errors="replace")
@@ -121,7 +127,7 @@ def _write(boxes: Sequence[Box]) -> None:
     try:
         _verify(blocks.PROBE, {"hostname": blocks.PROBE_HOST})
         for box in boxes:
-            if blocks.block(box, place()) not in old:
+            if blocks.block(box, where) not in old:
                 _verify(box.alias, _meant(box))
     except BaseException:
         if before is None:

@@ -22,6 +22,7 @@ from devbox.model import Box, Endpoint
 from devbox.process import Completed
 from devbox.ssh import keys, known_hosts
 from devbox.ssh.command import quote
+from devbox.ssh.offered import Offer
 from devbox.ssh.proxy import ProxySocket
 from devbox.ssh.pump import chunks, feed
 from devbox.text import clean, size
@@ -202,19 +203,16 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     where = f"box {box.name} ({endpoint.host} port {endpoint.port})"
     alias = known_hosts.alias(box)
-    person = keys.offers_own_keys(box)
-    own = keys.persons_keys() if person else ()
+    user = names.user(endpoint.user)
     connection = fabric.Connection(
         # The host is looked up in known_hosts by this name; the socket says where it really is.
         host=alias,
         port=22,
-        user=names.user(endpoint.user),
+        user=user,
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
         connect_kwargs={
             "sock": (sock := _socket(endpoint, where, timeout)),
-            "key_filename": [str(file) for file in (paths.identity(), *own)],
-            "look_for_keys": False,
-            "allow_agent": person,
+            "auth_strategy": Offer(box, user),
             "banner_timeout": timeout,
             "auth_timeout": timeout,
             "channel_timeout": timeout,

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from devbox import files, paths
 from devbox.errors import SshError
-from devbox.ssh import blocks, config, effective, include_line, wsl
+from devbox.model import Box
+from devbox.ssh import blocks, config, effective, include_line, keys, offered, wsl
+from devbox.text import clean
 
 
 def install() -> bool:
@@ -52,9 +54,42 @@ def installed() -> bool:
     return before[:1] == [include_line.text(paths.ssh_config()).encode()]
 
 
+def check(box: Box) -> None:
+    """SshError when `ssh devbox-NAME` through the user's file is not what devbox's own verbs use:
+    it names what the file sets that no line of ours can take back."""
+    file, name = user_config(), box.alias
+    ours = effective.settings(paths.ssh_config(), name)
+    theirs = effective.settings(file, name)
+    if theirs.get("hostname") != ours.get("hostname"):
+        raise SshError(
+            f"ssh does not find {name} through {file}",
+            means=f"devbox's own commands reach {box.name}; editors and scp do not",
+            fix="devbox ssh-config --install",
+        )
+    other = [key for key in _watched(box) if theirs.get(key) != ours.get(key)]
+    if keys.offers_own_keys(box) and int(theirs["identityfiles"]) > offered.MOST:
+        other.append("identityfile")
+    if other:
+        found = ", ".join(clean(f"{key} {theirs.get(key, '(none)')}", 80) for key in other)
+        raise SshError(
+            f"`ssh {name}` may fail: {file} sets for it, too: {found}",
+            means=f"devbox's own commands reach {box.name}; editors and scp may not",
+            fix=f"leave devbox's hosts out where {file} sets that, as in: Host * !devbox-*",
+        )
+
+
 def user_config() -> Path:
     """The user's ssh config, which need not exist."""
     return Path.home() / ".ssh" / "config"
+
+
+def _watched(box: Box) -> list[str]:
+    """What must read the same through the user's file: what our block says, and the settings that
+    can stop a login and know no value for "unset"."""
+    words = (line.split()[0].lower() for line in blocks.block(box, config.place()).splitlines()[1:])
+    renamed = {"pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms"}
+    said = [renamed.get(word, word) for word in words if word != "identityfile"]
+    return [*dict.fromkeys(said), "bindaddress", "bindinterface", "revokedhostkeys"]
 
 
 @contextmanager

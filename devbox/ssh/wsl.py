@@ -56,7 +56,8 @@ def mirror(boxes: Sequence[Box], to: Side | None = None) -> Path:
     keys.ensure_identity()
     target, there = to.folder / "devbox", to.windows / "devbox"
     own = tuple(to.windows / file.name for file in keys.persons_keys(to.folder))
-    place = blocks.Place(there / "id_ed25519", own, there / "known_hosts", None)
+    known = effective.keywords("ssh.exe") if shutil.which("ssh.exe") else frozenset[str]()
+    place = blocks.Place(there / "id_ed25519", own, there / "known_hosts", None, known)
     copies = {
         "id_ed25519": paths.identity().read_bytes(),
         "id_ed25519.pub": paths.identity().with_suffix(".pub").read_bytes(),
