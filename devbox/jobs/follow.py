@@ -74,12 +74,14 @@ def follow(
     while True:
         box = _box(ws, run)
         words = ["follow", run.id, "--after", reader.at, *([] if wait else ["--once"])]
-        link = Link(command.argv(box, boxhalf.command("job", *words)))
-        heard = False
+        link = Link(command.argv(box, boxhalf.command("job", *words), mark=True))
+        begun = heard = False
         try:
             for line in link.lines(SILENCE):
-                heard = True
-                yield from reader.feed(line)
+                if begun:
+                    heard = True
+                    yield from reader.feed(line)
+                begun = begun or command.is_mark(line)
         finally:
             code = link.close()
         if reader.ended or (code == 0 and not wait):

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from devbox import spec
-from devbox.errors import Conflict, NoAnswer, NotFound, SpecError, UsageError
+from devbox.errors import Conflict, NoAnswer, NotFound, SpecError, SshError, UsageError
 from devbox.jobs import calls, inputs, status
 from devbox.jobs.arguments import Value
 from devbox.jobs.catalogue import COMMAND, plain
@@ -143,22 +143,30 @@ def _start(
             break
         except NoAnswer as error:
             if wait is None:
-                raise NoAnswer(
-                    f"{error.what}, while starting run {run.id}",
-                    means="it may have been started; nothing is lost either way",
-                    fix=f"devbox runs, then devbox attach {run.id} or devbox retry {run.id}",
-                ) from error
+                raise _unsure(NoAnswer, error, run) from error
             ws.narrate(f"{error.what}; asking again")
             ws.sleep(wait)
         except Exception as error:
             # Certainly not started; else the row stays queued, until `control.refresh` knows.
             if not asked or isinstance(error, (NotFound, UsageError)):
                 ws.store.runs.put(status.fail(run, str(error), ws.clock()))
+            if asked and isinstance(error, SshError):
+                raise _unsure(SshError, error, run) from error
             raise
     seen = status.read(answer, box_now=answer.get("now"), now=ws.clock(), box=box.name)
     run = status.apply(run, seen)
     ws.store.runs.put(run)
     return run
+
+
+def _unsure(kind: type[SshError], error: SshError, run: Run) -> SshError:
+    """The box was asked to start the run and its answer is not known. The row stays queued until
+    `control.refresh` has asked."""
+    return kind(
+        f"{error.what}, while starting run {run.id}",
+        means="it may have been started; nothing is lost either way",
+        fix=f"devbox runs, then devbox attach {run.id} or devbox retry {run.id}",
+    )
 
 
 def _request(

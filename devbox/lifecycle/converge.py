@@ -28,6 +28,7 @@ from devbox.lifecycle.steps import Journal, current, mark, retried
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Request
 from devbox.ssh import config, include, keys, known_hosts, wait
+from devbox.ssh.command import noise_in
 from devbox.ssh.connection import Connection, preload
 from devbox.telemetry import arming
 from devbox.text import clean, dollars
@@ -64,6 +65,8 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
                 "only the provider's own timeout guards it while this computer is off"
             )
         journal.step("arm", lambda: arming.arm(connection, box, recipe, disk_kept=kept))
+        if noise := noise_in(connection.noise):
+            ws.narrate(f"{box.name}: {noise}")
         if len(ws.store.ledger.of_box(box.id)) > 1:
             # What its watchdog did before a pause, as far as its files or volumes tell.
             for event in happenings.collect(ws, box, connection):

@@ -10,6 +10,9 @@ from typing import Protocol
 
 from devbox import paths
 from devbox.errors import UsageError
+from devbox.text import clean
+
+_MARK = "devbox-output-begins"
 
 
 class Host(Protocol):
@@ -20,13 +23,18 @@ class Host(Protocol):
 
 
 def argv(
-    box: Host, remote: Sequence[str] = (), *, tty: bool = False, options: Sequence[str] = ()
+    box: Host,
+    remote: Sequence[str] = (),
+    *,
+    tty: bool = False,
+    options: Sequence[str] = (),
+    mark: bool = False,
 ) -> list[str]:
     """ssh to `box`, running `remote` there (none: a login shell).
 
     Every remote argument reaches the program on the box unchanged, whatever it holds: UsageError
     for what cannot (see `quote`). tty: ask for a terminal, which ssh gives when its
-    own stdin is one. options: further ssh options, before the host.
+    own stdin is one. options: further ssh options, before the host. mark: as `marked`.
     """
     line = ["ssh", "-F", str(paths.ssh_config())]
     if tty:
@@ -34,7 +42,36 @@ def argv(
     elif remote:
         line.append("-T")
     line += [*options, "--", box.alias]
-    return [*line, quote(remote)] if remote else line
+    return [*line, (marked if mark else quote)(remote)] if remote else line
+
+
+def marked(remote: Sequence[str]) -> str:
+    """`quote`, behind a line that says where the program's own output begins: a login shell may
+    print lines of its own first. `answer` takes the output from there on."""
+    return f"echo {_MARK}; exec {quote(remote)}"
+
+
+def answer(output: bytes) -> tuple[bytes, bytes]:
+    """What the login shell printed, and what the program did."""
+    noise, mark, rest = output.partition(f"{_MARK}\n".encode())
+    return (noise, rest) if mark else (b"", output)
+
+
+def is_mark(line: bytes) -> bool:
+    """Whether a program's own output begins after this line."""
+    return line.endswith(_MARK.encode())
+
+
+def noise_in(noise: bytes) -> str:
+    """What a user should know of a login shell that prints: '' when it was silent."""
+    text = clean(noise.decode(errors="replace").strip(), 80)
+    return (
+        f"a start file of the box's login shell prints {text!r} for every program, which breaks "
+        "rsync and scp; let it be silent where no terminal is, with this line at the top of "
+        "~/.bashrc there: [ -t 1 ] || return"
+        if text
+        else ""
+    )
 
 
 def quote(remote: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from devbox.errors import HostKeyRefused, KeyRefused, NoAnswer, SshError
 from devbox.model import Box, Endpoint
 from devbox.process import Completed
 from devbox.ssh import keys, known_hosts
-from devbox.ssh.command import quote
+from devbox.ssh.command import answer, marked
 from devbox.ssh.offered import Offer
 from devbox.ssh.proxy import ProxySocket
 from devbox.ssh.pump import chunks, feed
@@ -58,6 +58,8 @@ class Connection:
             )
         keys.ensure_identity()
         self.box = box
+        #: what the box's login shell printed before the last program's own output
+        self.noise = b""
         self._fabric = _log_in(box, box.endpoint, timeout)
 
     def run(
@@ -90,7 +92,8 @@ class Connection:
                     means="it may still be running there",
                 ) from None
             code = self._code(channel, argv)
-        done = Completed(code, out.decode(errors="replace"), err.decode(errors="replace"))
+        self.noise, own = answer(bytes(out))
+        done = Completed(code, own.decode(errors="replace"), err.decode(errors="replace"))
         if check and code:
             raise _failed(self.box, argv, code, done.err or done.out)
         return done
@@ -99,15 +102,19 @@ class Connection:
         """The lines a program on the box prints (without their newline), as they come. Ends when
         it ends; SshError when it fails, NoAnswer when the connection is cut. Closing the
         iterator closes the channel, and with it the program's stdout."""
-        rest, err = b"", b""
+        rest, err, begun = b"", b"", False
         with self._started(argv) as channel:
             feed(channel, b"")
             for kind, data in chunks(channel, None):
                 if kind == "err":
                     err = (err + data)[-4096:]
                     continue
-                *lines, rest = (rest + data).split(b"\n")
-                yield from lines
+                rest += data
+                if not begun and answer(rest)[1] != rest:
+                    begun, rest = True, answer(rest)[1]
+                if begun:
+                    *lines, rest = rest.split(b"\n")
+                    yield from lines
                 if len(rest) > MAX_LINE:
                     raise SshError(f"{_shown(argv)} on {self.box.name} printed a line over 1 MiB")
             if rest:
@@ -165,7 +172,7 @@ class Connection:
     @contextmanager
     def _started(self, argv: Sequence[str]) -> Iterator[paramiko.Channel]:
         """The channel of a program that was started; closed on the way out."""
-        line = quote(argv)
+        line = marked(argv)
         with self._faults(f"running {_shown(argv)}"):
             channel = self._fabric.create_session()
             with closing(channel):

@@ -15,6 +15,8 @@ from devbox.process import require, run
 from devbox.ssh.command import argv
 from devbox.text import clean
 
+_GREETING = 100  # lines that a login shell may print before
+
 
 class Ports(NamedTuple):
     """`local` on 127.0.0.1 here leads to `remote` on the box's loopback."""
@@ -69,7 +71,7 @@ def opened(box: Box, ports: Ports) -> Iterator[Forward]:
 def _held(box: Box) -> Iterator[subprocess.Popen[bytes]]:
     """A quiet session that keeps the shared connection open. It ends with our end of its stdin,
     so that a devbox that was killed leaves none."""
-    line = argv(box, ["sh", "-c", "echo ready; exec cat >/dev/null"])
+    line = argv(box, ["sh", "-c", "echo; echo ready; exec cat >/dev/null"])
     holder = subprocess.Popen(
         [require(line[0]), *line[1:]],
         stdin=subprocess.PIPE,
@@ -80,7 +82,7 @@ def _held(box: Box) -> Iterator[subprocess.Popen[bytes]]:
     )
     try:
         assert holder.stdout is not None
-        if holder.stdout.readline(100) != b"ready\n":
+        if not any(holder.stdout.readline(1000) == b"ready\n" for _ in range(_GREETING)):
             said = clean(holder.communicate()[1].decode(errors="replace").strip()[-300:], 300)
             raise SshError(f"box {box.name} cannot be reached: {said}", fix="devbox reconcile")
         yield holder

@@ -30,6 +30,7 @@ BACKOFF = (0.5, 2.0, 5.0, 10.0, 20.0)
 CUT = frozenset({10, 12, 30, 35, 255})
 #: Files vanished or could not be read; everything else was done.
 PARTLY = frozenset({23, 24})
+_PROTOCOL = 2  # rsync's code for an answer that is not its protocol
 #: What the box says on stderr before rsync starts there: it was reached.
 _REACHED = "devbox: reached"
 _HOPELESS = (
@@ -231,4 +232,14 @@ def _failed(box: Box, code: int, said: str, tries: int, reached: bool) -> Devbox
             means="files that were complete are in place; a partly sent one is kept and continued",
             fix=f"devbox status {box.name}; then run the sync again",
         )
+    if code == _PROTOCOL and (noise := _noise(box)):
+        return SyncError(
+            f"rsync cannot talk to {box.name}: {noise}", means="nothing was changed there"
+        )
     return SyncError(f"rsync ended with code {code}: {tail}", fix=f"devbox doctor {box.name}")
+
+
+def _noise(box: Box) -> str:
+    """What the login shell of the box prints, if that is what broke the protocol."""
+    done = process.finished(command.argv(box, ["true"], mark=True), timeout=30)
+    return command.noise_in(command.answer(done.stdout)[0])

@@ -205,7 +205,7 @@ class Asking:
     waiting later; `close` ends one that is not needed after all."""
 
     def __init__(self, box: Box, verb: str) -> None:
-        argv = command.argv(box, ["python3", "-ISc", _source(), verb])
+        argv = command.argv(box, ["python3", "-ISc", _source(), verb], mark=True)
         self._box = box
         # A file, because a ControlMaster that ssh leaves behind may hold a pipe open.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
@@ -230,7 +230,7 @@ class Asking:
             raise kind(f"box {name}: {said or 'no answer'}", fix=f"devbox doctor {name}")
         if len(answer) > _MAX_ANSWER:
             raise SyncError(f"box {name} answered with more than devbox reads")
-        return iter(answer.split(b"\0")[:-1])
+        return iter(command.answer(answer)[1].split(b"\0")[:-1])
 
     def close(self) -> None:
         self._running.kill()

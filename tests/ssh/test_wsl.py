@@ -37,7 +37,7 @@ def windows(home: Path, monkeypatch: pytest.MonkeyPatch, side: wsl.Side) -> Path
         "ssh.exe": (
             f"sed 's|C:/Users/{USER}|{side.folder.parent}|' "
             f'"$(echo "$2" | sed \'s|C:/Users/{USER}|{side.folder.parent}|\')" '
-            f'> \'{home}/seen\'; exec ssh -F \'{home}/seen\' "$3" "$4" "$5"'
+            f"> '{home}/seen'; shift 2; exec ssh -F '{home}/seen' \"$@\""
         ),
     }
     for name, script in scripts.items():

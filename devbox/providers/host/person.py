@@ -20,6 +20,7 @@ from devbox.text import clean
 
 _TARGET = re.compile(r"(?:ssh://)?(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}@)?[^@\s\x00-\x1f\x7f]{1,253}")
 _KEY = re.compile(r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) [A-Za-z0-9+/=]+")
+_BEGINS = "devbox-output-begins"
 _TIMEOUT = 20.0
 
 # What ssh itself says with exit code 255, as opposed to the far command.
@@ -94,7 +95,7 @@ def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
     try:
         done = run(
             [*command(), "--", target, "sh -s"],
-            input=script.encode(),
+            input=f"echo {_BEGINS}\n{script}".encode(),
             check=False,
             timeout=timeout,
             env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
@@ -104,7 +105,8 @@ def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
             raise
         raise Unavailable(f"{shown} did not answer within {timeout:.0f} s") from error
     if done.code != 255:
-        return done
+        # A login shell may print lines of its own before.
+        return done._replace(out=done.out.rpartition(f"{_BEGINS}\n")[2])
     raise failure(target, done.err)
 
 
