@@ -105,7 +105,13 @@ class Gone(ProviderError):
 
 
 class SshError(DevboxError):
+    """box: id of a box that did not answer where it should have, for `lifecycle.why_silent`."""
+
     exit_code = 9
+
+    def __init__(self, what: str, *, means: str = "", fix: str = "", box: str = "") -> None:
+        super().__init__(what, means=means, fix=fix)
+        self.box = box
 
 
 class NoAnswer(SshError):

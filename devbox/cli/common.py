@@ -13,6 +13,7 @@ import click
 
 # Imported where used: `devbox exec` needs neither and must start fast.
 if TYPE_CHECKING:
+    from devbox.errors import DevboxError
     from devbox.workspace import Workspace
 
 JSON_VERSION = 1
@@ -104,6 +105,15 @@ def box_argument(*, required: bool = False) -> Callable[[F], F]:
         required=required,
         shell_complete=_complete_boxes,
     )
+
+
+def why_silent(error: DevboxError) -> DevboxError:
+    """An error of a box that did not answer, with what became of the box."""
+    if not getattr(error, "box", ""):
+        return error
+    from devbox import lifecycle
+
+    return lifecycle.why_silent(workspace(quiet=True), error)
 
 
 def after_interrupt() -> str:

@@ -1,7 +1,7 @@
 """Verbs that reach a box: ssh, exec, forward, code, ssh-config.
 
-`ssh` and `exec` become the ssh program after one look into the state file, so this module
-imports nothing that they do not need.
+`ssh` and `exec` start the ssh program after one look into the state file, so this module imports
+nothing that they do not need.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from devbox.model import Box
     from devbox.ssh.command import Host
 
+_NO_CONNECTION = 255  # ssh's own exit code
+
 
 @click.command("ssh")
 @box_argument()
@@ -37,7 +39,7 @@ def ssh_command(box_name: str | None) -> None:
     The same host is `devbox-BOX` for ssh, scp, rsync and git once `devbox ssh-config --install`
     was run.
     """
-    _become(_reachable(box_name), [], tty=True)
+    _ssh(_reachable(box_name), [], tty=True)
 
 
 @click.command(
@@ -59,7 +61,7 @@ def exec_command(box_name: str, command: tuple[str, ...], tty: bool) -> None:
     words = list(command[1:] if command[0] == "--" else command)
     if not words:
         raise click.UsageError("Name a command to run, or use devbox ssh for a shell.")
-    _become(_reachable(box_name), words, tty=tty and sys.stdin.isatty())
+    _ssh(_reachable(box_name), words, tty=tty and sys.stdin.isatty())
 
 
 @click.command("forward")
@@ -220,16 +222,32 @@ def _published() -> None:
         store.close()
 
 
-def _become(host: Host, remote: list[str], *, tty: bool) -> NoReturn:
-    """Replace this process by ssh: its exit code, signals and terminal are then the person's."""
-    from devbox.errors import UsageError
+def _ssh(host: Host, remote: list[str], *, tty: bool) -> NoReturn:
+    """Run ssh on this terminal and end as it does. When it ends as it does without a connection,
+    the box's provider is asked why."""
     from devbox.ssh.command import argv
 
     line = argv(host, remote, tty=tty)
     sys.stdout.flush()
     sys.stderr.flush()
+    code = _run_on_this_terminal(line)
+    if code == _NO_CONNECTION:
+        _explain(host.alias)
+    sys.exit(code)
+
+
+def _run_on_this_terminal(line: list[str]) -> int:
+    """The exit code of a program that has our terminal; its signals are its own. What ends it by
+    a signal ends us by the same."""
+    import signal
+
+    from devbox.errors import UsageError
+
+    typed = (signal.SIGINT, signal.SIGQUIT)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in typed}
+    default = [number for number in typed if before[number] != signal.SIG_IGN]
     try:
-        os.execvp(line[0], line)  # noqa: S606
+        child = os.posix_spawnp(line[0], line, os.environ, setsigdef=default)
     except FileNotFoundError:
         from devbox.process import require
 
@@ -240,3 +258,25 @@ def _become(host: Host, remote: list[str], *, tty: bool) -> NoReturn:
             f"the command line cannot be passed to ssh: {error.strerror}",
             fix="put long input into a file or on stdin",
         ) from error
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda caught, _: os.kill(child, caught))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def _explain(alias: str) -> None:
+    """Raise what became of the box; nothing when it runs, for then the program's code was 255."""
+    from devbox import lifecycle
+    from devbox.cli.common import workspace
+    from devbox.errors import SshError
+
+    ws = workspace(quiet=True)
+    for box in ws.store.boxes.all():
+        if box.alias == alias and not box.state.is_over:
+            silent = SshError("no connection", box=box.id)
+            told = lifecycle.why_silent(ws, silent)
+            if told is not silent:
+                raise told

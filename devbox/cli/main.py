@@ -168,10 +168,10 @@ def _interrupted() -> int:
 
 
 def _tell(error: Exception) -> int:
-    from devbox.cli.common import page
+    from devbox.cli.common import page, why_silent
     from devbox.cli.net import explained
 
-    known = explained(error)
+    known = why_silent(explained(error))
     page(known.render(), err=True)
     return known.exit_code
 

@@ -102,6 +102,7 @@ def follow(
                 f"the box {box.name} does not answer: {why}",
                 means=f"run {run.id} goes on by itself as long as the box does",
                 fix=f"devbox attach {run.id}",
+                box=box.id,
             )
         if failed == 0:
             yield Note(f"the connection to {box.name} was cut; connecting again")

@@ -166,6 +166,7 @@ def _unsure(kind: type[SshError], error: SshError, run: Run) -> SshError:
         f"{error.what}, while starting run {run.id}",
         means="it may have been started; nothing is lost either way",
         fix=f"devbox runs, then devbox attach {run.id} or devbox retry {run.id}",
+        box=error.box,
     )
 
 

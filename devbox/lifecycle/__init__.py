@@ -12,6 +12,7 @@ from devbox.lifecycle.happenings import stand_by, verdict
 from devbox.lifecycle.reconcile import Finding, places, reconcile, strangers
 from devbox.lifecycle.repair import repair
 from devbox.lifecycle.saving import Losses, ends_disk, losses, lost_by_pause, question, rescue
+from devbox.lifecycle.silence import why_silent
 from devbox.lifecycle.verbs import down, keep, looked, pause, resume, settle, up
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "up",
     "verdict",
     "warnings",
+    "why_silent",
 ]

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from devbox import paths
 from devbox.errors import UsageError
-from devbox.text import clean
 
 _MARK = "devbox-output-begins"
 
@@ -64,6 +63,8 @@ def is_mark(line: bytes) -> bool:
 
 def noise_in(noise: bytes) -> str:
     """What a user should know of a login shell that prints: '' when it was silent."""
+    from devbox.text import clean
+
     text = clean(noise.decode(errors="replace").strip(), 80)
     return (
         f"a start file of the box's login shell prints {text!r} for every program, which breaks "

@@ -218,7 +218,7 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
         user=user,
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
         connect_kwargs={
-            "sock": (sock := _socket(endpoint, where, timeout)),
+            "sock": (sock := _socket(box, endpoint, where, timeout)),
             "auth_strategy": Offer(box, user),
             "banner_timeout": timeout,
             "auth_timeout": timeout,
@@ -255,19 +255,20 @@ def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
             raise NoAnswer(
                 f"{where} does not answer as an ssh server: {clean(proxy or str(error), 200)}",
                 fix=f"devbox status {box.name}",
+                box=box.id,
             ) from error
         raise
     return connection
 
 
-def _socket(endpoint: Endpoint, where: str, timeout: float) -> socket.socket:
+def _socket(box: Box, endpoint: Endpoint, where: str, timeout: float) -> socket.socket:
     if endpoint.via:
         return ProxySocket(endpoint)
     try:
         connected = socket.create_connection((endpoint.host, endpoint.port), timeout)
     except OSError as error:
         why = error.strerror or str(error)
-        raise NoAnswer(f"{where} does not answer: {clean(why, 200)}") from error
+        raise NoAnswer(f"{where} does not answer: {clean(why, 200)}", box=box.id) from error
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # paramiko's keepalive sends and never looks for the reply; the kernel does.
@@ -318,4 +319,4 @@ def _failed(box: Box, argv: Sequence[str], code: int, err: str) -> SshError:
 
 
 def _cut(box: Box, doing: str) -> NoAnswer:
-    return NoAnswer(f"the connection to {box.name} was cut while {doing}")
+    return NoAnswer(f"the connection to {box.name} was cut while {doing}", box=box.id)

@@ -47,6 +47,7 @@ def workdir(box: Box) -> str:
         raise SshError(
             f"box {box.name} does not say where its files are: {said}",
             fix=f"look with: devbox ssh {box.name}",
+            box=box.id,
         )
     return posixpath.join(names.remote_path(login), box.workdir)
 

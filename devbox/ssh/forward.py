@@ -49,6 +49,7 @@ class Forward:
         raise NoAnswer(
             f"the connection to {self._box.name} ended, and the forward with it",
             fix=f"devbox status {self._box.name}",
+            box=self._box.id,
         )
 
 
@@ -84,7 +85,9 @@ def _held(box: Box) -> Iterator[subprocess.Popen[bytes]]:
         assert holder.stdout is not None
         if not any(holder.stdout.readline(1000) == b"ready\n" for _ in range(_GREETING)):
             said = clean(holder.communicate()[1].decode(errors="replace").strip()[-300:], 300)
-            raise SshError(f"box {box.name} cannot be reached: {said}", fix="devbox reconcile")
+            raise SshError(
+                f"box {box.name} cannot be reached: {said}", fix="devbox reconcile", box=box.id
+            )
         yield holder
     finally:
         holder.kill()

@@ -225,6 +225,7 @@ def _failed(box: Box, code: int, said: str, tries: int, reached: bool) -> Devbox
             f"box {box.name} cannot be reached: {tail}",
             means="nothing was changed there",
             fix=f"devbox status {box.name}; then run the sync again",
+            box=box.id,
         )
     if code in CUT:
         return Lost(

@@ -226,8 +226,10 @@ class Asking:
         if code == 127:
             raise SyncError(f"box {name} has no python3", fix=f"devbox doctor {name}")
         if code:
-            kind = SshError if code == 255 else SyncError
-            raise kind(f"box {name}: {said or 'no answer'}", fix=f"devbox doctor {name}")
+            what, fix = f"box {name}: {said or 'no answer'}", f"devbox doctor {name}"
+            if code == 255:
+                raise SshError(what, fix=fix, box=self._box.id)
+            raise SyncError(what, fix=fix)
         if len(answer) > _MAX_ANSWER:
             raise SyncError(f"box {name} answered with more than devbox reads")
         return iter(command.answer(answer)[1].split(b"\0")[:-1])

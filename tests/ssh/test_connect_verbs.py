@@ -344,7 +344,7 @@ def test_ssh_config_shows_installs_and_removes(box: Box, home: Path) -> None:
 def test_exec_and_ssh_import_little(box: Box) -> None:
     script = (
         "import os, sys\n"
-        "os.execvp = lambda *_: (_ for _ in ()).throw(SystemExit(0))\n"
+        "os.posix_spawnp = lambda *_, **__: (_ for _ in ()).throw(SystemExit(0))\n"
         "sys.argv = ['devbox', 'exec', 'one', 'true']\n"
         "from devbox.cli.main import main\n"
         "try: main()\n"
