@@ -193,7 +193,8 @@ def _reachable(box_name: str | None) -> Host:
     from devbox.state import glance
 
     seen = glance.reachable(paths.state_db(), box_name, os.getcwd()) if box_name else None
-    return seen if seen and paths.ssh_config().exists() else _running(box_name)
+    has_files = paths.ssh_config().exists() and paths.identity().exists()
+    return seen if seen and has_files else _running(box_name)
 
 
 def _running(box_name: str | None) -> Box:

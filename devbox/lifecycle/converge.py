@@ -26,7 +26,7 @@ from devbox.lifecycle.asking import ask_for, end_twins, find_handle, placed, see
 from devbox.lifecycle.building import BuildLog
 from devbox.lifecycle.steps import Journal, current, mark, retried
 from devbox.model import Box, BoxState
-from devbox.providers.base import CanPause, Request
+from devbox.providers.base import CanAdmit, CanPause, Request
 from devbox.ssh import config, include, keys, known_hosts, wait
 from devbox.ssh.command import noise_in
 from devbox.ssh.connection import Connection, preload
@@ -137,6 +137,7 @@ def closed(ws: Workspace, box: Box, journal: Journal) -> Box:
     """The last step for a box that is over: nothing of it stays in ssh."""
     journal.step("forget", lambda: _forget(ws, box))
     _host_key_file(box).unlink(missing_ok=True)
+    _login_file(box).unlink(missing_ok=True)
     journal.finish(box.state)
     return box
 
@@ -280,23 +281,59 @@ def _until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
 
 
 def _log_in(ws: Workspace, box: Box) -> Connection:
-    """Wait for a login. A gateway that knows keys of its own says which one it lacks."""
+    """Wait for a login. A gateway that knows keys of its own says which one it lacks; a box that
+    knows a key which this computer has lost takes the present one, where its provider can."""
+    if not knows_our_key(box):
+        ws.narrate(
+            f"{box.name}: this computer's ssh key was lost or replaced, and is new to the box"
+        )
+        _admit(ws, box)
     try:
-        return wait.for_login(
+        connection = wait.for_login(
             box,
             timeout=LOGIN_TIMEOUT,
             clock=ws.clock,
             sleep=ws.sleep,
             first_use=ws.narrate,
-            refused=lambda: ws.narrate(
-                f"{box.name}: its ssh server does not take our key yet, which may be a matter of "
-                f"seconds. {ws.provider_of(box).login_help(box.handle)}".strip()
-            ),
+            refused=lambda: _refused(ws, box),
         )
     except KeyRefused as error:
         help_ = ws.provider_of(box).login_help(box.handle)
         means = _cost_line(ws, box)
         raise KeyRefused(error.what, means=means, fix=help_ or error.fix) from error
+    write_atomic(_login_file(box), keys.ensure_identity())
+    return connection
+
+
+def _refused(ws: Workspace, box: Box) -> None:
+    ws.narrate(
+        f"{box.name}: its ssh server does not take our key yet, which may be a matter of "
+        f"seconds. {ws.provider_of(box).login_help(box.handle)}".strip()
+    )
+    _admit(ws, box)
+
+
+def _admit(ws: Workspace, box: Box) -> None:
+    """Have the provider let our key in, where it can. What fails is told: the login says more."""
+    provider = ws.provider_of(box)
+    if isinstance(provider, CanAdmit):
+        try:
+            retried(ws, lambda: provider.admit(box.handle, keys.ensure_identity()))
+        except DevboxError as error:
+            ws.narrate(f"{box.name}: {error.what}")
+
+
+def knows_our_key(box: Box) -> bool:
+    """Whether the key that last logged in on the box is still the one of this computer."""
+    if not paths.identity().exists():
+        return False
+    known = _login_file(box)
+    return not known.exists() or known.read_text(encoding="utf-8") == keys.ensure_identity()
+
+
+def _login_file(box: Box) -> Path:
+    """Holds the public key that last logged in."""
+    return _host_key_file(box).with_suffix(".login")
 
 
 def _publish(ws: Workspace, box: Box) -> DevboxError | None:

@@ -179,7 +179,7 @@ def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
         ws.narrate(f"{box.name}: finishing the pause that was begun")
         box = finish(ws, box, "paused", Journal(ws, begun[-1].id))
     work = [i for i in ws.store.boxes.open_intents(box.id) if i.goal == "running"]
-    if box.state is BoxState.RUNNING and not work and _is_pinned(box):
+    if box.state is BoxState.RUNNING and not work and _can_log_in(box):
         ws.narrate(f"{box.name} is up already")
         rearm.look(ws, box)
         return box
@@ -195,9 +195,11 @@ def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
     return converge.to_running(ws, box, Journal(ws, intent), wait_for=wait)
 
 
-def _is_pinned(box: Box) -> bool:
-    """Whether ssh knows the box's host key; a person may have removed the file that says so."""
-    return box.endpoint is None or bool(known_hosts.pinned(known_hosts.alias(box)))
+def _can_log_in(box: Box) -> bool:
+    """Whether ssh knows the box's host key and the box ours; the user may have removed a file."""
+    if box.endpoint is None:
+        return True
+    return bool(known_hosts.pinned(known_hosts.alias(box))) and converge.knows_our_key(box)
 
 
 def _check_budget_again(ws: Workspace, box: Box) -> None:

@@ -56,7 +56,7 @@ class Connection:
             raise NoAnswer(
                 f"box {box.name} has no ssh address yet", fix=f"devbox status {box.name}"
             )
-        keys.ensure_identity()
+        keys.require_identity(box)
         self.box = box
         #: what the box's login shell printed before the last program's own output
         self.noise = b""

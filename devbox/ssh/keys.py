@@ -35,6 +35,17 @@ def ensure_identity() -> str:
     return public.read_text(encoding="utf-8").strip()
 
 
+def require_identity(box: Box) -> None:
+    """SshError when this installation's key is gone: a new one would not be let in."""
+    if not paths.identity().exists():
+        raise SshError(
+            f"this computer's ssh key {paths.identity()} is gone",
+            means=f"{box.name} is as it was, and knows only that key",
+            fix="restore the file from a backup, or make a new key and have the box take it: "
+            f"devbox up {box.name}",
+        )
+
+
 def new_host_key() -> tuple[str, str]:
     """A fresh ed25519 host key for one box: (private key in OpenSSH PEM form, public line)."""
     with tempfile.TemporaryDirectory(dir=paths.ssh_dir(), prefix=".host") as folder:

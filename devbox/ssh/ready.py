@@ -5,15 +5,17 @@ from __future__ import annotations
 from devbox.errors import Conflict, NotFound
 from devbox.model import Box, BoxState
 from devbox.spec import is_headless
+from devbox.ssh import keys
 
 
 def check_running(box: Box) -> None:
     """Raise unless a login can work, as far as we last knew: NotFound for a box that is over,
-    Conflict for one in another state, each with the command that brings it back."""
+    Conflict for one in another state, SshError without a key, each with the command to type."""
     state, name = box.state, box.name
     if state.is_over:
         raise NotFound(f"box {name} is {state}", fix=f"make it again with: devbox up {name}")
     if state is BoxState.RUNNING and box.endpoint:
+        keys.require_identity(box)
         return
     if state is BoxState.RUNNING and is_headless(box):
         raise Conflict(

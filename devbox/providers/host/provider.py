@@ -18,7 +18,7 @@ import msgspec
 from devbox import names
 from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, UsageError
 from devbox.model import BoxState, Endpoint, Hardware, Offer, Price
-from devbox.providers.base import CanPause, Observation, Provider, Request
+from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request
 from devbox.providers.host import person, scripts
 from devbox.providers.host.person import Unreached
 from devbox.providers.host.record import Record, Records
@@ -41,7 +41,7 @@ def make(config: ProviderConfig) -> Provider:
     return Host(config)
 
 
-class Host(Provider, CanPause):
+class Host(Provider, CanPause, CanAdmit):
     """Machines reached as `ssh TARGET`. clock: () → unix seconds."""
 
     name = "ssh"
@@ -199,6 +199,13 @@ class Host(Provider, CanPause):
             deadline = self._clock() + request.spec.max_uptime
             self._awake(msgspec.structs.replace(record, deadline=deadline))
         return handle
+
+    def admit(self, handle: str, public_key: str) -> None:
+        record = self._known(handle)
+        done = person.ask(record.target, scripts.admit(handle, public_key))
+        if done.code:
+            said = clean(done.err.strip()[-200:], 200) or "it was not adopted for this box"
+            raise Gone(f"{clean(record.target, 80)} did not take the new key: {said}")
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         record = self._records.get(_valid(handle))

@@ -52,6 +52,16 @@ if ! grep -q {mark} "$file"; then
 fi
 cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null || true
 """
+_ADMIT = """\
+set -eu
+umask 077
+{turn}[ -f ~/.devbox-box/{file} ] || exit 3
+file=$(readlink -f ~/.ssh/authorized_keys)
+cp -p "$file" "$file.devbox"
+grep -v {mark} "$file" > "$file.devbox" || true
+printf '%s\\n' {line} >> "$file.devbox"
+mv -f "$file.devbox" "$file"
+"""
 # The agent is stopped only when it follows this box's orders and is what it says it is. Our folder
 # may serve another box too, which another computer adopted.
 _RELEASE = """\
@@ -91,14 +101,23 @@ def adopt(token: str, public_key: str, environment: Mapping[str, str]) -> str:
     """Let our key in. Prints the host's public keys where they are readable. May run again.
     environment: names that are valid, with any values."""
     exports = "".join(f"export {key}={shlex.quote(v)}\n" for key, v in environment.items())
-    file = _file(token)
-    line = f'command="exec sh \\"$HOME/.devbox-box/{file}\\"" {public_key.strip()} {_label(token)}'
     return _ADOPT.format(
         turn=_TURN,
         enter=shlex.quote(_ENTER.format(mark=_mark(token), exports=exports)),
-        file=file,
+        file=_file(token),
         mark=_marked(token),
-        line=shlex.quote(line),
+        line=shlex.quote(_line(token, public_key)),
+    )
+
+
+def admit(token: str, public_key: str) -> str:
+    """Let this key of ours in, in place of the one before. Ends with 3 on a machine that was not
+    adopted for this box. May run again."""
+    return _ADMIT.format(
+        turn=_TURN,
+        file=_file(token),
+        mark=_marked(token),
+        line=shlex.quote(_line(token, public_key)),
     )
 
 
@@ -124,6 +143,12 @@ def later(command: Sequence[str]) -> str:
     """Run a command detached: a machine that suspends takes this very connection down with it."""
     script = shlex.quote("sleep 1; exec " + shlex.join(command))
     return f"nohup sh -c {script} >/dev/null 2>&1 </dev/null &\n"
+
+
+def _line(token: str, public_key: str) -> str:
+    """Our line in authorized_keys."""
+    enter = f'command="exec sh \\"$HOME/.devbox-box/{_file(token)}\\""'
+    return f"{enter} {public_key.strip()} {_label(token)}"
 
 
 def _mark(token: str) -> str:

@@ -59,6 +59,8 @@ class Folder:
         self.heartbeat = path / "heartbeat"
         self.stop = path / "stop"
         self.host_key = path / "host_key"
+        #: public key lines let in while a server runs, besides those it was started with
+        self.admitted = path / "admitted"
 
     @property
     def mark(self) -> str:

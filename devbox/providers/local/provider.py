@@ -14,9 +14,9 @@ from typing import Any
 from devbox import files, names, paths
 from devbox.errors import Conflict, Gone, ProviderError, Unavailable
 from devbox.model import Offer, Price
-from devbox.providers.base import CanPause, Observation, Provider, Request
+from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request
 from devbox.providers.local import guard, hardware, launch, look, volumes
-from devbox.providers.local.folder import PAUSED, RUNNING, TERMINATED, Folder
+from devbox.providers.local.folder import PAUSED, RUNNING, TERMINATED, Folder, replace
 from devbox.spec import ProviderConfig
 from devbox.text import clean
 
@@ -33,7 +33,7 @@ def make(config: ProviderConfig) -> Provider:
     return Local(config)
 
 
-class Local(Provider, CanPause):
+class Local(Provider, CanPause, CanAdmit):
     """A box is a folder, an embedded SSH server on 127.0.0.1 and a guard that outlives it.
 
     clock: () → unix seconds.
@@ -119,6 +119,15 @@ class Local(Provider, CanPause):
             folder.write_goal(RUNNING, life)
             launch.start(folder, request, life)
         return handle
+
+    def admit(self, handle: str, public_key: str) -> None:
+        folder = self._folder(handle)
+        with self._at(handle):
+            if not folder.alive():
+                raise Gone(f"the box {handle} does not run", fix="see: devbox ls --refresh")
+            before = folder.admitted.read_text() if folder.admitted.exists() else ""
+            if public_key.strip() not in before.splitlines():
+                replace(folder.admitted, f"{before}{public_key.strip()}\n")
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         return {"kind": "exec", "argv": ["touch", str(self._folder(handle).stop)]}

@@ -57,6 +57,14 @@ class Server:
         self._wall, self._clock = (each + start["uptime"] for each in began)
         self._stopped = asyncio.Event()
 
+    def admitted(self) -> set[bytes]:
+        """Keys that the provider let in since the start."""
+        try:
+            lines = self.folder.admitted.read_text().splitlines()
+        except OSError:
+            return set()
+        return {asyncssh.import_public_key(line).public_data for line in lines}
+
     async def run(self, listener: socket.socket) -> str:
         """Serve on an already listening socket; returns why it ended."""
         loop = asyncio.get_running_loop()
@@ -145,7 +153,7 @@ class Door(Forwards, asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        return key.public_data in self._server.keys
+        return key.public_data in self._server.keys or key.public_data in self._server.admitted()
 
     def session_requested(self) -> Session:
         return Session(self._server)
