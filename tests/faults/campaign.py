@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.faults.points import Point, points
+from devbox.ssh import include
+from tests.faults.points import UNWRITABLE, Point, on_this_computer, points
 from tests.faults.worlds import Stretch, World
 
 BEFORE_RECONCILE = 1800.0  # seconds that pass between a crash and the person's reconcile
@@ -113,7 +114,7 @@ class Campaign:
             done = self.devbox.run(verb)
             assert done["code"] == 0, done
             routes = done["said"]["routes"] or self.world.routes()[before:]
-            found += points(verb, routes)
+            found += [*points(verb, routes), *on_this_computer(verb)]
         return found
 
     def run(self, planned: list[Point]) -> Iterator[Trial]:
@@ -146,11 +147,15 @@ class Campaign:
         world, devbox = self.world, self.devbox
         before = devbox.result("look")["box"]
         self._remember(point.verb)
-        reached = world.arm(point, lambda: devbox.pid)
-        done = devbox.run(point.verb, point)
-        struck = reached() or bool((done["said"] or {}).get("reached")) or done["code"] == -9
-        world.disarm()
         wrong = []
+        if point.kind == UNWRITABLE:
+            done, struck = self._unwritable(point.verb), True
+            wrong += self._unguarded(done)
+        else:
+            reached = world.arm(point, lambda: devbox.pid)
+            done = devbox.run(point.verb, point)
+            struck = reached() or bool((done["said"] or {}).get("reached")) or done["code"] == -9
+            world.disarm()
         if point.kills and struck and done["code"] != -9:
             wrong.append(f"it was not killed: {done}")
         if done["code"] == 2:
@@ -171,6 +176,32 @@ class Campaign:
         if world.slack:
             return Trial(world.name, point, struck, tuple(wrong), None, off * 3600 / 1e6)
         return Trial(world.name, point, struck, tuple(wrong), off / theirs if theirs else None)
+
+    def _unwritable(self, verb: str) -> dict[str, Any]:
+        """The verb, while the user's ssh config lacks our line and nobody may add it."""
+        folder = self.world.home / ".ssh"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        include.remove()
+        config = include.user_config()
+        blocked = not config.exists()
+        if blocked:
+            config.mkdir()
+        else:
+            folder.chmod(0o500)
+        try:
+            return self.devbox.run(verb)
+        finally:
+            folder.chmod(0o700)
+            if blocked:
+                config.rmdir()
+
+    def _unguarded(self, done: dict[str, Any]) -> list[str]:
+        """Complaints about a box that should be up and guarded although a courtesy failed."""
+        if done["code"]:
+            return [f"it was stopped: {done['said']}"]
+        return (
+            [] if self.devbox.run("watchdog")["code"] == 0 else ["no watchdog is armed on the box"]
+        )
 
     def _clean(self, verb: str) -> None:
         """A verb that nothing strikes at."""

@@ -8,6 +8,8 @@ KILL_BEFORE, KILL_AFTER = "kill before", "kill after"
 LOST, ERRORS, LIMITED = "reply lost", "three 5xx", "429"
 KINDS = (KILL_BEFORE, KILL_AFTER, LOST, ERRORS, LIMITED)
 RETRY_AFTER = 1.0
+#: not at a call of the provider: the user's ssh config cannot be extended while the verb runs
+UNWRITABLE, SSH_CONFIG = "unwritable", "ssh config"
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -25,6 +27,11 @@ class Point(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         nth = f" #{self.nth}" if self.nth > 1 else ""
         return f"{self.verb}: {self.kind} {self.route}{nth}"
+
+
+def on_this_computer(verb: str) -> list[Point]:
+    """What can go wrong beside the provider's calls while a box comes up."""
+    return [Point(verb, SSH_CONFIG, 1, UNWRITABLE)] if verb in ("up", "resume") else []
 
 
 def points(verb: str, routes: list[str], *, most: int = 3) -> list[Point]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.campaign import ALLOWED, campaign
 from tests.faults.guards import watchdog_killed
-from tests.faults.points import KILL_AFTER, Point
+from tests.faults.points import KILL_AFTER, SSH_CONFIG, UNWRITABLE, Point
 from tests.faults.worlds import WORLDS, LocalWorld, World
 
 #: trials a provider: evenly over its calls and kinds of fault
@@ -25,6 +25,14 @@ def test_a_campaign_notices_what_is_left_undone(
         assert trial.reached
         assert any("open goals" in wrong for wrong in trial.wrong)
         assert any("boxes bill while ours is" in wrong for wrong in trial.wrong)
+
+
+def test_a_user_config_that_cannot_be_written_stops_no_box_from_being_guarded(home: Path) -> None:
+    struck = Point("up", SSH_CONFIG, 1, UNWRITABLE)
+    with campaign(LocalWorld(home)) as each:
+        (trial,) = each.run([struck])
+    assert trial.reached
+    assert trial.wrong == ()
 
 
 def test_every_world_has_its_slice() -> None:
