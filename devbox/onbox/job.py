@@ -6,7 +6,7 @@
 
 A job that works through items (files, frames, prompts) keeps them apart:
 
-    paths = {path.name: path for path in job.files("images")}
+    paths = job.named("images")
     for name in job.items(paths):            # leaves out what an earlier attempt has done
         with job.item(name):                 # an exception in here fails this item only
             job.write(f"{name}.json", work(paths[name]))
@@ -29,6 +29,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 
 PART = ".devbox-part-"  # in the name of a file that is not whole yet; never fetched
 _ERROR = 500  # characters of an item's error that are kept
+_SHOWN = 5  # names of passed over files in the log
 _EVERY = 0.1  # seconds between two progress reports
 
 
@@ -88,20 +89,34 @@ class Job:
 
     def files(self, name: str) -> List[Path]:
         """The files of an input, sorted: the file itself, or those in the folder (at any depth,
-        without hidden ones) that match the patterns job.toml gives that input."""
+        without hidden ones) that match the patterns job.toml gives that input. The log names
+        those that do not."""
         path = self.inputs[name]
         if not path.is_dir():
             return [path]
         patterns = self._patterns.get(name) or ("*",)
-        found = []
+        found: List[Path] = []
+        others: List[Path] = []
         for folder, folders, files in os.walk(path):
             folders[:] = sorted(f for f in folders if not f.startswith("."))
             for file in files:
                 if file.startswith("."):
                     continue
-                if any(fnmatch.fnmatch(file.lower(), p.lower()) for p in patterns):
-                    found.append(Path(folder) / file)
+                known = any(fnmatch.fnmatch(file.lower(), p.lower()) for p in patterns)
+                (found if known else others).append(Path(folder) / file)
+        if others:
+            names = ", ".join(str(file.relative_to(path)) for file in sorted(others)[:_SHOWN])
+            more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+            self.log(f"passed over, for {name} takes {' '.join(patterns)}: {names}{more}")
         return sorted(found)
+
+    def named(self, name: str) -> Dict[str, Path]:
+        """The same files by their path inside the input: names that no two of them share."""
+        root = self.inputs[name]
+        return {
+            (path.name if path == root else path.relative_to(root).as_posix()): path
+            for path in self.files(name)
+        }
 
     def items(self, names: Iterable[str]) -> Iterator[str]:
         """The names that still need work, in order. Call it once, with every name: the run's

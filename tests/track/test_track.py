@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
+import tomllib
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from devbox import paths
 from devbox.jobs import demo_clip
 from devbox.onbox.job import Job
 from devbox.onbox.jobs import track
+from devbox.onbox.jobs.track import frames
 from devbox.onbox.jobs.track.engines import Detection
 from devbox.onbox.jobs.track.tracker import Tracker
 
@@ -107,6 +111,230 @@ def test_an_input_without_frames_is_an_error(home: Path) -> None:
     (home / "empty").mkdir()
     with pytest.raises(ValueError, match="no video and no image"):
         _run(home / "run", home / "empty")
+
+
+def _write(path: Path, count: int, size: tuple[int, int] = (160, 120)) -> Path:
+    """A video of 25 frames a second, whose frame n is a texture around grey 5 n."""
+    code = "MJPG" if path.suffix == ".avi" else "mp4v"
+    texture = np.random.default_rng(1).integers(0, 5, (size[1], size[0], 3), np.uint8)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), 25, size)
+    for number in range(count):
+        writer.write(texture + np.uint8(5 * number))
+    writer.release()
+    return path
+
+
+def _greys(*files: Path) -> dict[int, int]:
+    """Frame number → the number that its grey tells, of what could be read."""
+    source = frames.open_sequence(list(files), 25.0)
+    return {
+        frame.number: round((float(frame.image.mean()) - 2) / 5)
+        for frame in source.read()
+        if frame.image is not None
+    }
+
+
+@pytest.mark.parametrize("names", [("a.mp4", "a.avi"), ("x/a.mp4", "y/a.mp4"), ("A.mp4", "a.mp4")])
+def test_two_videos_of_one_name_keep_their_own_results(home: Path, names: tuple[str, str]) -> None:
+    folder = home / "videos"
+    for count, name in zip((7, 9), names, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        _write(folder / name, count)
+    job = Job(
+        home / "run", args=ARGS, inputs={"video": folder}, patterns={"video": ("*.mp4", "*.avi")}
+    )
+    track.run(job)
+    found = sorted(len(_records(file.parent)) for file in job.out.rglob("results.jsonl"))
+    assert found == [7, 9]
+
+
+@pytest.mark.parametrize(("at", "length"), [(0.3, 300), (0.5, 1500), (0.4, 3000)])
+def test_damage_in_the_middle_of_an_avi_shifts_no_number(
+    home: Path, at: float, length: int
+) -> None:
+    video = _write(home / "v.avi", 50)
+    data = bytearray(video.read_bytes())
+    start = int(len(data) * at)
+    data[start : start + length] = b"\xa5" * length
+    # Whatever the first hole hits, this one hits the header of a chunk.
+    header = data.index(b"00dc", int(len(data) * 0.8))
+    data[header : header + 4] = b"\xa5" * 4
+    video.write_bytes(data)
+    job = _run(home / "run", video)
+    records = _records(job.out)
+    assert [record["frame"] for record in records] == list(range(50))
+    assert [record["time"] for record in records] == pytest.approx([n / 25 for n in range(50)])
+    lost = [record["frame"] for record in records if "error" in record]
+    assert 1 <= len(lost) < 15
+    greys = _greys(video)
+    assert set(greys) == set(range(50)) - set(lost)
+    wrong = [number for number, grey in greys.items() if grey != number]
+    assert len(wrong) <= 2  # half of a frame that was hit may be decoded
+
+
+def test_damage_in_the_middle_of_an_mp4_loses_only_what_is_damaged(home: Path) -> None:
+    video = home / "v.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 25, (160, 120))
+    noise = np.random.default_rng(1)
+    for _ in range(50):
+        writer.write(noise.integers(0, 255, (120, 160, 3), np.uint8))
+    writer.release()
+    data = bytearray(video.read_bytes())
+    start = int(len(data) * 0.4)
+    data[start : start + 40_000] = bytes(40_000)
+    video.write_bytes(data)
+    job = _run(home / "run", video)
+    records = _records(job.out)
+    assert [record["frame"] for record in records] == list(range(50))
+    assert [record["time"] for record in records] == pytest.approx(
+        [n / 25 for n in range(50)], abs=0.002
+    )
+    assert 1 <= sum("error" in record for record in records) < 15
+
+
+def _retimed(video: Path, durations: list[int], scale: int) -> None:
+    """Give an mp4 other times: durations of its frames, in 1/scale seconds (ISO/IEC 14496-12:
+    mdhd, stts). The table of times that was there is moved behind the file as a box of its own."""
+    data = bytearray(video.read_bytes())
+    mdhd = data.index(b"mdhd") + 4
+    data[mdhd + 12 : mdhd + 20] = struct.pack(">II", scale, sum(durations))
+    stts = data.index(b"stts") - 4
+    runs = [(1, duration) for duration in durations]
+    body = struct.pack(">II", 0, len(runs)) + b"".join(struct.pack(">II", *run) for run in runs)
+    old = struct.unpack(">I", data[stts : stts + 4])[0]
+    data[stts : stts + old] = struct.pack(">I", len(body) + 8) + b"stts" + body
+    grown = len(body) + 8 - old
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        at = data.index(name) - 4
+        size = struct.unpack(">I", data[at : at + 4])[0]
+        data[at : at + 4] = struct.pack(">I", size + grown)
+    if (edits := data.find(b"edts")) >= 0:
+        data[edits : edits + 4] = b"free"
+    video.write_bytes(data)
+
+
+def test_frames_of_different_length_have_the_times_of_the_container(home: Path) -> None:
+    video = _write(home / "v.mp4", 30)
+    durations = [20 if n % 3 else 100 for n in range(30)]
+    _retimed(video, durations, 1000)
+    job = _run(home / "run", video)
+    times = [record["time"] for record in _records(job.out)]
+    assert times == pytest.approx([sum(durations[:n]) / 1000 for n in range(30)], abs=0.002)
+    fps = json.loads((job.out / "summary.json").read_text())["fps"]
+    assert fps == pytest.approx(1000 * 29 / sum(durations[:29]), rel=0.1)
+
+
+@pytest.mark.parametrize("scale", [1000, 90_000])
+def test_the_speed_of_a_clock_is_no_rate(home: Path, scale: int) -> None:
+    video = _write(home / "v.mp4", 30)
+    _retimed(video, [1] * 30, scale)
+    job = _run(home / "run", video)
+    assert json.loads((job.out / "summary.json").read_text())["fps"] == ARGS["fps"]
+    assert [r["time"] for r in _records(job.out)] == sorted(r["time"] for r in _records(job.out))
+
+
+@pytest.mark.parametrize("size", [(9000, 200), (1, 1), (17, 3), (200, 9001)])
+def test_results_do_not_depend_on_an_overlay(home: Path, size: tuple[int, int]) -> None:
+    folder = home / "images"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), np.zeros((size[1], size[0], 3), np.uint8))
+    job = _run(home / "run", folder)
+    assert job.failed == []
+    assert len(_records(job.out)) == 3
+    assert (job.out / "contact_sheet.png").exists()
+
+
+def test_an_overlay_that_cannot_be_written_is_logged(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devbox.onbox.jobs.track.draw._LARGEST", 70_000)
+    folder = home / "images"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.zeros((8, 66_000, 3), np.uint8))
+    job = _run(home / "run", folder)
+    assert job.failed == []
+    assert len(_records(job.out)) == 1
+    assert not (job.out / "overlay.mp4").exists()
+    assert "cannot be encoded" in capsys.readouterr().out
+
+
+def _png_that_claims(path: Path, width: int, height: int) -> None:
+    """A PNG of that size in its header, and no more than a few bytes of it."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_image_too_large_to_open_fails_itself_and_not_the_folder(home: Path, place: int) -> None:
+    folder = home / "images"
+    folder.mkdir()
+    for number in range(3):
+        if number == place:
+            _png_that_claims(folder / f"{number}.png", 40_000, 40_000)
+        else:
+            cv2.imwrite(str(folder / f"{number}.png"), np.zeros((90, 120, 3), np.uint8))
+    job = _run(home / "run", folder)
+    assert job.failed == []
+    assert [("error" in record) for record in _records(job.out)] == [n == place for n in range(3)]
+
+
+def test_images_are_read_in_the_order_of_their_numbers(home: Path) -> None:
+    folder = home / "images"
+    folder.mkdir()
+    for number in range(12):
+        image = np.full((90, 120, 3), 5 * number + 2, np.uint8)
+        cv2.imwrite(str(folder / f"frame{number}.png"), image)
+    (files,) = frames.sequences(sorted(folder.iterdir()), folder).values()
+    assert _greys(*files) == {number: number for number in range(12)}
+
+
+@pytest.mark.parametrize("suffix", [".m4v", ".ts", ".MOV", ".unheard-of"])
+def test_a_single_video_is_read_whatever_its_suffix(home: Path, suffix: str) -> None:
+    video = _write(home / "v.mp4", 10)
+    video.rename(home / f"v{suffix}")
+    assert len(_records(_run(home / "run", home / f"v{suffix}").out)) == 10
+
+
+def test_every_suffix_that_the_job_takes_in_a_folder_is_read(home: Path) -> None:
+    job_toml = Path(track.__file__).with_name("job.toml")
+    patterns = tomllib.loads(job_toml.read_text())["inputs"]["video"]["patterns"]
+    assert {"*.m4v", "*.ts"} <= set(patterns)
+    folder = home / "videos"
+    folder.mkdir()
+    one = _write(home / "v.mp4", 5).read_bytes()
+    names = [f"v{n}{pattern[1:]}" for n, pattern in enumerate(patterns)]
+    videos = [name for name in names if Path(name).suffix not in frames.IMAGES]
+    for name in videos:
+        (folder / name).write_bytes(one)
+    job = Job(
+        home / "run", args=ARGS, inputs={"video": folder}, patterns={"video": tuple(patterns)}
+    )
+    track.run(job)
+    assert job.failed == []
+    assert len(list(job.out.rglob("results.jsonl"))) == len(videos)
+
+
+def test_files_that_a_job_does_not_take_are_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home / "videos"
+    folder.mkdir()
+    _write(folder / "v.mp4", 5)
+    for name in ("notes.txt", "clip.heic", ".hidden"):
+        (folder / name).write_bytes(b"x")
+    cv2.imwrite(str(folder / "poster.png"), np.zeros((9, 9, 3), np.uint8))
+    _run(home / "run", folder)
+    said = capsys.readouterr().out
+    assert "clip.heic, notes.txt" in said
+    assert ".hidden" not in said
+    assert "1 images beside videos" in said
 
 
 def _face(x: float, y: float = 50.0) -> Detection:

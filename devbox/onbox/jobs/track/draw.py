@@ -7,9 +7,9 @@ colour too.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
+from devbox.onbox.job import Job
 from devbox.onbox.jobs.track.frames import Sequence
 
 # Blue-green-red; Okabe and Ito's palette, which colour-blind people tell apart.
@@ -18,27 +18,56 @@ _DASH = {"detected": 0, "predicted": 10, "held": 4}
 _CELLS, _COLUMNS, _CELL = 20, 5, (256, 192)
 
 
+# Sizes that the encoder surely takes; a larger or smaller picture is scaled.
+_SMALLEST, _LARGEST = 16, 4096
+
+
 class _Overlay:
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    """writer: None where no video can be written: then pictures are dropped."""
+
+    def __init__(self, writer: Any, size: Tuple[int, int]) -> None:
+        self._writer, self._size = writer, size
 
     def add(self, picture: Any) -> None:
+        import cv2
+
+        if self._writer is None:
+            return
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(picture)
 
 
 @contextmanager
-def overlay(path: Path, source: Sequence) -> Iterator[_Overlay]:
-    """A video writer of the sequence's size and rate; OSError when it cannot be opened."""
+def overlay(job: Job, path: str, source: Sequence) -> Iterator[_Overlay]:
+    """A video of the sequence's size and rate among the outputs. Where it cannot be encoded, that
+    is logged, and the results stand without it."""
     import cv2
 
-    code = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), code, source.fps, (source.width, source.height))
-    if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write {path.name}")
+    size = _encodable(source.width, source.height)
     try:
-        yield _Overlay(writer)
-    finally:
-        writer.release()
+        with job.output(path) as part:
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            writer = cv2.VideoWriter(str(part), code, source.fps, size)
+            if not writer.isOpened():
+                raise _NotEncodable
+            try:
+                yield _Overlay(writer, size)
+            finally:
+                writer.release()
+            return
+    except _NotEncodable:
+        job.log(f"{source.name}: no {path}: a video of {size[0]} × {size[1]} cannot be encoded")
+    yield _Overlay(None, size)
+
+
+class _NotEncodable(Exception):
+    """OpenCV cannot write the overlay."""
+
+
+def _encodable(width: int, height: int) -> Tuple[int, int]:
+    shrink = min(1.0, _LARGEST / max(width, height))
+    return max(_SMALLEST, round(width * shrink)), max(_SMALLEST, round(height * shrink))
 
 
 def annotate(image: Any, record: Dict[str, Any]) -> Any:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+from devbox.onbox.jobs.track import video
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class Frame(NamedTuple):
+    """number: from 0, as in the file. time: seconds from the first frame. image: None when this
+    frame could not be read."""
+
+    number: int
+    time: float
+    image: Optional[Any]
 
 
 class Sequence:
-    """What one item of the job reads. expected: frames the container declares, 0 if unknown;
-    width and height in pixels."""
+    """What one item of the job reads. fps: frames a second, on the average where they vary;
+    expected: frames the container declares, 0 if unknown; width and height in pixels."""
 
     def __init__(
         self, name: str, paths: List[Path], fps: float, expected: int, width: int, height: int
@@ -19,10 +31,15 @@ class Sequence:
         self.width, self.height = width, height
         self._paths = paths
 
-    def read(self) -> Iterator[Optional[Any]]:
-        """Every frame in order. An image of a folder that cannot be read is None, so that the
-        count of frames is the count of files."""
-        return self._images() if _is_images(self._paths) else self._video()
+    def read(self) -> Iterator[Frame]:
+        """Every frame in order. One that cannot be read has no image, so that the count of frames
+        of a folder is the count of files, and a damaged video keeps its numbers."""
+        if _is_images(self._paths):
+            for index, path in enumerate(self._paths):
+                yield Frame(index, index / self.fps, self._image(path))
+            return
+        for found in video.read(self._paths[0], self.fps, self.expected):
+            yield Frame(*found)
 
     def blank(self) -> Any:
         """A grey frame in place of one that could not be read."""
@@ -30,67 +47,71 @@ class Sequence:
 
         return np.full((self.height, self.width, 3), 96, np.uint8)
 
-    def _images(self) -> Iterator[Optional[Any]]:
+    def _image(self, path: Path) -> Optional[Any]:
         import cv2
 
-        for path in self._paths:
-            image = cv2.imread(str(path))
-            if image is not None and image.shape[:2] != (self.height, self.width):
-                image = cv2.resize(image, (self.width, self.height))
-            yield image
-
-    def _video(self) -> Iterator[Optional[Any]]:
-        import cv2
-
-        capture = cv2.VideoCapture(str(self._paths[0]))
-        try:
-            while True:
-                ok, image = capture.read()
-                if not ok:
-                    return
-                yield image
-        finally:
-            capture.release()
+        image = load_image(path)
+        if image is not None and image.shape[:2] != (self.height, self.width):
+            image = cv2.resize(image, (self.width, self.height))
+        return image
 
 
 def sequences(files: List[Path], root: Path) -> Dict[str, List[Path]]:
-    """Item name → its files: every video is an item; all images together are one."""
+    """Item name → its files: every video is an item; all images together are one, in the order a
+    person counts in (frame2 before frame10)."""
     videos = {
         str(path.relative_to(root)) if path != root else path.name: [path]
         for path in files
-        if path.suffix.lower() in VIDEOS
+        if not _is_images([path])
     }
-    images = [path for path in files if path.suffix.lower() not in VIDEOS]
+    images = sorted((path for path in files if _is_images([path])), key=_natural)
     if images and not videos:
-        videos[root.name] = images
+        return {root.name: images}
     return videos
+
+
+def folders(names: List[str]) -> Dict[str, str]:
+    """Item name → its folder in the results, "" for the only one: its path without the suffix, or
+    with it where two would share one."""
+    if len(names) == 1:
+        return {names[0]: ""}
+    short = [str(Path(name).with_suffix("")).lower() for name in names]
+    return {
+        name: (f"{name}/" if short.count(stem) > 1 else f"{Path(name).with_suffix('')}/")
+        for name, stem in zip(names, short)
+    }
 
 
 def open_sequence(paths: List[Path], fps: float) -> Sequence:
     """Look at the size and rate. ValueError when nothing of it can be read."""
-    import cv2
-
     name = paths[0].name if len(paths) == 1 else paths[0].parent.name
     if _is_images(paths):
         for path in paths:
-            image = cv2.imread(str(path))
+            image = load_image(path)
             if image is not None:
                 height, width = image.shape[:2]
                 return Sequence(name, paths, fps, len(paths), width, height)
         raise ValueError(f"{name}: no image of it can be read")
-    capture = cv2.VideoCapture(str(paths[0]))
-    try:
-        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-    finally:
-        capture.release()
-    if width <= 0 or height <= 0:
+    seen = video.look(paths[0])
+    if seen is None:
         raise ValueError(f"{name} is not a video that OpenCV can read")
-    # Some containers declare no rate, or a rate of thousands; neither can be played.
-    return Sequence(name, paths, rate if 0 < rate <= 1000 else fps, max(0, declared), width, height)
+    return Sequence(name, paths, seen.fps or fps, seen.expected, seen.width, seen.height)
+
+
+def load_image(path: Path) -> Optional[Any]:
+    """None for what is no image, or one larger than OpenCV or this box's memory takes."""
+    import cv2
+
+    try:
+        return cv2.imread(str(path))
+    except (cv2.error, MemoryError):
+        return None
 
 
 def _is_images(paths: List[Path]) -> bool:
-    return paths[0].suffix.lower() not in VIDEOS
+    return paths[0].suffix.lower() in IMAGES
+
+
+def _natural(path: Path) -> List[Tuple[int, Any]]:
+    parts = re.split(r"([0-9]+)", str(path))
+    return [(1, int(part)) if part.isdecimal() and part.isascii() else (0, part) for part in parts]
