@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ def translated(doing: str, address: str) -> Iterator[None]:
         yield
     except DevboxError:
         raise
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(doing, address) from error
     except docker.APIError as error:
         raise _of_status(doing, error) from error
     except docker.DockerException as error:
@@ -92,7 +95,18 @@ def _fix(said: str) -> str:
     return "see what the engine can do: devbox doctor"
 
 
+def _unreadable(doing: str, address: str) -> Unavailable:
+    return Unavailable(
+        f"{doing} failed: the answer cannot be read: it is not whole JSON",
+        means="whether it was done is unknown; boxes there may be running",
+        fix=f"see what answers at {clean(address, 100)} in the engine's place",
+    )
+
+
 def _unreachable(doing: str, address: str, error: BaseException) -> DevboxError:
+    if isinstance(error.__cause__ or error.__context__, json.JSONDecodeError):
+        # What the client asks first is the engine's version, and it wraps what it could not parse.
+        return _unreadable(doing, address)
     said, codes = _causes(error)
     shown = clean(address, 100)
     if codes & {errno.EACCES, errno.EPERM}:

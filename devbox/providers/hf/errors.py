@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def translated(doing: str) -> Iterator[None]:
             f"{doing} failed: {clean(str(error), 200)}",
             fix="check endpoint in [providers.hf], or HF_ENDPOINT",
         ) from error
+    except httpx2.DecodingError as error:
+        raise unreadable(doing, clean(str(error), 200)) from error
     except httpx2.HTTPError as error:
         said = clean(str(error), 200) or type(error).__name__
         raise Unavailable(
@@ -52,8 +55,13 @@ def translated(doing: str) -> Iterator[None]:
             fix="check the network and https://status.huggingface.co",
             no_effect=isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)),
         ) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        # The library reads answers without a schema; a refusal of bad arguments is a ValueError.
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise unreadable(doing, "it is not whole JSON") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        # The library reads answers without a schema.
+        raise ProviderError(f"{doing} failed: the Hub's answer is incomplete") from error
+    except ValueError as error:
+        # The library refuses bad arguments so.
         raise ProviderError(f"{doing} failed: {clean(str(error), 300)}") from error
 
 
@@ -62,8 +70,28 @@ def had_no_effect(error: DevboxError) -> bool:
     return not isinstance(error, Unavailable) or error.no_effect
 
 
+def unreadable(doing: str, why: str) -> Unavailable:
+    """An answer with a good status that is not the Hub's: a proxy or a sign-in page of a network
+    spoke in its place, or it was cut. It may come right by itself."""
+    return Unavailable(
+        f"{doing} failed: the answer cannot be read: {why}",
+        fix="check the network: a proxy or a sign-in page may answer in the Hub's place; "
+        "see https://status.huggingface.co",
+    )
+
+
+def refuse_html(response: httpx2.Response) -> None:
+    """A hook of the client: raise for an HTML page in place of an API's answer, whoever asked. Some
+    calls of the library do not read what they are answered, and would take it for success."""
+    import httpx2
+
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if response.is_success and kind == "text/html" and response.url.path.startswith("/api/"):
+        raise httpx2.DecodingError("it is an HTML page", request=response.request)
+
+
 def no_token() -> AuthError:
-    return AuthError("no Hugging Face token was found", means="nothing was started", fix=LOG_IN)
+    return AuthError("no Hugging Face token was found", fix=LOG_IN)
 
 
 def of_status(response: httpx2.Response, doing: str, said: str) -> DevboxError:
@@ -73,7 +101,7 @@ def of_status(response: httpx2.Response, doing: str, said: str) -> DevboxError:
     what = f"{doing} failed: {reason or 'no reason given'} (HTTP {status})"
     plain: dict[int, DevboxError] = {
         401: AuthError(f"{what}: the token is invalid or expired", fix=LOG_IN),
-        402: AuthError(what, means="nothing was started", fix=_of_402(reason)),
+        402: AuthError(what, fix=_of_402(reason)),
         403: AuthError(what, fix=_of_403(reason)),
         404: Gone(what, fix="see: devbox ls --refresh"),
         409: Conflict(what, fix="try again"),

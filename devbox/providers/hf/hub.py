@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from devbox import __version__, secrets
 from devbox.errors import ProviderError, WrongPlace
 from devbox.onbox.address import is_readable
 from devbox.providers.hf import errors
+from devbox.providers.hf.times import Skew
 from devbox.spec import ProviderConfig
 from devbox.text import clean
 
@@ -25,6 +27,7 @@ T = TypeVar("T")
 PUBLIC = "https://huggingface.co"
 _CONNECT, ANSWER = 10.0, 60.0  # seconds; the library itself waits for ever
 _PAGES = 100
+_SHAPES: dict[type, str] = {dict: "object", list: "list"}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
 
@@ -37,11 +40,13 @@ def resolve(config: ProviderConfig) -> ProviderConfig:
 
 class Hub:
     """One endpoint with the credentials that the Hub's own tools would use (HF_TOKEN, the token
-    file of `hf auth login`). Nothing of them is kept."""
+    file of `hf auth login`). Nothing of them is kept. times: reads the Hub's times."""
 
-    def __init__(self, config: ProviderConfig) -> None:
+    def __init__(self, config: ProviderConfig, clock: Callable[[], float] = time.time) -> None:
         self.endpoint = resolve(config).endpoint
         self._namespace = config.namespace
+        self._clock = clock
+        self.times = Skew()
         self._who: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
@@ -69,10 +74,16 @@ class Hub:
             )
             return action(api)
 
-    def get(self, doing: str, path: str, params: Any = None, *, public: bool = False) -> Any:
-        """The JSON of a GET below the endpoint. public: no token is needed, and none is fine."""
+    def get(
+        self, doing: str, path: str, params: Any = None, *, public: bool = False, shape: type = dict
+    ) -> Any:
+        """The JSON of a GET below the endpoint, of that type. public: no token is needed, and none
+        is fine. Unavailable for anything else with a good status: it proves nothing."""
         with errors.translated(doing):
-            return self._get(f"{self.endpoint}{path}", params, public=public).json()
+            said = self._get(f"{self.endpoint}{path}", params, public=public).json()
+        if not isinstance(said, shape):
+            raise errors.unreadable(doing, f"it is no JSON {_SHAPES[shape]}")
+        return said
 
     def pages(self, doing: str, path: str, params: Any = None) -> Iterator[Any]:
         """Rows of a listing over all its pages. No page is asked for twice: whoever called us
@@ -84,7 +95,10 @@ class Hub:
             with errors.translated(doing):
                 reply = self._get(url, params)
                 rows = reply.json()
-            yield from rows if isinstance(rows, list) else []
+            if not isinstance(rows, list):
+                # Read as "nothing there" it would make boxes that run look gone.
+                raise errors.unreadable(doing, f"it is no JSON {_SHAPES[list]}")
+            yield from rows
             following = reply.links.get("next", {}).get("url")
             # A token goes to our own endpoint only, whatever a listing says.
             safe = isinstance(following, str) and following.startswith(f"{self.endpoint}/")
@@ -107,6 +121,9 @@ class Hub:
                 "or unset them",
             ) from error
         client.timeout = httpx2.Timeout(ANSWER, connect=_CONNECT)
+        hooks = client.event_hooks
+        if errors.refuse_html not in hooks["response"]:
+            client.event_hooks = {**hooks, "response": [*hooks["response"], errors.refuse_html]}
         return client
 
     def headers(self, *, public: bool = False) -> dict[str, str]:
@@ -168,6 +185,7 @@ class Hub:
 
         reply = self.session().get(url, params=params, headers=self.headers(public=public))
         hf_raise_for_status(reply)
+        self.times.learn(reply.headers.get("Date", ""), self._clock())
         return reply
 
 

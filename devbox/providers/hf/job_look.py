@@ -14,6 +14,7 @@ from devbox.providers.hf import errors, gateway, logs, tags
 from devbox.providers.hf.hardware import Rates
 from devbox.providers.hf.hub import Hub
 from devbox.providers.hf.notes import Notebook
+from devbox.providers.hf.times import Skew
 from devbox.text import clean
 
 LIVE = ("SCHEDULING", "RUNNING")
@@ -67,9 +68,9 @@ class JobLook:
     def info(self, namespace: str, job: str) -> Row:
         """One Job. Gone when the Hub does not show it."""
         said = self._hub.get(f"asking about the Job {job}", f"/api/jobs/{namespace}/{job}")
-        found = row(said)
+        found = row(said, self._hub.times)
         if found is None:
-            raise ProviderError(f"the Hub's answer about the Job {job} cannot be read")
+            raise errors.unreadable(f"asking about the Job {job}", "it describes no Job")
         return found
 
     def listing(
@@ -83,7 +84,7 @@ class JobLook:
         query = [("label", f"{key}={value}") for key, value in (labels or {}).items()]
         query += [("stage", stage) for stage in stages]
         said = self._hub.pages(f"listing the Jobs of {namespace}", f"/api/jobs/{namespace}", query)
-        rows = [found for each in said if (found := row(each)) is not None]
+        rows = [found for each in said if (found := row(each, self._hub.times)) is not None]
         # The filter is the Hub's to apply; what is cancelled here must not hang on that alone.
         return [
             each
@@ -178,7 +179,7 @@ def job_id(handle: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def row(said: Any) -> Row | None:
+def row(said: Any, times: Skew) -> Row | None:
     """A Job's description; None when it does not even have a usable id."""
     name = said.get("id") if isinstance(said, dict) else None
     if not isinstance(name, str) or not _ID.fullmatch(name):
@@ -189,12 +190,12 @@ def row(said: Any) -> Row | None:
     labels = labels if isinstance(labels, dict) else {}
     return Row(
         id=name,
-        created=logs.moment(said.get("createdAt")) or 0.0,
+        created=times.moment(said.get("createdAt")) or 0.0,
         labels={k: v for k, v in labels.items() if isinstance(v, str)},
         stage=clean(str(status.get("stage") or ""), 60),
         message=clean(str(status.get("message") or ""), 300),
-        started=logs.moment(said.get("startedAt")),
-        finished=logs.moment(said.get("finishedAt")),
+        started=times.moment(said.get("startedAt")),
+        finished=times.moment(said.get("finishedAt")),
         flavor=clean(str(said.get("flavor") or ""), 60),
         ssh=str(status.get("sshUrl") or "")[:300],
     )

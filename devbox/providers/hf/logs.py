@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -48,7 +47,7 @@ def lines(hub: Hub, path: str) -> Iterator[Line]:
                 hf_raise_for_status(reply)
                 until = time.monotonic() + _LONGEST
                 for raw in islice(reply.iter_lines(), _MOST_LINES):
-                    yield from _line(raw)
+                    yield from _line(raw, hub.times.moment)
                     if time.monotonic() > until:
                         return
         except httpx2.ReadTimeout:
@@ -71,7 +70,7 @@ def first(hub: Hub, path: str) -> Line | None:
         return None  # why: as in `tail`
 
 
-def _line(raw: str) -> Iterator[Line]:
+def _line(raw: str, moment: Callable[[object], float | None]) -> Iterator[Line]:
     if not raw.startswith("data: {"):
         return
     try:
@@ -82,14 +81,3 @@ def _line(raw: str) -> Iterator[Line]:
     if isinstance(text, str):
         for each in text.splitlines() or [""]:
             yield Line(moment(event.get("timestamp")), clean(each, _LONGEST_LINE))
-
-
-def moment(said: object) -> float | None:
-    """Unix seconds of a time as the Hub writes it ("2026-01-31T12:00:00.000Z"); None for others."""
-    if not isinstance(said, str) or len(said) > 40:
-        return None
-    try:
-        at = datetime.fromisoformat(said)
-        return at.timestamp() if at.tzinfo else None
-    except (ValueError, OverflowError):
-        return None

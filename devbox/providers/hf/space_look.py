@@ -83,8 +83,10 @@ class Look:
 
     def info(self, handle: str) -> dict[str, Any]:
         """The Space's own description. Gone when the Hub does not show it."""
-        said = self._hub.get(f"asking about {handle}", f"/api/spaces/{handle}", {"expand": _EXPAND})
-        return said if isinstance(said, dict) else {}
+        said: dict[str, Any] = self._hub.get(
+            f"asking about {handle}", f"/api/spaces/{handle}", {"expand": _EXPAND}
+        )
+        return said
 
     def runtime(self, handle: str) -> Runtime:
         return stages.runtime(self._hub.get(f"asking about {handle}", _runtime_path(handle)))
@@ -96,10 +98,10 @@ class Look:
 
     def variables(self, handle: str) -> dict[str, Any]:
         """Key → {"value", …}, as the Hub gives them."""
-        said = self._hub.get(
+        said: dict[str, Any] = self._hub.get(
             f"reading the variables of {handle}", f"/api/spaces/{handle}/variables"
         )
-        return said if isinstance(said, dict) else {}
+        return said
 
     def _observation(
         self, handle: str, row: Mapping[str, Any], notes: Notes, tag: tags.Tag | None = None
@@ -130,7 +132,7 @@ class Look:
         self, handle: str, row: Mapping[str, Any], notes: Notes, runtime: Runtime
     ) -> Observation:
         now = self._clock()
-        made = logs.moment(row.get("createdAt")) or 0.0
+        made = self._hub.times.moment(row.get("createdAt")) or 0.0
         hardware = _hardware(notes, runtime)
         price = self._rates.price(hardware) if hardware else None
         free = price is not None and price.micro_per_hour == 0

@@ -10,7 +10,7 @@ from devbox import secrets
 from devbox.errors import Conflict, Gone, ProviderError, UsageError
 from devbox.providers import guarded
 from devbox.providers.base import Request
-from devbox.providers.hf import hardware, logs, stages, tags, upload, volumes
+from devbox.providers.hf import hardware, stages, tags, upload, volumes
 from devbox.providers.hf.hub import Hub, repo_id
 from devbox.providers.hf.notes import Notebook, Notes
 from devbox.providers.hf.space_look import Look
@@ -156,7 +156,7 @@ class Maker:
     def _abandoned(self, handle: str) -> bool:
         """Of another computer, which died before it sent any code."""
         said = self._look.info(handle)
-        made = logs.moment(said.get("createdAt"))
+        made = self._hub.times.moment(said.get("createdAt"))
         old = made is not None and self._clock() - made > _ABANDONED
         return old and stages.runtime(said.get("runtime")).stage == "NO_APP_FILE"
 
@@ -209,7 +209,7 @@ class Maker:
                 self._set_variable(handle, key, value)
         kept = self._hub.get(f"reading the secrets of {handle}", f"/api/spaces/{handle}/secrets")
         for key, value in self._secrets(request).items():
-            if rotate or not isinstance(kept, Mapping) or key not in kept:
+            if rotate or key not in kept:
                 self._set_secret(handle, key, value)
 
     def _set_variable(self, handle: str, key: str, value: str) -> None:

@@ -12,7 +12,7 @@ ANY = "*"
 
 
 class FaultKind(Enum):
-    """How a call goes wrong. The first six concern any call, the rest what it starts."""
+    """How a call goes wrong. The transport kinds concern any call, the rest what it starts."""
 
     LATENCY = "latency"
     """The answer comes later; the effect happens."""
@@ -30,6 +30,12 @@ class FaultKind(Enum):
     """A listing leaves out what is younger than ``seconds``."""
     STOP_IGNORED = "stop_ignored"
     """A stop is answered as accepted, yet the box keeps running and billing."""
+    HTML = "html"
+    """Something between answers 200 with an HTML page in place of the provider; no effect."""
+    BODY = "body"
+    """The answer has status 200 and the fault's ``message`` as its body; no effect."""
+    CUT_BODY = "cut_body"
+    """The effect happens; half of the answer's body arrives, with status 200."""
 
 
 TRANSPORT = frozenset(
@@ -39,6 +45,9 @@ TRANSPORT = frozenset(
         FaultKind.STATUS,
         FaultKind.RESET,
         FaultKind.REPLY_LOST,
+        FaultKind.HTML,
+        FaultKind.BODY,
+        FaultKind.CUT_BODY,
     }
 )
 
@@ -112,6 +121,21 @@ class Fault:
     def reply_lost(cls) -> Fault:
         """Do it, then cut the connection instead of answering."""
         return cls(FaultKind.REPLY_LOST)
+
+    @classmethod
+    def html(cls) -> Fault:
+        """Answer 200 with an HTML page, without any effect (HTTP emulators only)."""
+        return cls(FaultKind.HTML)
+
+    @classmethod
+    def body(cls, text: str) -> Fault:
+        """Answer 200 with this as JSON, without any effect (HTTP emulators only)."""
+        return cls(FaultKind.BODY, message=text)
+
+    @classmethod
+    def cut_body(cls) -> Fault:
+        """Do it, then answer with half of the body (HTTP emulators only)."""
+        return cls(FaultKind.CUT_BODY)
 
     @classmethod
     def build_error(cls, *lines: str) -> Fault:

@@ -49,6 +49,16 @@ class HubError(Exception):
         )
 
 
+class Intercepted(HubError):
+    """What a proxy or a sign-in page of a network answers in the Hub's place: its ``message`` as
+    JSON, or without one an HTML page."""
+
+    def response(self) -> web.Response:
+        if self.message:
+            return web.Response(text=self.message, content_type="application/json")
+        return web.Response(text=_PAGE, content_type="text/html")
+
+
 @dataclass
 class Context:
     """What a handler gets: the hub, the request, who asks, and a fault left to act out."""
@@ -93,6 +103,7 @@ class Context:
             raise HubError(403, "You don't have the required permissions for this action")
 
 
+_PAGE = "<!doctype html><title>Sign in</title><p>Please sign in to this network.</p>"
 Handler = Callable[[Context], Awaitable[web.StreamResponse]]
 
 
@@ -131,7 +142,7 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
     if kind is FaultKind.RESET:
         return _cut(request), "reset"
     try:
-        if fault is not None and kind is FaultKind.STATUS:
+        if fault is not None and kind in (FaultKind.STATUS, FaultKind.HTML, FaultKind.BODY):
             raise _as_error(fault)
         if hub.rate_limit is not None and not hub.rate_limit.spend():
             raise HubError(429, "Too many requests")
@@ -152,10 +163,18 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
     if kind is FaultKind.REPLY_LOST:
         _cut(request)
         return response, "lost"
-    return response, str(response.status)
+    return _halved(response) if kind is FaultKind.CUT_BODY else response, str(response.status)
+
+
+def _halved(response: web.StreamResponse) -> web.Response:
+    whole = response.body if isinstance(response, web.Response) else b""
+    half = whole[: len(whole) // 2] if isinstance(whole, bytes) else b""
+    return web.Response(body=half, status=response.status, content_type="application/json")
 
 
 def _as_error(fault: Fault) -> HubError:
+    if fault.kind in (FaultKind.HTML, FaultKind.BODY):
+        return Intercepted(200, fault.message)
     headers: dict[str, str] = {}
     if fault.retry_after is not None:
         seconds = math.ceil(fault.retry_after)

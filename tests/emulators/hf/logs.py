@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -67,13 +66,9 @@ class Log:
 
 
 async def open_events(request: web.Request, clock: Clock) -> web.StreamResponse:
-    """Start an event stream. Its one ``Date`` is emulator time: clients compare events to it."""
+    """Start an event stream. Clients compare its events to its ``Date``."""
     response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/event-stream",
-            "Cache-Control": "no-cache",
-            "Date": formatdate(clock.now(), usegmt=True),
-        }
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
     )
     await response.prepare(request)
     return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
 
@@ -188,7 +189,11 @@ class HfEmulator:
         async def unknown(request: web.Request) -> web.Response:
             return await unexpected(self.hub, request)
 
+        async def date(_: web.Request, response: web.StreamResponse) -> None:
+            response.headers["Date"] = formatdate(self.hub.clock.now(), usegmt=True)
+
         app.router.add_route("*", "/{rest:.*}", unknown)
+        app.on_response_prepare.append(date)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._ports[0])

@@ -55,13 +55,13 @@ def config(hub: HfEmulator) -> ProviderConfig:
 
 
 @pytest.fixture
-def space(config: ProviderConfig) -> HfSpace:
-    return HfSpace(config)
+def space(hub: HfEmulator, config: ProviderConfig) -> HfSpace:
+    return HfSpace(config, clock=hub.clock.now)
 
 
 @pytest.fixture
-def job(config: ProviderConfig) -> HfJob:
-    return HfJob(config)
+def job(hub: HfEmulator, config: ProviderConfig) -> HfJob:
+    return HfJob(config, clock=hub.clock.now)
 
 
 @pytest.fixture

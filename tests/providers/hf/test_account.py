@@ -17,7 +17,7 @@ from devbox.errors import (
     SpecError,
     Unavailable,
 )
-from devbox.providers.hf import errors, gateway, logs
+from devbox.providers.hf import errors, gateway, times
 from devbox.providers.hf.hardware import Rates
 from devbox.providers.hf.hub import Hub
 from devbox.providers.hf.job import HfJob
@@ -176,9 +176,9 @@ def test_gateways() -> None:
 
 
 def test_times_of_the_hub() -> None:
-    assert logs.moment("1970-01-01T00:00:10.500Z") == 10.5
+    assert times.moment("1970-01-01T00:00:10.500Z") == 10.5
     for bad in (None, 3, "", "never", "1970-01-01T00:00:10", "9" * 50):
-        assert logs.moment(bad) is None
+        assert times.moment(bad) is None
 
 
 @pytest.mark.parametrize("configured", ["", "localhost:2222", "127.0.0.1:2222", "[::1]:22"])

@@ -12,6 +12,7 @@ from devbox.providers.base import Request
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.job_command import stop_file
 from devbox.providers.hf.job_look import row
+from devbox.providers.hf.times import Skew
 from devbox.spec import BoxSpec, ProviderConfig, Seconds, Volume
 from tests.boxes import request_for, wait_for_state
 from tests.emulators.common import Fault
@@ -147,10 +148,12 @@ def test_the_stop_file_is_this_boxes_alone() -> None:
     "odd", [None, [], {}, {"id": "../x"}, {"id": 3.5}, {"id": "a" * 100}, {"id": "-x"}]
 )
 def test_odd_rows_are_no_jobs(odd: Any) -> None:
-    assert row(odd) is None
+    assert row(odd, Skew()) is None
 
 
 def test_odd_fields_are_dropped() -> None:
-    found = row({"id": "abc", "labels": {"x": 1, "y": "z"}, "status": 3, "createdAt": "never"})
+    found = row(
+        {"id": "abc", "labels": {"x": 1, "y": "z"}, "status": 3, "createdAt": "never"}, Skew()
+    )
     assert found is not None
     assert (found.labels, found.stage, found.created) == ({"y": "z"}, "", 0.0)

@@ -139,14 +139,13 @@ def test_another_computers_space_is_joined_untouched(hub: HfEmulator, space: HfS
 def test_what_another_computer_gave_up_is_completed(
     hub: HfEmulator, config: ProviderConfig
 ) -> None:
-    now = [hub.clock.now()]
-    space = HfSpace(config, clock=lambda: now[0])
+    space = HfSpace(config, clock=hub.clock.now)
     hub.knobs.set("commit", Fault.server_error())
     with pytest.raises(ProviderError):
         space.create(ask(token="first-1"))
     handle = space.create(ask(token="second-2"))
     assert hub.spaces[handle].stage == "NO_APP_FILE"
-    now[0] += 400
+    hub.advance(400)
     assert space.create(ask(token="second-2")) == handle
     assert hub.spaces[handle].stage != "NO_APP_FILE"
 
