@@ -87,18 +87,19 @@ def deploy_command(
 @click.command("refresh")
 @box_argument()
 @click.option("--folder", default="", metavar="PATH", help="Where the code lies on the box.")
-@click.option("--no-save", is_flag=True, help="Do not sync down, and do not keep edits, first.")
+@click.option("--no-save", is_flag=True, help="Do not keep the edits as a patch first.")
 @json_option
 @quiet_option
 def refresh_command(
     box_name: str | None, folder: str, no_save: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Restart the app of BOX in Dev Mode, after edits made on it.
+    """Restart the app of BOX inside its container, after edits made on it.
 
-    The edits are kept as a patch first (devbox pull-edits): a restart may bring back the image's
-    files.
+    The container stays, and the edits with it. They are kept as a patch first (devbox pull-edits),
+    as whatever ends the container takes them: a pause, sleep, a restart of the Space.
     """
     from devbox import lifecycle
+    from devbox.deploy import app
 
     ws = workspace(quiet=quiet or as_json)
     box = ws.box(box_name)
@@ -110,7 +111,7 @@ def refresh_command(
         if edits.patch:
             kept = str(room.keep(ws, box, edits, _stamp()))
             ws.narrate(f"{box.name}: {_count(edits)} kept in {kept}")
-    box = lifecycle.restart(ws, box, save=not no_save)
+    app.restart(ws, box)
     if kept and lifecycle.ends_disk(ws, box, "restart"):
         ws.narrate(
             f"{box.name}: its disk is ephemeral; to make the edits last: "

@@ -40,7 +40,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Files": {
         "sync": ("sync", "Keep files in step: up, down, watch, status"),
         "deploy": ("deploy", "Push the project to its Space and follow the build"),
-        "refresh": ("deploy", "Restart the app in Dev Mode after edits made on the box"),
+        "refresh": ("deploy", "Restart the app in its container after edits made on the box"),
         "pull-edits": ("deploy", "Bring edits made on a box back as a patch"),
     },
     "Jobs": {

@@ -71,6 +71,7 @@ def render(
         files[f"{FOLDER}/boot"] = _file("boot")
     if target == "space":
         files[f"{FOLDER}/serve.py"] = _file("serve.py")
+        files[f"{FOLDER}/supervise.py"] = _file("supervise.py")
     if target == "modal":
         left_out |= {"code"}
     values = {

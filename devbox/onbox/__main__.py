@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 VERBS = {
+    "app": "devbox.onbox.app",  # app restart: the program of a Space, in its container
     "arm": "devbox.onbox.arm",  # config JSON on stdin → written, agent (re)started
     "guard": "devbox.onbox.guard",  # the orders a box was made with, before anybody logs in
     "agent": "devbox.onbox.agent",  # the sampler and watchdog loop

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox import spec
+from devbox import paths, spec
 from devbox.deploy import edits as room
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import Box
@@ -186,12 +186,24 @@ def test_edits_on_a_space_as_typed(
     project("commit", "-q", "-m", "from the box")
     assert (project.root / "main.py").read_text() == "print(2)\n"
     devbox(project.root, "exec", "b", "sh", "-c", "echo 'print(3)' >app/main.py")
-    refreshed = devbox(project.root, "refresh", *box)
-    assert "1 edited and 0 new files kept in" in refreshed.stderr
-    assert "its disk is ephemeral" in refreshed.stderr
+    refused = devbox(project.root, "refresh", *box, code=5)
+    assert "1 edited and 0 new files kept in" in refused.stderr
+    assert f"press Refresh in the Dev Mode window at {hub.endpoint}/spaces/me/devbox-b" in (
+        refused.stderr
+    )
     newest = max((project.root / ".devbox" / "edits").glob("*.patch"))
     assert "+print(3)" in newest.read_text()
-    assert devbox(project.root, "exec", "b", "cat", "app/main.py").stdout == "print(1)\n"
+    runs = paths.data("images") / "files" / "supervise.py"
+    app = "setsid python3 {} sh -c 'cat app/main.py >>told; sleep 600' >/dev/null 2>&1 &"
+    devbox(project.root, "exec", "b", "sh", "-c", app.format(runs))
+    told = ("exec", "b", "sh", "-c", "until [ -s told ]; do sleep 0.05; done; cat told")
+    assert devbox(project.root, *told).stdout == "print(3)\n"
+    devbox(project.root, "exec", "b", "sh", "-c", "rm told; echo 'print(4)' >app/main.py")
+    refreshed = devbox(project.root, "refresh", *box)
+    assert "its disk is ephemeral" in refreshed.stderr
+    assert devbox(project.root, *told).stdout == "print(4)\n"
+    assert devbox(project.root, "exec", "b", "cat", "app/main.py").stdout == "print(4)\n"
+    assert "restart" not in hub.calls.routes
     devbox(project.root, "down", "--yes")
 
 
@@ -204,9 +216,9 @@ def test_refresh_keeps_the_edits_first(
     (mine.root / "devbox.toml").write_text(
         f'project = "{local_workspace.spec.project}"\n[boxes.b]\nprovider = "local"\n'
     )
-    done = devbox(mine.root, "refresh", "b", "--no-save", code=6)
-    assert "cannot restart" in done.stderr
-    done = devbox(mine.root, "refresh", "b", code=6)
+    done = devbox(mine.root, "refresh", "b", "--no-save", code=5)
+    assert "cannot restart it in place" in done.stderr
+    done = devbox(mine.root, "refresh", "b", code=5)
     (kept,) = (mine.root / ".devbox" / "edits").glob("b-*.patch")
     assert "+2\n" in kept.read_text()
     assert mine("status", "--porcelain") == "?? devbox.toml"

@@ -49,7 +49,9 @@ def test_what_it_copies_is_among_its_files(name: str, target: Target) -> None:
         if each.word == "COPY" and each.text.split()[0] != "."
     }
     assert copied <= set(made.files)
-    assert set(made.files) - copied <= {f"{render.FOLDER}/serve.py"}
+    assert set(made.files) - copied <= {
+        f"{render.FOLDER}/{name}" for name in ("serve.py", "supervise.py")
+    }
 
 
 def test_the_project_comes_last_and_runs_as_uid_1000() -> None:
