@@ -37,11 +37,13 @@ class BoxState(StrEnum):
 class Price(msgspec.Struct, frozen=True):
     """What one hour costs. micro_per_hour None means we do not know; it is never shown as 0.
 
-    source: where it comes from ("live", "config", "catalogue 2026-07-21").
+    source: where it comes from ("live", "config", "catalogue 2026-07-21"). unit: seconds of the
+    provider's billing unit, of which one that has begun counts whole; 0: time counts as measured.
     """
 
     micro_per_hour: int | None
     source: str = ""
+    unit: int = 0
 
     @property
     def dollars_per_hour(self) -> float | None:

@@ -10,6 +10,7 @@ from devbox.cli.common import (
     F,
     box_argument,
     confirm,
+    costing,
     echo,
     json_option,
     print_json,
@@ -19,7 +20,8 @@ from devbox.cli.common import (
 )
 from devbox.errors import UsageError
 from devbox.model import Box
-from devbox.text import dollars, parse_duration
+from devbox.money import exposure
+from devbox.text import parse_duration
 from devbox.workspace import Workspace
 
 
@@ -250,7 +252,6 @@ def _ask_to_stop(
 
 
 def _report(ws: Workspace, box: Box, as_json: bool) -> None:
-    interval = ws.store.ledger.current(box.id)
     if as_json:
         from devbox.cli.show import box_fields
 
@@ -261,8 +262,4 @@ def _report(ws: Workspace, box: Box, as_json: bool) -> None:
         echo(f"log:     devbox logs --box {box.name} -f")
     elif box.state == "running":
         echo(f"shell:   ssh {box.alias}    editor: devbox code {box.name}")
-    if interval:
-        rate = dollars(interval.price.micro_per_hour, per_hour=True)
-        echo(f"costing: {rate} ({interval.price.source})")
-    elif box.state.is_settled:
-        echo("costing: nothing")
+    echo(f"costing: {costing(exposure.of(ws, box))}")

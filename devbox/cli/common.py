@@ -14,6 +14,7 @@ import click
 # Imported where used: `devbox exec` needs neither and must start fast.
 if TYPE_CHECKING:
     from devbox.errors import DevboxError
+    from devbox.money.exposure import Exposure
     from devbox.workspace import Workspace
 
 JSON_VERSION = 1
@@ -116,20 +117,30 @@ def why_silent(error: DevboxError) -> DevboxError:
     return lifecycle.why_silent(workspace(quiet=True), error)
 
 
-def after_interrupt() -> str:
-    """What Ctrl-C leaves behind: boxes that cost money right now, and how to end them."""
-    from devbox.text import dollars
+def costing(found: Exposure) -> str:
+    """What a box costs, for the line that begins with 'costing'."""
+    if found.now:
+        return f"{found.rate} ({found.now.source})"
+    return "nothing" if found.is_nothing else f"nothing yet as far as is known; {found.sentence}"
 
-    costing = []
+
+def after_interrupt() -> str:
+    """What Ctrl-C leaves behind: boxes that cost money, or may start to by themselves, and how to
+    end them."""
+    from devbox.money import exposure
+
     ws = workspace(quiet=True)
-    for box in ws.store.boxes.all():
-        interval = ws.store.ledger.current(box.id)
-        if interval:
-            costing.append(
-                f"  {box.name} ({dollars(interval.price.micro_per_hour, per_hour=True)})"
-            )
-    if not costing:
-        return "interrupted; nothing is running that costs money"
+    boxes = ws.store.boxes.all()
+    found = exposure.of_all(ws, boxes)
+    costing = [f"  {b.name} ({found[b.id].rate})" for b in boxes if found[b.id].now]
+    waiting = [f"  {b.name}: {found[b.id].sentence}" for b in boxes if found[b.id].may]
+    if not costing and not waiting:
+        return "interrupted; no tracked box costs money or starts to by itself"
     return "\n".join(
-        ["interrupted; still running and costing:", *costing, "end one with: devbox down BOX"]
+        [
+            "interrupted",
+            *(["still running and costing:", *costing] if costing else []),
+            *(["not costing yet, as far as is known:", *waiting] if waiting else []),
+            "end one with: devbox down BOX",
+        ]
     )

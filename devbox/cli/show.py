@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from devbox.cli.common import box_argument, echo, json_option, print_json, workspace
+from devbox.cli.common import box_argument, costing, echo, json_option, print_json, workspace
 from devbox.model import Box, BoxState
 from devbox.spec import is_headless
 from devbox.text import clean, dollars, duration, local_time
@@ -24,16 +24,19 @@ _COLOURS = {
 
 def box_fields(ws: Workspace, box: Box) -> dict[str, Any]:
     """A box in its JSON form: times are unix seconds, money is micro-dollars."""
+    from devbox.money import exposure
     from devbox.money.costs import run_cost
 
     now = ws.clock()
-    interval = ws.store.ledger.current(box.id)
+    found = exposure.of(ws, box)
     fields = msgspec.to_builtins(box)
     fields.pop("spec")
     return {
         **fields,
         "alias": box.alias,
-        "costing_micro_per_hour": interval.price.micro_per_hour if interval else 0,
+        "costing_micro_per_hour": found.now.micro_per_hour if found.now else 0,
+        "may_cost_micro_per_hour": found.may.micro_per_hour if found.may else 0,
+        "may_cost_because": found.why,
         "spent_micro": run_cost(ws.store.ledger.of_box(box.id), 0, now),
     }
 
@@ -93,18 +96,21 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         if not damaged:
             echo("no boxes; make one with: devbox init && devbox up", err=True)
         return
+    from devbox.money import exposure
+    from devbox.money.report import spent_by_box
+
     now = time.time()
     rows = [("NAME", "STATE", "PROVIDER", "HARDWARE", "UPTIME", "$/H", "SPENT", "AGE")]
-    spent = ws.store.ledger.totals(now)
-    costing = ws.store.ledger.open_prices()
+    spent = spent_by_box(ws.store.database, 0, now, now)
+    exposed = exposure.of_all(ws, boxes)
     rows += [
         (
             box.name,
             str(box.state),
             box.provider,
             clean(box.hardware, 24),
-            duration(now - box.started) if box.id in costing and box.started else "–",
-            dollars(costing[box.id], per_hour=True) if box.id in costing else "–",
+            duration(now - box.started) if exposed[box.id].now and box.started else "–",
+            exposed[box.id].rate,
             dollars(spent.get(box.id, 0)),
             duration(now - box.seen),
         )
@@ -129,12 +135,14 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
     box = ws.box(box_name)
     box = lifecycle.settle(ws, box) if wait else lifecycle.refresh(ws, [box])[0]
     verdict = lifecycle.verdict(ws, box, unsynced=True)
+    guards = lifecycle.guards(ws, box) if box.state is BoxState.RUNNING else None
     lost = lifecycle.lost_by_pause(ws, box)
     if as_json:
         idle = msgspec.to_builtins(verdict) if verdict else None
-        print_json("status", **box_fields(ws, box), idle=idle, lost=lost)
+        told = msgspec.to_builtins(guards)
+        print_json("status", **box_fields(ws, box), idle=idle, lost=lost, guards=told)
         return
-    for label, value in _lines(ws, box, verdict):
+    for label, value in _lines(ws, box, verdict, guards):
         echo(f"{label:9} {value}")
     if lost:
         echo(f"{'files':9} {lost}")
@@ -185,7 +193,8 @@ def _others(ws: Workspace) -> list[dict[str, Any]]:
     return found
 
 
-def _lines(ws: Workspace, box: Box, verdict: Any) -> list[tuple[str, str]]:
+def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str, str]]:
+    from devbox.money import exposure
     from devbox.money.costs import run_cost
 
     now = ws.clock()
@@ -197,13 +206,8 @@ def _lines(ws: Workspace, box: Box, verdict: Any) -> list[tuple[str, str]]:
         lines.append(("log", f"devbox logs --box {box.name}"))
     elif box.state is BoxState.RUNNING:
         lines.append(("ssh", f"ssh {box.alias}"))
-    if interval:
-        price = dollars(interval.price.micro_per_hour, per_hour=True)
-        lines.append(
-            ("costing", f"{price} ({interval.price.source}) for {duration(now - interval.start)}")
-        )
-    else:
-        lines.append(("costing", "nothing"))
+    since = f" for {duration(max(0.0, now - interval.start))}" if interval else ""
+    lines.append(("costing", costing(exposure.of(ws, box)) + since))
     lines.append(("spent", dollars(run_cost(ws.store.ledger.of_box(box.id), 0, now))))
     if verdict is not None and verdict.unsynced:
         lines.append(("files", f"{verdict.unsynced} in {box.workdir}, by the box's own count"))
@@ -211,7 +215,14 @@ def _lines(ws: Workspace, box: Box, verdict: Any) -> list[tuple[str, str]]:
         lines.append(("idle", verdict.sentence(now)))
         lines += [("", f"- {reason}") for reason in verdict.reasons]
     if box.deadline and not box.state.is_over:
-        lines.append(("ceiling", f"ends its run in {duration(box.deadline - now)} (max_uptime)"))
+        left = duration(max(0.0, box.deadline - now))
+        kept = guards is None or guards.ceiling
+        told = f"ends its run in {left}" if kept else f"is in {left}, and nothing keeps it"
+        lines.append(("ceiling", f"max_uptime {told}"))
+    if guards:
+        lines += [("guards" if not i else "", line) for i, line in enumerate(guards.lines)]
+        if guards.fix:
+            lines.append(("", f"to have it pause itself: {guards.fix}"))
     for work in ws.store.boxes.open_intents(box.id):
         lines.append(("open", f"{work.goal}, at step {work.step}: devbox status {box.name} --wait"))
     return lines

@@ -8,6 +8,7 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 from devbox.lifecycle.absorb import find_lost, refresh
 from devbox.lifecycle.changes import change_hardware, restart, succeed
 from devbox.lifecycle.forgetting import forget, warnings
+from devbox.lifecycle.guards import Guards, guards
 from devbox.lifecycle.happenings import stand_by, verdict
 from devbox.lifecycle.reconcile import Finding, places, reconcile, strangers
 from devbox.lifecycle.repair import repair
@@ -17,12 +18,14 @@ from devbox.lifecycle.verbs import down, keep, looked, pause, resume, settle, up
 
 __all__ = [
     "Finding",
+    "Guards",
     "Losses",
     "change_hardware",
     "down",
     "ends_disk",
     "find_lost",
     "forget",
+    "guards",
     "keep",
     "looked",
     "losses",

@@ -177,11 +177,19 @@ def _merged(box: Box, seen: Observation, goal: str, now: float) -> Box:
         price=seen.price or box.price,
         stage=seen.stage,
         message=seen.message,
-        started=seen.billed_since or (box.started or now if seen.billed else box.started),
+        started=_started(box, seen, now),
         deadline=seen.deadline or box.deadline,
         updated=now,
         seen=now,
     )
+
+
+def _started(box: Box, seen: Observation, now: float) -> float | None:
+    """When the billed stretch began. Nothing has begun later than now, whatever the provider's
+    clock says."""
+    if seen.billed_since is not None:
+        return min(seen.billed_since, now)
+    return (box.started or now) if seen.billed else box.started
 
 
 def _state(goal: str, theirs: BoxState) -> BoxState:
@@ -197,12 +205,13 @@ def _bill(ws: Workspace, before: Box, after: Box, seen: Observation, now: float)
     ledger = ws.store.ledger
     current = ledger.current(after.id)
     if not seen.billed:
-        ended = now if seen.ended_at is None else seen.ended_at
+        ended = now if seen.ended_at is None else min(seen.ended_at, now)
         if current is None and seen.billed_since is not None and seen.ended_at is not None:
-            _bill_unseen(ws, after, seen.billed_since, ended)
+            # A clock that is ahead moves both ends of the stretch; its length is right.
+            _bill_unseen(ws, after, seen.billed_since - (seen.ended_at - ended), ended)
         ledger.close(after.id, ended)
         return
-    start = now if seen.billed_since is None else seen.billed_since
+    start = now if seen.billed_since is None else min(seen.billed_since, now)
     restarted = (
         current is not None
         and seen.billed_since is not None

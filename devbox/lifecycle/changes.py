@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from devbox import spec
-from devbox.errors import Conflict, ProviderError
+from devbox.errors import Conflict, DevboxError, ProviderError
 from devbox.lifecycle import asking, converge, saving
 from devbox.lifecycle.steps import Journal, current, owned
 from devbox.lifecycle.verbs import looked
@@ -47,9 +47,13 @@ def change_hardware(
     if not isinstance(provider, CanChangeHardware):
         raise _cannot(box, "change hardware")
     wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
-    offer = best(provider, wanted)
-    now = ws.clock()
-    budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
+    try:
+        offer = best(provider, wanted)
+        now = ws.clock()
+        budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
+    except DevboxError as error:
+        error.means = converge.standing(ws, box)
+        raise
     price = dollars(offer.price.micro_per_hour, per_hour=True)
     ws.narrate(f"{box.name}: to {hardware} at {price} ({offer.price.source})")
 
@@ -60,7 +64,10 @@ def change_hardware(
         )
         provider.change_hardware(box.handle, hardware)
 
-    return _change(ws, box, f"hardware {{}} {hardware}", ask, _Fetch(save, fetch_ignored))
+    def undo() -> None:
+        ws.store.boxes.update(msgspec.structs.replace(current(ws, box), spec=box.spec))
+
+    return _change(ws, box, f"hardware {{}} {hardware}", ask, _Fetch(save, fetch_ignored), undo)
 
 
 def succeed(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
@@ -83,8 +90,16 @@ class _Fetch(NamedTuple):
     ignored: bool
 
 
-def _change(ws: Workspace, box: Box, verb: str, ask: Callable[[Box], object], fetch: _Fetch) -> Box:
-    """verb: what the person typed, with {} where the box's name goes."""
+def _change(
+    ws: Workspace,
+    box: Box,
+    verb: str,
+    ask: Callable[[Box], object],
+    fetch: _Fetch,
+    undo: Callable[[], object] = lambda: None,
+) -> Box:
+    """verb: what the user typed, with {} where the box's name goes. undo: takes back what `ask`
+    recorded here, for a change that is refused."""
     step = verb.split(maxsplit=1)[0]
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
@@ -98,7 +113,8 @@ def _change(ws: Workspace, box: Box, verb: str, ask: Callable[[Box], object], fe
             saving.save_or_stop(ws, box, verb, ignored=fetch.ignored)
         intent = ws.store.boxes.begin(box.id, "running", {"change": step}, ws.clock())
         journal = Journal(ws, intent)
-        journal.call(step, lambda: ask(box))
+        with converge.refusable(ws, box, journal, undo):
+            journal.call(step, lambda: ask(box))
         return converge.to_running(ws, current(ws, box), journal)
 
 

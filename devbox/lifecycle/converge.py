@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -24,14 +24,16 @@ from devbox.lifecycle import absence, happenings
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.asking import ask_for, end_twins, find_handle, placed, seek
 from devbox.lifecycle.building import BuildLog
+from devbox.lifecycle.guards import guards
 from devbox.lifecycle.steps import Journal, current, mark, retried
 from devbox.model import Box, BoxState
+from devbox.money import exposure
 from devbox.providers.base import CanAdmit, CanPause, Request
 from devbox.ssh import config, include, keys, known_hosts, wait
 from devbox.ssh.command import noise_in
 from devbox.ssh.connection import Connection, preload
 from devbox.telemetry import arming
-from devbox.text import clean, dollars
+from devbox.text import clean
 from devbox.workspace import Workspace
 
 # Seconds between looks at a provider while it starts or stops: soon at first, then patient.
@@ -46,6 +48,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
     box, looked = _begin(ws, box, journal)
     if not wait_for:
         ws.narrate(f"{box.name}: accepted; finish with: devbox status {box.name} --wait")
+        ws.narrate(f"{box.name}: {_cost_line(ws, box)}")
         return box
     box = journal.step("observe", lambda: _until_running(ws, box, looked=looked))
     if spec.is_headless(box):
@@ -59,11 +62,10 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         provider = ws.provider_of(box)
         recipe = provider.watchdog(box.handle)
         kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
-        if recipe is None:
-            ws.narrate(
-                f"{box.name}: this box cannot pause itself; "
-                "only the provider's own timeout guards it while this computer is off"
-            )
+        found = guards(ws, box)
+        ws.narrate(f"{box.name}: {'; '.join(found.lines)}")
+        if found.fix:
+            ws.narrate(f"{box.name}: to have it pause itself: {found.fix}")
         journal.step("arm", lambda: arming.arm(connection, box, recipe, disk_kept=kept))
         if noise := noise_in(connection.noise):
             ws.narrate(f"{box.name}: {noise}")
@@ -154,7 +156,8 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
         if box.token != asked.token:
             ws.narrate(f"{box.name}: joined the box that another computer made")
     if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
-        box, looked = _resume(ws, box, journal, provider), False
+        with refusable(ws, box, journal):
+            box, looked = _resume(ws, box, journal, provider), False
     return box, looked
 
 
@@ -175,11 +178,11 @@ def _create(ws: Workspace, box: Box, journal: Journal, asked: Request) -> Box:
             "create",
             lambda: ask_for(ws, box, lambda: provider.create(asked), BoxState.PROVISIONING),
         )
-    except Unavailable:
-        raise
     except DevboxError as error:
-        failed = mark(ws, box, BoxState.FAILED)
-        ws.store.boxes.update(msgspec.structs.replace(failed, message=clean(error.what, 300)))
+        if not isinstance(error, Unavailable):
+            failed = mark(ws, box, BoxState.FAILED)
+            ws.store.boxes.update(msgspec.structs.replace(failed, message=clean(error.what, 300)))
+        error.means = "; ".join(filter(None, (_cost_line(ws, box), error.means)))
         raise
 
 
@@ -376,6 +379,40 @@ def _forget(ws: Workspace, box: Box) -> None:
 
 
 @contextmanager
+def refusable(
+    ws: Workspace, box: Box, journal: Journal, undo: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """A change of a box that exists. When it is refused, `undo` runs and the goal is closed, as
+    far as nothing is left to do; whatever went wrong, the error says what the box is and costs."""
+    try:
+        yield
+    except DevboxError as error:
+        if not isinstance(error, Unavailable):
+            undo()
+            _look_again(ws, box)
+            if current(ws, box).state.is_settled:
+                journal.finish("refused")
+        error.means = standing(ws, box)
+        raise
+
+
+def standing(ws: Workspace, box: Box) -> str:
+    """What the box is and costs, for an error about a change of it."""
+    box = current(ws, box)
+    found = exposure.of(ws, box)
+    if box.state is BoxState.RUNNING and found.now:
+        return f"{box.name} still runs on {box.hardware} and costs {found.rate}"
+    return f"{box.name} is {box.state}: {found.sentence}"
+
+
+def _look_again(ws: Workspace, box: Box) -> None:
+    """Its provider's word after a refusal, which may have come half-way; none is no reason to
+    hide the refusal."""
+    with suppress(DevboxError):
+        absorb(ws, current(ws, box), ws.provider_of(box).observe(current(ws, box).handle))
+
+
+@contextmanager
 def _costing(ws: Workspace, box: Box) -> Iterator[None]:
     """A stop that is refused says first of all what that costs."""
     try:
@@ -389,7 +426,4 @@ def _costing(ws: Workspace, box: Box) -> Iterator[None]:
 
 
 def _cost_line(ws: Workspace, box: Box) -> str:
-    interval = ws.store.ledger.current(box.id)
-    if interval is None:
-        return "it costs nothing now"
-    return f"it is still costing {dollars(interval.price.micro_per_hour, per_hour=True)}"
+    return exposure.of(ws, current(ws, box)).sentence

@@ -8,6 +8,7 @@ from devbox.errors import DevboxError, Gone, ProviderError
 from devbox.lifecycle import absence, converge
 from devbox.lifecycle.steps import Journal, current, owned
 from devbox.model import Box, BoxState
+from devbox.money import exposure
 from devbox.text import clean, dollars, duration
 from devbox.workspace import Workspace
 
@@ -66,7 +67,7 @@ def _give_up(ws: Workspace, box: Box, error: DevboxError, journal: Journal) -> B
     now = ws.clock()
     bills = _bills(ws, box)
     ws.store.ledger.close(box.id, now if bills else box.seen)
-    message = f"given up, its end is not confirmed: {clean(error.what, 200)}"
+    message = f"{exposure.GIVEN_UP}: {clean(error.what, 200)}"
     ws.store.events.add(box.id, "state", f"{box.state} → {BoxState.LOST} ({message})", now)
     for line in warnings(ws, box) if bills else ():
         ws.narrate(line)

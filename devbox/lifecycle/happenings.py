@@ -6,8 +6,11 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 
+import msgspec
+
 from devbox.errors import DevboxError
 from devbox.lifecycle import saving
+from devbox.lifecycle.guards import guards
 from devbox.model import Box, BoxState
 from devbox.spec import is_headless
 from devbox.ssh import boxhalf
@@ -42,10 +45,14 @@ def verdict(ws: Workspace, box: Box, *, unsynced: bool = False) -> arming.Verdic
         with connect(box) as connection:
             ensure_watchdog(ws, box, connection)
             collect(ws, box, connection)
-            return arming.verdict(connection, unsynced=unsynced)
+            found = arming.verdict(connection, unsynced=unsynced)
     except DevboxError as error:
         ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")
         return None
+    if guards(ws, box).pauses:
+        return found
+    # It would like to, and has no way to.
+    return msgspec.structs.replace(found, pauses_at=None, cause=None)
 
 
 @contextmanager

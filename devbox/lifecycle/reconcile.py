@@ -19,6 +19,7 @@ from devbox.lifecycle import absence, asking, converge, verbs
 from devbox.lifecycle.absorb import absorb, find_lost, refresh
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import UNKNOWN_PRICE, Box, BoxState
+from devbox.money import exposure
 from devbox.providers.base import CanAdmit, Observation
 from devbox.ssh import keys
 from devbox.state.boxes import Intent
@@ -130,7 +131,8 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
         # Machines of the person's are reached one by one, a provider is as a whole.
         if isinstance(error, Unavailable) and not looked and ws.provider_of(box).bills:
             silent[box.provider] = error.what
-        return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}")
+        costs = exposure.of(ws, current(ws, box)).sentence
+        return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}; {costs}")
 
 
 def _not_yet(box: Box, left: float) -> Finding:

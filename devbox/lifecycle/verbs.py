@@ -136,7 +136,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
     ws.narrate(
         f"{name}: {wanted.provider} {offer.hardware.name} at "
         f"{dollars(offer.price.micro_per_hour, per_hour=True)} ({offer.price.source}), "
-        f"at most {duration(wanted.max_uptime)}"
+        f"max_uptime {duration(wanted.max_uptime)}"
     )
     box = Box(
         id=uuid.uuid4().hex[:12],

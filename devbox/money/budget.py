@@ -6,6 +6,7 @@ import datetime as dt
 
 from devbox.errors import BudgetError
 from devbox.model import Price
+from devbox.money.costs import cost
 from devbox.money.report import spent_between
 from devbox.spec import Budget
 from devbox.state.database import Database
@@ -27,7 +28,7 @@ def check(budget: Budget, database: Database, price: Price, max_uptime: float, n
             means="nothing was started",
             fix="choose hardware with a known price (devbox offers), or remove [budget]",
         )
-    ahead = price.micro_per_hour * max_uptime / 3600
+    ahead = cost(price, max_uptime) or 0
     today = dt.datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)
     since = {"daily": today, "monthly": today.replace(day=1), "per_box": None}
     for name, limit in set_.items():

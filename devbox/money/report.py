@@ -11,13 +11,17 @@ from typing import Literal
 
 import msgspec
 
+from devbox.model import Interval, Price
+from devbox.money.costs import billed_by, billed_by_sql
 from devbox.state.database import Database
 
 By = Literal["box", "day", "job", "hardware"]
 
-_COST = "SUM((COALESCE(end, :now) - start) * micro_per_hour / 3600.0)"
-_SECONDS = "SUM(COALESCE(end, :now) - start)"
-_UNKNOWN = "SUM(CASE WHEN micro_per_hour IS NULL THEN COALESCE(end, :now) - start ELSE 0 END)"
+# Seconds of a row of `intervals` that have gone by; what they cost; those at an unknown price.
+_SPENT = "MAX(0.0, MIN(COALESCE(end, :now), :now) - start)"
+_SECONDS = f"SUM({_SPENT})"
+_COST = f"SUM({billed_by_sql(':now')} * micro_per_hour / 3600.0)"
+_UNKNOWN = f"SUM(CASE WHEN micro_per_hour IS NULL THEN {_SPENT} ELSE 0 END)"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -51,17 +55,7 @@ def report(database: Database, by: By, now: float) -> list[Line]:
 
 def spent_between(database: Database, start: float, end: float, now: float) -> int | None:
     """Micro-dollars billed between two times; None when part of it has an unknown price."""
-    row = database.named(
-        """
-        SELECT SUM((MIN(COALESCE(end, :now), :stop) - MAX(start, :begin)) * micro_per_hour / 3600.0)
-                   AS cost,
-               SUM(micro_per_hour IS NULL) AS unknown
-        FROM intervals WHERE start < :stop AND COALESCE(end, :now) > :begin
-        """,
-        now=now,
-        begin=start,
-        stop=end,
-    )[0]
+    row = database.named(f"SELECT {_WINDOW}", begin=start, stop=min(end, now))[0]
     return None if row["unknown"] else round(row["cost"] or 0)
 
 
@@ -69,21 +63,21 @@ def spent_by_box(database: Database, start: float, end: float, now: float) -> di
     """Box id → micro-dollars billed between two times; None when part of it has an unknown
     price. Boxes without any are left out."""
     rows = database.named(
-        """
-        SELECT box_id,
-               SUM((MIN(COALESCE(end, :now), :stop) - MAX(start, :begin)) * micro_per_hour / 3600.0)
-                   AS cost,
-               SUM(micro_per_hour IS NULL) AS unknown
-        FROM intervals WHERE start < :stop AND COALESCE(end, :now) > :begin GROUP BY box_id
-        """,
-        now=now,
+        f"SELECT box_id, {_WINDOW} GROUP BY box_id",
         begin=start,
-        stop=end,
+        stop=min(end, now),
     )
     return {row["box_id"]: None if row["unknown"] else round(row["cost"] or 0) for row in rows}
 
 
-_OVERLAP = "MAX(0, MIN(COALESCE(i.end, :now), COALESCE(r.ended, :now)) - MAX(i.start, r.started))"
+_WINDOW = f"""
+    SUM(({billed_by_sql(":stop")} - {billed_by_sql(":begin")}) * micro_per_hour / 3600.0) AS cost,
+    SUM(micro_per_hour IS NULL) AS unknown
+    FROM intervals WHERE start < :stop AND COALESCE(end, :stop) > :begin
+"""
+_ENDED = "MIN(COALESCE(r.ended, :now), :now)"
+_OVERLAP = f"MAX(0, MIN(COALESCE(i.end, :now), {_ENDED}) - MAX(i.start, r.started))"
+_BILLED = f"({billed_by_sql(_ENDED, 'i')} - {billed_by_sql('r.started', 'i')})"
 # A retried run is the time of its attempts, without the gaps between them.
 _BY_JOB = f"""
     WITH known AS (
@@ -98,7 +92,7 @@ _BY_JOB = f"""
         SELECT job, box_id, json_extract(value, '$.started'), json_extract(value, '$.ended')
         FROM known, json_each(attempts) WHERE json_array_length(attempts) >= 2
     )
-    SELECT r.job AS key, SUM({_OVERLAP}), SUM({_OVERLAP} * i.micro_per_hour / 3600.0),
+    SELECT r.job AS key, SUM({_OVERLAP}), SUM({_BILLED} * i.micro_per_hour / 3600.0),
            SUM(CASE WHEN i.micro_per_hour IS NULL THEN {_OVERLAP} ELSE 0 END)
     FROM r JOIN intervals i ON i.box_id = r.box_id
         AND i.start < COALESCE(r.ended, :now) AND COALESCE(i.end, :now) > r.started
@@ -110,36 +104,36 @@ _BY_JOB = f"""
 
 
 def _by_day(database: Database, now: float) -> list[Line]:
-    span = database.named("SELECT MIN(start), MAX(COALESCE(end, :now)) FROM intervals", now=now)[0]
-    if span[0] is None:
+    first = database.rows("SELECT MIN(start) FROM intervals")[0][0]
+    if first is None:
         return []
-    days = _days(span[0], span[1])
+    days = _days(first, now)
     sums = {day: [0.0, 0.0, 0.0] for day, _, _ in days}
-    for index, (day, begin, stop) in enumerate(days):
+    for index, (day, begin, midnight) in enumerate(days):
         row = database.named(
-            "SELECT SUM(MIN(COALESCE(end, :now), :stop) - start), "
-            "SUM((MIN(COALESCE(end, :now), :stop) - start) * micro_per_hour / 3600.0), "
-            "SUM(CASE WHEN micro_per_hour IS NULL THEN MIN(COALESCE(end, :now), :stop) - start "
-            "ELSE 0 END) FROM intervals WHERE start >= :begin AND start < :stop",
-            now=now,
+            f"SELECT {_SECONDS}, {_COST}, {_UNKNOWN} "  # noqa: S608
+            "FROM intervals WHERE start >= :begin AND start < :midnight",
+            now=min(midnight, now),
             begin=begin,
-            stop=stop,
+            midnight=midnight,
         )[0]
         _add(sums[day], row[0] or 0, row[1] or 0, row[2] or 0)
         # What began this day and runs past midnight belongs to the following days.
-        for start, end, micro in database.named(
-            "SELECT start, COALESCE(end, :now), micro_per_hour FROM intervals "
-            "WHERE start >= :begin AND start < :stop AND COALESCE(end, :now) > :stop",
+        for start, end, micro, unit in database.named(
+            "SELECT start, MIN(COALESCE(end, :now), :now), micro_per_hour, unit FROM intervals "
+            "WHERE start >= :begin AND start < :midnight AND COALESCE(end, :now) > :midnight",
             now=now,
             begin=begin,
-            stop=stop,
+            midnight=midnight,
         ):
+            whole = Interval(0, "", "", "", "", Price(micro, unit=unit), start, end)
             for later, from_, to in days[index + 1 :]:
                 seconds = min(end, to) - max(start, from_)
                 if seconds <= 0:
                     break
                 unknown = seconds if micro is None else 0.0
-                _add(sums[later], seconds, seconds * (micro or 0) / 3600, unknown)
+                counted = billed_by(whole, to) - billed_by(whole, from_)
+                _add(sums[later], seconds, counted * (micro or 0) / 3600, unknown)
     return [
         Line(day, seconds, round(cost), unknown)
         for day, (seconds, cost, unknown) in sums.items()

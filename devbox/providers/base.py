@@ -95,6 +95,8 @@ class Provider(ABC):
     runs_commands: bool = False
     #: its boxes cost real money, also while this computer cannot see them
     bills: bool = True
+    #: it ends a box at max_uptime itself, whatever happens on the box
+    keeps_ceiling: bool = False
 
     def identity(self) -> str:
         """Who answers here, in a word that stays the same as long as it is the same account,
@@ -158,6 +160,28 @@ class Provider(ABC):
         it. Returns what may go on without us and how to end it, for the person; '' for nothing
         beyond that."""
         del handle
+        return ""
+
+    def own_guards(self, hardware: str) -> list[str]:
+        """What the provider itself does to a box on that hardware when nobody acts, each a
+        sentence; none where it does nothing."""
+        del hardware
+        return []
+
+    def can_arm(self, handle: str) -> bool:
+        """Whether the box's watchdog gets a way to pause it (`watchdog`); no call is made."""
+        del handle
+        return True
+
+    def arm_help(self, handle: str) -> str:
+        """What would give it one; '' for nothing."""
+        del handle
+        return ""
+
+    def wakes(self, stage: str) -> str:
+        """What may start a box that does not run, in this stage of the provider's own, without any
+        command of ours; '' for nothing."""
+        del stage
         return ""
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:

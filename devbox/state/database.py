@@ -61,6 +61,11 @@ MIGRATIONS = [
         WHERE state NOT IN ('terminated', 'lost');
     CREATE INDEX boxes_by_name ON boxes (name)
     """,
+    """
+    ALTER TABLE intervals ADD COLUMN unit INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX intervals_by_start;
+    CREATE INDEX intervals_by_start ON intervals (start, end, micro_per_hour, unit)
+    """,
 ]
 
 

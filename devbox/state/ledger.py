@@ -35,7 +35,7 @@ class Ledger:
             ).fetchone()[0]
             connection.execute(
                 "INSERT INTO intervals (box_id, box_name, provider, hardware, micro_per_hour, "
-                "price_source, start) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "price_source, unit, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     box.id,
                     box.name,
@@ -43,6 +43,7 @@ class Ledger:
                     box.hardware,
                     price.micro_per_hour,
                     price.source,
+                    price.unit,
                     max(start, last or start),
                 ),
             )
@@ -84,19 +85,10 @@ class Ledger:
         found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? AND end IS NULL", box_id)
         return _interval(found[0]) if found else None
 
-    def open_prices(self) -> dict[str, int | None]:
-        """Box id → micro-dollars an hour (None: unknown), for every box that bills now."""
-        found = self._db.rows("SELECT box_id, micro_per_hour FROM intervals WHERE end IS NULL")
-        return {row["box_id"]: row["micro_per_hour"] for row in found}
-
-    def totals(self, now: float) -> dict[str, int | None]:
-        """Box id → micro-dollars spent so far; None when part of it has an unknown price."""
-        found = self._db.rows(
-            "SELECT box_id, SUM((COALESCE(end, ?) - start) * micro_per_hour / 3600.0) AS cost, "
-            "SUM(micro_per_hour IS NULL) AS unknown FROM intervals GROUP BY box_id",
-            now,
-        )
-        return {r["box_id"]: None if r["unknown"] else round(r["cost"] or 0) for r in found}
+    def all_current(self) -> dict[str, Interval]:
+        """Box id → the open interval, for every box that bills now."""
+        found = self._db.rows("SELECT * FROM intervals WHERE end IS NULL")
+        return {row["box_id"]: _interval(row) for row in found}
 
     def of_box(self, box_id: str) -> list[Interval]:
         found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? ORDER BY start", box_id)
@@ -111,5 +103,5 @@ def _close(connection: sqlite3.Connection, box_id: str, end: float) -> None:
 
 def _interval(row: sqlite3.Row) -> Interval:
     fields = dict(row)
-    price = Price(fields.pop("micro_per_hour"), fields.pop("price_source"))
+    price = Price(fields.pop("micro_per_hour"), fields.pop("price_source"), fields.pop("unit"))
     return Interval(price=price, **fields)

@@ -25,13 +25,16 @@ LogKind = Literal["run", "box", "build"]
 
 class Choice(NamedTuple):
     """A box that could be brought up, with what its provider offers: cheapest first, and which of
-    them the spec chooses. why: why there is none."""
+    them the spec chooses. why: why there is none. pauses: its watchdog will be able to pause it.
+    ceiling: something will keep its max_uptime."""
 
     name: str
     wanted: BoxSpec
     offers: list[Offer]
     chosen: Offer | None
     why: str
+    pauses: bool = True
+    ceiling: bool = True
 
 
 class Check(NamedTuple):
@@ -72,13 +75,16 @@ class Asks:
         ws = self._open()
         name, wanted = ws.spec.box(name)
         offers: list[Offer] = []
+        pauses = ceiling = True
         try:
             provider = ws.provider(wanted.provider)
+            pauses = provider.can_arm("") or bool(wanted.pause_command)
+            ceiling = pauses or provider.keeps_ceiling
             offers = select(provider.offers_for(wanted))
             chosen, why = best(provider, wanted), ""
         except DevboxError as error:
             chosen, why = None, error.what
-        return Choice(name, wanted, offers, chosen, why)
+        return Choice(name, wanted, offers, chosen, why, pauses, ceiling)
 
     def losses(self, box: Box, verb: str) -> list[str]:
         """What `verb` on the box would lose, and what it fetches first."""
@@ -195,7 +201,7 @@ class Asks:
 def bill(view: BoxView) -> list[str]:
     """What a box costs and has cost, for a dialog."""
     if not view.costing:
-        return ["it costs nothing now"]
+        return [view.may or "it costs nothing now"]
     lines = [f"it costs {dollars(view.micro, per_hour=True)} ({view.box.price.source})"]
     if view.spends:
         lines.append(f"spent today: {dollars(view.today)}")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class BoxView(NamedTuple):
     """A box as the fleet shows it. costing: it is billed now, at `micro` micro-dollars an hour
     (None: unknown price). today: micro-dollars since midnight (None: part is unknown); spends:
-    whether there is anything to tell of today. goal, step: what some devbox is doing with it."""
+    whether there is anything to tell of today. goal, step: what some devbox is doing with it. may:
+    what it may start to cost by itself, '' for nothing. guards: what ends or pauses it when nobody
+    does; ceiling: that keeps its max_uptime."""
 
     box: Box
     costing: bool = False
@@ -26,6 +28,9 @@ class BoxView(NamedTuple):
     spends: bool = False
     goal: str = ""
     step: str = ""
+    may: str = ""
+    guards: Sequence[str] = ()
+    ceiling: bool = True
 
 
 class RunView(NamedTuple):

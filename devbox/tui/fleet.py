@@ -130,7 +130,7 @@ def state(view: BoxView) -> Line:
 
 def price(view: BoxView) -> Line:
     if not view.costing:
-        return [("–", "dim")]
+        return [("may", "warn")] if view.may else [("–", "dim")]
     return [(dollars(view.micro), "" if view.micro is not None else "warn")]
 
 

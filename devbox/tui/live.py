@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devbox.errors import DevboxError
-from devbox.model import Box, BoxState, Event, Run
+from devbox.model import Box, BoxState, Event, Interval, Run
+from devbox.money import exposure
+from devbox.money.costs import run_cost
 from devbox.state.boxes import Intent
 from devbox.telemetry.cells import Cell
 from devbox.tui import background
@@ -24,6 +26,7 @@ from devbox.tui.streams import Streams
 from devbox.workspace import Workspace
 
 if TYPE_CHECKING:
+    from devbox.lifecycle.guards import Guards
     from devbox.telemetry.arming import Verdict
 
 _COSTS_EVERY = 5.0
@@ -49,6 +52,7 @@ class LiveFeed:
         self._version: int | None = None
         self._spent: Spent | None = None
         self._verdicts: dict[str, Verdict] = {}
+        self._guards: dict[str, Guards] = {}
         self._runs: dict[str, list[RunView]] = {}
         self._events: dict[str, list[Event]] = {}
         self._streams = Streams(self.clock)
@@ -156,42 +160,46 @@ class LiveFeed:
 
     def _price(self) -> None:
         store = self._ws.store
-        prices = store.ledger.open_prices()
+        current = store.ledger.all_current()
         work = {intent.box_id: intent for intent in store.boxes.open_intents()}
+        exposed = exposure.of_all(self._ws, self._boxes)
         now = self.clock()
         views = []
         for box in self._boxes:
             intent = work.get(box.id)
-            costing, micro = box.id in prices, prices.get(box.id)
-            today = self._since(box.id, costing, micro, now)
+            interval = current.get(box.id)
+            costing = interval is not None
+            micro = interval.price.micro_per_hour if interval else None
+            today = self._since(box.id, interval, now)
             # before the first sum there is nothing to tell, least of all $0
             spends = self._spent is not None and (costing or box.id in self._spent.by_box)
             goal, step = (intent.goal, intent.step) if intent else ("", "")
-            views.append(BoxView(box, costing, micro, today, spends, goal, step))
-        totals = self._sum(list(prices.values()), now)
+            may = exposed[box.id].sentence if exposed[box.id].may else ""
+            view = BoxView(box, costing, micro, today, spends, goal, step, may)
+            if guards := self._guards.get(box.id):
+                view = view._replace(guards=guards.lines, ceiling=guards.ceiling)
+            views.append(view)
+        totals = self._sum(list(current.values()), now)
         if views != self.views or totals != self.totals:
             self.views, self.totals = views, totals
             self.changes += 1
 
-    def _since(self, box_id: str, costing: bool, micro: int | None, now: float) -> int | None:
+    def _since(self, box_id: str, interval: Interval | None, now: float) -> int | None:
         """Spent today: as last summed, and what has gone by since at the present price."""
         if self._spent is None:
             return 0
-        base = self._spent.by_box.get(box_id, 0)
-        if base is None or (costing and micro is None):
-            return None
-        return base + round((micro or 0) * (now - self._spent.at) / 3600)
+        return _grown(self._spent.by_box.get(box_id, 0), interval, self._spent.at, now)
 
-    def _sum(self, prices: list[int | None], now: float) -> Totals:
+    def _sum(self, current: list[Interval], now: float) -> Totals:
+        prices = [interval.price.micro_per_hour for interval in current]
         rate, unpriced = sum(p for p in prices if p is not None), prices.count(None)
         if self._spent is None:
             return Totals(rate, unpriced)
-        more = None if unpriced else round(rate * (now - self._spent.at) / 3600)
-
-        def grown(base: int | None) -> int | None:
-            return None if base is None or more is None else base + more
-
-        return Totals(rate, unpriced, grown(self._spent.today), grown(self._spent.month))
+        today, month = self._spent.today, self._spent.month
+        for interval in current:
+            today = _grown(today, interval, self._spent.at, now)
+            month = _grown(month, interval, self._spent.at, now)
+        return Totals(rate, unpriced, today, month)
 
     def _watch_jobs(self, box: Box, now: float) -> None:
         cell = self.cell(box.id)
@@ -237,7 +245,10 @@ class LiveFeed:
         while True:
             due = self._due(self._schedule.verdicts(self.clock()))[:1]
             for box in due:
-                found = await background.call(partial(_verdict, self._side, box), "verdict")
+                found, guards = await background.call(partial(_verdict, self._side, box), "verdict")
+                if guards and guards != self._guards.get(box.id):
+                    self._guards[box.id] = guards
+                    self._price()
                 self._schedule.verdict_asked(box.id, self.clock())
                 if found != self._verdicts.get(box.id):
                     self.changes += 1
@@ -269,6 +280,14 @@ class LiveFeed:
         return [box for box in self._boxes if box.id in box_ids]
 
 
+def _grown(base: int | None, interval: Interval | None, since: float, now: float) -> int | None:
+    """A sum in micro-dollars, with what an open interval cost since it was made."""
+    if base is None or interval is None:
+        return base
+    more = None if interval.price.micro_per_hour is None else run_cost([interval], since, now)
+    return None if more is None else base + more
+
+
 # These import on their thread: what they need takes a while to load, and keys come first.
 
 
@@ -278,10 +297,13 @@ def _refresh(ws: Workspace, boxes: list[Box]) -> list[Box]:
     return lifecycle.refresh(ws, boxes)
 
 
-def _verdict(ws: Workspace, box: Box) -> Verdict | None:
+def _verdict(ws: Workspace, box: Box) -> tuple[Verdict | None, Guards | None]:
     from devbox import lifecycle
 
-    return lifecycle.verdict(ws, box)
+    verdict = lifecycle.verdict(ws, box)
+    with suppress(DevboxError):
+        return verdict, lifecycle.guards(ws, box)
+    return verdict, None
 
 
 def _refresh_runs(ws: Workspace, runs: list[Run]) -> list[Run]:

@@ -27,13 +27,13 @@ LEAST = 500
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("providers", nargs="*", default=[each.name for each in WORLDS])
+    parser.add_argument("providers", nargs="*", default=[each.label() for each in WORLDS])
     parser.add_argument("--every", type=int, default=1, help="take each Nth trial")
     parser.add_argument("--only", default="", help="trials whose name holds this text")
     chosen = parser.parse_args()
     trials: list[Trial] = []
     for world in WORLDS:
-        if world.name in chosen.providers:
+        if world.label() in chosen.providers:
             trials += _provider(world, chosen.every, chosen.only)
     survivors = sum(not trial.wrong for trial in trials)
     whole = chosen.every == 1 and len(chosen.providers) == len(WORLDS) and not chosen.only
@@ -48,20 +48,20 @@ def _provider(made: type[World], every: int, only: str) -> list[Trial]:
         planned = [point for point in each.plan() if only in str(point)]
         for trial in each.run(planned[::every]):
             if trial.wrong:
-                print(f"{made.name}: {trial.point}", *trial.wrong, sep="\n    ", flush=True)
+                print(f"{made.label()}: {trial.point}", *trial.wrong, sep="\n    ", flush=True)
             if trial.reached:
                 trials.append(trial)
             if sys.stderr.isatty():
-                print(f"\r{made.name}: {len(trials)}/{len(planned)}", end="", file=sys.stderr)
+                print(f"\r{made.label()}: {len(trials)}/{len(planned)}", end="", file=sys.stderr)
         if only in str(KILLED):
             each._new_life()
             trial = watchdog_killed(each)
             if trial.wrong:
-                print(f"{made.name}: {trial.point}", *trial.wrong, sep="\n    ", flush=True)
+                print(f"{made.label()}: {trial.point}", *trial.wrong, sep="\n    ", flush=True)
             trials.append(trial)
     trials += _held(made, only) if every == 1 else []
     took = time.monotonic() - began
-    print(f"{made.name}: {_words(trials)}, {took:.0f} s", flush=True)
+    print(f"{made.label()}: {_words(trials)}, {took:.0f} s", flush=True)
     return trials
 
 

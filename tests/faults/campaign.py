@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,12 +14,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from devbox.model import Interval, Price
+from devbox.money.costs import run_cost
 from devbox.ssh import include
 from tests.faults.points import UNWRITABLE, Point, on_this_computer, points
 from tests.faults.worlds import Stretch, World
 
 BEFORE_RECONCILE = 1800.0  # seconds that pass between a crash and the person's reconcile
-BILLED = 7200.0  # seconds that a box goes on after that
+# Seconds that a box goes on after that: half a minute past whole ones, so that a bill by the
+# minute is not decided by the milliseconds of this machine.
+BILLED = 7230.0
 ROUNDS = 4
 _BETWEEN_ROUNDS = 60.0
 ALLOWED = 0.001
@@ -64,7 +69,7 @@ class Devbox:
         request = {
             "op": op,
             "provider": self._world.name,
-            "clock": [clock._base, clock._origin, clock.speed],
+            "clock": [clock._base - self._world.ahead, clock._origin, clock.speed],
             "trip": trip,
             "point": msgspec.to_builtins(point) if trip else None,
         }
@@ -114,7 +119,8 @@ class Campaign:
             done = self.devbox.run(verb)
             assert done["code"] == 0, done
             routes = done["said"]["routes"] or self.world.routes()[before:]
-            found += [*points(verb, routes), *on_this_computer(verb)]
+            found += points(verb, routes, self.world.kinds)
+            found += on_this_computer(verb)
         return found
 
     def run(self, planned: list[Point]) -> Iterator[Trial]:
@@ -244,9 +250,10 @@ class Campaign:
         """Micro-dollars between this life's ledger and the meter, the meter's, and complaints."""
         ours = self.devbox.result("look").get("costs", [])
         now = self.world.clock.now()
-        mine = _total(ours, now) - _total(self._costs_before, now)
+        here = now - self.world.ahead
+        mine = spent(ours, here) - spent(self._costs_before, here)
         bill = self.world.bill()
-        theirs = _total(bill, now) - _total(self._bill_before, now)
+        theirs = metered(bill, now) - metered(self._bill_before, now)
         off = abs(mine - theirs) if bill else 0.0
         if off <= max(ALLOWED * theirs, self.world.slack * 1e6, 1.0):
             return off, theirs, []
@@ -268,12 +275,22 @@ class Campaign:
             self.devbox.run(op)
 
 
-def _total(stretches: list[Any], now: float) -> float:
-    """Micro-dollars."""
-    total: float = sum(
-        max(0.0, (now if end is None else end) - start) * micro / 3600
-        for start, end, micro in stretches
-    )
+def spent(costs: list[list[Any]], now: float) -> float:
+    """Micro-dollars of intervals, as devbox counts them."""
+    total = 0.0
+    for start, end, micro, unit in costs:
+        price = Price(micro, unit=unit)
+        total += run_cost([Interval(0, "", "", "", "", price, start, end)], 0, now) or 0
+    return total
+
+
+def metered(bill: list[Stretch], now: float) -> float:
+    """Micro-dollars of stretches, as the provider counts them."""
+    total = 0.0
+    for start, end, rate, unit in bill:
+        seconds = max(0.0, (now if end is None else end) - start)
+        seconds = math.ceil(round(seconds, 3) / unit) * unit if unit else seconds
+        total += seconds * rate / 3600
     return total
 
 

@@ -21,7 +21,7 @@ def make_world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorl
     made: list[World] = []
 
     def make(name: str) -> World:
-        world = next(each for each in WORLDS if each.name == name)(home)
+        world = next(each for each in WORLDS if each.label() == name)(home)
         made.append(world)
         for key, value in world.env().items():
             monkeypatch.setenv(key, value)

@@ -6,6 +6,7 @@ import msgspec
 
 KILL_BEFORE, KILL_AFTER = "kill before", "kill after"
 LOST, ERRORS, LIMITED = "reply lost", "three 5xx", "429"
+HTML, CUT = "HTML page", "cut JSON"
 KINDS = (KILL_BEFORE, KILL_AFTER, LOST, ERRORS, LIMITED)
 RETRY_AFTER = 1.0
 #: not at a call of the provider: the user's ssh config cannot be extended while the verb runs
@@ -34,7 +35,9 @@ def on_this_computer(verb: str) -> list[Point]:
     return [Point(verb, SSH_CONFIG, 1, UNWRITABLE)] if verb in ("up", "resume") else []
 
 
-def points(verb: str, routes: list[str], *, most: int = 3) -> list[Point]:
+def points(
+    verb: str, routes: list[str], kinds: tuple[str, ...] = KINDS, *, most: int = 3
+) -> list[Point]:
     """Every kind at every call of a clean run. How often a poll repeats is chance, so of one route
     only the first `most` calls count."""
     found: list[Point] = []
@@ -42,5 +45,5 @@ def points(verb: str, routes: list[str], *, most: int = 3) -> list[Point]:
     for route in routes:
         seen[route] = seen.get(route, 0) + 1
         if seen[route] <= most:
-            found += [Point(verb, route, seen[route], kind) for kind in KINDS]
+            found += [Point(verb, route, seen[route], kind) for kind in kinds]
     return found

@@ -177,7 +177,7 @@ def look(ws: Workspace) -> dict[str, Any]:
 
 def _costs(ws: Workspace, box: Box) -> list[list[Any]]:
     return [
-        [i.start, i.end, i.price.micro_per_hour]
+        [i.start, i.end, i.price.micro_per_hour, i.price.unit]
         for each in ws.store.boxes.all(over=True)
         if each.name == box.name
         for i in ws.store.ledger.of_box(each.id)

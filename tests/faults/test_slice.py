@@ -14,6 +14,7 @@ from tests.faults.worlds import WORLDS, LocalWorld, World
 
 #: trials a provider: evenly over its calls and kinds of fault
 TRIALS = {"local": 8, "ssh": 3, "hf-space": 8, "hf-job": 5, "modal": 6, "docker": 4}
+TRIALS |= {"hf-space-ahead": 2, "hf-job-ahead": 2}
 
 
 def test_a_campaign_notices_what_is_left_undone(
@@ -36,7 +37,7 @@ def test_a_user_config_that_cannot_be_written_stops_no_box_from_being_guarded(ho
 
 
 def test_every_world_has_its_slice() -> None:
-    assert set(TRIALS) == {world.name for world in WORLDS}
+    assert set(TRIALS) == {world.label() for world in WORLDS}
 
 
 def test_a_box_whose_watchdog_was_killed_is_guarded_after_a_reconcile(home: Path) -> None:
@@ -45,13 +46,13 @@ def test_a_box_whose_watchdog_was_killed_is_guarded_after_a_reconcile(home: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("made", WORLDS, ids=lambda world: world.name)
+@pytest.mark.parametrize("made", WORLDS, ids=lambda world: world.label())
 def test_what_is_struck_anywhere_is_finished_by_reconcile(made: type[World], home: Path) -> None:
     with campaign(made(home)) as each:
         planned = each.plan()
-        # A stride that shares no factor with the five kinds of fault comes by all of them.
-        stride = math.ceil(len(planned) / TRIALS[made.name])
-        stride += stride % 5 == 0
+        # A stride that shares no factor with the number of kinds of fault comes by all of them.
+        stride = math.ceil(len(planned) / TRIALS[made.label()])
+        stride += math.gcd(stride, len(made.kinds)) > 1
         trials = list(each.run(planned[::stride]))
     assert {str(t.point): t.wrong for t in trials if t.wrong} == {}
     assert max((t.error for t in trials if t.error is not None), default=0.0) <= ALLOWED

@@ -7,8 +7,10 @@ import pytest
 from devbox import lifecycle
 from devbox.errors import AuthError, ProviderError, Unavailable
 from devbox.model import Box, BoxState
+from devbox.money.report import spent_by_box
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
+from tests.faults.campaign import metered
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.worlds import Emulated, World
 
@@ -18,13 +20,18 @@ PAUSES = {"hf-space": "pause", "modal": "SandboxTerminate"}
 HOUR = 3600.0
 
 
+def _spent(ws: Workspace, world: World) -> dict[str, int | None]:
+    now = world.clock.now()
+    return spent_by_box(ws.store.database, 0, now, now)
+
+
 def assert_costs(world: World, ws: Workspace, box: Box, state: BoxState) -> None:
     """It shows as on its way out, and an hour more is an hour more on both bills."""
     assert ws.store.boxes.get(box.id).state is state  # type: ignore[union-attr]
     assert world.billing() == 1
-    before = ws.store.ledger.totals(world.clock.now())[box.id]
+    before = _spent(ws, world)[box.id]
     world.advance(HOUR)
-    after = ws.store.ledger.totals(world.clock.now())[box.id]
+    after = _spent(ws, world)[box.id]
     assert before is not None
     assert after is not None
     hourly = box.price.micro_per_hour
@@ -35,9 +42,8 @@ def assert_costs(world: World, ws: Workspace, box: Box, state: BoxState) -> None
 
 
 def assert_bills_agree(world: World, ws: Workspace, box: Box) -> None:
-    now = world.clock.now()
-    ours = ws.store.ledger.totals(now)[box.id]
-    theirs = sum(((end or now) - start) * micro / 3600 for start, end, micro in world.bill())
+    ours = _spent(ws, world)[box.id]
+    theirs = metered(world.bill(), world.clock.now())
     assert ours == pytest.approx(theirs, rel=0.001)
 
 

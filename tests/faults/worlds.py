@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import requests
 
@@ -24,12 +24,31 @@ from tests.emulators.common.calls import Phase
 from tests.emulators.docker_proxy import DockerProxy
 from tests.emulators.hf import HfEmulator, Times
 from tests.emulators.modal import ModalEmulator, Stages
-from tests.faults.points import ERRORS, KILL_AFTER, KILL_BEFORE, LIMITED, LOST, RETRY_AFTER, Point
+from tests.faults.points import (
+    CUT,
+    ERRORS,
+    HTML,
+    KILL_AFTER,
+    KILL_BEFORE,
+    KINDS,
+    LIMITED,
+    LOST,
+    RETRY_AFTER,
+    Point,
+)
 from tests.providers.docker import world as docker_world
 from tests.providers.host.machine import Machine
 
 LIFE = ("up", "pause", "resume", "down")
-Stretch = tuple[float, float | None, float]  # start, end, micro-dollars an hour
+
+
+class Stretch(NamedTuple):
+    """One billed stretch. rate: micro-dollars an hour. unit: seconds that are billed whole."""
+
+    start: float
+    end: float | None
+    rate: float
+    unit: int = 0
 
 
 class World(ABC):
@@ -37,6 +56,12 @@ class World(ABC):
 
     name: ClassVar[str]
     verbs: ClassVar[tuple[str, ...]] = LIFE
+    #: what may go wrong with each call
+    kinds: ClassVar[tuple[str, ...]] = KINDS
+    #: seconds by which the provider's clock is ahead of this computer's
+    ahead: ClassVar[float] = 0.0
+    #: how it is asked for and shown, where that is not the provider's name
+    title: ClassVar[str] = ""
     #: files on the box outlive a pause
     keeps_files: ClassVar[bool] = False
     #: where a Tripwire goes; None: faults are the emulator's to make
@@ -54,6 +79,10 @@ class World(ABC):
         self.project = home / f"project-{self.name}"
         self.project.mkdir(exist_ok=True)
         (self.project / "main.py").write_text("print('hello')\n")
+
+    @classmethod
+    def label(cls) -> str:
+        return cls.title or cls.name
 
     def write_toml(self, settings: str = "") -> None:
         text = f'project = "p"\n[boxes.b]\nprovider = "{self.name}"\n{self.box}\n'
@@ -140,17 +169,17 @@ class LocalWorld(World):
                 there.add(file.parent.name)
                 with suppress(OSError):
                     self._read(file.parent.name, parse_lines(file.read_bytes()))
-            for (box, life), (start, end, rate) in list(self._lives.items()):
+            for (box, life), (start, end, rate, _) in list(self._lives.items()):
                 if end is None and box not in there:
-                    self._lives[box, life] = (start, time.time(), rate)
+                    self._lives[box, life] = Stretch(start, time.time(), rate)
 
     def _read(self, box: str, lines: list[dict[str, Any]]) -> None:
         for line in lines:
             key = (box, line["life"])
             if line["event"] == "start":
-                self._lives.setdefault(key, (line["at"], None, 1e6))
+                self._lives.setdefault(key, Stretch(line["at"], None, 1e6))
             elif key in self._lives:
-                self._lives[key] = (self._lives[key][0], line["at"], 1e6)
+                self._lives[key] = Stretch(self._lives[key].start, line["at"], 1e6)
 
 
 class SshWorld(World):
@@ -220,19 +249,25 @@ class Emulated(World):
         return len(self.meter.billing())
 
     def bill(self) -> list[Stretch]:
-        return [(each.start, each.end, each.rate * 3600) for each in self.meter.intervals()]
+        return [
+            Stretch(each.start, each.end, each.rate * 3600, each.unit)
+            for each in self.meter.intervals()
+        ]
 
 
 _FAULTS = {
     LOST: (Fault.reply_lost(), 1),
     ERRORS: (Fault.server_error(), 3),
     LIMITED: (Fault.rate_limited(RETRY_AFTER), 1),
+    HTML: (Fault.html(), 1),
+    CUT: (Fault.cut_body(), 1),
 }
 STAGE = 0.05  # seconds that each stage of an emulated box takes
 LAG = 8.0  # seconds by which listings lag
 
 
 class _HfWorld(Emulated):
+    kinds: ClassVar[tuple[str, ...]] = (*KINDS, HTML, CUT)
     box = 'hardware = "t4-small"'
 
     def __init__(self, home: Path) -> None:
@@ -280,6 +315,23 @@ class JobWorld(_HfWorld):
 
     def live(self) -> int:
         return sum(not job.over for job in self.hub.jobs.values())
+
+
+AHEAD = 600.0
+
+
+class SpaceAheadWorld(SpaceWorld):
+    """The Hub's clock is ahead of this computer's."""
+
+    title = "hf-space-ahead"
+    ahead = AHEAD
+    kinds = (KILL_AFTER, LOST)
+
+
+class JobAheadWorld(JobWorld):
+    title = "hf-job-ahead"
+    ahead = AHEAD
+    kinds = (KILL_AFTER, LOST)
 
 
 class ModalWorld(Emulated):
@@ -352,7 +404,8 @@ class DockerWorld(Emulated):
         until = time.monotonic() + 5
         while len(self._open) != self.billing() and time.monotonic() < until:
             time.sleep(0.01)
-        return [*self._closed, *((start, None, _DOCKER_PRICE) for start in self._open.values())]
+        begun = [Stretch(start, None, _DOCKER_PRICE) for start in self._open.values()]
+        return [*self._closed, *begun]
 
     def close(self) -> None:
         self._events.close()
@@ -374,14 +427,16 @@ class DockerWorld(Emulated):
         if status == "start":
             self._open[container] = at
         elif status == "die" and container in self._open:
-            self._closed.append((self._open.pop(container), at, _DOCKER_PRICE))
+            self._closed.append(Stretch(self._open.pop(container), at, _DOCKER_PRICE))
 
 
 WORLDS: tuple[type[World], ...] = (
     LocalWorld,
     SshWorld,
     SpaceWorld,
+    SpaceAheadWorld,
     JobWorld,
+    JobAheadWorld,
     ModalWorld,
     DockerWorld,
 )

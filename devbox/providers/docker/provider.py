@@ -55,6 +55,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     """Boxes on one engine. clock: () → unix seconds."""
 
     name = "docker"
+    keeps_ceiling = True
     bills = False
     go_back = "start the engine {} at its address again"
 
@@ -151,6 +152,10 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
 
         if self._call("letting this computer in to", found, run) != 0:
             raise ProviderError(f"{_name(found)} did not take this computer's ssh key")
+
+    def own_guards(self, hardware: str) -> list[str]:
+        del hardware
+        return ["its main process ends the container at max_uptime"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         _valid(handle)

@@ -12,6 +12,10 @@ from devbox.ssh import keys
 from devbox.text import clean
 
 Check = tuple[str, str, str]
+PAUSE_TOKEN_FIX = (
+    f"make a token for that one Space at {errors.TOKENS}; "
+    'then [providers.hf] pause_token = "env:NAME"'
+)
 
 
 def doctor(hub: Hub, *, dev_mode: bool) -> list[Check]:
@@ -45,8 +49,8 @@ def pause_token(reference: str) -> list[Check]:
     """Whether boxes can pause themselves while this computer is off."""
     scoped = f"make a token for that one Space at {errors.TOKENS}"
     if not reference:
-        fix = f'{scoped}; then [providers.hf] pause_token = "env:NAME"'
-        return [("warn", "Spaces cannot pause themselves while this computer is off", fix)]
+        what = "Spaces cannot pause themselves while this computer is off"
+        return [("warn", what, PAUSE_TOKEN_FIX)]
     try:
         secrets.resolve(reference)
     except DevboxError as error:

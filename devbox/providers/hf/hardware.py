@@ -23,6 +23,9 @@ from devbox.text import brief, clean, parse_size
 Kind = Literal["spaces", "jobs"]
 FREE = "cpu-basic"
 _FRESH = 3600.0
+# "Computed by the minute: you get charged for every minute" (public documentation of Spaces and
+# Jobs). That a minute which has begun counts whole is not documented; it is the dearer reading.
+_UNIT = 60
 _PER_HOUR = {"second": 3600, "minute": 60, "hour": 1}
 _CATALOGUE = Path(__file__).with_name("catalogue.json")
 
@@ -88,14 +91,17 @@ class Rates:
         for row in kept.rows if kept else ():
             if row.hardware.name == flavour:
                 source = _source(self._clock() - kept.at) if kept else ""
-                return Price(row.micro_per_hour, source)
+                return Price(row.micro_per_hour, source, _UNIT)
         return None
 
     def _ask(self, now: float) -> _Kept:
         answer = self._hub.get(
-            f"listing the hardware of {self._kind}", f"/api/{self._kind}/hardware", public=True
+            f"listing the hardware of {self._kind}",
+            f"/api/{self._kind}/hardware",
+            public=True,
+            shape=list,
         )
-        rows = [row for each in (answer if isinstance(answer, list) else []) if (row := _row(each))]
+        rows = [row for each in answer if (row := _row(each))]
         kept = _Kept(now, rows)
         if not rows:
             raise ProviderError(f"the Hub listed no hardware of {self._kind}")
@@ -131,7 +137,8 @@ class Rates:
         ]
 
     def _offer(self, row: Row, source: str, at: float) -> Offer:
-        return Offer(self._provider, row.hardware, Price(row.micro_per_hour, source), at)
+        price = Price(row.micro_per_hour, source, _UNIT)
+        return Offer(self._provider, row.hardware, price, at)
 
     def _file(self) -> Path:
         digest = hashlib.sha256(self._hub.endpoint.encode()).hexdigest()[:12]

@@ -40,6 +40,7 @@ class HfJob(Provider, HasRunLogs):
     """
 
     name = "hf-job"
+    keeps_ceiling = True
     # Nothing documents how long a listing may lag. A create may take as long to answer as the
     # client waits for it, and still take effect.
     find_lag = 45.0
@@ -49,7 +50,7 @@ class HfJob(Provider, HasRunLogs):
     runs_commands = True
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
-        self._hub = Hub(config)
+        self._hub = Hub(config, clock)
         self._clock = clock
         self._rates = Rates(self._hub, "jobs", self.name, clock)
         self._notebook = Notebook(self._hub.endpoint)
@@ -115,6 +116,10 @@ class HfJob(Provider, HasRunLogs):
 
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._look.lines(*job_id(handle), follow=follow)
+
+    def own_guards(self, hardware: str) -> list[str]:
+        del hardware
+        return ["the Hub ends the Job at max_uptime"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         """Its main process watches a file, and ends the Job when it appears."""

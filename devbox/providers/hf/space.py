@@ -52,7 +52,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
     go_back = "log in to the Hub as {}: hf auth login"
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
-        self._hub = Hub(config)
+        self._hub = Hub(config, clock)
         self._pause_token = config.pause_token
         self._clock = clock
         self._rates = hardware.Rates(self._hub, "spaces", self.name, clock)
@@ -154,18 +154,33 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
             raise
         if tag is None:
             raise Gone(f"{handle} is not a devbox any more", fix="see: devbox ls --refresh")
+        # The tag follows what was granted: a refusal leaves it, and the Space, as they were.
+        self._maker.hardware(handle, hardware, tag.ceiling)
         if tag.hardware != hardware:
             self._maker.remember_hardware(handle, hardware)
             notes = self._notebook.read(handle)
             notes.hardware = hardware
             self._notebook.write(handle, notes)
-        self._maker.hardware(handle, hardware, tag.ceiling)
 
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._logs(repo_id(handle), build=True, follow=follow)
 
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._logs(repo_id(handle), build=False, follow=follow)
+
+    def own_guards(self, hardware: str) -> list[str]:
+        return stages.guards(hardware)
+
+    def can_arm(self, handle: str) -> bool:
+        del handle
+        return bool(self._pause_token)
+
+    def arm_help(self, handle: str) -> str:
+        del handle
+        return account.PAUSE_TOKEN_FIX
+
+    def wakes(self, stage: str) -> str:
+        return stages.wakes(stage)
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         """None without `[providers.hf] pause_token`: the box then has nothing to pause itself

@@ -98,6 +98,25 @@ def runtime(said: Any) -> Runtime:
     )
 
 
+def guards(flavour: str) -> list[str]:
+    """What the Hub does to a Space that nobody acts on. Sleep counts from the last request and a
+    visit starts it over, so it is no ceiling; on free hardware it is fixed (public documentation).
+    """
+    after = "48 hours" if flavour == "cpu-basic" else "max_uptime"
+    return [
+        f"the Hub puts it to sleep {after} after the last request to its page; that is no ceiling: "
+        "a visit starts that time again, or wakes it, and ssh is no request",
+        "Dev Mode, and ssh with it, ends by itself after 48 hours of inactivity; edits outside "
+        "volumes are lost then",
+    ]
+
+
+def wakes(words: str) -> str:
+    """What starts a Space that shows these words, without a command; '' for nothing. Only its owner
+    restarts a paused one, and any visit wakes one that sleeps (public documentation)."""
+    return "it sleeps, and any visit to its page wakes it" if words.startswith("STOPPED") else ""
+
+
 def volume_key(volume: Any) -> str:
     """What tells one mounted volume from another."""
     data = volume if isinstance(volume, dict) else {}

@@ -207,6 +207,13 @@ class Host(Provider, CanPause, CanAdmit):
             said = clean(done.err.strip()[-200:], 200) or "it was not adopted for this box"
             raise Gone(f"{clean(record.target, 80)} did not take the new key: {said}")
 
+    def can_arm(self, handle: str) -> bool:
+        return bool(handle) and self.watchdog(handle) is not None
+
+    def arm_help(self, handle: str) -> str:
+        del handle
+        return "set pause_command in its table of devbox.toml"
+
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         record = self._records.get(_valid(handle))
         if record is None or not record.pause_command:

@@ -40,6 +40,7 @@ class Local(Provider, CanPause, CanAdmit):
     """
 
     name = "local"
+    keeps_ceiling = True
     bills = False
 
     def __init__(
@@ -128,6 +129,10 @@ class Local(Provider, CanPause, CanAdmit):
             before = folder.admitted.read_text() if folder.admitted.exists() else ""
             if public_key.strip() not in before.splitlines():
                 replace(folder.admitted, f"{before}{public_key.strip()}\n")
+
+    def own_guards(self, hardware: str) -> list[str]:
+        del hardware
+        return ["its own process ends it at max_uptime"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         return {"kind": "exec", "argv": ["touch", str(self._folder(handle).stop)]}

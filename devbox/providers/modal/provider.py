@@ -58,6 +58,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
     """Boxes in one app of the Modal account. clock: () → unix seconds."""
 
     name = "modal"
+    keeps_ceiling = True
     find_lag = 30.0
     create_lag = CALL
     go_back = "use a token of the workspace {}: modal profile activate, or MODAL_PROFILE"
@@ -185,6 +186,10 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             raise Gone(f"the box of {clean(handle, 60)} does not run", fix="see: devbox ls")
         if self._sandboxes.run(found.id, entrypoint.admit(public_key)):
             raise ProviderError(f"{found.name} did not take this computer's ssh key")
+
+    def own_guards(self, hardware: str) -> list[str]:
+        del hardware
+        return ["Modal ends the sandbox at max_uptime, and after 24 hours at the latest"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         record.parse(handle)

@@ -40,7 +40,12 @@ class CostPane(Page):
         ]
         if box.deadline and seen.view.costing:
             ends = max(0.0, box.deadline - seen.now)
-            lines.append(_pair("ceiling", f"max_uptime ends it in {duration(ends)} at the latest"))
+            told = f"max_uptime ends it in {duration(ends)} at the latest"
+            if not seen.view.ceiling:
+                told = f"max_uptime is in {duration(ends)}, and nothing keeps it"
+            lines.append(_pair("ceiling", told))
+        guards = enumerate(seen.view.guards)
+        lines += [_pair("" if i else "guards", plain(each, 200)) for i, each in guards]
         lines += [_run(view) for view in seen.feed.runs(box.id)[:3]]
         if self._failed:
             lines.append([(f" {plain(self._failed, 300)}", "bad")])
@@ -78,7 +83,7 @@ class CostPane(Page):
 def _price(seen: Seen) -> str:
     assert seen.view
     if not seen.view.costing:
-        return "costs nothing now"
+        return seen.view.may or "costs nothing now"
     since = seen.view.box.started
     source = plain(seen.view.box.price.source, 60)
     up = "" if since is None else f", for {duration(seen.now - since)}"

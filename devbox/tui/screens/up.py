@@ -86,9 +86,10 @@ class Up(Dialog[Wish]):
         lines = [
             f"{offer.provider}  {plain(offer.hardware.name)}  {dollars(micro, per_hour=True)} "
             f"({plain(offer.price.source, 60)})",
-            f"at most {duration(wanted.max_uptime)} (max_uptime): {dollars(most)}",
+            f"{'at most' if self._choice.ceiling else 'nothing keeps'} "
+            f"{duration(wanted.max_uptime)} (max_uptime): {dollars(most)}",
             f"idle for {duration(wanted.idle.after)}, it pauses itself"
-            if wanted.idle.enabled
+            if wanted.idle.enabled and self._choice.pauses
             else "it does not pause itself when idle",
         ]
         if offer.note:

@@ -1,7 +1,8 @@
-"""The provider's own bill: per-second truth, to hold devbox's ledger against."""
+"""The provider's own bill, to hold devbox's ledger against."""
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, replace
 
@@ -10,25 +11,32 @@ from tests.emulators.common.clock import Clock
 
 @dataclass(frozen=True)
 class Interval:
-    """One billed stretch. ``end`` is ``None`` while it is running; rate in micro-USD per second."""
+    """One billed stretch. ``end`` is ``None`` while it is running; rate in micro-USD per second.
+
+    ``unit``: seconds that are billed whole once they have begun; 0 bills the exact time.
+    """
 
     handle: str
     what: str
     start: float
     end: float | None
     rate: float
+    unit: int = 0
 
     def cost(self, now: float) -> float:
         """Micro-USD up to ``now`` (or to the end)."""
         end = now if self.end is None else min(self.end, now)
-        return max(0.0, end - self.start) * self.rate
+        seconds = max(0.0, end - self.start)
+        if self.unit:
+            seconds = math.ceil(round(seconds, 3) / self.unit) * self.unit
+        return seconds * self.rate
 
 
 class Meter:
     """Opens and closes billed intervals per handle. Safe from any thread."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, unit: int = 0) -> None:
+        self._clock, self._unit = clock, unit
         self._closed: list[Interval] = []
         self._open: dict[str, Interval] = {}
         self._lock = threading.Lock()
@@ -45,7 +53,7 @@ class Meter:
                 return
             now = self._clock.now()
             self._close(handle, now)
-            self._open[handle] = Interval(handle, what, now, None, rate)
+            self._open[handle] = Interval(handle, what, now, None, rate, self._unit)
 
     def stop(self, handle: str) -> None:
         """End the running interval, if any."""

@@ -51,7 +51,7 @@ class Hub:
     rate_limit: RateLimit | None = None
 
     def __post_init__(self) -> None:
-        self.meter = Meter(self.clock)
+        self.meter = Meter(self.clock, unit=60)
 
     # Repositories ------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
@@ -51,19 +52,25 @@ def test_a_new_space_waits_for_its_files_and_then_builds_starts_and_runs(
     ]
 
 
+def by_the_minute(seconds: float) -> int:
+    return math.ceil(seconds / 60) * 60
+
+
 def test_only_starting_and_running_are_billed(
     api: HfApi, emulator: HfEmulator, running: str
 ) -> None:
     emulator.advance(100)
-    assert emulator.meter.total(running) == round((TIMES.start + 100) * T4)
+    first = by_the_minute(TIMES.start + 100)
+    assert emulator.meter.total(running) == round(first * T4)
     assert emulator.meter.billing() == [running]
     assert api.pause_space(running).stage == "PAUSED"
     emulator.advance(5000)
-    assert emulator.meter.total(running) == round((TIMES.start + 100) * T4)
+    assert emulator.meter.total(running) == round(first * T4)
     assert emulator.meter.billing() == []
     assert api.restart_space(running).stage == "APP_STARTING"
     emulator.advance(TIMES.start + 50)
-    assert emulator.meter.total(running) == round((TIMES.start * 2 + 150) * T4)
+    second = by_the_minute(TIMES.start + 50)
+    assert emulator.meter.total(running) == round((first + second) * T4)
     assert [each.what for each in emulator.meter.intervals(running)] == ["t4-small"] * 2
 
 
@@ -304,9 +311,9 @@ def test_moving_keeps_the_space_and_its_bill(
 ) -> None:
     before = emulator.meter.total(running)
     api.move_repo(running, "me/renamed", repo_type="space")
-    emulator.advance(10)
+    emulator.advance(60)
     assert stage(api, "me/renamed") == "RUNNING"
-    assert emulator.meter.total("me/renamed") == before + round(10 * T4)
+    assert emulator.meter.total("me/renamed") == before + round(60 * T4)
 
 
 def test_a_static_space_cannot_be_paused(api: HfApi) -> None:

@@ -81,7 +81,7 @@ def test_a_job_is_run_once(hub: HfEmulator, job: HfJob, body: str) -> None:
     with pytest.raises(Unavailable) as caught:
         job.create(request)
     refused(caught.value)
-    hub.advance(job.find_lag + 1)
+    hub.advance(job.find_lag + job.create_lag + 1)
     handle = job.create(request)
     wait_for_state(job, handle, BoxState.RUNNING)
     assert len(hub.jobs) == 1
