@@ -41,7 +41,7 @@ def test_a_space_that_sleeps(hub: HfEmulator, devbox: Devbox, project: Project) 
     assert MAY in devbox(folder, "ls", "--refresh").stdout
     assert "any visit to its page wakes it" in devbox(folder, "status", "train").stdout
     devbox(folder, "resume")
-    devbox(folder, "pause")
+    devbox(folder, "pause", "--yes")
     assert MAY not in devbox(folder, "ls", "--refresh").stdout
 
 
