@@ -409,7 +409,7 @@ def _look_again(ws: Workspace, box: Box) -> None:
     """Its provider's word after a refusal, which may have come half-way; none is no reason to
     hide the refusal."""
     with suppress(DevboxError):
-        absorb(ws, current(ws, box), ws.provider_of(box).observe(current(ws, box).handle))
+        absorb(ws, current(ws, box), absence.observe(ws, current(ws, box)))
 
 
 @contextmanager

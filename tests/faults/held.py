@@ -184,7 +184,7 @@ def interrupt(_: float) -> None:
 def assert_ended(world: World, ws: Workspace) -> None:
     assert ws.box("b").state is BoxState.TERMINATED
     assert ws.store.boxes.open_intents() == []
-    assert ws.store.ledger.open_prices() == {}
+    assert ws.store.ledger.all_current() == {}
     world.advance(LONG)
     assert world.live() == world.billing() == 0
 

@@ -9,6 +9,7 @@ import pytest
 from devbox import lifecycle
 from devbox.errors import WrongPlace
 from devbox.model import Box, BoxState
+from devbox.money.report import spent_by_box
 from devbox.spec import ProviderConfig, Spec
 from devbox.workspace import Workspace
 from tests.core.test_state import a_box
@@ -16,6 +17,7 @@ from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
 from tests.emulators.modal import ModalEmulator
 from tests.emulators.switch import Switch
+from tests.faults.campaign import metered
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.held import engine, interrupt
 from tests.faults.worlds import DockerWorld, Emulated, JobWorld, ModalWorld, World
@@ -178,8 +180,8 @@ def test_a_box_that_was_lost_and_is_there_again(make_world: MakeWorld, name: str
     assert ws.store.boxes.get(taken.id).name == "b"  # type: ignore[union-attr]
     assert lost.state is BoxState.LOST
     now = world.clock.now()
-    theirs = sum(((end or now) - start) * micro / 3600 for start, end, micro in world.bill())
-    assert ws.store.ledger.totals(now)[box.id] == pytest.approx(theirs, rel=0.001)
+    ours = spent_by_box(ws.store.database, 0, now, now)[box.id]
+    assert ours == pytest.approx(metered(world.bill(), now), rel=0.001)
     assert lifecycle.down(ws, again, save=False).state is BoxState.TERMINATED
     assert world.billing() == world.live() == 0
 
