@@ -16,7 +16,7 @@ from devbox.lifecycle.verbs import looked
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
-from devbox.providers.base import CanChangeHardware, CanRestart, CanSucceed
+from devbox.providers.base import CanChangeHardware, CanRestart, CanSucceed, Step
 from devbox.text import dollars
 from devbox.workspace import Workspace
 
@@ -35,8 +35,11 @@ def restart(
     if not isinstance(provider, CanRestart):
         raise _cannot(box, "restart")
     verb = "restart {} --factory" if factory else "restart {}"
-    fetch = _Fetch(save, fetch_ignored)
-    return _change(ws, box, verb, lambda b: provider.restart(b.handle, factory=factory), fetch)
+
+    def ask(box: Box, step: Step) -> None:
+        step("restart", lambda: provider.restart(box.handle, factory=factory))
+
+    return _change(ws, box, verb, ask, _Fetch(save, fetch_ignored))
 
 
 def change_hardware(
@@ -57,12 +60,12 @@ def change_hardware(
     price = dollars(offer.price.micro_per_hour, per_hour=True)
     ws.narrate(f"{box.name}: to {hardware} at {price} ({offer.price.source})")
 
-    def ask(box: Box) -> None:
+    def ask(box: Box, step: Step) -> None:
         # The wish is part of the box from here on, also when its provider is slow to show it.
         ws.store.boxes.update(
             msgspec.structs.replace(current(ws, box), spec=spec.encode_box(wanted))
         )
-        provider.change_hardware(box.handle, hardware)
+        step("hardware", lambda: provider.change_hardware(box.handle, hardware))
 
     def undo() -> None:
         ws.store.boxes.update(msgspec.structs.replace(current(ws, box), spec=box.spec))
@@ -76,9 +79,11 @@ def succeed(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool =
     if not isinstance(provider, CanSucceed):
         raise _cannot(box, "go on in a successor")
 
-    def hand_over(box: Box) -> None:
+    def hand_over(box: Box, step: Step) -> None:
         asked = converge.request(ws, box)
-        asking.ask_for(ws, box, lambda: provider.succeed(asked, box.handle), BoxState.STARTING)
+        asking.ask_for(
+            ws, box, lambda: provider.succeed(asked, box.handle, step), BoxState.STARTING
+        )
 
     return _change(ws, box, "succeed {}", hand_over, _Fetch(save, fetch_ignored))
 
@@ -94,13 +99,13 @@ def _change(
     ws: Workspace,
     box: Box,
     verb: str,
-    ask: Callable[[Box], object],
+    ask: Callable[[Box, Step], object],
     fetch: _Fetch,
     undo: Callable[[], object] = lambda: None,
 ) -> Box:
-    """verb: what the user typed, with {} where the box's name goes. undo: takes back what `ask`
+    """verb: what the user typed, with {} where the box's name goes. ask: makes the provider's
+    calls, each as a step that is journalled and retried alone. undo: takes back what `ask`
     recorded here, for a change that is refused."""
-    step = verb.split(maxsplit=1)[0]
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
         if box.state is not BoxState.RUNNING:
@@ -111,10 +116,10 @@ def _change(
             )
         if fetch.save or fetch.ignored:
             saving.save_or_stop(ws, box, verb, ignored=fetch.ignored)
-        intent = ws.store.boxes.begin(box.id, "running", {"change": step}, ws.clock())
-        journal = Journal(ws, intent)
+        change: dict[str, object] = {"change": verb.split(maxsplit=1)[0]}
+        journal = Journal(ws, ws.store.boxes.begin(box.id, "running", change, ws.clock()))
         with converge.refusable(ws, box, journal, undo):
-            journal.call(step, lambda: ask(box))
+            ask(box, journal.call)
         return converge.to_running(ws, current(ws, box), journal)
 
 

@@ -89,7 +89,7 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
         box = mark(ws, box, BoxState.PAUSING)
     try:
         with _costing(ws, box):
-            handle = journal.call("pause", lambda: provider.pause(box.handle))
+            handle = provider.pause_by(journal.call, box.handle)
         box = mark(ws, box, BoxState.PAUSING, handle=handle)
     except Gone:
         ws.narrate(f"{box.name}: the provider no longer knows it")

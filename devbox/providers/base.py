@@ -11,10 +11,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from devbox.model import BoxState, Endpoint, Offer, Price
 from devbox.spec import BoxSpec
+
+T = TypeVar("T")
+
+
+class Step(Protocol):
+    """Runs one call of an operation that needs several. `lifecycle` journals each under its name
+    and retries it alone, so that what an earlier call made is not made again."""
+
+    def __call__(self, name: str, action: Callable[[], T], /) -> T: ...
+
+
+def at_once(_: str, action: Callable[[], T], /) -> T:
+    """A step that is neither journalled nor retried."""
+    return action()
 
 
 class Kept(NamedTuple):
@@ -216,6 +230,11 @@ class CanPause(ABC):
     def pause(self, handle: str) -> str:
         """Ask to pause; idempotent. Returns the handle to use from now on (it may change)."""
 
+    def pause_by(self, step: Step, handle: str) -> str:
+        """`pause`, with each of its calls run by `step`. Where a pause takes several calls, and
+        one of them makes something new each time, the provider says here which they are."""
+        return step("pause", lambda: self.pause(handle))
+
     @abstractmethod
     def resume(self, request: Request, handle: str) -> str:
         """Ask to run again; idempotent. Returns the handle to use from now on."""
@@ -239,10 +258,11 @@ class CanSucceed(ABC):
     """Goes on past its provider's longest life: in a successor with the same files."""
 
     @abstractmethod
-    def succeed(self, request: Request, handle: str) -> str:
+    def succeed(self, request: Request, handle: str, step: Step = at_once) -> str:
         """Save its files, end it and start a successor from them; programs that ran are gone.
-        Idempotent by the handle of the box as it is before. Returns the handle to use from now
-        on. Never are both billed at once; cut off in between, the box is paused."""
+        Each call is run by `step`. Idempotent by the handle of the box as it is before. Returns
+        the handle to use from now on. Never are both billed at once; cut off in between, the box
+        is paused."""
 
 
 class CanAdmit(ABC):

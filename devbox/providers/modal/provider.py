@@ -7,6 +7,7 @@ crash at any point leaves either a running sandbox or one that names its files.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from devbox import names
-from devbox.errors import Conflict, Gone, ProviderError, Unavailable
+from devbox.errors import Conflict, DevboxError, Gone, ProviderError, Unavailable
 from devbox.model import BoxState, Offer
 from devbox.providers.base import (
     CanAdmit,
@@ -27,6 +28,8 @@ from devbox.providers.base import (
     Observation,
     Provider,
     Request,
+    Step,
+    at_once,
 )
 from devbox.providers.modal import bill, entrypoint, image, logs, look, record
 from devbox.providers.modal.account import CALL, Account, resolve
@@ -43,6 +46,7 @@ from devbox.text import clean, duration
 
 _RATES = 15.0  # seconds to wait for prices
 _SOON = 1.0
+_ENDING = 60.0  # seconds that an accepted end may take before a snapshot is taken again
 _AT_ONCE = 8  # calls
 
 
@@ -69,6 +73,8 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         self._generations = Generations(self._sandboxes, clock)
         self._rates = Rates(self._live_rates, self._account.key, clock, self._tell)
         self._tunnels: dict[str, tuple[str, int]] = {}
+        self._made: dict[str, set[str]] = {}  # sandbox → snapshots of a pause not yet at its end
+        self._asked_end: dict[str, float] = {}  # sandbox → when Modal accepted its end
         self._clock = clock
 
     def identity(self) -> str:
@@ -138,19 +144,32 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         return Kept(True, "its files, in a snapshot, for 30 days")
 
     def pause(self, handle: str) -> str:
-        found = self._generations.current(handle)
+        return self.pause_by(at_once, handle)
+
+    def pause_by(self, step: Step, handle: str) -> str:
+        """A snapshot, its id into the tags, the end: a step each, so that a tag or an end that
+        has to be tried again makes no second snapshot."""
+        found = step("look", lambda: self._generations.current(handle))
         if found is None:
             return self._forgotten(handle)
         if found.over or found.state == ENDED:
-            return self._paused_handle(found)
+            return step("look", lambda: self._paused_handle(found))
         try:
-            kept = self._snapshot(found)
+            kept = step("snapshot", lambda: self._snapshot(found))
         except Gone:
             # It ended meanwhile: by an earlier call of this whose reply was lost, or by itself.
-            found = self._generations.current(handle) or found
-            return self._paused_handle(found)
-        self._sandboxes.tag(found.id, {"devbox-state": PAUSED, "devbox-image": kept})
-        self._end(found.id)
+            return step(
+                "look",
+                lambda: self._paused_handle(self._generations.current(handle) or found),
+            )
+        made = self._made.setdefault(found.id, {found.image})
+        made.add(kept)
+        tags = {"devbox-state": PAUSED, "devbox-image": kept}
+        step("tag", lambda: self._sandboxes.tag(found.id, tags))
+        for earlier in made - {kept, found.base, ""}:
+            self._drop(earlier)
+        step("end", lambda: self._end(found.id))
+        del self._made[found.id]
         return record.handle(found.id, kept)
 
     def resume(self, request: Request, handle: str) -> str:
@@ -160,8 +179,9 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             return self._start(request, kept, request.token)
         if not found.over:
             if found.state == PAUSED:
-                # Cut off between snapshot and end: save again, for it has gone on since.
-                self.pause(handle)
+                if self._clock() - self._asked_end.get(found.id, -math.inf) > _ENDING:
+                    # Cut off between snapshot and end: save again, for it has run on since.
+                    self.pause(handle)
                 raise _still(found)
             if found.state == ENDED:
                 raise _ended(found)
@@ -174,11 +194,12 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         self._warn(request)
         return self._start(request, kept, found.token)
 
-    def succeed(self, request: Request, handle: str) -> str:
-        found = self._generations.current(handle)
+    def succeed(self, request: Request, handle: str, step: Step = at_once) -> str:
+        found = step("look", lambda: self._generations.current(handle))
         if found is not None and not found.over and found.id != record.parse(handle)[0]:
             return found.id
-        return self.resume(request, self.pause(handle))
+        paused = self.pause_by(step, handle)
+        return step("resume", lambda: self.resume(request, paused))
 
     def admit(self, handle: str, public_key: str) -> None:
         found = self._generations.current(handle)
@@ -311,11 +332,19 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             self._tunnels[sandbox] = tunnel
         return tunnel
 
+    def _drop(self, image: str) -> None:
+        """Delete a snapshot that a later one has replaced."""
+        try:
+            self._sandboxes.delete_image(image)
+        except DevboxError:
+            return  # why: it costs no box anything, and Modal deletes it after 30 days
+
     def _end(self, sandbox: str) -> None:
         try:
             self._sandboxes.terminate(sandbox)
         except Gone:
             return  # why: gone is what was wanted
+        self._asked_end[sandbox] = self._clock()
 
     def _known(self, handle: str) -> Record:
         found = self._generations.current(handle)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from modal_proto import api_pb2
 
+from devbox import lifecycle
 from devbox.errors import (
     Gone,
     Unavailable,
@@ -14,6 +16,7 @@ from devbox.errors import (
 from devbox.model import BoxState
 from devbox.providers.modal.provider import Modal
 from devbox.spec import ProviderConfig, Seconds
+from devbox.workspace import Workspace
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.common import Fault
 from tests.emulators.modal import ModalEmulator
@@ -196,3 +199,61 @@ def test_an_end_for_want_of_memory_is_named(
     seen = harness.reaches(provider, handle, BoxState.PAUSED)
     assert "out of memory" in seen.message
     assert "memory in devbox.toml" in seen.message
+
+
+def snapshots(emulator: ModalEmulator) -> list[str]:
+    """Images with an end: the snapshots that were asked for, or left by an end."""
+    exits = {sandbox.exit_image for sandbox in emulator.sandboxes.values()}
+    return [id_ for id_, image in emulator.images.items() if image.expires_at and id_ not in exits]
+
+
+@pytest.mark.parametrize("route", ["SandboxTagsSet", "SandboxTerminate", "SandboxTagsGet"])
+def test_a_retry_of_one_step_of_a_pause_makes_no_second_snapshot(
+    project: Callable[..., Workspace], emulator: ModalEmulator, route: str
+) -> None:
+    ws = project()
+    ws.sleep = lambda _: None
+    box = lifecycle.up(ws, "b")
+    before = emulator.calls.routes.count("TaskSnapshotFilesystem")
+    times = 8  # the client's own retries twice over: the first try of the step fails, and one more
+    emulator.knobs.set(route, Fault.server_error(), times=times)
+    assert lifecycle.pause(ws, box, save=False).state is BoxState.PAUSED
+    assert emulator.calls.routes.count("TaskSnapshotFilesystem") == before + 1
+    assert len(snapshots(emulator)) == 1
+
+
+def test_a_pause_that_is_begun_again_deletes_the_snapshot_it_replaces(
+    project: Callable[..., Workspace], emulator: ModalEmulator
+) -> None:
+    ws = project()
+    ws.sleep = lambda _: None
+    box = lifecycle.up(ws, "b")
+    emulator.knobs.set("SandboxTerminate", Fault.server_error(), times=None)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            lifecycle.pause(ws, box, save=False)
+        assert len(snapshots(emulator)) == 1
+    emulator.knobs.clear()
+    emulator.knobs.set("SandboxTagsSet", Fault.server_error(), times=None)
+    with pytest.raises(Unavailable):
+        lifecycle.pause(ws, box, save=False)
+    emulator.knobs.clear()
+    box = lifecycle.pause(ws, box, save=False)
+    assert box.state is BoxState.PAUSED
+    assert snapshots(emulator) == [box.handle.partition(":")[2]]
+    assert lifecycle.resume(ws, box).state is BoxState.RUNNING
+
+
+def test_a_resume_that_waits_for_an_end_takes_no_more_snapshots(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator
+) -> None:
+    """The end was accepted and takes a while: what `resume` is retried for."""
+    request = harness.request()
+    handle = provider.create(request)
+    harness.running(provider, handle)
+    emulator.knobs.set("SandboxTerminate", Fault.stop_ignored(), times=1)
+    paused = provider.pause(handle)
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            provider.resume(request, paused)
+    assert len(snapshots(emulator)) == 1
