@@ -1,5 +1,7 @@
-"""A Dockerfile as instructions: continuations joined, comments and here-documents understood,
-ARG and ENV values filled in where they are known."""
+"""A Dockerfile as instructions, cut as BuildKit's own parser cuts it (moby/buildkit,
+frontend/dockerfile/parser): white space of any kind separates words, a byte order mark is dropped,
+continuations are joined, comments and here-documents understood. ARG and ENV values are filled in
+where they are known."""
 
 from __future__ import annotations
 
@@ -8,9 +10,11 @@ import shlex
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_HEREDOC = re.compile(r"<<-?(['\"]?)(\w+)\1")
+from devbox.images import heredocs
+
 _VARIABLE = re.compile(r"(?<!\\)\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
-_ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)\s*", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 
 
 class Instruction(NamedTuple):
@@ -35,9 +39,8 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> list[Instruction]
     stage = 0
     out = []
     for line, raw in _logical(text):
-        word, _, rest = raw.strip().partition(" ")
-        word = word.upper()
-        flags, rest = _flags(rest.strip())
+        word, rest = _cut(raw)
+        flags, rest = _flags(rest)
         if word == "FROM":
             stage += 1
             shown = _fill(rest, globals_)
@@ -45,7 +48,7 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> list[Instruction]
         else:
             shown = _fill(rest, known)
         if word == "ARG":
-            for name, value in _arguments(shown).items():
+            for name, value in arguments(shown).items():
                 default = globals_.get(name, "") if value is None and stage else value
                 if (chosen := given.get(name, default)) is not None:
                     known[name] = chosen
@@ -62,73 +65,100 @@ def assignments(text: str) -> dict[str, str]:
     """The pairs of an ENV or LABEL instruction, in either of its two forms."""
     words = _words(text)
     if words and "=" not in words[0]:
-        return {words[0]: text.partition(" ")[2].strip()}
+        return {words[0]: "".join(text.split(None, 1)[1:]).strip()}
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def last_stage(found: list[Instruction]) -> list[Instruction]:
-    """The instructions of the image that is built, with those of the stages it builds on."""
-    last = max((each.stage for each in found), default=0)
-    names = {
-        words[2].lower(): each.stage
-        for each in found
-        if each.word == "FROM" and len(words := each.text.split()) == 3 and words[1].lower() == "as"
-    }
-    wanted, stage = set(), last
-    while stage and stage not in wanted:
-        wanted.add(stage)
-        base = next(each.text for each in found if each.word == "FROM" and each.stage == stage)
-        stage = names.get(base.split()[0].lower(), 0) if base.split() else 0
-    return [each for each in found if each.stage in wanted]
-
-
-def _logical(text: str) -> list[tuple[int, str]]:
-    escape, out = "\\", []
-    lines = text.splitlines()
-    if lines and (found := _ESCAPE.fullmatch(lines[0].strip())):
-        escape = found.group(1)
-    index = 0
-    while index < len(lines):
-        begun, whole = index + 1, ""
-        while index < len(lines):
-            line = lines[index]
-            index += 1
-            if line.lstrip().startswith("#") or (whole and not line.strip()):
-                continue
-            if line.rstrip().endswith(escape):
-                whole += line.rstrip()[: -len(escape)] + " "
-                continue
-            whole += line
-            break
-        if whole.split(" ", 1)[0].upper() in ("RUN", "COPY", "ADD"):
-            for _, end in _HEREDOC.findall(whole):
-                while index < len(lines):
-                    line = lines[index]
-                    index += 1
-                    if line.strip() == end:
-                        break
-                    whole += "\n" + line
-        if whole.strip():
-            out.append((begun, whole))
-    return out
-
-
-def _flags(rest: str) -> tuple[dict[str, str], str]:
-    flags: dict[str, str] = {}
-    while rest.startswith("--"):
-        flag, _, rest = rest.partition(" ")
-        name, _, value = flag[2:].partition("=")
-        flags[name] = f"{flags[name]} {value}" if name in flags else value
-        rest = rest.lstrip()
-    return flags, rest
-
-
-def _arguments(text: str) -> dict[str, str | None]:
+def arguments(text: str) -> dict[str, str | None]:
+    """The names of an ARG instruction, each with its default."""
     found: dict[str, str | None] = {}
     for word in _words(text):
         name, equals, value = word.partition("=")
         found[name] = value if equals else None
     return found
+
+
+def base(found: Instruction) -> str:
+    """What a FROM builds on; empty for a FROM without one."""
+    return next(iter(found.text.split()), "")
+
+
+def stage_name(found: Instruction) -> str:
+    """What a FROM calls its stage, in small letters; empty when it has no `AS name`."""
+    words = found.text.split()
+    return words[2].lower() if len(words) == 3 and words[1].lower() == "as" else ""
+
+
+def last_stage(found: list[Instruction]) -> list[Instruction]:
+    """The instructions of the image that is built, with those of the stages it builds on. A stage
+    builds on an earlier one only: its own name, or a later one's, is an image of that name."""
+    stages = {each.stage: each for each in found if each.word == "FROM"}
+    wanted, stage = set(), max(stages, default=0)
+    while stage:
+        wanted.add(stage)
+        wants = base(stages[stage]).lower()
+        stage = max((n for n in stages if n < stage and stage_name(stages[n]) == wants), default=0)
+    return [each for each in found if each.stage in wanted]
+
+
+def _logical(text: str) -> list[tuple[int, str]]:
+    """Each instruction with the number of its first line and the text of its here-documents."""
+    lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    escape = _escape(lines)
+    continued = re.compile(rf"(^|[^{re.escape(escape)}]){re.escape(escape)}[ \t]*$")
+    out = []
+    index = 0
+    while index < len(lines):
+        begun, whole, going = index + 1, "", True
+        while going and index < len(lines):
+            line = lines[index]
+            index += 1
+            if line.lstrip().startswith("#") or (whole and not line.strip()):
+                continue
+            going = bool(continued.search(line))
+            whole += continued.sub(r"\1", line) if going else line
+            if not whole.strip():
+                break
+        if not whole.strip():
+            continue
+        word, rest = _cut(whole)
+        if word in _WITH_HEREDOCS or (word == "ONBUILD" and _cut(rest)[0] in _WITH_HEREDOCS):
+            for each in heredocs.of_line(rest, escape):
+                while index < len(lines):
+                    line = lines[index].lstrip("\t") if each.tabs else lines[index]
+                    index += 1
+                    if line == each.end:
+                        break
+                    whole += "\n" + line
+        out.append((begun, whole))
+    return out
+
+
+def _escape(lines: list[str]) -> str:
+    """The escape character: of the directives that come before anything else."""
+    for line in lines:
+        found = _DIRECTIVE.fullmatch(line.strip())
+        if not found:
+            break
+        if found.group(1).lower() == "escape" and found.group(2) in ("`", "\\"):
+            return found.group(2)
+    return "\\"
+
+
+def _cut(line: str) -> tuple[str, str]:
+    """(instruction in capitals, the rest)."""
+    word, *rest = line.split(None, 1) or [""]
+    return word.upper(), "".join(rest).strip()
+
+
+def _flags(rest: str) -> tuple[dict[str, str], str]:
+    flags: dict[str, str] = {}
+    while rest.startswith("--"):
+        flag, *after = rest.split(None, 1)
+        rest = "".join(after)
+        name, _, value = flag[2:].partition("=")
+        flags[name] = f"{flags[name]} {value}" if name in flags else value
+    return flags, rest
 
 
 def _words(text: str) -> list[str]:

@@ -62,7 +62,7 @@ def read_stack(
 ) -> compat.Stack:
     """What the image will have, read off its instructions."""
     packages = {name: pinned for _, name, pinned, _ in _packages(found, requirements) if pinned}
-    base = next((each.text for each in reversed(found) if each.word == "FROM"), "")
+    base = next((dockerfile.base(each) for each in reversed(found) if each.word == "FROM"), "")
     cuda = re.search(r"cuda:?-?(\d+)\.(\d+)", base)
     wheels = re.search(r"\+cu(\d+)(\d)\b", packages.get("torch", "")) or next(
         filter(None, (re.search(r"/whl/cu(\d+)(\d)\b", each.text) for each in found)), None
@@ -139,12 +139,13 @@ def _requirement(word: str) -> tuple[str, str, bool]:
 
 
 def _pins(found: list[Instruction], requirements: bytes) -> Iterator[Finding]:
-    stages = {each.text.split()[-1].lower() for each in found if each.word == "FROM"}
+    stages: set[str] = set()
     for each in found:
         if each.word == "FROM":
-            base = each.text.split()[0]
+            base, earlier = dockerfile.base(each), stages.copy()
+            stages.add(dockerfile.stage_name(each))
             tag = base.rsplit("/", 1)[-1].partition(":")[2]
-            if base.lower() in stages - {base} or base == "scratch" or "$" in base:
+            if not base or base.lower() in earlier or base == "scratch" or "$" in base:
                 continue
             if "@sha256:" not in base and (not tag or tag == "latest"):
                 yield Finding(
@@ -200,7 +201,7 @@ def _secrets(found: list[Instruction]) -> Iterator[Finding]:
     for each in found:
         if each.word in ("ENV", "ARG"):
             pairs = dockerfile.assignments(each.raw)
-            names = set(pairs) | ({each.raw.partition("=")[0]} if each.word == "ARG" else set())
+            names = set(dockerfile.arguments(each.raw) if each.word == "ARG" else pairs)
             for name in sorted(names):
                 # An ENV without a value hides one; an ARG shows its value in the image's history.
                 if _SECRET_NAME.search(name) and (each.word == "ARG" or pairs.get(name)):
@@ -219,7 +220,8 @@ def _secrets(found: list[Instruction]) -> Iterator[Finding]:
                 f"{clean(named, 60)} holds what looks like a token or key: {fix}",
             )
         if each.word in ("COPY", "ADD") and "from" not in each.flags:
-            for source in _unquoted(each.text)[:-1]:
+            first = each.text.split("\n", 1)[0]  # what follows is the text of here-documents
+            for source in _unquoted(first)[:-1]:
                 if suspects.named_like(source):
                     yield Finding(
                         "error",
@@ -266,7 +268,7 @@ def _order(found: list[Instruction]) -> Iterator[Finding]:
             for each in found
             if each.word == "COPY"
             and "from" not in each.flags
-            and each.text.split()[0] in (".", "./")
+            and each.text.split()[:1] in (["."], ["./"])
         ),
         None,
     )

@@ -167,3 +167,101 @@ def test_instructions() -> None:
     assert found[7].flags == {"from": "one", "chown": "1"}
     assert {each.stage for each in dockerfile.last_stage(found[:-1])} == {1, 2}
     assert {each.stage for each in dockerfile.last_stage(found)} == {3}
+
+
+SECRET = "ENV HF_TOKEN=abc"
+FOUND = ("error", "secret")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "RUN echo $((1<<20))",
+        "RUN [ $((1<<A)) = 2 ] && echo 1 >/x",
+        "RUN cat<<EOF",
+        "RUN echo '<<EOF'",
+        'RUN echo "a <<EOF b"',
+        "RUN echo \\<<EOF",
+        "RUN grep a <<<EOF",
+        "ENV X=<<EOF",
+        "RUN <<EOF\necho a\nEOF",
+        "RUN <<-EOF\n\techo a\n\tEOF",
+        "RUN <<'EOF'\necho a\nEOF",
+        "RUN cat <<A 3<<B\na\nA\nb\nB",
+        "COPY\t<<EOF\t/app/x\na\nEOF",
+        "ONBUILD RUN <<EOF\necho a\nEOF",
+        "RUN echo a\\\\",
+        "RUN echo a \\\n  # said \\\n\n  b",
+        "RUN echo a\u2028\u0085",
+    ],
+)
+def test_what_is_no_here_document_swallows_nothing(before: str) -> None:
+    """A secret below it is seen."""
+    assert FOUND in rules(f"FROM a:1\n{before}\n{SECRET}\n")
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        f"RUN <<EOF\n {SECRET}\n EOF\n{SECRET}\nEOF",
+        f"RUN <<-EOF\n  EOF\n{SECRET}\n\tEOF",
+        f"RUN <<E'O'F\nEO\n{SECRET}\nEOF",
+        f"RUN echo a \\\n  {SECRET}",
+        f"# {SECRET}",
+        f"RUN a\u2028{SECRET}",
+    ],
+)
+def test_what_belongs_to_another_instruction_is_none_itself(inside: str) -> None:
+    """An indented end of a here-document ends none, but for tabs after `<<-`."""
+    found = [each.word for each in dockerfile.parse(f"FROM a:1\n{inside}\nCMD x\n")]
+    assert [word for word in found if word != "RUN"] == ["FROM", "CMD"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM\ta:1\nENV\tHF_TOKEN=abc",
+        "FROM a:1\n\tENV\tHF_TOKEN\tabc",
+        "FROM a:1\nENV\vHF_TOKEN=abc",
+        "FROM a:1\nARG A=1 HF_TOKEN",
+        "\ufeffFROM a:1\nENV HF_TOKEN=abc",
+        "FROM a:1\r\nENV HF_TOKEN=abc\r\n",
+        "# syntax=docker/dockerfile:1\n# escape=`\nFROM a:1\nRUN dir C:\\\nENV HF_TOKEN=abc",
+        "FROM a:1\nEN\\\nV HF_TO\\\nKEN=abc",
+        "FROM a:1\nCOPY\t.env\t/app/",
+        "FROM a:1\nRUN\t--mount=type=cache,target=/x\tcurl https://me:word@h/s",
+    ],
+)
+def test_white_space_of_any_kind_and_a_byte_order_mark_are_read(text: str) -> None:
+    assert FOUND in rules(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "unpinned"),
+    [
+        ("FROM a:1 AS base\nFROM base AS x\nFROM x", 0),
+        ("FROM a:1 as Base\nFROM BASE\tAS\ty", 0),
+        ("FROM base AS base", 1),
+        ("FROM later AS x\nFROM a:1 AS later", 1),
+        ("FROM python", 1),
+        ("FROM a:1 AS b\nFROM c", 1),
+        ("FROM --platform=linux/amd64 a:1 AS b\nFROM b", 0),
+        ("FROM scratch", 0),
+        ("FROM", 0),
+    ],
+)
+def test_a_stage_is_pinned_where_the_stage_it_builds_on_is(text: str, unpinned: int) -> None:
+    found = lint.lint(text, target="modal")
+    assert [each.rule for each in found].count("pin-base") == unpinned
+
+
+@pytest.mark.parametrize("text", ["FROM", "FROM a:1\nCOPY", "FROM a:1\nADD\nENV\nARG\nUSER\nRUN"])
+def test_an_instruction_without_words_is_no_traceback(text: str) -> None:
+    assert isinstance(lint.lint(text), list)
+
+
+def test_a_stage_does_not_build_on_a_later_one_or_itself() -> None:
+    found = dockerfile.parse("FROM b AS a\nENV X=1\nFROM a AS b\nFROM b AS b\nENV Y=1")
+    assert {each.stage for each in dockerfile.last_stage(found)} == {1, 2, 3}
+    found = dockerfile.parse("FROM b AS a\nENV X=1\nFROM c:1 AS b")
+    assert {each.stage for each in dockerfile.last_stage(found)} == {2}
