@@ -296,7 +296,7 @@ def _chosen(image: str) -> str:
 
     if image:
         return image
-    used = {box.image for box in _project().boxes.values()}
+    used = {box.image for box in _project().boxes.values() if box.image}
     if len(used) > 1:
         raise UsageError(
             f"the boxes have several images: {', '.join(sorted(used))}", fix="name one of them"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from devbox import spec
 from devbox.errors import UsageError
 from devbox.model import Box
@@ -46,6 +48,9 @@ def find(ws: Workspace, name: str | None, space: str = "") -> Target:
             "or: devbox deploy --space me/name",
         )
     config = ws.settings_of(tracked) if tracked else ws.spec.provider(PROVIDER)
+    hardware = tracked.hardware if tracked else box.hardware
+    provider = ws.provider_of(tracked) if tracked else ws.provider(PROVIDER)
+    box = msgspec.structs.replace(box, image=box.image or provider.default_image(hardware))
     return Target(SpaceRepository(config, handle), name or ws.spec.project, box)
 
 

@@ -13,6 +13,8 @@ from devbox.errors import NotFound
 from devbox.text import clean
 
 FILE = "image.toml"
+#: what a box gets that names no image: without a GPU, and with one
+PLAIN, CUDA = "cpu", "cuda12.6-runtime"
 
 
 class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

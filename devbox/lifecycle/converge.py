@@ -195,7 +195,7 @@ def _half_made(ws: Workspace, box: Box) -> bool:
 
 def request(ws: Workspace, box: Box) -> Request:
     """What a provider needs to make this box; its secrets are read now."""
-    wanted = spec.decode_box(box.spec)
+    wanted = with_image(ws, spec.decode_box(box.spec), box.hardware)
     return Request(
         name=box.slug or box.name,
         token=box.token,
@@ -206,6 +206,12 @@ def request(ws: Workspace, box: Box) -> Request:
         secrets={name: secrets.resolve(reference) for name, reference in wanted.secrets.items()},
         root=box.root or str(ws.spec.root),
     )
+
+
+def with_image(ws: Workspace, wanted: spec.BoxSpec, hardware: str) -> spec.BoxSpec:
+    """The spec with its image, where it leaves that to its provider."""
+    chosen = wanted.image or ws.provider(wanted.provider).default_image(hardware)
+    return msgspec.structs.replace(wanted, image=chosen)
 
 
 def _host_key_file(box: Box) -> Path:

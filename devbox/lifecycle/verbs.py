@@ -6,6 +6,7 @@ import uuid
 
 from devbox import names, spec
 from devbox.errors import Conflict, DevboxError, NotFound, UsageError
+from devbox.images import templates
 from devbox.lifecycle import absence, asking, converge, happenings, saving
 from devbox.lifecycle.absorb import absorb, is_only_lost
 from devbox.lifecycle.steps import Journal, current, owned, retried
@@ -138,6 +139,10 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         f"{dollars(offer.price.micro_per_hour, per_hour=True)} ({offer.price.source}), "
         f"max_uptime {duration(wanted.max_uptime)}"
     )
+    if image := converge.with_image(ws, wanted, offer.hardware.name).image:
+        what = f" ({templates.get(image).summary})" if templates.known(image) else ""
+        how = "" if wanted.image else ", for its hardware; another one: image in devbox.toml"
+        ws.narrate(f"{name}: image {image}{what}{how}")
     box = Box(
         id=uuid.uuid4().hex[:12],
         name=name,

@@ -133,6 +133,13 @@ class Provider(ABC):
         names or any letter case; what it does not know comes back unchanged or nearly so."""
         return asked
 
+    def default_image(self, hardware: str) -> str:
+        """The image of a box on that hardware whose spec names none: one with CUDA and torch where
+        it has a GPU. Empty where boxes have no image of devbox's. The spec of a `create` or
+        `resume` request always has the image in it."""
+        del hardware
+        return ""
+
     @abstractmethod
     def create(self, request: Request) -> str:
         """Start provisioning, tagged with the token; returns the handle.

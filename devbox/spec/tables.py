@@ -76,13 +76,14 @@ class Volume(_Table, frozen=True):
 class BoxSpec(_Table, frozen=True):
     """What a person asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
     BASE or PIP_INDEX; they stay readable in the image. command: the box is this program, headless,
-    and ends with it; there is no ssh to it."""
+    and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
+    hardware. cpu: as the provider counts: physical cores at Modal, vCPU at Hugging Face."""
 
     provider: str = "local"
     hardware: str = ""
     vram: Bytes = Bytes(0)
     max_price: _Number | None = None
-    image: str = "cpu"
+    image: str = ""
     build_args: dict[str, str] = {}
     command: tuple[str, ...] = ()
     workdir: str = "work"

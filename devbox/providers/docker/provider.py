@@ -17,6 +17,7 @@ from typing import Any
 
 from devbox import files, names, paths
 from devbox.errors import Conflict, DevboxError, Gone, ProviderError, Unavailable
+from devbox.images import templates
 from devbox.model import Hardware, Offer, Price
 from devbox.providers.base import (
     CanAdmit,
@@ -29,6 +30,7 @@ from devbox.providers.base import (
 )
 from devbox.providers.docker import container, entrypoint, hardware, image, look
 from devbox.providers.docker.engine import Engine, resolve
+from devbox.providers.docker.hardware import GPU
 from devbox.providers.local.launch import public_line
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
@@ -77,6 +79,9 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
 
     def offers_for(self, wanted: BoxSpec) -> list[Offer]:
         return self._offers(hardware.detect(self._engine, wanted))
+
+    def default_image(self, hardware: str) -> str:
+        return templates.CUDA if hardware == GPU else templates.PLAIN
 
     def create(self, request: Request) -> str:
         container.check(request)

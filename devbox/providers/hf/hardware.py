@@ -145,6 +145,13 @@ class Rates:
         return notes.folder() / f"hardware-{self._kind}-{digest}.json"
 
 
+def has_gpu(flavour: str) -> bool:
+    """By the dated catalogue. A flavour it lacks has one unless it is a `cpu-` one or none."""
+    catalogue = msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
+    known = {each.name: bool(each.gpu) for each in (*catalogue.spaces, *catalogue.jobs)}
+    return known.get(flavour, bool(flavour) and not flavour.startswith("cpu"))
+
+
 def _source(age: float) -> str:
     return "live" if age < 1 else f"cached {brief(age)}"
 

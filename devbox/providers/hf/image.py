@@ -14,6 +14,8 @@ from devbox.images import templates
 from devbox.images.render import Rendered, render
 from devbox.text import clean
 
+#: the image with CUDA and torch that the Hub's guide on Jobs uses
+TORCH = "pytorch/pytorch:2.6.0-cuda12.4-cudnn9-devel"
 DOCKERFILE, README = "Dockerfile", "README.md"
 #: other names of templates
 _ALIASES = {"gpu": "cpu"}

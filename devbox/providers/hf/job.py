@@ -8,11 +8,12 @@ from typing import Any
 
 from devbox.errors import Conflict, Gone, ProviderError, Unavailable
 from devbox.files import locked
+from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.base import HasRunLogs, Observation, Provider, Request
 from devbox.providers.hf import account, errors, image, notes, tags, volumes
 from devbox.providers.hf import job_command as keepalive
-from devbox.providers.hf.hardware import Rates
+from devbox.providers.hf.hardware import Rates, has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, resolve
 from devbox.providers.hf.job_look import LIVE, JobLook, Row, job_id
 from devbox.providers.hf.notes import Notebook, Notes
@@ -61,6 +62,10 @@ class HfJob(Provider, HasRunLogs):
 
     def offers(self) -> list[Offer]:
         return self._rates.offers()
+
+    def default_image(self, hardware: str) -> str:
+        """A Job has no image built for it, so one with torch in it comes from the registry."""
+        return image.TORCH if has_gpu(hardware) else templates.PLAIN
 
     def create(self, request: Request) -> str:
         """Run the Job, or join the live one of this box name.

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from devbox.errors import Gone, ProviderError
+from devbox.images import templates
 from devbox.model import Offer
 from devbox.providers.base import (
     CanChangeHardware,
@@ -21,6 +22,7 @@ from devbox.providers.base import (
     Request,
 )
 from devbox.providers.hf import account, errors, hardware, stages, tags
+from devbox.providers.hf.hardware import has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
 from devbox.providers.hf.notes import Notebook
 from devbox.providers.hf.space_look import Look
@@ -65,6 +67,9 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
 
     def offers(self) -> list[Offer]:
         return self._rates.offers()
+
+    def default_image(self, hardware: str) -> str:
+        return templates.CUDA if has_gpu(hardware) else templates.PLAIN
 
     def create(self, request: Request) -> str:
         """Make the Space, or adopt or join one, and bring it to where it starts by itself.

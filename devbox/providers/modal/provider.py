@@ -16,6 +16,7 @@ from typing import Any
 
 from devbox import names
 from devbox.errors import Conflict, DevboxError, Gone, ProviderError, Unavailable
+from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.base import (
     CanAdmit,
@@ -40,7 +41,7 @@ from devbox.providers.modal.launch import LONGEST, Plan, launch, public_line
 from devbox.providers.modal.rates import Rates
 from devbox.providers.modal.record import ENDED, PAUSED, Record
 from devbox.providers.modal.sandboxes import Sandboxes
-from devbox.providers.modal.sizes import hardware_name, size_of
+from devbox.providers.modal.sizes import CPU, hardware_name, size_of
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean, duration
 
@@ -88,6 +89,9 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
 
     def hardware_name(self, asked: str) -> str:
         return hardware_name(asked)
+
+    def default_image(self, hardware: str) -> str:
+        return templates.PLAIN if hardware_name(hardware) == CPU else templates.CUDA
 
     def create(self, request: Request) -> str:
         names.name(request.name)
