@@ -72,6 +72,10 @@ class ProviderError(DevboxError):
     exit_code = 6
 
 
+class TimedOut(ProviderError):
+    """A box did not come to where it was asked to be in the time it had."""
+
+
 class AuthError(ProviderError):
     exit_code = 7
 

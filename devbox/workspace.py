@@ -14,7 +14,7 @@ import msgspec
 from devbox import secrets, spec
 from devbox.errors import DevboxError, NotTrusted
 from devbox.model import Box, Connection
-from devbox.providers import registry
+from devbox.providers import library_logs, registry
 from devbox.providers.base import Provider
 from devbox.state.lookup import Here
 from devbox.state.store import Store
@@ -48,6 +48,10 @@ class Workspace:
         self.on_step = on_step
         #: whether `up` may put its Include into ~/.ssh/config
         self.integrate = True
+        #: seconds that `up` waits for a box to start; None for what its spec says
+        self.start_timeout: float | None = None
+        #: seconds between lines that say that a wait is still going on
+        self.tell_every = 15.0
         self._providers: dict[str, Provider] = {}
         self._resolved: dict[str, spec.ProviderConfig | None] = {}
         self._elsewhere: dict[tuple[str, spec.ProviderConfig], Provider] = {}
@@ -124,6 +128,7 @@ class Workspace:
     def _load(self, name: str, config: spec.ProviderConfig) -> Provider:
         provider = registry.load(name, config)
         provider.narrate = self._narrated
+        library_logs.tell(self._narrated)
         return provider
 
     def _narrated(self, line: str) -> None:

@@ -28,9 +28,12 @@ from devbox.workspace import Workspace
 @click.command("up")
 @box_argument()
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
+@click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, as 90s or 2h.")
 @json_option
 @quiet_option
-def up_command(box_name: str | None, no_wait: bool, as_json: bool, quiet: bool) -> None:
+def up_command(
+    box_name: str | None, no_wait: bool, timeout: str | None, as_json: bool, quiet: bool
+) -> None:
     """Bring BOX of devbox.toml up, or finish bringing it up.
 
     \b
@@ -38,6 +41,7 @@ def up_command(box_name: str | None, no_wait: bool, as_json: bool, quiet: bool) 
     devbox up train         the box of [boxes.train]
     """
     ws = workspace(quiet=quiet)
+    ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     box = lifecycle.up(ws, box_name, wait=not no_wait)
     _report(ws, box, as_json)
 
@@ -205,10 +209,7 @@ def succeed_command(
 @json_option
 def keep_command(box_name: str, time: str, as_json: bool) -> None:
     """Hold off the idle pause of BOX for DURATION, such as 30m or 2h."""
-    try:
-        seconds = parse_duration(time)
-    except ValueError as error:
-        raise UsageError(str(error), fix="for example: devbox keep train 2h") from None
+    seconds = _seconds(time, "devbox keep train 2h")
     ws = workspace(quiet=as_json)
     until = lifecycle.keep(ws, ws.box(box_name), seconds)
     if as_json:
@@ -249,6 +250,14 @@ def _ask_to_stop(
     for line in found.lines():
         echo(line, err=True)
     confirm(lifecycle.question(ws, box, verb, found), yes=yes)
+
+
+def _seconds(text: str, example: str) -> float:
+    """A duration that was typed. example: a command that would do."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(str(error), fix=f"for example: {example}") from None
 
 
 def _report(ws: Workspace, box: Box, as_json: bool) -> None:

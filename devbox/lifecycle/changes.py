@@ -13,6 +13,7 @@ from devbox.errors import Conflict, DevboxError, ProviderError
 from devbox.lifecycle import asking, converge, saving
 from devbox.lifecycle.steps import Journal, current, owned
 from devbox.lifecycle.verbs import looked
+from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
@@ -118,7 +119,10 @@ def _change(
             saving.save_or_stop(ws, box, verb, ignored=fetch.ignored)
         change: dict[str, object] = {"change": verb.split(maxsplit=1)[0]}
         journal = Journal(ws, ws.store.boxes.begin(box.id, "running", change, ws.clock()))
-        with converge.refusable(ws, box, journal, undo):
+        with (
+            converge.refusable(ws, box, journal, undo),
+            waiting(ws, box, f"being changed ({change['change']})"),
+        ):
             ask(box, journal.call)
         return converge.to_running(ws, current(ws, box), journal)
 

@@ -15,8 +15,10 @@ from devbox.errors import (
     DevboxError,
     Gone,
     KeyRefused,
+    NoAnswer,
     ProviderError,
     SshError,
+    TimedOut,
     Unavailable,
 )
 from devbox.files import private_dir, write_atomic
@@ -26,21 +28,21 @@ from devbox.lifecycle.asking import ask_for, end_twins, find_handle, placed, see
 from devbox.lifecycle.building import BuildLog
 from devbox.lifecycle.guards import guards
 from devbox.lifecycle.steps import Journal, current, mark, retried
+from devbox.lifecycle.waiting import Wait, waiting
 from devbox.model import Box, BoxState
 from devbox.money import exposure
 from devbox.providers.base import CanAdmit, CanPause, Request
+from devbox.spec import Seconds
 from devbox.ssh import config, include, keys, known_hosts, wait
 from devbox.ssh.command import noise_in
 from devbox.ssh.connection import Connection, preload
 from devbox.telemetry import arming
-from devbox.text import clean
+from devbox.text import clean, duration
 from devbox.workspace import Workspace
 
 # Seconds between looks at a provider while it starts or stops: soon at first, then patient.
 _POLLS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-START_TIMEOUT = 45 * 60.0
 STOP_TIMEOUT = 5 * 60.0
-LOGIN_TIMEOUT = 300.0
 
 
 def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = True) -> Box:
@@ -50,7 +52,18 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         ws.narrate(f"{box.name}: accepted; finish with: devbox status {box.name} --wait")
         ws.narrate(f"{box.name}: {_cost_line(ws, box)}")
         return box
-    box = journal.step("observe", lambda: _until_running(ws, box, looked=looked))
+    try:
+        box = journal.step("observe", lambda: _until_running(ws, box, looked=looked))
+    except KeyboardInterrupt:
+        withdraw(ws, box)
+        raise
+    except TimedOut as error:
+        if withdraw(ws, box):
+            error.means = (
+                "it was taken back from the queue, so that it cannot start by itself; "
+                + (_cost_line(ws, box))
+            )
+        raise
     if spec.is_headless(box):
         if box.state.is_over:
             return closed(ws, box, journal)
@@ -82,13 +95,25 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
     return current(ws, box)
 
 
+def withdraw(ws: Workspace, box: Box) -> bool:
+    """Take a box back that waits for a machine and that nobody waits for any more, so that it
+    cannot start, and cost, later: what Modal's own client does too. False for any other box. What
+    it was resumed from is kept."""
+    box = current(ws, box)
+    if not (ws.provider_of(box).queues and box.handle and box.state is BoxState.PROVISIONING):
+        return False
+    ws.narrate(f"{box.name}: nobody waits for its machine any more: taking it back from the queue")
+    intent = ws.store.boxes.begin(box.id, "paused", {"withdrawn": True}, ws.clock())
+    return not to_paused(ws, box, Journal(ws, intent)).state.is_over
+
+
 def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     """Ask the provider to pause and wait until it says so. Until then the box costs."""
     provider = pausable(ws, box)
     if box.state not in (BoxState.PAUSED, BoxState.PAUSING):
         box = mark(ws, box, BoxState.PAUSING)
     try:
-        with _costing(ws, box):
+        with _costing(ws, box), waiting(ws, box, "being paused"):
             handle = provider.pause_by(journal.call, box.handle)
         box = mark(ws, box, BoxState.PAUSING, handle=handle)
     except Gone:
@@ -123,7 +148,7 @@ def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
     if not box.handle:
         box = journal.step("seek", lambda: seek(ws, box))
     if box.handle:
-        with _costing(ws, box):
+        with _costing(ws, box), waiting(ws, box, "being ended"):
             journal.call("terminate", lambda: provider.terminate(box.handle))
         if box.unanswered is not None or provider.may_double:
             journal.step("twins", lambda: end_twins(ws, box))
@@ -156,7 +181,7 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
         if box.token != asked.token:
             ws.narrate(f"{box.name}: joined the box that another computer made")
     if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
-        with refusable(ws, box, journal):
+        with refusable(ws, box, journal), waiting(ws, box, "being resumed"):
             box, looked = _resume(ws, box, journal, provider), False
     return box, looked
 
@@ -174,10 +199,11 @@ def _create(ws: Workspace, box: Box, journal: Journal, asked: Request) -> Box:
     succeeds or `reconcile` has seen that there is nothing."""
     provider = ws.provider_of(box)
     try:
-        return journal.call(
-            "create",
-            lambda: ask_for(ws, box, lambda: provider.create(asked), BoxState.PROVISIONING),
-        )
+        with waiting(ws, box, "being asked for"):
+            return journal.call(
+                "create",
+                lambda: ask_for(ws, box, lambda: provider.create(asked), BoxState.PROVISIONING),
+            )
     except DevboxError as error:
         if not isinstance(error, Unavailable):
             failed = mark(ws, box, BoxState.FAILED)
@@ -196,6 +222,7 @@ def _half_made(ws: Workspace, box: Box) -> bool:
 def request(ws: Workspace, box: Box) -> Request:
     """What a provider needs to make this box; its secrets are read now."""
     wanted = with_image(ws, spec.decode_box(box.spec), box.hardware)
+    wanted = msgspec.structs.replace(wanted, start_timeout=Seconds(_start_timeout(ws, box)))
     return Request(
         name=box.slug or box.name,
         token=box.token,
@@ -212,6 +239,10 @@ def with_image(ws: Workspace, wanted: spec.BoxSpec, hardware: str) -> spec.BoxSp
     """The spec with its image, where it leaves that to its provider."""
     chosen = wanted.image or ws.provider(wanted.provider).default_image(hardware)
     return msgspec.structs.replace(wanted, image=chosen)
+
+
+def _start_timeout(ws: Workspace, box: Box) -> float:
+    return ws.start_timeout or spec.decode_box(box.spec).start_timeout
 
 
 def _host_key_file(box: Box) -> Path:
@@ -238,6 +269,20 @@ def _until(
     """Observe until `done`. After `timeout` seconds the box stays as it is, still costing.
     looked: `box` is its provider's answer of this moment. meanwhile: done once, in what would be
     idle waiting."""
+    with waiting(ws, box, box.stage or box.state, timeout) as wait_:
+        return _looking(ws, box, done, timeout, wait_, looked=looked, meanwhile=meanwhile)
+
+
+def _looking(
+    ws: Workspace,
+    box: Box,
+    done: Callable[[Box], bool],
+    timeout: float,
+    told: Wait,
+    *,
+    looked: bool,
+    meanwhile: Callable[[], None] | None,
+) -> Box:
     began, stage = ws.clock(), ""
     for look in itertools.count():
         if look or not looked:
@@ -247,11 +292,13 @@ def _until(
         if (box.stage or box.state) != stage:
             stage = box.stage or box.state
             ws.narrate(f"{box.name}: {stage}")
+        told.now(stage, ws.store.ledger.current(box.id))
         if ws.clock() - began > timeout:
-            raise ProviderError(
-                f"{box.name} is still {box.state} after {timeout / 60:.0f} minutes",
+            raise TimedOut(
+                f"{box.name} is still {stage} after {duration(timeout)}",
                 means=_cost_line(ws, box),
-                fix="devbox reconcile tries again; devbox down ends it",
+                fix=f"end it with: devbox down {box.name}; or wait on with: "
+                f"devbox status {box.name} --wait",
             )
         if meanwhile and not look:
             meanwhile()
@@ -267,7 +314,15 @@ def _until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
         log.look(seen)
         return seen.state.is_settled
 
-    box = _until(ws, box, settled, START_TIMEOUT, looked=looked, meanwhile=preload)
+    limit = _start_timeout(ws, box)
+    try:
+        box = _until(ws, box, settled, limit, looked=looked, meanwhile=preload)
+    except TimedOut as error:
+        error.fix = (
+            f"wait longer with: devbox up {box.name} --timeout {duration(2 * limit)} (or "
+            f"start_timeout in devbox.toml); end it with: devbox down {box.name}"
+        )
+        raise
     log.finish()
     headless = spec.is_headless(box)
     if box.state is BoxState.RUNNING or (headless and box.state is BoxState.TERMINATED):
@@ -297,15 +352,24 @@ def _log_in(ws: Workspace, box: Box) -> Connection:
             f"{box.name}: this computer's ssh key was lost or replaced, and is new to the box"
         )
         _admit(ws, box)
+    limit = spec.decode_box(box.spec).login_timeout
     try:
-        connection = wait.for_login(
-            box,
-            timeout=LOGIN_TIMEOUT,
-            clock=ws.clock,
-            sleep=ws.sleep,
-            first_use=ws.narrate,
-            refused=lambda: _refused(ws, box),
+        with waiting(ws, box, "waiting for ssh to answer", limit):
+            connection = wait.for_login(
+                box,
+                timeout=limit,
+                clock=ws.clock,
+                sleep=ws.sleep,
+                first_use=ws.narrate,
+                refused=lambda: _refused(ws, box),
+            )
+    except NoAnswer as error:
+        error.means = f"it runs as far as its provider says; {_cost_line(ws, box)}"
+        error.fix = (
+            f"{error.fix}; wait longer with login_timeout in devbox.toml; "
+            f"end it with: devbox down {box.name}"
         )
+        raise
     except KeyRefused as error:
         help_ = ws.provider_of(box).login_help(box.handle)
         means = _cost_line(ws, box)

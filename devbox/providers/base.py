@@ -107,6 +107,9 @@ class Provider(ABC):
     #: a box of its may be a program of the person's (`command` of its spec), without ssh, and is
     #: over when that is
     runs_commands: bool = False
+    #: what it has accepted may wait, at no cost, for a machine that it gets whether or not anybody
+    #: still waits; a pause takes such a box back from the queue
+    queues: bool = False
     #: its boxes cost real money, also while this computer cannot see them
     bills: bool = True
     #: it ends a box at max_uptime itself, whatever happens on the box

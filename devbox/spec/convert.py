@@ -103,6 +103,8 @@ def validate(spec: Spec, source: Path) -> None:
             check(names.remote_path, volume.mount, source, f"{at}.volumes.{key}.mount")
         if box.max_uptime <= 0 or box.idle.after <= 0:
             raise SpecError(f"{source}: {at}: max_uptime and idle.after must be above 0")
+        if box.start_timeout <= 0 or box.login_timeout <= 0:
+            raise SpecError(f"{source}: {at}: start_timeout and login_timeout must be above 0")
     for name, job in spec.jobs.items():
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")

@@ -77,7 +77,8 @@ class BoxSpec(_Table, frozen=True):
     """What a person asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
     BASE or PIP_INDEX; they stay readable in the image. command: the box is this program, headless,
     and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
-    hardware. cpu: as the provider counts: physical cores at Modal, vCPU at Hugging Face."""
+    hardware. start_timeout, login_timeout: how long `up` waits for the provider, and for ssh. cpu:
+    as the provider counts: physical cores at Modal, vCPU at Hugging Face."""
 
     provider: str = "local"
     hardware: str = ""
@@ -88,6 +89,8 @@ class BoxSpec(_Table, frozen=True):
     command: tuple[str, ...] = ()
     workdir: str = "work"
     max_uptime: Seconds = Seconds(8 * 3600)
+    start_timeout: Seconds = Seconds(45 * 60)
+    login_timeout: Seconds = Seconds(5 * 60)
     host: str = ""
     space: str = ""
     region: str = ""

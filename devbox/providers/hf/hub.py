@@ -14,6 +14,7 @@ import msgspec
 from devbox import __version__, secrets
 from devbox.errors import ProviderError, WrongPlace
 from devbox.onbox.address import is_readable
+from devbox.providers import library_logs
 from devbox.providers.hf import errors
 from devbox.providers.hf.times import Skew
 from devbox.spec import ProviderConfig
@@ -110,6 +111,7 @@ class Hub:
         from huggingface_hub import get_session
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
+        library_logs.take("huggingface_hub")
         disable_progress_bars()
         try:
             client = get_session()

@@ -19,6 +19,7 @@ import msgspec
 
 from devbox import secrets
 from devbox.errors import Gone
+from devbox.providers import library_logs
 from devbox.providers.modal.errors import not_installed, translated
 from devbox.spec import ProviderConfig
 from devbox.text import clean
@@ -153,6 +154,7 @@ def _open(server_url: str) -> modal.Client:
         from modal.config import config
     except ImportError as error:
         raise not_installed() from error
+    library_logs.take("modal-client")
     with _lock:
         if config.get("max_throttle_wait") is None:
             os.environ["MODAL_MAX_THROTTLE_WAIT"] = _THROTTLED

@@ -9,6 +9,7 @@ memory: a snapshot of the file system holds none of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from devbox.providers import guarded
 from devbox.providers.base import Request
 
 PLACE = "/dev/shm/devbox"  # noqa: S108  why: memory of the box, made 0700 by root
+TOO_LATE = 75  # exit code of a sandbox that got its machine after `latest`
 HOST_KEY, LOGIN, WORKDIR = "DEVBOX_HOST_KEY", "DEVBOX_AUTHORIZED", "DEVBOX_WORKDIR"
 ORDERS = "DEVBOX_ORDERS"
 _PRIVATE = (HOST_KEY, LOGIN, WORKDIR, ORDERS)
@@ -45,7 +47,9 @@ Subsystem sftp internal-sftp
 
 # A bash that sshd starts for a command reads bash.bashrc, a login shell profile.d, others
 # BASH_ENV; the guard variable keeps what a person has changed since.
+# A sandbox that waited for its machine until nobody waits for it ends itself: $1 is how long.
 _SCRIPT = f"""\
+[ "$(date +%s 2>/dev/null || echo 0)" -le "$1" ] || exit {TOO_LATE}
 umask 077
 export HOME="${{HOME:-/root}}"
 mkdir -p {PLACE} /run/sshd "$HOME/.ssh" && chmod 700 {PLACE} "$HOME/.ssh"
@@ -88,10 +92,10 @@ grep -qxF "$1" "$HOME/.ssh/authorized_keys" || printf '%s\\n' "$1" >>"$HOME/.ssh
 """
 
 
-def command(request: Request) -> list[str]:
-    """The sandbox's main process."""
+def command(request: Request, latest: float) -> list[str]:
+    """The sandbox's main process. latest: unix seconds after which it must not begin."""
     guard = guarded.command(request, stop(), orders=f"{PLACE}/orders.json")
-    return ["/bin/sh", "-c", _SCRIPT.replace("@GUARD@", guard)]
+    return ["/bin/sh", "-c", _SCRIPT.replace("@GUARD@", guard), "sh", str(math.ceil(latest))]
 
 
 def environment(request: Request) -> dict[str, str]:

@@ -92,11 +92,20 @@ class Generations:
         if found.image or found.state == ENDED:
             return found.image or None
         if found.id not in self._left:
-            left = self._sandboxes.exit_snapshot(found.id) if found.scheduled else None
+            left = (
+                self._started_from(found)
+                if found.untouched
+                else self._sandboxes.exit_snapshot(found.id)
+            )
             if left == "":
                 return left
             self._left[found.id] = left
         return self._left[found.id]
+
+    def _started_from(self, found: Record) -> str | None:
+        """The snapshot that a resume started it from; None for a first generation."""
+        earlier = any(each.id != found.id for each in self.of_token(found.token))
+        return found.base if earlier and found.base else None
 
 
 def _newest_first(found: list[Record]) -> list[Record]:

@@ -21,15 +21,19 @@ from devbox.text import clean
 
 LONGEST = 24 * 3600  # seconds; Modal ends a sandbox then
 PORT = 22
+#: seconds past start_timeout until a start is too late; above what a clock may be wrong by
+LATE = 15 * 60.0
 
 
 class Plan(NamedTuple):
-    """What a sandbox is made of. image: the id of what it starts from."""
+    """What a sandbox is made of. image: the id of what it starts from. latest: unix seconds after
+    which a start is too late, as nobody waits for it any more."""
 
     image: str
     size: Size
     price: Price
     token: str
+    latest: float
 
 
 def launch(account: Account, request: Request, plan: Plan) -> str:
@@ -100,7 +104,7 @@ def _message(request: Request, plan: Plan, parts: _Parts, extras: _Extras, api: 
     definition = api.Sandbox(
         name=request.name,
         image_id=plan.image,
-        entrypoint_args=entrypoint.command(request),
+        entrypoint_args=entrypoint.command(request, plan.latest),
         secret_ids=[parts.secret],
         volume_mounts=mounts,
         resources=resources,

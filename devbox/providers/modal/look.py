@@ -80,7 +80,8 @@ def saving(found: Record) -> Observation:
 
 def over(found: Record) -> Observation:
     """Of a finished sandbox without files."""
-    message = "" if found.state == ENDED else f"{_why(found)}; {_LOST}"
+    lost = "" if found.untouched else f"; {_LOST}"
+    message = "" if found.state == ENDED else f"{_why(found)}{lost}"
     return _seen(found, record.handle(found.id), BoxState.TERMINATED)._replace(
         message=message, ended_at=found.ended
     )
@@ -111,6 +112,8 @@ def _seen(found: Record, handle: str, state: BoxState) -> Observation:
 
 
 def _why(found: Record) -> str:
+    if found.scheduled and found.untouched:
+        return "it got its machine only after nobody waited for it, and ended itself at once"
     if found.status == _FAILURE:
         return f"its main process ended with code {found.code}"
     if found.status == _INIT_FAILURE:

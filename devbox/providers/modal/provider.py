@@ -37,7 +37,7 @@ from devbox.providers.modal.account import CALL, Account, resolve
 from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
 from devbox.providers.modal.generations import Generations
-from devbox.providers.modal.launch import LONGEST, Plan, launch, public_line
+from devbox.providers.modal.launch import LATE, LONGEST, Plan, launch, public_line
 from devbox.providers.modal.rates import Rates
 from devbox.providers.modal.record import ENDED, PAUSED, Record
 from devbox.providers.modal.sandboxes import Sandboxes
@@ -66,6 +66,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
     keeps_ceiling = True
     find_lag = 30.0
     create_lag = CALL
+    queues = True
     go_back = "use a token of the workspace {}: modal profile activate, or MODAL_PROFILE"
 
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
@@ -244,7 +245,8 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         price = self._rates.price(size)
         base = kept or image.build(self._account, request.spec, self.narrate_build(request.name))
         try:
-            return launch(self._account, request, Plan(base, size, price, token))
+            latest = self._clock() + request.spec.start_timeout + LATE
+            return launch(self._account, request, Plan(base, size, price, token, latest))
         except Exists:
             found = self._generations.running(request.name)
             if found is None or found.over:
@@ -364,6 +366,10 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
                 "ends a sandbox after 24 h; to go on past that, with the same files: "
                 f"devbox succeed {request.name}"
             )
+        self.narrate(
+            f"{request.name}: if Modal has a machine for it only after "
+            f"{duration(request.spec.start_timeout + LATE)}, it ends itself at once"
+        )
         self.narrate(
             f"{request.name}: `devbox pause` keeps its files; when it ends by itself (idle, or at "
             "its time limit) they are kept only if Modal's own exit snapshot works: put what "

@@ -23,9 +23,11 @@ from typing import Any, NamedTuple
 from devbox import names
 from devbox.errors import ProviderError, UsageError
 from devbox.model import UNKNOWN_PRICE, Price
+from devbox.providers.modal import entrypoint
 from devbox.providers.modal.sizes import Size
 from devbox.text import clean
 
+_LATE = (2, entrypoint.TOO_LATE)  # GENERIC_STATUS_FAILURE
 PAUSED, ENDED = "paused", "ended"
 OURS = {"devbox": "1"}
 _HANDLE = re.compile(r"(sb-[A-Za-z0-9]{1,64})(?::(im-[A-Za-z0-9]{1,64}))?")
@@ -58,6 +60,11 @@ class Record(NamedTuple):
     def over(self) -> bool:
         """Has its result. Before that it may have ended and still hold its name."""
         return bool(self.status)
+
+    @property
+    def untouched(self) -> bool:
+        """It is over without having run for anybody: it got no machine, or one too late."""
+        return self.over and (not self.scheduled or (self.status, self.code) == _LATE)
 
     @property
     def token(self) -> str:

@@ -1,0 +1,121 @@
+"""Silence while something takes its time: what is said, how often, and that -q says nothing."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from devbox import lifecycle
+from devbox.errors import NoAnswer
+from devbox.lifecycle import converge
+from devbox.lifecycle.waiting import Wait, waiting
+from devbox.model import Box, BoxState, Endpoint, Interval, Price
+from devbox.providers import library_logs
+from devbox.spec import BoxSpec, Seconds, encode_box
+from devbox.ssh import keys, known_hosts
+from devbox.text import duration
+from devbox.workspace import Workspace
+from tests.emulators.common import Fault
+from tests.emulators.modal import ModalEmulator
+from tests.providers.modal.conftest import emulator, harness, project  # noqa: F401
+
+PRICE = Price(1_800_000, "live")
+BOX = Box(
+    id="1",
+    name="b",
+    provider="local",
+    token="t",
+    state=BoxState.STARTING,
+    hardware="T4",
+    price=PRICE,
+    created=0.0,
+    updated=0.0,
+    seen=0.0,
+    spec=encode_box(BoxSpec(login_timeout=Seconds(1.5))),
+)
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_line_says_how_long_of_how_much_and_what_it_costs(local_workspace: Workspace) -> None:
+    now = [100.0]
+    local_workspace.clock = lambda: now[0]
+    wait = Wait(local_workspace, BOX, "starting", 2700.0)
+    now[0] += 75
+    limit = duration(2700)
+    assert wait.line() == (
+        f"b: starting for 1m15s of at most {limit}; no cost recorded yet, $1.80/h once it runs"
+    )
+    open_ = Interval(1, "1", "b", "local", "T4", PRICE, start=120.0, end=None)
+    wait.now("waiting for ssh to answer", open_)
+    assert wait.line().endswith(f"answer for 1m15s of at most {limit}; $0.0275 so far at $1.80/h")
+
+
+def test_a_wait_is_told_until_it_ends(local_workspace: Workspace) -> None:
+    said: list[str] = []
+    local_workspace.narrate = said.append
+    local_workspace.tell_every = 0.02
+    with waiting(local_workspace, BOX, "starting"):
+        while len(said) < 3:
+            pass
+    count = len(said)
+    with waiting(local_workspace, BOX, "starting"):
+        pass
+    assert len(said) == count
+
+
+def test_a_gateway_that_never_answers_is_told_of_and_ends_with_the_rate(
+    local_workspace: Workspace, silent_port: int
+) -> None:
+    ws, said = local_workspace, list[str]()
+    ws.narrate, ws.tell_every = said.append, 0.1
+    public = keys.new_host_key()[1]
+    endpoint = Endpoint("127.0.0.1", silent_port, "me", (public,))
+    box = msgspec.structs.replace(BOX, endpoint=endpoint)
+    known_hosts.pin(known_hosts.alias(box), [public])
+    ws.store.boxes.insert(box, "running", {}, 0.0)
+    ws.store.ledger.open(box, PRICE, ws.clock())
+    with pytest.raises(NoAnswer) as caught:
+        converge._log_in(ws, box)
+    assert any("waiting for ssh to answer for" in line and "$1.80/h" in line for line in said)
+    assert "$1.80/h" in caught.value.means
+    assert "devbox down b" in caught.value.fix
+    assert "login_timeout" in caught.value.fix
+
+
+def test_a_call_that_hangs_is_told_of(
+    project: Callable[..., Workspace],  # noqa: F811
+    emulator: ModalEmulator,  # noqa: F811
+) -> None:
+    ws, said = project(), list[str]()
+    ws.narrate, ws.tell_every = said.append, 0.2
+    emulator.knobs.set("SandboxCreate", Fault.latency(1.0), times=1)
+    lifecycle.up(ws, "b", wait=False)
+    assert any("b: being asked for" in line and "/h once it runs" in line for line in said)
+
+
+@pytest.mark.parametrize("library", ["modal-client", "huggingface_hub", "urllib3"])
+def test_what_a_client_library_says_is_narrated_and_nothing_else(
+    local_workspace: Workspace, library: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    local_workspace.narrate = said.append
+    local_workspace.provider("local")
+    logger = logging.getLogger(library)
+    logger.addHandler(logging.StreamHandler())  # as the library does when it is imported
+    library_logs.take(library)
+    logger.warning("Retrying in 1s\x1b[31m [Retry 1/5].")
+    logger.info("not this")
+    assert said == [f"{library}: Retrying in 1s [Retry 1/5]."]
+    local_workspace.narrate = lambda _: None
+    logger.warning("Retrying")
+    assert capfd.readouterr() == ("", "")
