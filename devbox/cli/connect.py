@@ -76,17 +76,14 @@ def forward_command(box_name: str, ports: str, as_json: bool, quiet: bool) -> No
     devbox forward train 8888          a notebook on http://127.0.0.1:8888
     devbox forward train 9000:8888     the same on local port 9000
     """
-    import signal
-
+    from devbox.cli.following import following
     from devbox.ssh import forward
 
     wish = forward.parse(ports)
     box = _running(box_name)
-    # Ended by a service manager or a closed terminal: cancel the forward as Ctrl-C does.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
-        with forward.opened(box, wish) as open_forward:
+        # Ended by a service manager or a closed terminal: cancel the forward as Ctrl-C does.
+        with following(), forward.opened(box, wish) as open_forward:
             if as_json:
                 print_json("forward", box=box.name, host="127.0.0.1", **wish._asdict())
             else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from devbox.cli.common import echo, json_option, page, print_json, quiet_option, workspace
+from devbox.cli.following import following
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
@@ -195,14 +196,15 @@ def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
             while text := stream.readline(_PIECE):
                 sys.stdout.write(clean(text, 2 * _PIECE))
         return
-    for message in follow(ws, run, wait=go_on):
-        if isinstance(message, Line):
-            if message.dropped:
-                sys.stdout.write(f"… {size(message.dropped)} were dropped here …\n")
-            # Only what is followed goes out at once: a flush a line takes longer than all else.
-            sys.stdout.write(message.text + ("\n" if message.end else ""))
-            if go_on:
-                sys.stdout.flush()
+    with following():
+        for message in follow(ws, run, wait=go_on):
+            if isinstance(message, Line):
+                if message.dropped:
+                    sys.stdout.write(f"… {size(message.dropped)} were dropped here …\n")
+                # Only what is followed goes out at once: a flush a line takes longer than all else.
+                sys.stdout.write(message.text + ("\n" if message.end else ""))
+                if go_on:
+                    sys.stdout.flush()
 
 
 def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
@@ -213,8 +215,9 @@ def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
     provider = ws.provider_of(box)
     if not isinstance(provider, HasRunLogs) or not box.handle:
         raise UsageError(f"{box.provider} keeps no log of {box.name}", fix="devbox events " + name)
-    for line in provider.run_logs(box.handle, follow=go_on):
-        echo(clean(line, 40_000))
+    with following():
+        for line in provider.run_logs(box.handle, follow=go_on):
+            echo(clean(line, 40_000))
 
 
 def _go_on(
@@ -240,7 +243,8 @@ def _follow(
     from devbox.jobs.follow import follow
 
     try:
-        ended = watch(follow(ws, run, after=after), run.job, quiet=quiet, clock=ws.clock)
+        with following(sys.stderr):
+            ended = watch(follow(ws, run, after=after), run.job, quiet=quiet, clock=ws.clock)
     except KeyboardInterrupt:
         raise Interrupted(
             f"detached; run {run.id} goes on on {run.box_name}",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from devbox.workspace import Workspace
 
 _TRANSFER_EVERY = 3.0
+_LONGEST = 1 << 20  # characters of one line that are kept together
 _EVERY = 10.0  # seconds between progress lines where nothing is redrawn
 
 
@@ -30,21 +31,28 @@ def watch(
 ) -> Ended | None:
     """Show a run's messages on stderr; the end, if they go that far."""
     ended = None
+    begun = ""  # of a line that comes in pieces
     with _view(title, quiet, clock) as view:
         for message in messages:
             match message:
                 case Line(text, end, dropped):
                     if dropped:
                         view.say(f"… {size(dropped)} of the log were dropped here …")
+                    begun += text
+                    if end == "" and len(begun) < _LONGEST:
+                        continue
                     # What a later redraw replaces is left out, as on a page.
                     if end != "\r":
-                        view.say(text)
+                        view.say(begun)
+                    begun = ""
                 case Progress():
                     view.progress(message)
                 case Note(text):
                     view.say(text)
                 case Ended():
                     ended = message
+        if begun:
+            view.say(begun)
     return ended
 
 

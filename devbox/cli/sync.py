@@ -10,6 +10,7 @@ import click
 
 from devbox.cli import common
 from devbox.cli.common import box_argument, echo, json_option, quiet_option, yes_option
+from devbox.cli.following import following
 
 if TYPE_CHECKING:
     from devbox.sync.progress import Progress
@@ -88,7 +89,7 @@ def watch(box_name: str | None, delete: bool, quiet: bool, as_json: bool) -> Non
         elif not quiet:
             common.narrate(_event_line(event, box.name))
 
-    with lifecycle.stand_by(ws, box):
+    with following(sys.stdout if as_json else sys.stderr), lifecycle.stand_by(ws, box):
         start(ws, box, on_event, delete=delete)
 
 

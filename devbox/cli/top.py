@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from devbox.cli.common import box_argument, json_option, narrate, page, print_json, workspace
+from devbox.cli.following import following
 from devbox.errors import Conflict, NotFound, SshError
 from devbox.model import Box, BoxState
 from devbox.text import dollars
@@ -45,7 +46,7 @@ def top_command(box_name: str | None, once: bool, as_json: bool) -> None:
         asyncio.run(_once(boxes, notes, as_json))
         return
     # Ctrl-C is how one leaves: nothing was interrupted
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), following():
         asyncio.run(_json(boxes) if as_json else _live(boxes, notes))
 
 

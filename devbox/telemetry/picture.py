@@ -138,12 +138,15 @@ def _watts(gpu: Gpu) -> str:
 
 def _cut(row: Line, width: int) -> Line:
     """The line, ended with an ellipsis where the terminal ends."""
+    from rich.cells import cell_len, set_cell_size  # why here: most verbs draw nothing
+
     out: Line = []
     room = width
     for raw, style in row:
         text = raw.replace("\n", " ").replace("\t", " ")
-        if len(text) > room:
-            return [*out, (text[: max(0, room - 1)] + "…", style)]
+        taken = cell_len(text)
+        if taken > room:
+            return [*out, (set_cell_size(text, max(0, room - 1)) + "…", style)]
         out.append((text, style))
-        room -= len(text)
+        room -= taken
     return out
