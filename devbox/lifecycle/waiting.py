@@ -42,7 +42,8 @@ class Wait:
         said = f"{self._name}: {doing} for {duration(max(0.0, now - self._began))}{of}"
         if interval is None:
             rate = dollars(self._price, per_hour=True)
-            return f"{said}; no cost recorded yet, {rate} once it runs"
+            later = f", {rate} once it runs" if self._price else ""
+            return f"{said}; no cost recorded yet{later}"
         micro = interval.price.micro_per_hour
         rate = dollars(micro, per_hour=True)
         if micro is None:
