@@ -11,6 +11,7 @@ from devbox.errors import DevboxError, ProviderError, Unavailable
 from devbox.lifecycle import absence
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import current, mark, retried
+from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.text import clean, duration
 from devbox.workspace import Workspace
@@ -57,7 +58,8 @@ def find_handle(ws: Workspace, box: Box) -> Box:
     """A box whose create we never heard back from: look for our tag at the provider."""
     if box.handle or not ws.store.boxes.was_asked_for(box.id):
         return box
-    found = absence.find(ws, box)
+    with waiting(ws, box, "being looked for"):
+        found = absence.find(ws, box)
     return absorb(ws, box, found[0]) if found else box
 
 

@@ -10,6 +10,7 @@ from devbox.images import templates
 from devbox.lifecycle import absence, asking, converge, happenings, saving
 from devbox.lifecycle.absorb import absorb, is_only_lost
 from devbox.lifecycle.steps import Journal, current, owned, retried
+from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
 from devbox.money.fit import best
@@ -219,7 +220,9 @@ def looked(ws: Workspace, box: Box) -> Box:
         return box
     if not box.handle:
         return asking.find_handle(ws, box)
-    return absorb(ws, box, retried(ws, lambda: absence.observe(ws, box)))
+    with waiting(ws, box, "being looked at"):
+        seen = retried(ws, lambda: absence.observe(ws, box))
+    return absorb(ws, box, seen)
 
 
 def _refuse_over(box: Box) -> None:

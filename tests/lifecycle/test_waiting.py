@@ -119,3 +119,15 @@ def test_what_a_client_library_says_is_narrated_and_nothing_else(
     local_workspace.narrate = lambda _: None
     logger.warning("Retrying")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_look_that_hangs_is_told_of(
+    project: Callable[..., Workspace],  # noqa: F811
+    emulator: ModalEmulator,  # noqa: F811
+) -> None:
+    ws, said = project(), list[str]()
+    box = lifecycle.up(ws, "b")
+    ws.narrate, ws.tell_every = said.append, 0.2
+    emulator.knobs.set("SandboxList", Fault.latency(1.0), times=1)
+    lifecycle.down(ws, box, save=True)
+    assert any("b: being looked at" in line and "so far at" in line for line in said)

@@ -17,9 +17,10 @@ Knobs: fault routes are RPC names (``SandboxCreate``, ``TaskExecStart``, ...).
 ``retry_after`` carries Modal's retry policy, which makes the client wait and
 retry for as long as it is told to; without one the client raises at once.
 
-Assumed, for want of documentation: an idle timeout ends as TERMINATED;
-``WorkspaceBillingRates`` names resources as the billing report does; retries
-with one idempotency key have one effect (``dedupe_retries``).
+``WorkspaceBillingRates`` has the names and the unit that public users printed
+(see :mod:`prices`); an idle timeout ends as IDLE_TIMEOUT, as api.proto says.
+Assumed, for want of documentation: retries with one idempotency key have one
+effect (``dedupe_retries``); a sandbox's tags are in the billing report.
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ class Sandbox:
 
     def _idle(self) -> None:
         if not self.busy:
-            self.end(RESULT.GENERIC_STATUS_TERMINATED)
+            self.end(RESULT.GENERIC_STATUS_IDLE_TIMEOUT)
 
     def _logger(self, source: int) -> Callable[[bytes], None]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
