@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import modal
 import pytest
+from modal_proto import api_pb2
 
 from tests.emulators.common import Clock
 from tests.emulators.modal import ModalEmulator, Stages, prices
@@ -88,7 +90,8 @@ def test_idle_timeout_counts_execs_and_tunnels_but_not_the_main_process(
     assert sandbox.poll() is None
     emulator.advance(2)
     wait_over(emulator, sandbox)
-    assert sandbox.poll() == 137
+    result: Any = inside.result
+    assert result.status == api_pb2.GenericResult.GENERIC_STATUS_IDLE_TIMEOUT
 
 
 def test_stages_take_their_time_and_cost_nothing_before_the_start(connect: Connect) -> None:
