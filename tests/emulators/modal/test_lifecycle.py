@@ -127,7 +127,7 @@ def test_rates_and_report_agree_with_the_meter(
     emulator, workspace = at_ten
     start = datetime.fromtimestamp(emulator.clock.now(), UTC)
     billing = modal.Workspace.from_context(client=workspace.client).billing
-    assert billing.rates()["H100"] == Decimal("0.001097")
+    assert billing.rates()["gpu_hour_cost_h100"] == Decimal("0.001097") * 3600
     for tag, gpu in (("a", "T4"), ("b", "H100:2")):
         workspace.create(gpu=gpu, cpu=2.0, memory=4096, tags={"devbox": tag}, timeout=5400)
     emulator.advance(5 * 3600)
