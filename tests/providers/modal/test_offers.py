@@ -217,8 +217,12 @@ def test_modals_own_bill_by_box(home: Path) -> None:
     harness = ModalHarness(home, clock=Clock.manual(ten), stages=instant)
     try:
         provider: Any = Modal(ProviderConfig(), clock=harness.emulator.clock.now)
+        # why start_timeout: a sandbox reads this machine's clock, not the emulator's.
         handles = [
-            provider.create(harness.request(name, max_uptime=Seconds(5400))) for name in "ab"
+            provider.create(
+                harness.request(name, max_uptime=Seconds(5400), start_timeout=Seconds(2 * 86400))
+            )
+            for name in "ab"
         ]
         for handle in handles:
             harness.running(provider, handle)
