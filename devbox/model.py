@@ -150,6 +150,16 @@ class Box(msgspec.Struct, frozen=True):
         return self.host_alias or f"devbox-{self.name}"
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """What only one live box has: its project's folder and name, and its own name."""
+        return self.root, self.project, self.name
+
+    @property
+    def ref(self) -> str:
+        """What names this box wherever it is typed: FOLDER/NAME, or PROJECT/NAME."""
+        return f"{self.root}/{self.name}" if self.root else self.qualified
+
+    @property
     def qualified(self) -> str:
         """Its name with its project's, as every verb takes it."""
         return f"{self.project}/{self.name}" if self.project else self.name

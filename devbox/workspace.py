@@ -12,12 +12,13 @@ from pathlib import Path
 import msgspec
 
 from devbox import secrets, spec
-from devbox.errors import DevboxError, NotTrusted
+from devbox.errors import DevboxError, NotTrusted, UsageError
 from devbox.model import Box, Connection
 from devbox.providers import library_logs, registry
 from devbox.providers.base import Provider
 from devbox.state.lookup import Here
 from devbox.state.store import Store
+from devbox.text import clean
 
 
 def _silent(_: str) -> None:
@@ -55,6 +56,7 @@ class Workspace:
         self._providers: dict[str, Provider] = {}
         self._resolved: dict[str, spec.ProviderConfig | None] = {}
         self._elsewhere: dict[tuple[str, spec.ProviderConfig], Provider] = {}
+        self._projects: dict[str, spec.Spec] = {}
 
     @classmethod
     def open(cls, start: Path | None = None, narrate: Callable[[str], None] = _silent) -> Workspace:
@@ -134,6 +136,23 @@ class Workspace:
     def _narrated(self, line: str) -> None:
         """To whoever listens now: `narrate` may be replaced after a provider was made."""
         self.narrate(line)
+
+    def project_of(self, box: Box) -> spec.Spec:
+        """The project a box belongs to, as its devbox.toml is now, whatever folder this is typed
+        in. UsageError when nothing says which folder that is; SpecError when it cannot be read.
+        """
+        if self.here.has(box):
+            return self.spec
+        if not box.root:
+            raise UsageError(
+                f"box {box.name} belongs to project {clean(box.project, 60) or 'none'}, whose "
+                f"folder is not known here ({clean(str(self.spec.root), 200)})",
+                means="nothing was done",
+                fix="go to that project's folder and type it there",
+            )
+        if box.root not in self._projects:
+            self._projects[box.root] = spec.load(Path(box.root) / spec.FILE_NAME)
+        return self._projects[box.root]
 
     def box(self, name: str | None) -> Box:
         """The tracked box that NAME, PROJECT/NAME or FOLDER/NAME means in this folder; without a

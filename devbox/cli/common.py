@@ -94,8 +94,10 @@ def is_interactive() -> bool:
 
 def _complete_boxes(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     ws = workspace(quiet=True)
-    known = {box.name for box in ws.store.boxes.all()} | set(ws.spec.boxes)
-    return sorted(name for name in known if name.startswith(incomplete))
+    live = ws.store.boxes.all()
+    own = {box.name for box in live if ws.here.has(box) or not ws.here.inside} | set(ws.spec.boxes)
+    others = {box.qualified for box in live if not ws.here.has(box)}
+    return sorted(name for name in own | others if name.startswith(incomplete))
 
 
 def box_argument(*, required: bool = False) -> Callable[[F], F]:

@@ -90,7 +90,7 @@ def run_command(
     if job_name is None:
         job, given = catalogue.bare(words), arguments.Parsed({}, {})
     else:
-        job = catalogue.find(ws.spec, job_name)
+        job = catalogue.find(ws.project_of(ws.box(box_name)) if box_name else ws.spec, job_name)
         if words == ["--help"] and not _takes_words(job):
             page(arguments.describe(job))
             return

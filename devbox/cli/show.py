@@ -31,6 +31,8 @@ def box_fields(ws: Workspace, box: Box) -> dict[str, Any]:
     found = exposure.of(ws, box)
     fields = msgspec.to_builtins(box)
     fields.pop("spec")
+    fields.pop("slug")
+    fields.pop("host_alias")
     return {
         **fields,
         "alias": box.alias,
@@ -57,11 +59,11 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
     boxes = ws.store.boxes.all(over=True)
     if not everyone:
         # A box its provider no longer knows stays in sight until its name is used again.
-        latest = {box.name: box.id for box in boxes}
+        latest = {box.place: box.id for box in boxes}
         boxes = [
             box
             for box in boxes
-            if not box.state.is_over or (box.state is BoxState.LOST and latest[box.name] == box.id)
+            if not box.state.is_over or (box.state is BoxState.LOST and latest[box.place] == box.id)
         ]
     if refresh:
         live = [box for box in boxes if not box.state.is_over]
@@ -100,12 +102,13 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
     from devbox.money.report import spent_by_box
 
     now = time.time()
+    several = len({box.project for box in boxes}) > 1 or len({b.name for b in boxes}) < len(boxes)
     rows = [("NAME", "STATE", "PROVIDER", "HARDWARE", "UPTIME", "$/H", "SPENT", "AGE")]
     spent = spent_by_box(ws.store.database, 0, now, now)
     exposed = exposure.of_all(ws, boxes)
     rows += [
         (
-            box.name,
+            box.qualified if several else box.name,
             str(box.state),
             box.provider,
             clean(box.hardware, 24),
@@ -200,8 +203,13 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
     now = ws.clock()
     interval = ws.store.ledger.current(box.id)
     detail = " ".join(part for part in (box.stage, box.message) if part and part != box.state)
-    lines = [("box", box.name), ("state", f"{box.state}" + (f" ({detail})" if detail else ""))]
+    lines = [
+        ("box", box.name),
+        ("state", f"{box.state}" + (f" ({detail})" if detail else "")),
+    ]
     lines.append(("where", f"{box.provider} {box.hardware}"))
+    if box.root:
+        lines.append(("project", f"{clean(box.project, 60)} in {clean(box.root, 200)}"))
     if is_headless(box):
         lines.append(("log", f"devbox logs --box {box.name}"))
     elif box.state is BoxState.RUNNING:

@@ -22,8 +22,10 @@ NOTES = ".devbox"  # folder beside the results: the run's status.json, with its 
 
 
 def default_folder(ws: Workspace, run: Run) -> Path:
-    """results/<run id>/ in the project."""
-    return ws.spec.root / "results" / run.id
+    """results/<run id>/ in the project of the run's box."""
+    box = ws.store.boxes.get(run.box_id)
+    root = ws.project_of(box).root if box else ws.spec.root
+    return root / "results" / run.id
 
 
 def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | None = None) -> Path:

@@ -132,7 +132,7 @@ def _start(
     asked = False
     for wait in (*_WAITS, None):
         try:
-            whole = {**request, "secrets": _secrets(ws, request)}
+            whole = {**request, "secrets": _secrets(ws.project_of(box), request)}
             with connection.connect(box) as link:
                 boxhalf.install(link)
                 rearm.see_to(ws, box, link)
@@ -179,6 +179,7 @@ def _request(
     extra: Sequence[str],
 ) -> dict[str, Any]:
     wanted = spec.decode_box(box.spec)
+    checkpoints = {name: _checkpoint(ws.project_of(box), job, name) for name in job.checkpoints}
     return {
         "v": 1,
         "job": job.name,
@@ -190,8 +191,8 @@ def _request(
         "args": dict(args),
         "inputs": {source.name: source.remote for source in looked},
         "patterns": {s.name: list(job.inputs[s.name].patterns) for s in looked},
-        "checkpoints": {name: _checkpoint(ws, job, name).path for name in job.checkpoints},
-        "fetch": {name: _origin(_checkpoint(ws, job, name)) for name in job.checkpoints},
+        "checkpoints": {name: each.path for name, each in checkpoints.items()},
+        "fetch": {name: _origin(each) for name, each in checkpoints.items()},
         "env": dict(wanted.env),
         "packages": list(job.packages),
         "workdir": box.workdir,
@@ -200,8 +201,8 @@ def _request(
     }
 
 
-def _checkpoint(ws: Workspace, job: JobSpec, name: str) -> Checkpoint:
-    found = ws.spec.checkpoint(name)
+def _checkpoint(project: spec.Spec, job: JobSpec, name: str) -> Checkpoint:
+    found = project.checkpoint(name)
     if found is None:
         raise SpecError(
             f"job {job.name} needs the checkpoint {name}, which devbox.toml does not have",
@@ -218,9 +219,9 @@ def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _secrets(ws: Workspace, request: Mapping[str, Any]) -> dict[str, str]:
+def _secrets(project: spec.Spec, request: Mapping[str, Any]) -> dict[str, str]:
     """What the box needs to fetch the checkpoints, read now and kept nowhere."""
-    found = {name: ws.spec.checkpoint(name) for name in request["checkpoints"]}
+    found = {name: project.checkpoint(name) for name in request["checkpoints"]}
     return {name: resolve(each.secret) for name, each in found.items() if each and each.secret}
 
 

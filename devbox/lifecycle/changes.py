@@ -54,7 +54,8 @@ def change_hardware(
     try:
         offer = best(provider, wanted)
         now = ws.clock()
-        budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
+        limits = ws.project_of(box).budget
+        budget.check(limits, ws.store.database, offer.price, wanted.max_uptime, now)
     except DevboxError as error:
         error.means = converge.standing(ws, box)
         raise

@@ -169,12 +169,13 @@ def save(ws: Workspace, box: Box, *, whole: bool = False, ignored: bool = False)
         return
     if rules.down or whole or ignored:
         _fetch(ws, box, ignored=ignored)
-    if rules.before_pause and (box.name in ws.spec.boxes or box.project == ws.spec.project):
-        from devbox.jobs import fetch, unfetched
+    if not rules.before_pause:
+        return
+    from devbox.jobs import fetch, unfetched
 
-        for run in unfetched.look(ws, box).made:
-            ws.narrate(f"{box.name}: fetching the results of run {run.id}")
-            fetch.fetch(ws, run)
+    for run in unfetched.look(ws, box).made:
+        ws.narrate(f"{box.name}: fetching the results of run {run.id}")
+        fetch.fetch(ws, run)
 
 
 def rescue(ws: Workspace, box: Box) -> None:

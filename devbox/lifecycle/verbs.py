@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 
 from devbox import names, spec
@@ -27,6 +28,8 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
 
     wait=False returns once the provider has accepted; `settle` or `reconcile` does the rest.
     """
+    if name and "/" in name:
+        return _up_elsewhere(ws, ws.box(name), wait=wait)
     name, wanted = ws.spec.box(name)
     known = _there_again(ws, ws.store.boxes.own(name, ws.here))
     box = known if known and not known.state.is_over else _new(ws, name, wanted)
@@ -36,6 +39,22 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
             # The provider ended it behind our back; the name is free for a new one.
             ws.narrate(f"{name}: the earlier box is {box.state}; making a new one")
             return up(ws, name, wait=wait)
+        return _run(ws, box, wait=wait)
+
+
+def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:
+    """`up` of a box that was named with its project. A new one is made in its folder only."""
+    if ws.here.has(box):
+        return up(ws, box.name, wait=wait)
+    if box.state.is_over:
+        raise NotFound(
+            f"{box.qualified} is {box.state}",
+            means="it costs nothing",
+            fix=f"make a new one with: cd {shlex.quote(box.root)} && devbox up {box.name}",
+        )
+    with owned(ws, box.id, box.name):
+        box = looked(ws, current(ws, box))
+        _refuse_over(box)
         return _run(ws, box, wait=wait)
 
 
@@ -210,7 +229,8 @@ def _can_log_in(box: Box) -> bool:
 
 def _check_budget_again(ws: Workspace, box: Box) -> None:
     wanted = spec.decode_box(box.spec)
-    budget.check(ws.spec.budget, ws.store.database, box.price, wanted.max_uptime, ws.clock())
+    limits = ws.project_of(box).budget
+    budget.check(limits, ws.store.database, box.price, wanted.max_uptime, ws.clock())
 
 
 def looked(ws: Workspace, box: Box) -> Box:

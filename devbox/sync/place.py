@@ -33,26 +33,19 @@ class Place(NamedTuple):
 
 
 def find(ws: Workspace, box: Box) -> Place:
-    """Where `box` syncs, from the devbox.toml in force, which wins over the one it was made with.
+    """Where `box` syncs: in its own project's folder, by that devbox.toml as it is now, which wins
+    over the one it was made with.
 
-    UsageError outside its project, and for a root that is the whole home folder or disk.
+    UsageError when that folder is not known, and for a root that is the whole home folder or disk.
     Conflict and NotFound for a box that is not running (see `ssh.ready.check_running`).
     """
     # A pause and a down fetch the files first: the box still runs then.
     if box.state not in (BoxState.PAUSING, BoxState.STOPPING):
         ready.check_running(box)
-    if box.name in ws.spec.boxes:
-        sync = ws.spec.box(box.name)[1].sync
-    elif box.project == ws.spec.project:
-        sync = spec.decode_box(box.spec).sync
-    else:
-        raise UsageError(
-            f"this folder belongs to project {ws.spec.project}, box {box.name} to "
-            f"{clean(box.project, 60) or 'none'}",
-            means="nothing was synced",
-            fix=f"go to that project's folder, or add [boxes.{box.name}] to devbox.toml here",
-        )
-    root = Path(os.path.realpath(ws.spec.root / Path(sync.path).expanduser()))
+    project = ws.project_of(box)
+    known = box.name in project.boxes
+    sync = project.box(box.name)[1].sync if known else spec.decode_box(box.spec).sync
+    root = Path(os.path.realpath(project.root / Path(sync.path).expanduser()))
     if root in (Path(root.anchor), Path(os.path.realpath(Path.home()))):
         raise UsageError(
             f"refusing to sync all of {root}",

@@ -363,7 +363,7 @@ class Dashboard(App[None], inherit_bindings=False):
             rescue(self, boxes)
 
     def _ended(self, operation: Operation) -> None:
-        box_ids = [v.box.id for v in self.feed.views if v.box.name == operation.box]
+        box_ids = [v.box.id for v in self.feed.views if operation.concerns(v.box)]
         self.feed.hurry(box_ids)
         if operation.state == "done":
             self.tell(operation.summary, title=operation.title)

@@ -93,17 +93,21 @@ class Asks:
         found = lifecycle.losses(self._open(), box, verb)
         return found.lines() if found else []
 
+    def own(self, boxes: list[Box]) -> list[Box]:
+        """Those of them that belong to this folder's project."""
+        here = self._open().here
+        return [box for box in boxes if here.has(box)]
+
     def savable(self, boxes: list[Box]) -> list[Box]:
-        """Those of them of which files are fetched before a pause, into this folder: named by
-        their sync rules, or lost by the pause."""
+        """Those of them of which files are fetched before a pause, into a project's folder that is
+        known: named by their sync rules, or lost by the pause."""
         from devbox import lifecycle, spec
 
         ws = self._open()
-        here = ws.spec
 
         def is_savable(box: Box) -> bool:
             rules = spec.decode_box(box.spec).sync
-            ours = box.name in here.boxes or box.project == here.project
+            ours = bool(box.root or ws.here.has(box))
             wanted = bool(rules.down) or lifecycle.ends_disk(ws, box, "pause")
             return ours and rules.before_pause and wanted
 

@@ -136,12 +136,12 @@ class LiveFeed:
             self.error = self.error or self._damaged
         else:
             self._damaged = ""
-        latest = {box.name: box.id for box in found}
+        latest = {box.place: box.id for box in found}
         # as in `devbox ls`: a lost box stays in sight until its name is used again
         self._boxes = [
             box
             for box in found
-            if not box.state.is_over or (box.state is BoxState.LOST and latest[box.name] == box.id)
+            if not box.state.is_over or (box.state is BoxState.LOST and latest[box.place] == box.id)
         ]
         work = {intent.box_id: intent for intent in self._ws.store.boxes.open_intents()}
         running = [

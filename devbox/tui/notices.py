@@ -46,11 +46,13 @@ class Notices:
 
     def look(self, feed: Feed, now: float, ours: Collection[str] = ()) -> list[Notice]:
         """What became so since the last look; the first one only takes note of states and runs.
-        ours: names of boxes that this dashboard works on, whose states are no news."""
+        ours: what names boxes (`Operations.recent`) that this dashboard works on, whose states are
+        no news."""
         found: list[Notice] = []
         for view in feed.views:
             state = self._state(view)
-            found += [] if view.box.name in ours else state
+            known = view.box.name in ours or view.box.ref in ours
+            found += [] if known else state
             found += self._pause(view, feed.verdict(view.box.id), now)
             found += self._ceiling(view, now)
             found += self._throttling(feed, view, now)

@@ -104,8 +104,9 @@ def _pause(ws: Workspace, request: dict[str, Any], log: Log) -> str:
 def _rescue(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox import lifecycle
 
-    lifecycle.rescue(ws, ws.box(request["box"]))
-    return f"fetched from {request['box']} what its sync rules name"
+    box = ws.box(request["box"])
+    lifecycle.rescue(ws, box)
+    return f"fetched from {box.name} what its sync rules name"
 
 
 def _resume(ws: Workspace, request: dict[str, Any], log: Log) -> str:
@@ -125,8 +126,9 @@ def _down(ws: Workspace, request: dict[str, Any], log: Log) -> str:
 def _keep(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox import lifecycle
 
-    until = lifecycle.keep(ws, ws.box(request["box"]), request["seconds"])
-    return f"{request['box']} is kept awake until {local_time(until, '%H:%M')}"
+    box = ws.box(request["box"])
+    until = lifecycle.keep(ws, box, request["seconds"])
+    return f"{box.name} is kept awake until {local_time(until, '%H:%M')}"
 
 
 def _reconcile(ws: Workspace, request: dict[str, Any], log: Log) -> str:
@@ -166,13 +168,14 @@ def _submit(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox.jobs.submit import submit
 
     extra: list[str] = []
+    box = ws.box(request["box"])
     if request["job"] == catalogue.COMMAND:
         job, given = catalogue.bare(request["words"]), arguments.Parsed({}, {})
     else:
-        job = catalogue.find(ws.spec, request["job"])
+        job = catalogue.find(ws.project_of(box), request["job"])
         given = arguments.parse(job, request["words"])
         extra = request["extra"]
-    run = submit(ws, ws.box(request["box"]), job, given.args, given.inputs, extra=extra)
+    run = submit(ws, box, job, given.args, given.inputs, extra=extra)
     return f"run {run.id} {run.state} on {run.box_name}"
 
 

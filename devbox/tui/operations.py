@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from devbox import paths
 from devbox.files import private_dir
+from devbox.model import Box
 from devbox.onbox import procs
 from devbox.text import clean
 from devbox.tui.operation import LOG, OWNER, REQUEST
@@ -49,6 +50,10 @@ class Operation:
         self.owner: dict[str, Any] | None = None
         self.read = 0
         self.rest = b""
+
+    def concerns(self, box: Box) -> bool:
+        """`box` holds how it was named: its `ref`, or its name where that was all there was."""
+        return self.box in (box.ref, box.name)
 
     def take(self, message: dict[str, Any]) -> None:
         """One line of its log."""
@@ -118,7 +123,8 @@ class Operations:
         return found if box is None else [o for o in found if o.box == box]
 
     def recent(self) -> set[str]:
-        """Names of boxes that something was under way for until a moment ago."""
+        """What named the boxes (`Box.ref`, or a name) that something was under way for until a
+        moment ago."""
         now = self.clock()
         return {o.box for o in self.all.values() if o.ended is None or now - o.ended < _MOMENT}
 

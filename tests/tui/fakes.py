@@ -193,6 +193,9 @@ class FakeAsks(Asks):
     def names(self) -> list[tuple[str, BoxSpec]]:
         return list(self.boxes)
 
+    def own(self, boxes: list[Box]) -> list[Box]:
+        return boxes
+
     def templates(self) -> list[Template]:
         return [Template("basic", "One box, commented", Path("/nowhere"))]
 

@@ -45,7 +45,7 @@ async def test_up_of_a_box_that_exists_finishes_it_at_once(dashboard: Open) -> N
         await it.until(lambda: it.dialog == "Choose")
         await _choose(it, 0)
         await it.until(lambda: it.operations.begun)
-        assert it.operations.begun == [("up", "train", {"hardware": ""})]
+        assert it.operations.begun == [("up", "demo/train", {"hardware": ""})]
 
 
 async def test_up_without_devbox_toml_begins_with_a_template(dashboard: Open) -> None:
@@ -83,7 +83,7 @@ async def test_ending_and_pausing_say_what_is_lost_and_begin_at_cancel(
             assert it.app.focused
             assert it.app.focused.id == answer
             await it.press("enter")
-            begun = (kind, "train", {"save": save})
+            begun = (kind, "demo/train", {"save": save})
             await it.until(partial(it.operations.begun.__contains__, begun))
         await it.press(key)
         await it.until(lambda: it.dialog == "Confirm")
@@ -101,7 +101,7 @@ async def test_marked_boxes_are_ended_together(dashboard: Open) -> None:
         assert "End train, render?" in it.text
         await it.press("right", "enter")
         await it.until(lambda: len(it.operations.begun) == 2)
-        assert {box for _, box, _ in it.operations.begun} == {"train", "render"}
+        assert {box for _, box, _ in it.operations.begun} == {"demo/train", "demo/render"}
 
 
 async def test_losses_that_cannot_be_known_are_said_so(dashboard: Open) -> None:
@@ -117,7 +117,7 @@ async def test_resume_keep_reconcile_and_doctor(dashboard: Open) -> None:
     async with dashboard() as it:
         await it.select("nightly")
         await it.press("w")
-        await it.until(lambda: ("resume", "nightly", {}) in it.operations.begun)
+        await it.until(lambda: ("resume", "demo/nightly", {}) in it.operations.begun)
         await it.select("train")
         await it.press("h")
         await it.until(lambda: it.dialog == "Prompt")
@@ -126,7 +126,7 @@ async def test_resume_keep_reconcile_and_doctor(dashboard: Open) -> None:
         assert "is not a duration" in it.text
         it.app.screen.query_one(Input).value = "90m"
         await it.press("enter")
-        await it.until(lambda: ("keep", "train", {"seconds": 5400.0}) in it.operations.begun)
+        await it.until(lambda: ("keep", "demo/train", {"seconds": 5400.0}) in it.operations.begun)
         await it.press("ctrl+e")
         await it.until(lambda: ("reconcile", "", {}) in it.operations.begun)
         await it.press("x")
@@ -174,7 +174,7 @@ async def test_sync(dashboard: Open, row: int, direction: str, dry_run: bool) ->
         await _choose(it, row)
         await it.until(lambda: it.operations.begun)
         fields = {"direction": direction, "dry_run": dry_run}
-        assert it.operations.begun == [("sync", "train", fields)]
+        assert it.operations.begun == [("sync", "demo/train", fields)]
         assert it.app.pane == "sync"
         work = it.operations.running()[0]
         work.take({"progress": [30, 60], "note": "80.1 MB/s  model.pt"})
@@ -259,7 +259,7 @@ async def test_the_palette_finds_and_does_an_action(dashboard: Open) -> None:
             await it.type("resume")
             await it.until(lambda: "Bring a paused box back" in it.text)
             await it.press("enter")
-            await it.until(lambda: ("resume", "nightly", {}) in it.operations.begun)
+            await it.until(lambda: ("resume", "demo/nightly", {}) in it.operations.begun)
 
 
 async def test_the_theme_is_chosen_and_remembered(dashboard: Open) -> None:

@@ -34,7 +34,7 @@ async def test_a_job_runs_from_a_form_made_of_its_job_toml(dashboard: Open, home
         start.press()
         await it.until(lambda: it.operations.begun)
         (kind, box, fields) = it.operations.begun[0]
-        assert (kind, box, fields["job"], fields["extra"]) == ("submit", "train", "track", [])
+        assert (kind, box, fields["job"], fields["extra"]) == ("submit", "demo/train", "track", [])
         assert f"--video={home / 'clip.mp4'}" in fields["words"]
         assert "--min-size=64" in fields["words"]
         assert "--engine=cascade" in fields["words"]

@@ -59,7 +59,7 @@ async def test_its_files_are_fetched_by_work_that_goes_on_by_itself(dashboard: O
         await it.turn()
         await it.until(lambda: it.operations.begun)
         await it.turn()
-        assert it.operations.begun == [("rescue", "train", {})]
+        assert it.operations.begun == [("rescue", "demo/train", {})]
         assert "fetch from train before it pauses" in it.text
 
 
@@ -72,7 +72,7 @@ async def test_nothing_is_fetched_where_one_only_looks(dashboard: Open) -> None:
         assert it.operations.begun == []
 
 
-def test_only_what_rules_name_and_this_folder_owns(home: Path) -> None:
+def test_only_what_rules_name_and_a_known_folder_owns(home: Path) -> None:
     project = home / "project"
     project.mkdir()
     (project / "devbox.toml").write_text("[boxes.train]\n[boxes.train.sync]\ndown = ['results/']\n")
@@ -83,6 +83,7 @@ def test_only_what_rules_name_and_this_folder_owns(home: Path) -> None:
     def box(name: str, wanted: BoxSpec) -> Box:
         return replace(fakes.box(name), spec=spec.encode_box(wanted), project="another")
 
-    boxes = [box("train", down), box("other", down)]
-    assert names(asks.savable(boxes)) == ["train"]
-    assert asks.savable([box("train", late), box("train", BoxSpec())]) == []
+    ours = replace(box("train", down), root=str(project))
+    known = replace(box("other", down), root=str(home / "elsewhere"))
+    assert names(asks.savable([ours, known, box("train", down)])) == ["train", "other"]
+    assert asks.savable([replace(ours, spec=spec.encode_box(x)) for x in (late, BoxSpec())]) == []

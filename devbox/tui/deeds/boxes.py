@@ -36,7 +36,9 @@ async def up(app: Dashboard) -> None:
         names = await _from_template(app)
         if not names:
             return
-    live = {view.box.name: view.box for view in app.feed.views if not view.box.state.is_over}
+    alive = [view.box for view in app.feed.views if not view.box.state.is_over]
+    own = await background.call(lambda: app.asks.own(alive), "spec")
+    live = {box.name: box for box in own}
     items = [
         Item(name, name, str(live[name].state) if name in live else f"{wanted.provider}, not up")
         for name, wanted in names
@@ -48,7 +50,7 @@ async def up(app: Dashboard) -> None:
         return
     if name in live:
         # it exists: finishing or resuming it takes no choice
-        app.operations.start("up", f"up {name}", name, hardware="")
+        app.operations.start("up", f"up {name}", live[name].ref, hardware="")
         return
     wish = await app.push_screen_wait(Up(app.asks, name))
     if wish:
@@ -73,8 +75,8 @@ async def pause(app: Dashboard) -> None:
     )
     which = await app.push_screen_wait(Confirm(f"Pause {_names(views)}?", facts, answers, look))
     for view in views if which else []:
-        name = view.box.name
-        app.operations.start("pause", f"pause {name}", name, save=which == "save")
+        title = f"pause {view.box.name}"
+        app.operations.start("pause", title, view.box.ref, save=which == "save")
 
 
 def rescue(app: Dashboard, boxes: list[Box]) -> None:
@@ -83,14 +85,14 @@ def rescue(app: Dashboard, boxes: list[Box]) -> None:
     async def start(app: Dashboard) -> None:
         for box in await background.call(lambda: app.asks.savable(boxes), "spec"):
             title = f"fetch from {box.name} before it pauses"
-            app.operations.start("rescue", title, box.name)
+            app.operations.start("rescue", title, box.ref)
 
     guarded(start)(app)
 
 
 async def resume(app: Dashboard) -> None:
     for view in _in(app, "resume", BoxState.PAUSED):
-        app.operations.start("resume", f"resume {view.box.name}", view.box.name)
+        app.operations.start("resume", f"resume {view.box.name}", view.box.ref)
 
 
 async def keep(app: Dashboard) -> None:
@@ -103,7 +105,7 @@ async def keep(app: Dashboard) -> None:
     )  # fmt: skip
     for view in views if line else []:
         name, seconds = view.box.name, parse_duration(line or "")
-        app.operations.start("keep", f"keep {name} {line}", name, seconds=seconds)
+        app.operations.start("keep", f"keep {name} {line}", view.box.ref, seconds=seconds)
 
 
 async def terminate(app: Dashboard) -> None:
@@ -123,8 +125,8 @@ async def terminate(app: Dashboard) -> None:
     )
     which = await app.push_screen_wait(Confirm(f"End {_names(views)}?", facts, answers, look))
     for view in views if which else []:
-        name = view.box.name
-        app.operations.start("down", f"down {name}", name, save=which == "save")
+        title = f"down {view.box.name}"
+        app.operations.start("down", title, view.box.ref, save=which == "save")
 
 
 async def reconcile(app: Dashboard) -> None:
@@ -147,7 +149,7 @@ async def sync(app: Dashboard) -> None:
         name, direction = view.box.name, (which or "").removesuffix("?")
         dry = (which or "").endswith("?")
         title = f"sync {direction} {name}" + (" (dry run)" if dry else "")
-        app.operations.start("sync", title, name, direction=direction, dry_run=dry)
+        app.operations.start("sync", title, view.box.ref, direction=direction, dry_run=dry)
     if which:
         app.open_pane("sync")
 

@@ -39,7 +39,7 @@ async def run(app: Dashboard) -> None:
         return
     title = f"run {job.name} on {view.box.name}"
     takes = form.takes_words and job is not _OWN
-    app.operations.start("submit", title, view.box.name, job=job.name,
+    app.operations.start("submit", title, view.box.ref, job=job.name,
                          words=[] if takes else words, extra=words if takes else [])  # fmt: skip
     app.open_pane("jobs")
 

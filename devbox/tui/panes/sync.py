@@ -32,7 +32,7 @@ class SyncPane(Page):
     def draw(self, seen: Seen, width: int) -> list[Line]:
         assert seen.view
         box = seen.view.box
-        syncs = [o for o in seen.operations.all.values() if o.kind == "sync" and o.box == box.name]
+        syncs = [o for o in seen.operations.all.values() if o.kind == "sync" and o.concerns(box)]
         done = sum(o.state != "running" for o in syncs)
         if self._of != box.id or done != self._synced:
             self._synced = done
