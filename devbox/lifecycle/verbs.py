@@ -8,7 +8,7 @@ import uuid
 from devbox import names, spec
 from devbox.errors import Conflict, DevboxError, NotFound, UsageError
 from devbox.images import templates
-from devbox.lifecycle import absence, asking, converge, happenings, saving
+from devbox.lifecycle import absence, asking, converge, happenings, respec, saving
 from devbox.lifecycle.absorb import absorb, is_only_lost
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.lifecycle.waiting import waiting
@@ -39,12 +39,16 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
             # The provider ended it behind our back; the name is free for a new one.
             ws.narrate(f"{name}: the earlier box is {box.state}; making a new one")
             return up(ws, name, wait=wait)
-        return _run(ws, box, wait=wait)
+        if respec.is_unmade(ws, box) and spec.decode_box(box.spec) != wanted:
+            ws.narrate(f"{name}: it was never created, so devbox.toml counts as it is now")
+            respec.drop(ws, box)
+            return up(ws, name, wait=wait)
+        return _run_as(ws, box, wanted, wait=wait)
 
 
 def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:
     """`up` of a box that was named with its project. A new one is made in its folder only."""
-    if ws.here.has(box):
+    if ws.here.has(box) and box.name in ws.spec.boxes:
         return up(ws, box.name, wait=wait)
     if box.state.is_over:
         raise NotFound(
@@ -55,7 +59,19 @@ def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
         _refuse_over(box)
-        return _run(ws, box, wait=wait)
+        wanted = ws.project_of(box).boxes.get(box.name) or spec.decode_box(box.spec)
+        return _run_as(ws, box, wanted, wait=wait)
+
+
+def _run_as(ws: Workspace, box: Box, wanted: spec.BoxSpec, *, wait: bool) -> Box:
+    """Run a known box by what devbox.toml says now, as far as it can follow; Conflict names the
+    rest, before a paused box is started and after any other is up."""
+    changes = respec.compare(ws, box, wanted)
+    if box.state is BoxState.PAUSED:
+        respec.refuse_left(box, changes)
+    box = _run(ws, respec.take(ws, box, changes), wait=wait)
+    respec.refuse_left(box, changes)
+    return box
 
 
 def resume(ws: Workspace, box: Box) -> Box:

@@ -232,6 +232,9 @@ class Provider(ABC):
 class CanPause(ABC):
     """Stop paying; `Provider.pause_keeps` says which files outlive it."""
 
+    #: keys of the spec that `resume` follows as they are then; the others stay as they were made
+    resume_takes: frozenset[str] = frozenset()
+
     def check_pause(self, handle: str) -> None:
         """ProviderError when this box can never be paused, before anything is done for it."""
         del handle

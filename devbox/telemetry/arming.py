@@ -7,6 +7,7 @@ clocks here: what a box says in its own time is told in ours.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -156,7 +157,8 @@ def _orders(
     """The schema is in devbox.onbox.orders."""
     wanted = spec.decode_box(box.spec)
     started = box.started if box.started is not None else now
-    deadline = box.deadline if box.deadline is not None else started + wanted.max_uptime
+    # The provider's own limit, or an earlier one that devbox.toml has set since.
+    deadline = min(box.deadline or math.inf, started + wanted.max_uptime)
     return {
         "v": 1,
         "box": box.name,

@@ -48,6 +48,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
     """
 
     name = "hf-space"
+    resume_takes = frozenset({"hardware", "image", "build_args", "env", "secrets"})
     # As of hf-job; but a Space is looked up by its name, which does not lag.
     find_lag = 45.0
     create_lag = ANSWER + 15.0

@@ -45,6 +45,7 @@ class Host(Provider, CanPause, CanAdmit):
     """Machines reached as `ssh TARGET`. clock: () → unix seconds."""
 
     name = "ssh"
+    resume_takes = frozenset({"max_uptime"})
     bills = False
     end_deletes = False
 

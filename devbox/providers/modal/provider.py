@@ -64,6 +64,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
 
     name = "modal"
     keeps_ceiling = True
+    resume_takes = frozenset({"hardware", "env", "secrets", "volumes", "region", "max_uptime"})
     find_lag = 30.0
     create_lag = CALL
     queues = True

@@ -1,0 +1,164 @@
+"""devbox.toml against the spec a box was made from. `up` takes over what can change in place, and
+names the rest with the verb that brings it about, so that no edit is ignored silently."""
+
+from __future__ import annotations
+
+import msgspec
+
+from devbox import spec
+from devbox.errors import Conflict, NotFound
+from devbox.model import Box, BoxState, Offer
+from devbox.money.fit import best, fit
+from devbox.providers.base import CanChangeHardware, CanPause, Provider
+from devbox.ssh.connection import connect
+from devbox.telemetry import arming
+from devbox.text import clean, dollars, duration
+from devbox.workspace import Workspace
+
+_IN_PLACE = frozenset({"idle", "sync"})
+_CHOICE = frozenset({"hardware", "vram", "max_price", "cpu", "memory"})
+_SHOWN = frozenset({"provider", "image", "workdir", "region", "host", "space", "max_uptime"})
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """taken: keys of devbox.toml that the box can follow now, and `spec` with them. offer: other
+    hardware that its next resume starts it on. left: what it cannot follow, for a user to read;
+    verbs: the commands that bring that about."""
+
+    spec: spec.BoxSpec
+    taken: tuple[str, ...] = ()
+    offer: Offer | None = None
+    left: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+
+
+def compare(ws: Workspace, box: Box, wanted: spec.BoxSpec) -> Changes:
+    """What of `wanted` differs from the spec that `box` was made from."""
+    made = spec.decode_box(box.spec)
+    keys = [key for key in wanted.__struct_fields__ if _differs(made, wanted, key)]
+    if "provider" in keys:
+        # Names of hardware and images mean nothing at another provider.
+        keys = [key for key in keys if key in {"provider", *_IN_PLACE}]
+    provider = ws.provider_of(box)
+    offer = _other_hardware(box, provider, wanted) if _CHOICE & set(keys) else None
+    if offer is None and not {"cpu", "memory"} & set(keys):
+        quiet = _CHOICE & set(keys)  # the hardware it has is what they choose too
+    else:
+        quiet, keys = frozenset(), [key for key in keys if key not in _CHOICE] + ["hardware"]
+    resumes = box.state is BoxState.PAUSED and isinstance(provider, CanPause)
+    follows = provider.resume_takes if resumes and isinstance(provider, CanPause) else frozenset()
+    taken = [key for key in keys if key in quiet or _can_follow(made, wanted, key, follows)]
+    left = [key for key in keys if key not in taken]
+    updated = taken + [key for key in _CHOICE if "hardware" in taken]
+    return Changes(
+        msgspec.structs.replace(made, **{key: getattr(wanted, key) for key in updated}),
+        tuple(key for key in taken if key not in quiet),
+        offer if "hardware" in taken else None,
+        tuple(_told(box, made, wanted, key, offer) for key in left),
+        tuple(dict.fromkeys(_verb(box, provider, key, offer) for key in left)),
+    )
+
+
+def take(ws: Workspace, box: Box, changes: Changes) -> Box:
+    """The box with what it can follow; a running one's watchdog gets its new orders."""
+    encoded = spec.encode_box(changes.spec)
+    if encoded == box.spec:
+        return box
+    box = msgspec.structs.replace(box, spec=encoded)
+    if changes.offer:
+        hardware, price = changes.offer.hardware.name, changes.offer.price
+        rate = dollars(price.micro_per_hour, per_hour=True)
+        ws.narrate(f"{box.name}: from now on {hardware} at {rate} ({price.source})")
+        box = msgspec.structs.replace(box, hardware=hardware, price=price)
+    ws.store.boxes.update(box)
+    if not changes.taken:
+        return box
+    listed = ", ".join(changes.taken)
+    ws.narrate(f"{box.name}: follows devbox.toml in {listed}")
+    ws.store.events.add(box.id, "spec", f"follows devbox.toml in {listed}", ws.clock())
+    orders = {"idle", "max_uptime"} & set(changes.taken)
+    if orders and box.state is BoxState.RUNNING and not spec.is_headless(box):
+        with connect(box) as connection:
+            arming.arm(connection, box, ws.provider_of(box).watchdog(box.handle))
+    return box
+
+
+def refuse_left(box: Box, changes: Changes) -> None:
+    """Conflict that names what the box cannot follow; nothing when it follows it all."""
+    if not changes.left:
+        return
+    paused = box.state is BoxState.PAUSED
+    as_made = f"; as it was made: devbox resume {box.name}" if paused else ""
+    raise Conflict(
+        f"{box.name} was made from another devbox.toml: {'; '.join(changes.left)}",
+        means="nothing was started" if paused else f"{box.name} is {box.state} as it was made",
+        fix="; ".join(changes.verbs) + as_made,
+    )
+
+
+def is_unmade(ws: Workspace, box: Box) -> bool:
+    """It was never asked for at its provider, or refused there: nothing of it exists."""
+    refused = box.state is BoxState.FAILED or not ws.store.boxes.was_asked_for(box.id)
+    return not box.handle and refused
+
+
+def drop(ws: Workspace, box: Box) -> None:
+    """Give up an unmade box, so that its name is free for one by the present devbox.toml."""
+    now, message = ws.clock(), "devbox.toml changed before it was created"
+    ws.store.boxes.update(
+        msgspec.structs.replace(box, state=BoxState.TERMINATED, updated=now, message=message)
+    )
+    for intent in ws.store.boxes.open_intents(box.id):
+        ws.store.boxes.finish(intent.id, "given up", now)
+    ws.store.events.add(box.id, "state", f"{box.state} → terminated ({message})", now)
+
+
+def _differs(made: spec.BoxSpec, wanted: spec.BoxSpec, key: str) -> bool:
+    before, after = getattr(made, key), getattr(wanted, key)
+    # '' leaves the choice to devbox, which has chosen.
+    return bool(before != after and not (key == "image" and after == ""))
+
+
+def _other_hardware(box: Box, provider: Provider, wanted: spec.BoxSpec) -> Offer | None:
+    """The offer that `wanted` chooses, when the box's own hardware does not do."""
+    if wanted.hardware:
+        same = provider.hardware_name(wanted.hardware) == box.hardware
+        return None if same else best(provider, wanted)
+    offers = provider.offers_for(wanted)
+    try:
+        fit(wanted, [offer for offer in offers if offer.hardware.name == box.hardware])
+    except NotFound:
+        return fit(wanted, offers)
+    return None
+
+
+def _can_follow(
+    made: spec.BoxSpec, wanted: spec.BoxSpec, key: str, follows: frozenset[str]
+) -> bool:
+    if key == "max_uptime" and wanted.max_uptime < made.max_uptime:
+        return True
+    if key in ("env", "secrets") and set(getattr(made, key)) - set(getattr(wanted, key)):
+        return False  # a name that was set at the provider is not taken away again by a resume
+    return key in _IN_PLACE or key in follows
+
+
+def _told(box: Box, made: spec.BoxSpec, wanted: spec.BoxSpec, key: str, offer: Offer | None) -> str:
+    if key == "hardware" and offer:
+        return f"hardware is {clean(box.hardware, 60)}, not {clean(offer.hardware.name, 60)}"
+    if key not in _SHOWN:
+        return f"{key} differs"
+    before, after = getattr(made, key), getattr(wanted, key)
+    if key == "max_uptime":
+        before, after = duration(before), duration(after)
+    return f"{key} is {clean(str(before), 60) or 'unset'}, not {clean(str(after), 60) or 'unset'}"
+
+
+def _verb(box: Box, provider: Provider, key: str, offer: Offer | None) -> str:
+    anew = f"devbox down {box.name} && devbox up {box.name}"
+    if box.state is not BoxState.RUNNING:
+        return anew
+    if key == "hardware" and offer and isinstance(provider, CanChangeHardware):
+        return f"devbox hardware {box.name} {offer.hardware.name}"
+    if isinstance(provider, CanPause) and key in provider.resume_takes:
+        return f"devbox pause {box.name} && devbox up {box.name}"
+    return anew

@@ -1,0 +1,147 @@
+"""devbox.toml edited after the first `up`: what a box can follow it follows, the rest is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devbox import lifecycle, spec
+from devbox.errors import Conflict, DevboxError
+from devbox.lifecycle import respec
+from devbox.model import Box, BoxState, Hardware, Offer, Price
+from devbox.providers.local.provider import Local
+from devbox.ssh.connection import connect
+from devbox.telemetry import arming
+from devbox.workspace import Workspace
+
+
+def written(home: Path, text: str) -> Workspace:
+    folder = home / "project"
+    folder.mkdir(exist_ok=True)
+    (folder / "devbox.toml").write_text(text)
+    return Workspace.open(folder)
+
+
+@pytest.fixture(autouse=True)
+def clean_up(home: Path) -> Iterator[None]:
+    yield
+    ws = written(home, "[boxes.b]\n")
+    for box in ws.store.boxes.all():
+        lifecycle.down(ws, box, save=False)
+
+
+def test_what_can_change_in_place_is_armed_again(home: Path) -> None:
+    box = lifecycle.up(written(home, "[boxes.b]\n"), "b")
+    said: list[str] = []
+    ws = written(home, '[boxes.b]\nmax_uptime = "1h"\nidle.after = "10m"\nsync.down = ["x"]\n')
+    ws.narrate = said.append
+    again = lifecycle.up(ws, "b")
+    assert again.id == box.id
+    assert "b: follows devbox.toml in max_uptime, idle, sync" in said
+    assert box.started
+    with connect(again) as connection:
+        verdict = arming.verdict(connection)
+    assert verdict.deadline == pytest.approx(box.started + 3600, abs=5)
+    assert spec.decode_box(again.spec).idle.after == spec.Seconds(600)
+    said.clear()
+    assert lifecycle.up(ws, "b").id == box.id
+    assert not [line for line in said if "follows" in line]
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        ('env = {A = "1"}', "env differs"),
+        ('workdir = "code"', "workdir is work, not code"),
+        ('max_uptime = "9h"', "max_uptime is 8h"),
+        ('secrets = {K = "env:K"}', "secrets differs"),
+        ('provider = "docker"', "provider is local, not docker"),
+    ],
+)
+def test_what_a_box_cannot_follow_is_refused_by_name(home: Path, edit: str, named: str) -> None:
+    box = lifecycle.up(written(home, "[boxes.b]\n"), "b")
+    ws = written(home, f"[boxes.b]\n{edit}\n")
+    with pytest.raises(Conflict) as caught:
+        lifecycle.up(ws, "b")
+    assert named in caught.value.what
+    assert caught.value.fix == "devbox down b && devbox up b"
+    assert ws.box("b").state is BoxState.RUNNING
+    lifecycle.pause(ws, box, save=False)
+    with pytest.raises(Conflict, match=named) as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.means == "nothing was started"
+    assert "devbox resume b" in caught.value.fix
+    assert ws.box("b").state is BoxState.PAUSED
+    assert lifecycle.resume(ws, ws.box("b")).state is BoxState.RUNNING
+
+
+def test_a_box_that_was_never_made_takes_the_new_spec(home: Path) -> None:
+    ws = written(home, '[boxes.b]\nsecrets = {K = "env:NO_SUCH"}\n')
+    with pytest.raises(DevboxError, match="NO_SUCH"):
+        lifecycle.up(ws, "b")
+    box = lifecycle.up(written(home, '[boxes.b]\nenv = {A = "1"}\n'), "b")
+    assert box.state is BoxState.RUNNING
+    assert spec.decode_box(box.spec).env == {"A": "1"}
+
+
+class _Paid(Local):
+    """Offers and abilities as of a provider with flavours; nothing of it is called."""
+
+    resume_takes = frozenset({"hardware", "image"})
+
+    def __init__(self) -> None:
+        pass
+
+    def offers_for(self, wanted: spec.BoxSpec) -> list[Offer]:
+        rows = (("cpu", 0, 30_000), ("t4", 16, 400_000), ("l4", 24, 800_000))
+        return [
+            Offer("local", Hardware(name, vram=vram << 30), Price(micro), 0.0)
+            for name, vram, micro in rows
+        ]
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted", "state", "offer", "left"),
+    [
+        ({"hardware": "t4"}, {"hardware": "cpu"}, "paused", "cpu", 0),
+        ({"hardware": "t4"}, {"hardware": "cpu"}, "running", None, 1),
+        ({"vram": 8 << 30}, {"vram": 16 << 30}, "paused", None, 0),
+        ({"vram": 8 << 30}, {"vram": 20 << 30}, "paused", "l4", 0),
+        ({}, {"max_price": 0.1}, "running", None, 1),
+        ({"image": "a"}, {"image": "b"}, "paused", None, 0),
+        ({"env": {"A": "1"}}, {}, "paused", None, 1),
+    ],
+)
+def test_other_hardware_is_taken_at_a_resume_or_named(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    made: dict[str, Any],
+    wanted: dict[str, Any],
+    state: str,
+    offer: str | None,
+    left: int,
+) -> None:
+    ws = written(home, "[boxes.b]\n")
+    monkeypatch.setattr(ws, "provider_of", lambda box: _Paid())
+    box = Box(
+        id="x", name="b", provider="local", token="b-1", state=BoxState(state), hardware="t4",
+        price=Price(400_000), created=0, updated=0, seen=0, handle="h",
+        spec=spec.encode_box(spec.BoxSpec(**made)),
+    )  # fmt: skip
+    found = respec.compare(ws, box, spec.BoxSpec(**wanted))
+    assert (found.offer.hardware.name if found.offer else None, len(found.left)) == (offer, left)
+    if state == "paused" and not left:
+        assert found.spec == spec.BoxSpec(**wanted)
+
+
+def test_nothing_of_a_secret_is_told(home: Path) -> None:
+    os.environ["K"] = "hunter2"
+    lifecycle.up(written(home, "[boxes.b]\n"), "b")
+    with pytest.raises(Conflict) as caught:
+        lifecycle.up(written(home, '[boxes.b]\nsecrets = {K = "env:K"}\n'), "b")
+    assert "env:K" not in caught.value.render()
+    assert "hunter2" not in caught.value.render()
