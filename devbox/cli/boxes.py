@@ -29,12 +29,21 @@ from devbox.workspace import Workspace
 @box_argument()
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
 @click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, as 90s or 2h.")
+@click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
 @json_option
 @quiet_option
 def up_command(
-    box_name: str | None, no_wait: bool, timeout: str | None, as_json: bool, quiet: bool
+    box_name: str | None,
+    no_wait: bool,
+    timeout: str | None,
+    no_sync: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Bring BOX of devbox.toml up, or finish bringing it up.
+    """Bring BOX of devbox.toml up, or finish bringing it up, and send the project's files.
+
+    A box that was made from an earlier devbox.toml follows it where it can (idle, sync, a lower
+    max_uptime); what it cannot follow is named, with the command for it.
 
     \b
     devbox up               the only box of devbox.toml
@@ -43,6 +52,10 @@ def up_command(
     ws = workspace(quiet=quiet)
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     box = lifecycle.up(ws, box_name, wait=not no_wait)
+    if not no_sync:
+        from devbox.sync import before
+
+        before.send(ws, box)
     _report(ws, box, as_json)
 
 

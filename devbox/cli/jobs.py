@@ -57,6 +57,7 @@ _dest_option = click.option(
 @click.option("--box", "box_name", help="The box to run on; needed when there are several.")
 @_detach_option
 @_dest_option
+@click.option("--no-sync", is_flag=True, help="Run what is on the box; do not sync up first.")
 @json_option
 @quiet_option
 @click.pass_context
@@ -66,10 +67,12 @@ def run_command(
     box_name: str | None,
     detach: bool,
     dest: Path | None,
+    no_sync: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run JOB, or a command of your own, on a box: send its inputs, follow it, fetch what it made.
+    """Run JOB, or a command of your own, on a box: sync up, send its inputs, follow it, fetch what
+    it made.
 
     \b
     devbox run                               which jobs there are
@@ -80,6 +83,7 @@ def run_command(
     from devbox.cli.run_view import transfers
     from devbox.jobs import arguments, catalogue
     from devbox.jobs.submit import submit
+    from devbox.sync import before
 
     ws = workspace(quiet=quiet)
     words: list[str] = ctx.meta["devbox.words"]
@@ -98,6 +102,8 @@ def run_command(
             extra, words = words, []
         given = arguments.parse(job, words)
     box = ws.box(box_name or job.box or None)
+    if not no_sync:
+        before.send(ws, box)
     run = submit(ws, box, job, given.args, given.inputs, extra=extra, tell=transfers(ws))
     _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 

@@ -59,7 +59,9 @@ def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
         _refuse_over(box)
-        wanted = ws.project_of(box).boxes.get(box.name) or spec.decode_box(box.spec)
+        project = ws.project_of(box)
+        known = box.name in project.boxes
+        wanted = project.box(box.name)[1] if known else spec.decode_box(box.spec)
         return _run_as(ws, box, wanted, wait=wait)
 
 

@@ -77,6 +77,7 @@ def _run(request: dict[str, Any], log: Log) -> str:
 
 def _up(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox import lifecycle
+    from devbox.sync import before
 
     if request.get("hardware"):
         name, wanted = ws.spec.box(request["box"])
@@ -84,6 +85,7 @@ def _up(ws: Workspace, request: dict[str, Any], log: Log) -> str:
         boxes = {**ws.spec.boxes, name: wanted}
         ws.spec = msgspec.structs.replace(ws.spec, boxes=boxes)
     box = lifecycle.up(ws, request["box"])
+    before.send(ws, box)
     return f"{box.name} is {box.state}: ssh {box.alias}"
 
 
@@ -166,6 +168,7 @@ def _sync(ws: Workspace, request: dict[str, Any], log: Log) -> str:
 def _submit(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox.jobs import arguments, catalogue
     from devbox.jobs.submit import submit
+    from devbox.sync import before
 
     extra: list[str] = []
     box = ws.box(request["box"])
@@ -175,6 +178,7 @@ def _submit(ws: Workspace, request: dict[str, Any], log: Log) -> str:
         job = catalogue.find(ws.project_of(box), request["job"])
         given = arguments.parse(job, request["words"])
         extra = request["extra"]
+    before.send(ws, box)
     run = submit(ws, box, job, given.args, given.inputs, extra=extra)
     return f"run {run.id} {run.state} on {run.box_name}"
 

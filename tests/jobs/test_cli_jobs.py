@@ -53,8 +53,9 @@ def test_run_prints_the_results_folder_and_nothing_else_on_stdout(project: Path)
     assert done.stdout.count("\n") == 1
     assert (folder / ".devbox/log.txt").read_text() == "1\n2\n3\nover\n"
     lines = done.stderr.splitlines()
-    assert lines[0] == "input file: sending end.txt (5 B)"
-    assert lines[2:6] == ["1", "2", "3", "over"]
+    assert lines[0].startswith("b: sent 2 files")
+    assert lines[1] == "input file: sending end.txt (5 B)"
+    assert lines[3:7] == ["1", "2", "3", "over"]
     assert "succeeded in" in lines[-1]
 
 
@@ -128,7 +129,7 @@ def test_a_detached_run_is_attached_to_later(project: Path) -> None:
 
 def test_ctrl_c_detaches_and_says_how_to_come_back_and_how_to_end_it(project: Path) -> None:
     process = subprocess.Popen(
-        [*DEVBOX, "run", "--", "sh", "-c", "echo up; sleep 300"],
+        [*DEVBOX, "run", "--no-sync", "--", "sh", "-c", "echo up; sleep 300"],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
