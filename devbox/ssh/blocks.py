@@ -16,7 +16,7 @@ from devbox.text import clean
 
 #: Resolves only where this config is read; no box can have it, for names hold no dot.
 PROBE, PROBE_HOST = "devbox.include-check", "include-check.devbox.invalid"
-_HEADER = "# Written by devbox, which replaces the whole file; put your own settings elsewhere.\n"
+HEADER = "# Written by devbox, which replaces the whole file; put your own settings elsewhere.\n"
 _UNUSABLE = re.compile(r'[\x00-\x1f\x7f"\\]|\$\{')
 _LOOPBACK = ("127.0.0.1", "::1")
 
@@ -85,7 +85,7 @@ def render(boxes: Iterable[Box], place: Place) -> str:
     ):
         quoted(path)
     probe = f"Host {PROBE}\n  HostName {PROBE_HOST}\n"
-    return "\n".join([_HEADER + probe, *(block(box, place) for box in boxes)])
+    return "\n".join([HEADER + probe, *(block(box, place) for box in boxes)])
 
 
 def block(box: Box, place: Place) -> str:
