@@ -12,6 +12,7 @@ DevboxError              1   something failed that fits nothing below
 │   └── Gone             6   the resource no longer exists at the provider
 ├── SshError             9   the box cannot be reached or refused the key
 │   ├── NoAnswer         9   nothing answers there (yet), or the connection was cut
+│   │   └── NameUnknown  9   its host name has no address
 │   ├── KeyRefused       9   it answers and does not accept our key (yet)
 │   └── HostKeyRefused   9   its host key is not the pinned one, or none is pinned
 ├── SyncError           10   rsync failed or was cut
@@ -20,7 +21,8 @@ DevboxError              1   something failed that fits nothing below
 ├── ToolMissing         13   a program devbox needs is not installed
 ├── BuildFailed         14   an image or Space did not build
 ├── NotTrusted          15   the project's devbox.toml wants what needs `devbox trust`
-└── StateDamaged        16   devbox's own record cannot be read
+├── StateDamaged        16   devbox's own record cannot be read
+└── Unanswered          17   a provider or box could not be looked at
 Interrupted            130   Ctrl-C; the state is consistent
 """
 
@@ -122,6 +124,10 @@ class NoAnswer(SshError):
     exit_code = 9
 
 
+class NameUnknown(NoAnswer):
+    exit_code = 9
+
+
 class KeyRefused(SshError):
     exit_code = 9
 
@@ -164,6 +170,12 @@ class NotTrusted(DevboxError):
 
 class StateDamaged(DevboxError):
     exit_code = 16
+
+
+class Unanswered(DevboxError):
+    """Part of what was to be compared with the providers could not be looked at or finished."""
+
+    exit_code = 17
 
 
 class Interrupted(DevboxError):

@@ -111,7 +111,8 @@ class Connection(msgspec.Struct, frozen=True):
 class Box(msgspec.Struct, frozen=True):
     """A tracked remote environment, as last known. `seen` is the last time its provider answered
     about it; `spec` is the frozen `spec.BoxSpec` it was made from. project, root: the project it
-    belongs to, by name and by its folder ('' for a box that was adopted). slug: its name at the
+    belongs to, by name and by its folder ('' for a box that was adopted). kept_until:
+    the end of the last `devbox keep`. slug: its name at the
     provider, and host_alias its ssh host, both unique among live boxes and fixed when it is made
     ('' in rows older than these fields: then they follow from the name). `connection` is where
     it was made; None in rows of older versions. `unanswered` is the last time it was asked for
@@ -137,6 +138,7 @@ class Box(msgspec.Struct, frozen=True):
     deadline: float | None = None
     project: str = ""
     root: str = ""
+    kept_until: float | None = None
     slug: str = ""
     host_alias: str = ""
     spec: bytes = b"{}"
@@ -148,6 +150,12 @@ class Box(msgspec.Struct, frozen=True):
     def alias(self) -> str:
         """The ssh host alias."""
         return self.host_alias or f"devbox-{self.name}"
+
+    @property
+    def detail(self) -> str:
+        """Stage and message, each said once and only where it is not the state's own word."""
+        parts = dict.fromkeys(part for part in (self.stage, self.message) if part)
+        return " ".join(part for part in parts if part.casefold() != self.state)
 
     @property
     def place(self) -> tuple[str, str, str]:

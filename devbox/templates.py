@@ -57,9 +57,16 @@ def write(template: Template, folder: Path) -> list[Path]:
     for source, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.name == spec.FILE_NAME:
-            text = source.read_text().replace("{project}", spec.project_name(folder))
+            text = _named(source.read_text(), spec.project_name(folder))
             write_atomic(target, text, mode=0o644)
             spec.trust_file(target)
         else:
             shutil.copyfile(source, target)
     return list(targets.values())
+
+
+def _named(text: str, name: str) -> str:
+    """A template's devbox.toml for a folder: {project} and its box `dev` get the folder's name,
+    so that the boxes of two projects have two names."""
+    text = text.replace("{project}", name)
+    return text.replace("[boxes.dev", f"[boxes.{name}").replace("up dev`", f"up {name}`")

@@ -68,10 +68,12 @@ def local_time(at: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 
 def dollars(micro: float | None, *, per_hour: bool = False) -> str:
-    """Micro-dollars → '$1.24'; under a dollar four digits, so that cents never vanish.
+    """Micro-dollars → '$1.24', '$0.80'; under a dollar four digits where cents do not say it all.
     None → 'unknown'."""
     if micro is None:
         return "unknown"
     value = micro / 1_000_000
-    text = f"${value:,.2f}" if abs(value) >= 1 or value == 0 else f"${value:.4f}"
+    exact = f"{abs(value):.4f}"
+    cents = abs(value) >= 1 or value == 0 or (exact.endswith("00") and exact != "0.0000")
+    text = f"${value:,.2f}" if cents else f"${value:.4f}"
     return f"{text}/h" if per_hour else text

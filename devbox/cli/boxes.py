@@ -18,7 +18,7 @@ from devbox.cli.common import (
     workspace,
     yes_option,
 )
-from devbox.errors import UsageError
+from devbox.errors import Unanswered, UsageError
 from devbox.model import Box
 from devbox.money import exposure
 from devbox.text import parse_duration
@@ -244,12 +244,18 @@ def reconcile_command(
     if strangers == "remove":
         confirm("End everything with our tag that this computer does not track?", yes=yes)
     findings = lifecycle.reconcile(ws, provider=provider, wanted=strangers or "list")  # type: ignore[arg-type]
+    failed = sum(finding.kind == "failed" for finding in findings)
     if as_json:
         print_json("reconcile", findings=[msgspec.to_builtins(f) for f in findings])
-        return
-    for finding in findings:
+    for finding in () if as_json else findings:
         echo(f"{finding.kind:10} {finding.provider:9} {finding.name}: {finding.detail}")
-    if not findings:
+    if failed:
+        raise Unanswered(
+            f"{failed} of {len(findings)} findings could not be looked at or finished",
+            means="what is there may run and cost",
+            fix="devbox reconcile again, once the cause is gone",
+        )
+    if not findings and not as_json:
         echo("everything agrees with the providers")
 
 
@@ -279,7 +285,7 @@ def _report(ws: Workspace, box: Box, as_json: bool) -> None:
 
         print_json("box", **box_fields(ws, box))
         return
-    echo(f"{box.name}  {box.state}" + (f"  {box.message}" if box.message else ""))
+    echo(f"{box.name}  {box.state}" + (f"  {box.detail}" if box.detail else ""))
     if spec.is_headless(box) and not box.state.is_over:
         echo(f"log:     devbox logs --box {box.name} -f")
     elif box.state == "running":

@@ -14,6 +14,7 @@ from devbox.spec import is_headless
 from devbox.text import clean, dollars, duration, local_time
 from devbox.workspace import Workspace
 
+_ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.RUNNING)
 _COLOURS = {
     BoxState.RUNNING: "green",
     BoxState.PAUSED: "blue",
@@ -202,10 +203,9 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
 
     now = ws.clock()
     interval = ws.store.ledger.current(box.id)
-    detail = " ".join(part for part in (box.stage, box.message) if part and part != box.state)
     lines = [
         ("box", box.name),
-        ("state", f"{box.state}" + (f" ({detail})" if detail else "")),
+        ("state", f"{box.state}" + (f" ({box.detail})" if box.detail else "")),
     ]
     lines.append(("where", f"{box.provider} {box.hardware}"))
     if box.root:
@@ -221,8 +221,8 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
         lines.append(("files", f"{verdict.unsynced} in {box.workdir}, by the box's own count"))
     if verdict is not None:
         lines.append(("idle", verdict.sentence(now)))
-        lines += [("", f"- {reason}") for reason in verdict.reasons]
-    if box.deadline and not box.state.is_over:
+        lines += [("", f"- {reason}") for reason in verdict.reasons[verdict.SAID :]]
+    if box.deadline and box.state in _ALIVE:
         left = duration(max(0.0, box.deadline - now))
         kept = guards is None or guards.ceiling
         told = f"ends its run in {left}" if kept else f"is in {left}, and nothing keeps it"

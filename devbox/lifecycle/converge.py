@@ -82,6 +82,9 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         journal.step("arm", lambda: arming.arm(connection, box, recipe, disk_kept=kept))
         if noise := noise_in(connection.noise):
             ws.narrate(f"{box.name}: {noise}")
+        if box.kept_until and box.kept_until > ws.clock() + 1:
+            until = arming.keep(connection, box.kept_until)
+            ws.narrate(f"{box.name}: kept awake for {duration(until - ws.clock())}, as before")
         if len(ws.store.ledger.of_box(box.id)) > 1:
             # What its watchdog did before a pause, as far as its files or volumes tell.
             for event in happenings.collect(ws, box, connection):

@@ -21,7 +21,7 @@ from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.model import UNKNOWN_PRICE, Box, BoxState
 from devbox.money import exposure
 from devbox.providers.base import CanAdmit, Observation
-from devbox.ssh import keys
+from devbox.ssh import keys, other_homes
 from devbox.state.boxes import Intent
 from devbox.telemetry import rearm
 from devbox.text import clean, duration
@@ -199,7 +199,8 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
         spec=spec.encode_box(asked),
         connection=ws.connection(provider),
     )
-    intent = ws.store.boxes.insert(box, "running", {"adopted": True}, now)
+    wish: dict[str, object] = {"adopted": True}
+    intent = ws.store.boxes.insert(box, "running", wish, now, alias=other_homes.free_alias)
     with owned(ws, box.id, box.name):
         box = absorb(ws, box, seen)
         if box.state is BoxState.RUNNING:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 import uuid
 
-from devbox import names, spec
+import msgspec
+
+from devbox import names, process, spec
 from devbox.errors import Conflict, DevboxError, NotFound, UsageError
 from devbox.images import templates
 from devbox.lifecycle import absence, asking, converge, happenings, respec, saving
@@ -15,7 +17,7 @@ from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
 from devbox.money.fit import best
-from devbox.ssh import known_hosts, ready
+from devbox.ssh import known_hosts, other_homes, ready
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming, rearm
 from devbox.telemetry.rearm import ensure_watchdog
@@ -31,6 +33,7 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
     if name and "/" in name:
         return _up_elsewhere(ws, ws.box(name), wait=wait)
     name, wanted = ws.spec.box(name)
+    _require_tools(headless=bool(wanted.command))
     known = _there_again(ws, ws.store.boxes.own(name, ws.here))
     box = known if known and not known.state.is_over else _new(ws, name, wanted)
     with owned(ws, box.id, box.name):
@@ -78,6 +81,7 @@ def _run_as(ws: Workspace, box: Box, wanted: spec.BoxSpec, *, wait: bool) -> Box
 
 def resume(ws: Workspace, box: Box) -> Box:
     """Bring a paused box back, with the spec it was made from."""
+    _require_tools(headless=spec.is_headless(box))
     with owned(ws, box.id, box.name):
         box = looked(ws, current(ws, box))
         _refuse_over(box)
@@ -141,6 +145,8 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
         ensure_watchdog(ws, box, connection)  # one that died would hold nothing off
         until = arming.keep(connection, until)
         happenings.collect(ws, box, connection)  # the box has noted it
+    # Kept for the person's sake, not the box's disk: a resume holds it again.
+    ws.store.boxes.update(msgspec.structs.replace(current(ws, box), kept_until=until))
     capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
     message = f"kept awake for {duration(until - now)}{capped}"
     ws.narrate(f"{box.name}: {message}")
@@ -198,7 +204,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         spec=spec.encode_box(wanted),
         connection=ws.connection(wanted.provider),
     )
-    ws.store.boxes.insert(box, "running", {}, now)
+    ws.store.boxes.insert(box, "running", {}, now, alias=other_homes.free_alias)
     return current(ws, box)
 
 
@@ -236,6 +242,12 @@ def _run(ws: Workspace, box: Box, *, wait: bool) -> Box:
         _check_budget_again(ws, box)
     intent = work[-1].id if work else ws.store.boxes.begin(box.id, "running", {}, ws.clock())
     return converge.to_running(ws, box, Journal(ws, intent), wait_for=wait)
+
+
+def _require_tools(*, headless: bool) -> None:
+    """ToolMissing before anything is journalled or billed, not once the box runs."""
+    for program in () if headless else ("ssh", "ssh-keygen", "rsync"):
+        process.require(program)
 
 
 def _can_log_in(box: Box) -> bool:

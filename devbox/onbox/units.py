@@ -6,17 +6,19 @@ from typing import Optional
 
 
 def duration(seconds: Optional[float]) -> str:
-    """47.2 → '47s', 4000 → '1h06m', 200000 → '2d7h', None → '–'."""
+    """47.2 → '47s', 1800 → '30m', 4000 → '1h06m', 200000 → '2d7h', None → '–'."""
     if seconds is None:
         return "–"
     s = max(0, int(seconds))
     if s < 60:
         return f"{s}s"
     if s < 3600:
-        return f"{s // 60}m{s % 60:02d}s"
-    if s < 86400:
-        return f"{s // 3600}h{s % 3600 // 60:02d}m"
-    return f"{s // 86400}d{s % 86400 // 3600}h"
+        large, small = f"{s // 60}m", f"{s % 60:02d}s"
+    elif s < 86400:
+        large, small = f"{s // 3600}h", f"{s % 3600 // 60:02d}m"
+    else:
+        large, small = f"{s // 86400}d", f"{s % 86400 // 3600}h"
+    return large + ("" if not int(small[:-1]) else small)
 
 
 def brief(seconds: float) -> str:
@@ -24,8 +26,7 @@ def brief(seconds: float) -> str:
     s = max(0, int(seconds + 0.5))  # what was asked for as 2h is 1h59m59.9s a moment later
     if 60 <= s < 3600:
         return f"{s // 60}m"
-    text = duration(s)
-    return text[:-3] if text.endswith("h00m") else text
+    return duration(s)
 
 
 def size(count: Optional[float]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
-from devbox.errors import KeyRefused, NoAnswer, SshError
+from devbox.errors import KeyRefused, NameUnknown, NoAnswer, SshError
 from devbox.model import Box
 from devbox.ssh import known_hosts
 from devbox.ssh.connection import Connection, connect
@@ -23,6 +24,7 @@ def for_login(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
     refused_for: float = 30.0,
+    unknown_for: float = 20.0,
     first_use: Callable[[str], None] | None = None,
     refused: Callable[[], None] = lambda: None,
 ) -> Connection:
@@ -30,12 +32,15 @@ def for_login(
 
     A key that is refused is tried again for `refused_for` seconds, as a starting box may place
     our key after its server is up; `refused` is called once, when that is not over at once, for
-    whoever can do something about it meanwhile. A wrong host key ends the wait at once.
+    whoever can do something about it meanwhile. A host name without an address is waited for
+    `unknown_for` seconds, as a new one may take moments to be published. A wrong host key ends
+    the wait at once.
     first_use: narration of `known_hosts.pin_first_use`, which is called for an endpoint without
     known host keys; None never trusts a first answer. SshError says why there was no login.
     """
     begin = clock()
     refused_since: float | None = None
+    unknown_since: float | None = None
     told = False
     pause, patience = _FIRST, _PATIENCE
     while True:
@@ -44,6 +49,9 @@ def for_login(
             return _attempt(box, first_use, timeout=min(left, patience))
         except (NoAnswer, KeyRefused) as error:
             now, reason = clock(), error
+        unknown_since = (unknown_since or now) if isinstance(reason, NameUnknown) else None
+        if unknown_since is not None and now - unknown_since >= unknown_for:
+            raise _gave_up(box, reason, now - begin)
         if isinstance(reason, NoAnswer):
             refused_since = None
             patience = min(patience * _MORE_PATIENCE, _MOST_PATIENCE)
@@ -60,7 +68,23 @@ def for_login(
         pause = min(pause * _GROWTH, _LONGEST)
 
 
+def _resolve(box: Box) -> None:
+    """NameUnknown when the box's host name has no address; ssh-keyscan would only be silent."""
+    endpoint = box.endpoint
+    if endpoint is None or endpoint.via:
+        return
+    try:
+        socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NameUnknown(
+            f"the name {endpoint.host} of {box.name} does not resolve: {error.strerror}",
+            fix=f"check this computer's network and DNS, then: devbox up {box.name}; "
+            f"end it: devbox down {box.name}",
+        ) from error
+
+
 def _attempt(box: Box, first_use: Callable[[str], None] | None, *, timeout: float) -> Connection:
+    _resolve(box)
     told = box.endpoint is None or box.endpoint.host_keys is not None
     if first_use and not told and not known_hosts.pinned(known_hosts.alias(box)):
         known_hosts.pin_first_use(box, narrate=first_use, timeout=min(timeout, 5.0))

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -48,9 +48,12 @@ class Verdict(msgspec.Struct, frozen=True):
     now: float = 0.0
     silent: float = 0.0
 
+    #: how many reasons `sentence` names
+    SAID: ClassVar[int] = 4
+
     def sentence(self, now: float) -> str:
         """One line for a person: 'would pause in 7m because …'. now: unix seconds, ours."""
-        why = "; ".join(self.reasons[:4])
+        why = "; ".join(self.reasons[: self.SAID])
         left = None if self.pauses_at is None else brief(max(0.0, self.pauses_at - now))
         if self.state == "active":
             end = f"; pauses at max_uptime in {left}" if left else ""

@@ -76,7 +76,7 @@ def test_init_writes_a_file_that_loads_and_never_overwrites(devbox: Devbox, proj
     assert devbox("init").code == 0
     shown = devbox("config", "show", "--json").data
     assert {
-        "key": "boxes.dev.provider",
+        "key": "boxes.project.provider",
         "value": "local",
         "from": str(project / "devbox.toml"),
     } in (shown["values"])

@@ -64,7 +64,9 @@ def test_money_never_rounds_to_nothing_and_unknown_is_not_zero() -> None:
     assert dollars(4_200) == "$0.0042"
     assert dollars(1_234_567_000) == "$1,234.57"
     assert dollars(None) == "unknown"
-    assert dollars(600_000, per_hour=True) == "$0.6000/h"
+    assert dollars(600_000, per_hour=True) == "$0.60/h"
+    assert dollars(66_700) == "$0.0667"
+    assert dollars(1) == "$0.0000"
 
 
 def test_times_and_sizes_read_well() -> None:
@@ -76,4 +78,5 @@ def test_times_and_sizes_read_well() -> None:
         "2d7h",
         "–",
     ]
+    assert [duration(s) for s in (1800, 8 * 3600, 86400, 3601)] == ["30m", "8h", "1d", "1h"]
     assert [size(b) for b in (0, 1536, 40 << 30, None)] == ["0 B", "1.5 KB", "40.0 GB", "–"]

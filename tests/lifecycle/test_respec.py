@@ -23,6 +23,7 @@ def written(home: Path, text: str) -> Workspace:
     folder = home / "project"
     folder.mkdir(exist_ok=True)
     (folder / "devbox.toml").write_text(text)
+    spec.trust_file(folder / "devbox.toml")
     return Workspace.open(folder)
 
 

@@ -28,9 +28,9 @@ async def test_up_shows_offers_and_prices_and_starts_the_chosen_one(dashboard: O
         await it.until(lambda: it.dialog == "Choose")
         assert "modal" not in it.text or "not up" in it.text
         await _choose(it, 1)
-        await it.until(lambda: "$0.5900/h" in it.text)
+        await it.until(lambda: "$0.59/h" in it.text)
         assert "t4" in it.text
-        assert "at most 8h00m (max_uptime): $4.72" in it.text
+        assert "at most 8h (max_uptime): $4.72" in it.text
         await it.press("down")
         await it.until(lambda: "$31.60" in it.text)
         await it.press("enter", "enter")
@@ -302,7 +302,7 @@ async def test_the_new_box_is_selected_once_it_shows(dashboard: Open) -> None:
         await it.press("u")
         await it.until(lambda: it.dialog == "Choose")
         await _choose(it, 1)
-        await it.until(lambda: "$0.5900/h" in it.text)
+        await it.until(lambda: "$0.59/h" in it.text)
         await it.press("enter", "enter")
         await it.until(lambda: it.operations.begun)
         it.feed.views = [*it.feed.views, fakes.view("new", BoxState.PROVISIONING)]

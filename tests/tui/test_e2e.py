@@ -120,7 +120,7 @@ def test_up_and_a_look_in_a_browser(served: str, ws: Workspace) -> None:
         _draws(page, "no boxes: u brings one up")
         assert "#" not in page.url
         page.press("u")
-        _draws(page, "at most 8h00m (max_uptime): $8.00")
+        _draws(page, "at most 8h (max_uptime): $8.00")
         page.press(ENTER, ENTER)
         _draws(page, "demo is running: ssh devbox-demo")
         _draws(page, "● live")
@@ -185,7 +185,7 @@ def served(ws: Workspace) -> Iterator[str]:
 def _bring_up(it: Terminal) -> None:
     """Through the dialog: the offer, then the button."""
     it.press("u")
-    it.shows("at most 8h00m (max_uptime): $8.00")
+    it.shows("at most 8h (max_uptime): $8.00")
     it.press("Enter")
     it.focuses("Bring it up")
     it.press("Enter")
