@@ -115,7 +115,7 @@ def collect(
 def keep(ws: Workspace, box: Box, edits: Edits, now: str) -> Path:
     """Write the patch into the project, where neither git nor sync looks; the file. now: part of
     its name."""
-    folder = ws.spec.root / ".devbox" / "edits"
+    folder = ws.project_of(box).root / ".devbox" / "edits"
     folder.mkdir(parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
     if not ignore.exists():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import NamedTuple
 
 import msgspec
 
 from devbox import spec
-from devbox.errors import UsageError
+from devbox.errors import Conflict, UsageError
 from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
 from devbox.workspace import Workspace
@@ -30,6 +31,8 @@ def find(ws: Workspace, name: str | None, space: str = "") -> Target:
     boxes = {
         key: box for key, box in ws.spec.boxes.items() if box.provider == PROVIDER or box.space
     }
+    if name and "/" in name:
+        name = _own_name(ws, name)
     if name is None and len(boxes) == 1:
         name = next(iter(boxes))
     if name is None and not space:
@@ -52,6 +55,19 @@ def find(ws: Workspace, name: str | None, space: str = "") -> Target:
     provider = ws.provider_of(tracked) if tracked else ws.provider(PROVIDER)
     box = msgspec.structs.replace(box, image=box.image or provider.default_image(hardware))
     return Target(SpaceRepository(config, handle), name or ws.spec.project, box)
+
+
+def _own_name(ws: Workspace, asked: str) -> str:
+    """The name of a box that was named with its project. Conflict for another project's: what is
+    deployed is the code of this folder."""
+    box = ws.box(asked)
+    if ws.here.has(box):
+        return box.name
+    raise Conflict(
+        f"{box.qualified} is deployed from its own folder, and this is {ws.here.root}",
+        means="nothing was pushed",
+        fix=f"cd {shlex.quote(box.root or '.')} && devbox deploy {box.name}",
+    )
 
 
 def _tracked(ws: Workspace, name: str) -> Box | None:

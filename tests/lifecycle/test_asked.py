@@ -57,8 +57,8 @@ def test_one_that_was_only_journalled_is_given_up_at_once(
     provider.find_lag = 60.0
     begin = ws.store.boxes.insert
 
-    def die(*args: Any) -> int:
-        begin(*args)
+    def die(*args: Any, **named: Any) -> int:
+        begin(*args, **named)
         raise Crash
 
     with monkeypatch.context() as patch:

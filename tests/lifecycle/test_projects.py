@@ -87,7 +87,8 @@ def test_the_command_line_names_the_project(
                  ["sync", "up", "dev"], ["resume", "dev"], ["keep", "dev", "1h"]):  # fmt: skip
         refused = devbox(*verb)
         assert (refused.code, "one/dev" in refused.err) == (5, True), (verb, refused)
-    assert "down" not in devbox("ls").out
+    other = devbox("deploy", "one/dev")
+    assert (other.code, f"cd {one.spec.root} && devbox deploy dev" in other.err) == (5, True), other
     assert one.box("dev").state is BoxState.RUNNING
     assert devbox("status", "one/dev").out.count(f"one in {one.spec.root}") == 1
     assert "one/dev" not in devbox("ls").out
