@@ -54,8 +54,8 @@ def test_run_prints_the_results_folder_and_nothing_else_on_stdout(project: Path)
     assert (folder / ".devbox/log.txt").read_text() == "1\n2\n3\nover\n"
     lines = done.stderr.splitlines()
     assert lines[0].startswith("b: sent 2 files")
-    assert lines[1] == "input file: sending end.txt (5 B)"
-    assert lines[3:7] == ["1", "2", "3", "over"]
+    at = lines.index("input file: sending end.txt (5 B)")
+    assert lines[at + 2 : at + 6] == ["1", "2", "3", "over"]
     assert "succeeded in" in lines[-1]
 
 
