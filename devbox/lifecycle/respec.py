@@ -7,6 +7,7 @@ import msgspec
 
 from devbox import spec
 from devbox.errors import Conflict, NotFound
+from devbox.lifecycle import absence
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
 from devbox.providers.base import CanChangeHardware, CanPause, Provider
@@ -97,9 +98,9 @@ def refuse_left(box: Box, changes: Changes) -> None:
 
 
 def is_unmade(ws: Workspace, box: Box) -> bool:
-    """It was never asked for at its provider, or refused there: nothing of it exists."""
+    """It was never asked for at its provider, or every time refused there: nothing of it exists."""
     refused = box.state is BoxState.FAILED or not ws.store.boxes.was_asked_for(box.id)
-    return not box.handle and refused
+    return not box.handle and refused and not absence.unsettled(ws, box)
 
 
 def drop(ws: Workspace, box: Box) -> None:
