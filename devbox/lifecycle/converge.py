@@ -82,9 +82,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         journal.step("arm", lambda: arming.arm(connection, box, recipe, disk_kept=kept))
         if noise := noise_in(connection.noise):
             ws.narrate(f"{box.name}: {noise}")
-        if box.kept_until and box.kept_until > ws.clock() + 1:
-            until = arming.keep(connection, box.kept_until)
-            ws.narrate(f"{box.name}: kept awake for {duration(until - ws.clock())}, as before")
+        _keep_again(ws, box, connection)
         if len(ws.store.ledger.of_box(box.id)) > 1:
             # What its watchdog did before a pause, as far as its files or volumes tell.
             for event in happenings.collect(ws, box, connection):
@@ -108,6 +106,13 @@ def withdraw(ws: Workspace, box: Box) -> bool:
     ws.narrate(f"{box.name}: nobody waits for its machine any more: taking it back from the queue")
     intent = ws.store.boxes.begin(box.id, "paused", {"withdrawn": True}, ws.clock())
     return not to_paused(ws, box, Journal(ws, intent)).state.is_over
+
+
+def _keep_again(ws: Workspace, box: Box, connection: Connection) -> None:
+    """A `devbox keep` that has not ended holds after a pause too."""
+    if box.kept_until and box.kept_until > ws.clock() + 1:
+        until = arming.keep(connection, box.kept_until)
+        ws.narrate(f"{box.name}: kept awake for {duration(until - ws.clock())}, as before")
 
 
 def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:

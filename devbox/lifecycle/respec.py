@@ -103,6 +103,12 @@ def is_unmade(ws: Workspace, box: Box) -> bool:
     return not box.handle and refused and not absence.unsettled(ws, box)
 
 
+def differs(box: Box, wanted: spec.BoxSpec) -> bool:
+    """Whether devbox.toml asks for another box than the one it was made from."""
+    made = spec.decode_box(box.spec)
+    return any(_differs(made, wanted, key) for key in wanted.__struct_fields__)
+
+
 def drop(ws: Workspace, box: Box) -> None:
     """Give up an unmade box, so that its name is free for one by the present devbox.toml."""
     now, message = ws.clock(), "devbox.toml changed before it was created"

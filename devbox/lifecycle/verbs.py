@@ -42,7 +42,7 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
             # The provider ended it behind our back; the name is free for a new one.
             ws.narrate(f"{name}: the earlier box is {box.state}; making a new one")
             return up(ws, name, wait=wait)
-        if respec.is_unmade(ws, box) and spec.decode_box(box.spec) != wanted:
+        if respec.is_unmade(ws, box) and respec.differs(box, wanted):
             ws.narrate(f"{name}: it was never created, so devbox.toml counts as it is now")
             respec.drop(ws, box)
             return up(ws, name, wait=wait)
