@@ -122,7 +122,7 @@ def _elsewhere(box: Box, here: Here) -> Conflict:
         f"{box.name} is a box of {owner} ({clean(box.root, 200) or 'folder unknown'}), "
         f"not of {clean(here.project, 60)} ({clean(here.root, 200)})",
         means="nothing was done",
-        fix=f"name it as {box.qualified}, or make one of this project with: devbox up {box.name}",
+        fix=f"name it as {box.ref if box.project == here.project else box.qualified}",
     )
 
 
