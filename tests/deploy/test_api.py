@@ -72,7 +72,8 @@ def test_files_that_only_a_box_of_ours_has_go_and_it_is_said(
     ws: Workspace, space: Target, ready: Git, api: HfApi, hub: HfEmulator, said: list[str]
 ) -> None:
     deploy(ws, space)
-    for key, value in ((tags.TOKEN, "t1"), (tags.NAME, "app"), (tags.CEILING, "3600")):
+    tag = {tags.TOKEN: "t1", tags.NAME: "app", tags.CEILING: "3600", tags.SPACE: SPACE}
+    for key, value in tag.items():
         api.add_space_variable(SPACE, key, value)
     (ready.root / "main.py").unlink()
     seen = plans.plan(ws, space, "api")
