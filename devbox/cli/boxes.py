@@ -52,7 +52,7 @@ def up_command(
     ws = workspace(quiet=quiet)
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     box = lifecycle.up(ws, box_name, wait=not no_wait)
-    if not no_sync:
+    if not (no_sync or no_wait):
         from devbox.sync import before
 
         before.send(ws, box)
