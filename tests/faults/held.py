@@ -223,14 +223,16 @@ def _somebody_else(
 
 @contextmanager
 def engine(folder: Path) -> Iterator[str]:
-    """A second dockerd of this machine, empty and without networks."""
+    """A second dockerd of this machine, empty and without networks. In a network namespace of its
+    own: a dockerd without a bridge deletes the docker0 it finds, which is the first one's."""
     assert os.getuid() == 0, "a second Docker engine needs root"
     folder.mkdir()
     host = f"unix://{folder}/docker.sock"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                *("dockerd", "--host", host, "--pidfile", f"{folder}/pid"),
+                *("unshare", "--net", "dockerd"),
+                *("--host", host, "--pidfile", f"{folder}/pid"),
                 *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
                 *("--bridge=none", "--iptables=false", "--ip-forward=false"),
                 "--storage-driver=vfs",

@@ -2,8 +2,9 @@
 
 One engine serves every worker and every suite that runs at the time: they register as holders, and
 a keeper process (tests/images/keeper.py) ends dockerd when the last holder is gone, also when it
-was killed. Layers and the base image stay in ~/.cache/devbox-tests between runs. A machine whose
-own engine answers is used as it is.
+was killed. An engine without its bridge is started again by the next process that asks for it.
+Layers and the base image stay in ~/.cache/devbox-tests between runs. A machine whose own engine
+answers is used as it is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -31,7 +33,9 @@ LOG = RUN / "dockerd.log"
 BASE = "devbox-tests/base:bookworm"
 _SUITE = "bookworm"
 _CA = "etc/ssl/certs/ca-certificates.crt"
+_BRIDGE = "docker0"
 _START = 60.0  # seconds dockerd may take
+_STOP = 60.0  # seconds dockerd may take to stop its containers
 
 
 class Engine(NamedTuple):
@@ -75,7 +79,11 @@ def running() -> Iterator[str]:
     host = f"unix://{SOCKET}"
     with FileLock(RUN / "lock"):
         mine.touch()
-        if not _answers(host):
+        answers = _answers(host)
+        if answers and not has_bridge():
+            stop(psutil.Process(int((RUN / "dockerd.pid").read_text())))
+            answers = False
+        if not answers:
             _start(host)
     try:
         yield host
@@ -86,6 +94,24 @@ def running() -> Iterator[str]:
 def holder_name(process: psutil.Process) -> str:
     """Tells a process from a later one of the same number."""
     return f"{process.pid}-{process.create_time():.2f}"
+
+
+def has_bridge() -> bool:
+    """Whether containers that start now get a network."""
+    return any(name == _BRIDGE for _, name in socket.if_nameindex())
+
+
+def stop(daemon: psutil.Process) -> None:
+    """End our dockerd. It stays a zombie until its keeper looks, which waits for our lock."""
+    daemon.terminate()
+    deadline = time.monotonic() + _STOP
+    while daemon.is_running() and daemon.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            daemon.kill()
+        time.sleep(0.05)
+    # dockerd leaves its network namespace mounted, once more with every start.
+    subprocess.run(["umount", str(RUN / "exec" / "netns" / "default")], check=False)
+    SOCKET.unlink(missing_ok=True)
 
 
 def data_root() -> Path:

@@ -10,10 +10,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-from tests.images.engine import RUN, SOCKET, data_root, holder_name
+from tests.images.engine import RUN, SOCKET, data_root, holder_name, stop
 
 _LOOK = 0.5  # seconds between two looks at the holders
-_STOP = 60.0  # seconds dockerd may take to stop its containers
 
 
 def main() -> None:
@@ -34,8 +33,9 @@ def main() -> None:
         time.sleep(_LOOK)
         # Nobody can begin to hold it between the look and its end.
         with FileLock(RUN / "lock"):
-            if not any(_alive(holder) for holder in (RUN / "holders").iterdir()):
-                _stop(daemon)
+            held = any(_alive(holder) for holder in (RUN / "holders").iterdir())
+            if not held and daemon.poll() is None:
+                stop(psutil.Process(daemon.pid))
 
 
 def _alive(holder: Path) -> bool:
@@ -46,18 +46,6 @@ def _alive(holder: Path) -> bool:
     if not alive:
         holder.unlink(missing_ok=True)
     return alive
-
-
-def _stop(daemon: subprocess.Popen[bytes]) -> None:
-    daemon.terminate()
-    try:
-        daemon.wait(_STOP)
-    except subprocess.TimeoutExpired:
-        daemon.kill()
-        daemon.wait()
-    # dockerd leaves its network namespace mounted, once more with every start.
-    subprocess.run(["umount", str(RUN / "exec" / "netns" / "default")], check=False)
-    SOCKET.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

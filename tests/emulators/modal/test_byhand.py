@@ -24,7 +24,7 @@ def test_by_hand_prints_the_environment_that_the_client_needs() -> None:
             (env[key],) = shlex.split(value)
         rates = [sys.executable, "-m", "modal", "billing", "rates", "--json"]
         done = subprocess.run(rates, env=env, capture_output=True, text=True, check=True)
-        assert '"T4": "0.000164"' in done.stdout
+        assert '"gpu_hour_cost_t4": "0.5904"' in done.stdout
         server.send_signal(signal.SIGTERM)
         _, notes = server.communicate(timeout=30)
         assert server.returncode == 0
