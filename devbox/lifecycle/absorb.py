@@ -68,8 +68,7 @@ def _found_again(ws: Workspace, box: Box, seen: Observation) -> Box:
     now = ws.clock()
     back = ws.store.boxes.revive(_merged(box, seen, "", now))
     if seen.billed:
-        last = max((i.end or 0.0 for i in ws.store.ledger.of_box(box.id)), default=0.0)
-        ws.store.ledger.open(back, back.price, seen.billed_since or last or now)
+        ws.store.ledger.go_on(back, back.price, seen.billed_since, now)
     renamed = f", as {back.name}" if back.name != box.name else ""
     ws.store.events.add(box.id, "state", f"lost → {back.state} (it is there again{renamed})", now)
     ws.narrate(f"{box.name}: its provider shows it again: {back.state}{renamed}")

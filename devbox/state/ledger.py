@@ -48,6 +48,26 @@ class Ledger:
                 ),
             )
 
+    def go_on(self, box: Box, price: Price, since: float | None, now: float) -> None:
+        """Bill a box that was thought to be over. A stretch that went on all the while stays one
+        interval, since each interval is billed in whole units. since: begin of the present
+        stretch, by its provider; None: not told, so the last one is taken to have gone on."""
+        with self._db.write() as connection:
+            last = connection.execute(
+                "SELECT id, end, hardware, micro_per_hour FROM intervals WHERE box_id = ? "
+                "ORDER BY start DESC, id DESC LIMIT 1",
+                (box.id,),
+            ).fetchone()
+            goes_on = last and last["end"] is not None and (since is None or since <= last["end"])
+            same = goes_on and (last["micro_per_hour"], last["hardware"]) == (
+                price.micro_per_hour,
+                box.hardware,
+            )
+            if same:
+                connection.execute("UPDATE intervals SET end = NULL WHERE id = ?", (last["id"],))
+        if not same:
+            self.open(box, price, last["end"] if goes_on else since or now)
+
     def close(self, box_id: str, end: float) -> None:
         """Stop billing; nothing happens when no interval is open."""
         with self._db.write() as connection:

@@ -82,6 +82,29 @@ def test_intervals_never_overlap_even_when_a_provider_says_so(store: Store) -> N
     assert store.ledger.of_box(box.id)[1].start == 50.0
 
 
+@pytest.mark.parametrize("since", [None, 10.0, 50.0])
+def test_a_stretch_that_went_on_stays_one_interval(store: Store, since: float | None) -> None:
+    box = a_box()
+    store.ledger.open(box, Price(1, unit=60), 10.0)
+    store.ledger.close(box.id, 50.0)
+    store.ledger.go_on(box, Price(1, unit=60), since, 70.0)
+    assert [(i.start, i.end) for i in store.ledger.of_box(box.id)] == [(10.0, None)]
+
+
+@pytest.mark.parametrize(
+    ("price", "since", "start"), [(1, 60.0, 60.0), (2, 10.0, 50.0), (2, None, 50.0)]
+)
+def test_a_stretch_of_its_own_or_at_another_price_is_another_interval(
+    store: Store, price: int, since: float | None, start: float
+) -> None:
+    box = a_box()
+    store.ledger.open(box, Price(1), 10.0)
+    store.ledger.close(box.id, 50.0)
+    store.ledger.go_on(box, Price(price), since, 70.0)
+    spans = [(i.price.micro_per_hour, i.start, i.end) for i in store.ledger.of_box(box.id)]
+    assert spans == [(1, 10.0, 50.0), (price, start, None)]
+
+
 def test_events_are_cleaned_and_bounded(store: Store) -> None:
     store.events.add("b", "warn", "x\x1b[2J" + "y" * 9000, 1.0)
     (event,) = store.events.of_box("b")
