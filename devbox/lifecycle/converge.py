@@ -127,7 +127,7 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     except Gone:
         ws.narrate(f"{box.name}: the provider no longer knows it")
     box = journal.step(
-        "confirm", lambda: _until(ws, box, lambda b: b.state is not BoxState.PAUSING, STOP_TIMEOUT)
+        "confirm", lambda: _until_stopped(ws, box, lambda b: b.state is not BoxState.PAUSING)
     )
     journal.step("forget", lambda: _forget(ws, box))
     journal.finish(box.state)
@@ -160,9 +160,7 @@ def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
             journal.call("terminate", lambda: provider.terminate(box.handle))
         if box.unanswered is not None or provider.may_double:
             journal.step("twins", lambda: end_twins(ws, box))
-        box = journal.step(
-            "confirm", lambda: _until(ws, box, lambda b: b.state.is_over, STOP_TIMEOUT)
-        )
+        box = journal.step("confirm", lambda: _until_stopped(ws, box, lambda b: b.state.is_over))
     else:
         box = absorb(ws, box, None)
     return closed(ws, box, journal)
@@ -305,8 +303,6 @@ def _looking(
             raise TimedOut(
                 f"{box.name} is still {stage} after {duration(timeout)}",
                 means=_cost_line(ws, box),
-                fix=f"end it with: devbox down {box.name}; or wait on with: "
-                f"devbox status {box.name} --wait",
             )
         if meanwhile and not look:
             meanwhile()
@@ -350,6 +346,22 @@ def _until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
         means=_cost_line(ws, box),
         fix=f"devbox up {box.name}",
     )
+
+
+def _until_stopped(ws: Workspace, box: Box, done: Callable[[Box], bool]) -> Box:
+    """A pause or an end, as its provider confirms it. One that it does not confirm is named by
+    what was asked for: the provider's own word may still be that it runs."""
+    try:
+        return _until(ws, box, done, STOP_TIMEOUT)
+    except TimedOut as error:
+        box = current(ws, box)
+        shown = f": its provider shows {box.stage}" if box.stage else ""
+        ends = "" if box.state is BoxState.STOPPING else f"; devbox down {box.name} ends it"
+        raise TimedOut(
+            f"{box.name} is still {box.state} after {duration(STOP_TIMEOUT)}{shown}",
+            means=error.means,
+            fix=f"devbox reconcile tries again{ends}",
+        ) from error
 
 
 def _log_in(ws: Workspace, box: Box) -> Connection:

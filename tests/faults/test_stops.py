@@ -54,7 +54,7 @@ def test_an_end_that_is_not_confirmed(make_world: MakeWorld, name: str) -> None:
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     world.knobs.set(ENDS[name], Fault.stop_ignored(), times=None)
-    with pytest.raises(ProviderError, match="still stopping after 5 minutes") as caught:
+    with pytest.raises(ProviderError, match="still stopping after 5m") as caught:
         lifecycle.down(ws, box, save=False)
     assert "still costing" in caught.value.means
     assert "devbox reconcile" in caught.value.fix
@@ -96,7 +96,7 @@ def test_a_pause_that_is_not_confirmed(make_world: MakeWorld, name: str) -> None
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     world.knobs.set(PAUSES[name], Fault.stop_ignored(), times=None)
-    with pytest.raises(ProviderError, match="still pausing after 5 minutes") as caught:
+    with pytest.raises(ProviderError, match="still pausing after 5m") as caught:
         lifecycle.pause(ws, box, save=False)
     assert "still costing" in caught.value.means
     assert_costs(world, ws, box, BoxState.PAUSING)
