@@ -207,7 +207,6 @@ def test_a_mig_slice_that_holds_memory_may_be_working() -> None:
         sample(cpu=None),
         sample(cpu={"util": None, "count": 8}),
         sample(gpus=None),
-        sample(gpus=[]),
         sample(gpus=[gpu(None, None)]),
         sample(ssh=None),
         sample(ssh={"sessions": 1, "rx_bytes": None, "tx_bytes": None}),
