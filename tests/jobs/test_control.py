@@ -18,6 +18,7 @@ from devbox.jobs.submit import retry, submit
 from devbox.model import Box, BoxState, Run, RunState
 from devbox.spec import Argument, Checkpoint, Input, JobSpec
 from devbox.ssh import connection
+from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 from tests.core.hostile import ALL
 
@@ -151,6 +152,7 @@ def test_an_input_is_sent_once_and_an_edit_sends_only_itself(
         inputs={"files": Input()},
     )
     said: list[str] = []
+    rearm.look(local_workspace, local_box)
     local_workspace.narrate = said.append
 
     def seen() -> list[str]:
