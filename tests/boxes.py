@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from devbox.model import Box, BoxState
@@ -58,11 +59,12 @@ def local_box(make_local_box: MakeBox) -> Box:
 
 
 def request_for(name: str, spec: BoxSpec, *, token: str | None = None, **fields: Any) -> Request:
-    """What lifecycle hands to `create`, with this installation's key and a fresh host key."""
+    """What lifecycle hands to `create`, with this installation's key and a fresh host key, and an
+    image, which lifecycle chooses where a spec names none."""
     made = Request(
         name=name,
         token=token or uuid.uuid4().hex,
-        spec=spec,
+        spec=msgspec.structs.replace(spec, image=spec.image or "cpu"),
         hardware="cpu",
         public_key=keys.ensure_identity(),
         host_key=keys.new_host_key()[0],

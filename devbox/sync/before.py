@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from devbox.errors import DevboxError, UsageError
+from devbox.errors import DevboxError, SshError, UsageError
 from devbox.model import Box, BoxState
 from devbox.spec import FILE_NAME, is_headless
 from devbox.sync import rsync
@@ -32,6 +32,8 @@ def send(ws: Workspace, box: Box) -> Report | None:
         ws.narrate(f"{box.name}: the project was not sent: {error.what}")
         return None
     except DevboxError as error:
+        if isinstance(error, SshError):
+            error.box = error.box or box.id
         error.fix = "; ".join(filter(None, (error.fix, "or do without: --no-sync")))
         raise
     if report.moved:

@@ -118,6 +118,10 @@ def test_a_change_that_cannot_save_first_says_how_to_go_on_without(
     folder = project("hf-space", box='sync.down = ["results"]')
     devbox(folder, "up")
     paths.known_hosts().unlink()
+    sockets = paths.control_dir()
+    assert sockets is not None
+    for shared in sockets.iterdir():  # a connection that is open needs no host key
+        shared.unlink()
     for words in (["restart", "train"], ["restart", "train", "--factory"]):
         assert (
             f"devbox {' '.join(words)} --no-save" in devbox(folder, *words, "--yes", code=1).stderr
@@ -148,7 +152,7 @@ def test_a_refused_key_says_which_and_where(
         return now[0]
 
     ws = Workspace.open(folder)
-    monkeypatch.setattr("devbox.ssh.wait.for_login.__kwdefaults__", {"refused_for": 2.0})
+    monkeypatch.setattr("devbox.ssh.wait.for_login.__kwdefaults__", {"refused_for": 2.0, "unknown_for": 2.0})
     with pytest.raises(KeyRefused) as caught:
         lifecycle.up(ws, "train")
     assert keys.ensure_identity() in caught.value.fix

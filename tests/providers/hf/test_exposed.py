@@ -18,7 +18,7 @@ from tests.emulators.hf import HfEmulator
 from tests.providers.hf.conftest import Devbox
 
 Project = Callable[..., Path]
-MAY = "may $0.4000/h"
+MAY = "may $0.40/h"
 
 
 def test_a_space_that_builds(hub: HfEmulator, devbox: Devbox, project: Project) -> None:
@@ -29,7 +29,7 @@ def test_a_space_that_builds(hub: HfEmulator, devbox: Devbox, project: Project) 
     assert "costing: nothing yet" in accepted.stdout
     assert MAY in devbox(folder, "ls", "--refresh").stdout
     status = devbox(folder, "status", "train").stdout
-    assert "it may cost $0.4000/h: its image builds" in status
+    assert "it may cost $0.40/h: its image builds" in status
     assert "costing   nothing\n" not in status
 
 
@@ -65,6 +65,6 @@ def test_an_interrupt_while_the_create_is_in_flight(
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "train: it may cost $0.4000/h" in said
+    assert "train: it may cost $0.40/h" in said
     assert "no tracked box costs money" not in said
     assert "devbox down BOX" in said

@@ -16,7 +16,7 @@ from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
 
-RUNS = "train still runs on t4-small and costs $0.4000/h"
+RUNS = "train still runs on t4-small and costs $0.40/h"
 
 
 @pytest.fixture

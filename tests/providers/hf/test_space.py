@@ -160,7 +160,7 @@ def test_resume_brings_new_settings_and_a_new_dockerfile(
     space.pause(handle)
     made = hub.spaces[handle]
     commits = len(made.repo.commits)
-    fresh = BoxSpec(provider="hf-space", env={"A": "2"})
+    fresh = BoxSpec(provider="hf-space", image="cpu", env={"A": "2"})
     request = request._replace(spec=fresh, secrets={"S": "new", "T": "t"}, hardware="l4x1")
     assert space.resume(request, handle) == handle
     assert made.variables["A"].value == "2"
