@@ -116,7 +116,7 @@ class Box(msgspec.Struct, frozen=True):
     provider, and host_alias its ssh host, both unique among live boxes and fixed when it is made
     ('' in rows older than these fields: then they follow from the name). `connection` is where
     it was made; None in rows of older versions. `unanswered` is the last time it was asked for
-    without an answer: what that create may have made, or make yet, has no handle here.
+    without an answer, `unanswered_tries` how often: what these may make has no handle here.
     `given_up`: the user gave up on its end (`down --forget`)."""
 
     id: str
@@ -144,6 +144,7 @@ class Box(msgspec.Struct, frozen=True):
     spec: bytes = b"{}"
     connection: Connection | None = None
     unanswered: float | None = None
+    unanswered_tries: int = 0
     given_up: bool = False
 
     @property

@@ -39,19 +39,23 @@ def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) ->
     """Try once to have the provider make something for the box; the box with the handle that `ask`
     returns, in `state`. The try is on record before it is made: one that is never answered may
     take effect later."""
-    before = current(ws, box).unanswered
-    _note(ws, box, ws.clock())
+    latest = current(ws, box)
+    before, tries = latest.unanswered, latest.unanswered_tries
+    _note(ws, box, ws.clock(), tries + 1)
     try:
         handle = ask()
     except DevboxError as error:
         if not isinstance(error, Unavailable) or error.no_effect:
-            _note(ws, box, before)
+            _note(ws, box, before, tries)
         raise
-    return mark(ws, box, state, handle=handle, unanswered=before)
+    return mark(ws, box, state, handle=handle, unanswered=before, unanswered_tries=tries)
 
 
-def _note(ws: Workspace, box: Box, unanswered: float | None) -> None:
-    ws.store.boxes.update(msgspec.structs.replace(current(ws, box), unanswered=unanswered))
+def _note(ws: Workspace, box: Box, unanswered: float | None, tries: int) -> None:
+    latest = current(ws, box)
+    ws.store.boxes.update(
+        msgspec.structs.replace(latest, unanswered=unanswered, unanswered_tries=tries)
+    )
 
 
 def find_handle(ws: Workspace, box: Box) -> Box:
@@ -60,7 +64,9 @@ def find_handle(ws: Workspace, box: Box) -> Box:
         return box
     with waiting(ws, box, "being looked for"):
         found = absence.find(ws, box)
-    return absorb(ws, box, found[0]) if found else box
+    if len(found) == 1 and box.unanswered_tries == 1:
+        _note(ws, box, None, 0)  # one try, and what it made is here: nothing more can appear
+    return absorb(ws, current(ws, box), found[0]) if found else box
 
 
 def seek(ws: Workspace, box: Box) -> Box:

@@ -65,7 +65,7 @@ def test_a_kill_is_finished_by_reconcile(
         lifecycle.pause(ws, ws.box("b"))
 
     killed(emulator, verb, rpc, phase)
-    ws.clock = lambda: time.time() + 60  # past the time that a listing may lag
+    ws.clock = lambda: time.time() + 120  # past what a create may take and a listing may lag
     findings = lifecycle.reconcile(ws)
     ws.clock = time.time
 
