@@ -123,7 +123,8 @@ def down(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = Fa
             box = looked(ws, box)
         if box.state.is_over:
             return box
-        absence.check_before_end(ws, box)
+        with waiting(ws, box, "being looked at"):
+            absence.check_before_end(ws, box)
         if save and box.state is BoxState.RUNNING:
             saving.save_or_stop(ws, looked(ws, box), "down {}", ignored=fetch_ignored)
         intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
