@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from devbox import paths
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import BoxState, Endpoint
-from devbox.ssh import command
+from devbox.ssh import command, keys
 from devbox.ssh.ready import check_running
 from tests.ssh.sshd import make_box
 
@@ -65,6 +65,7 @@ def test_rsync_reads_the_remote_shell(
 def test_every_state_is_ready_or_says_what_to_type(state: BoxState) -> None:
     box = make_box("one", Endpoint("127.0.0.1"), state=state)
     if state is BoxState.RUNNING:
+        keys.ensure_identity()
         check_running(box)
         return
     with pytest.raises((Conflict, NotFound), match=f"box one is {state}") as caught:

@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 from textual.widgets import Button, Input
 
+from devbox.ssh import keys
 from devbox.tui import asks
 from tests.tui.conftest import Open
+
+
+@pytest.fixture(autouse=True)
+def key(home: Path) -> None:
+    """This computer's ssh key: a fleet that runs was made with one."""
+    keys.ensure_identity()
 
 
 async def test_a_job_runs_from_a_form_made_of_its_job_toml(dashboard: Open, home: Path) -> None:
