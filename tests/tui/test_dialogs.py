@@ -66,7 +66,7 @@ async def test_what_is_long_is_told_whole_in_a_narrow_terminal(dashboard: Open) 
         await it.press("escape", "question_mark")
         await it.until(lambda: it.dialog == "Help")
         told = " ".join(line.strip(" │▃▁▅▇█") for line in it.text.splitlines())
-        assert "says first what is unsynced" in " ".join(told.split())
+        assert "says first what is kept and what would be lost" in " ".join(told.split())
 
 
 async def test_the_work_dialog_lists_work_and_its_output(dashboard: Open) -> None:
