@@ -71,7 +71,7 @@ def guarded(checks: Callable[[], list[Check]]) -> list[Check]:
         return checks()
     except DevboxError as error:
         return [Check("fail", error.what, error.fix)]
-    except Exception as error:  # a check that breaks says so, and the report goes on
+    except Exception as error:  # a check that breaks says so, and the report continues
         kind = type(error).__name__
         return [Check("fail", f"a check of devbox's own failed: {kind}: {clean(str(error), 200)}")]
 

@@ -161,11 +161,11 @@ def _told(box: Box, made: spec.BoxSpec, wanted: spec.BoxSpec, key: str, offer: O
 
 
 def _verb(box: Box, provider: Provider, key: str, offer: Offer | None) -> str:
-    anew = f"devbox down {box.name} && devbox up {box.name}"
+    again = f"devbox down {box.name} && devbox up {box.name}"
     if box.state is not BoxState.RUNNING:
-        return anew
+        return again
     if key == "hardware" and offer and isinstance(provider, CanChangeHardware):
         return f"devbox hardware {box.name} {offer.hardware.name}"
     if isinstance(provider, CanPause) and key in provider.resume_takes:
         return f"devbox pause {box.name} && devbox up {box.name}"
-    return anew
+    return again

@@ -220,7 +220,7 @@ def _fetch(ws: Workspace, box: Box, *, ignored: bool) -> None:
 
 
 def _may_pass(ws: Workspace, box: Box, error: DevboxError) -> bool:
-    """Whether a stop goes on although nothing could be fetched: the rules name no file, and either
+    """Whether a stop happens although nothing could be fetched: the rules name no file, and either
     they do not apply in this folder, or the box does not answer and this computer never sent it
     files, fetched some, or ran a job there."""
     from devbox.sync import stamp

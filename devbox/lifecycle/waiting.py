@@ -54,7 +54,7 @@ class Wait:
 
 @contextmanager
 def waiting(ws: Workspace, box: Box, doing: str, limit: float | None = None) -> Iterator[Wait]:
-    """Narrate what goes on inside until it ends. limit: seconds after which the caller gives up."""
+    """Narrate what happens inside until it ends. limit: seconds after which the caller gives up."""
     wait = Wait(ws, box, doing, limit)
     thread = threading.Thread(target=wait.tell, daemon=True)
     thread.start()

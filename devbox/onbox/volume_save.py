@@ -1,9 +1,8 @@
 """Before a pause that does not keep this box's disk: what is unsynced, copied into a volume.
 
-    <volume>/devbox-saved/<box>/<UTC time>/work/…       files of the workdir
-    <volume>/devbox-saved/<box>/<UTC time>/runs/<id>/…  what runs made
-    <volume>/devbox-saved/<box>/latest.json             {"t", "folder", "files", "bytes", "left",
-                                                         "told"}
+In <volume>/devbox-saved/<box>: latest.json ({"t", "folder", "files", "bytes", "left", "told"}) and
+a folder for each save, named by its UTC time, with "work" (files of the workdir) and "runs" (one
+folder for each run, with what it made).
 
 Small files go first, so that a full volume or a lack of time costs the large ones.
 """

@@ -74,7 +74,7 @@ class Ledger:
             _close(connection, box_id, end)
 
     def hand_over(self, old: str, new: str | None, now: float) -> None:
-        """What one row was billed becomes another's; its open interval goes on there, or ends now
+        """What one row was billed becomes another's; its open interval continues there, or ends now
         where there is no other."""
         with self._db.write() as connection:
             if new is None:
