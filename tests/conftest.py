@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.boxes", "tests.images.engine"]
+pytest_plugins = ["tests.boxes", "tests.command_line", "tests.images.engine"]
 
 _PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
 

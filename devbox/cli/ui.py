@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     devbox ui --readonly      only look
     devbox ui --web           in a browser: prints a link with a secret, for this machine only
     """
-    if not web and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not web and not _has_terminal():
         raise UsageError(
             "the dashboard needs a terminal, and this is none",
             fix="devbox ui --web for a browser; devbox ls and devbox status print",
@@ -48,6 +49,12 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     if left:
         echo(f"still under way without the dashboard: {', '.join(left)}", err=True)
         echo("watch it with: devbox ui, or devbox ls", err=True)
+
+
+def _has_terminal() -> bool:
+    """Whether it can draw: on a terminal, or through the driver textual-serve names in the
+    environment of each dashboard it starts (textual_serve.app_service)."""
+    return "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def _offer_trust() -> None:

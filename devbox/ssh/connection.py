@@ -144,8 +144,10 @@ class Connection:
                 _discard(sftp, temporary)
                 raise
 
-    def get(self, remote: str, *, most: int = MAX_FILE) -> bytes:
-        """The content of a file on the box. SshError when it is not there or over `most` bytes."""
+    def get(self, remote: str, *, most: int | None = None) -> bytes:
+        """The content of a file on the box. SshError when it is not there or over `most` bytes
+        (MAX_FILE unless told)."""
+        most = MAX_FILE if most is None else most
         with (
             self._faults(f"reading {clean(remote, 100)}"),
             self._fabric.sftp().open(names.remote_path(remote), "rb") as stream,

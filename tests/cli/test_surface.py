@@ -11,7 +11,7 @@ import pytest
 
 from devbox import paths
 from devbox.cli.main import GROUPS
-from tests.cli.conftest import Devbox
+from tests.command_line import Devbox
 from tests.core.hostile import ALL
 
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from devbox import spec
-from tests.cli.conftest import Devbox
+from tests.command_line import Devbox
 
 TOKEN = "hf_thetokenoftheuser"
 VERBS = (

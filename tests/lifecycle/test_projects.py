@@ -14,9 +14,7 @@ from devbox.model import BoxState
 from devbox.ssh.connection import connect
 from devbox.sync import rsync
 from devbox.workspace import Workspace
-from tests.cli.conftest import Devbox
-
-pytest_plugins = ["tests.cli.conftest"]
+from tests.command_line import Devbox
 
 
 def a_project(home: Path, name: str) -> Workspace:

@@ -20,10 +20,8 @@ from devbox.ssh import wait
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
-from tests.cli.conftest import Devbox
+from tests.command_line import Devbox
 from tests.ssh.sshd import make_box
-
-pytest_plugins = ["tests.cli.conftest"]
 
 
 @pytest.mark.parametrize("missing", ["ssh", "rsync"])

@@ -27,7 +27,8 @@ GOOD: dict[str, Any] = {
     "gpus": [{"index": 0, "uuid": "GPU-1", "name": "A10G", "util": 97, "mem_util": 61,
               "mem_used": 5, "mem_total": 6, "power_w": 298.6, "power_limit_w": 300.0, "temp_c": 71,
               "sm_mhz": 1560, "mem_mhz": 6250, "throttle": ["sw_power_cap"], "ecc_errors": 0,
-              "mig": False, "processes": [{"pid": 1, "name": "python", "mem_used": 5}]}],
+              "mig": False, "lost": True, "xid": 79,
+              "processes": [{"pid": 1, "name": "python", "mem_used": 5}]}],
 }  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def test_from_up_to_down_in_a_terminal(terminal: Terminal, ws: Workspace) -> Non
     it.press("C-d")
     it.shows("1 GPU  2 Jobs")
     it.press("z")
-    it.shows("Pause demo?", "every file on it is also on this computer")
+    it.shows("Pause demo?", "demo: a pause keeps its files")
     it.focuses("Cancel")
     it.press("Right")
     it.focuses("Fetch, then pause")
@@ -92,7 +92,7 @@ def test_from_up_to_down_in_a_terminal(terminal: Terminal, ws: Workspace) -> Non
     it.hides("End demo?")
     assert ws.box("demo").state is BoxState.RUNNING
     it.press("C-d")
-    it.shows("End demo?", "every file on it is also on this computer")
+    it.shows("End demo?", "demo: found no file that is not here")
     it.press("Right")
     it.focuses("Fetch, then end")
     it.press("Enter")
