@@ -23,14 +23,15 @@ def explained(error: Exception) -> DevboxError:
     fault of devbox: its traceback goes to a file, for a report, and not to the terminal."""
     if isinstance(error, DevboxError):
         return error
-    if isinstance(error, OSError) and (known := _system(error)):
+    if isinstance(error, OSError) and (known := of_system(error)):
         return known
     if isinstance(error, MemoryError):
         return DevboxError("there is not enough memory", means=_RECORDED, fix="close some programs")
     return _fault(error)
 
 
-def _system(error: OSError) -> DevboxError | None:
+def of_system(error: OSError) -> DevboxError | None:
+    """What the system refused, where that is told by its number; None for any other."""
     name = (
         clean(os.fsdecode(error.filename), 200) if isinstance(error.filename, (str, bytes)) else ""
     )

@@ -139,7 +139,9 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
     box = ws.box(box_name)
     box = lifecycle.settle(ws, box) if wait else lifecycle.refresh(ws, [box])[0]
     verdict = lifecycle.verdict(ws, box, unsynced=True)
-    guards = lifecycle.guards(ws, box) if box.state is BoxState.RUNNING else None
+    guards = None
+    if box.state is BoxState.RUNNING:
+        guards = lifecycle.guards(ws, box, answers=verdict is not None)
     lost = lifecycle.lost_by_pause(ws, box)
     if as_json:
         idle = msgspec.to_builtins(verdict) if verdict else None

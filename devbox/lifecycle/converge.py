@@ -49,6 +49,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
     """Create or resume, wait until it runs, make it reachable, arm its watchdog."""
     box, looked = _begin(ws, box, journal)
     if not wait_for:
+        journal.step("accepted", lambda: None)  # its create is over: nobody calls it once more
         ws.narrate(f"{box.name}: accepted; finish with: devbox status {box.name} --wait")
         ws.narrate(f"{box.name}: {_cost_line(ws, box)}")
         return box

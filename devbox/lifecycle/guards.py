@@ -22,8 +22,9 @@ class Guards(msgspec.Struct, frozen=True):
     fix: str = ""
 
 
-def guards(ws: Workspace, box: Box) -> Guards:
-    """The guards of a box that runs, from what is remembered; its provider is not called."""
+def guards(ws: Workspace, box: Box, *, answers: bool = True) -> Guards:
+    """The guards of a box that runs, from what is remembered; its provider is not called.
+    answers: its watchdog does; one that was asked in vain is no longer counted on."""
     provider = ws.provider_of(box)
     own = tuple(provider.own_guards(box.hardware))
     if spec.is_headless(box):
@@ -36,4 +37,7 @@ def guards(ws: Workspace, box: Box) -> Guards:
         return Guards(lines, pauses=False, ceiling=provider.keeps_ceiling, fix=fix)
     idle = spec.decode_box(box.spec).idle.enabled
     when = "when it is idle and at max_uptime" if idle else "at max_uptime"
+    if not answers:
+        armed = f"its watchdog was armed to pause it {when}, and does not answer now"
+        return Guards((armed, *own), pauses=True, ceiling=provider.keeps_ceiling)
     return Guards((f"its watchdog pauses it {when}", *own), pauses=True, ceiling=True)

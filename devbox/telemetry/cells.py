@@ -128,6 +128,8 @@ async def _connection(
         await process.wait()
         await asyncio.wait([errors], timeout=0.2)
         errors.cancel()
+        # a child of ssh may hold a pipe open for longer than the loop lives
+        process._transport.close()  # type: ignore[attr-defined]
     err = errors.result() if errors.done() and not errors.cancelled() else b""
     return (process.returncode if ended and not silent else None), err
 

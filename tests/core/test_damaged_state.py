@@ -176,10 +176,12 @@ def _no_space() -> None:
 
 
 @pytest.mark.parametrize("verb", [["init"], ["up"], ["ls"], ["doctor"], ["reconcile"]])
-def test_a_full_disk_is_told_as_such(home: Path, tmp_path: Path, verb: list[str]) -> None:
+def test_a_full_disk_is_told_as_such(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
     """RLIMIT_FSIZE 0: every write of a regular file is refused, as on a full disk."""
     Store.open().close()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "devbox.toml").write_text("[boxes.a]\n")
     code, _, err = devbox(*verb, preexec=_no_space)
     assert code != 70

@@ -7,6 +7,7 @@ import msgspec
 KILL_BEFORE, KILL_AFTER = "kill before", "kill after"
 LOST, ERRORS, LIMITED = "reply lost", "three 5xx", "429"
 HTML, CUT = "HTML page", "cut JSON"
+FULL = "disk full"  # from this call on nothing more can be written on this computer
 KINDS = (KILL_BEFORE, KILL_AFTER, LOST, ERRORS, LIMITED)
 RETRY_AFTER = 1.0
 #: not at a call of the provider: the user's ssh config cannot be extended while the verb runs

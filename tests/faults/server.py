@@ -28,6 +28,7 @@ import devbox.providers.host.provider
 import devbox.providers.local.provider
 import devbox.providers.modal.provider
 from devbox import lifecycle, spec
+from devbox.cli import net
 from devbox.errors import DevboxError
 from devbox.lifecycle.reconcile import Strangers
 from devbox.model import Box
@@ -90,7 +91,9 @@ def _child(request: dict[str, Any], writing: int) -> NoReturn:
         said["error"] = error.render()
         code = 1
     except BaseException as error:
-        said["error"] = f"{type(error).__name__}: {error}"
+        known = net.of_system(error) if isinstance(error, OSError) else None
+        code = 1 if known else 2
+        said["error"] = known.render() if known else f"{type(error).__name__}: {error}"
         import traceback
 
         said["trace"] = traceback.format_exc()

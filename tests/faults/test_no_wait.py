@@ -16,7 +16,7 @@ from tests.faults.campaign import ROOT
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.worlds import WORLDS, World
 
-NAMES = [each.name for each in WORLDS]
+NAMES = [each.name for each in WORLDS if not each.ahead]
 
 
 def devbox(world: World, *words: str) -> str:

@@ -4,6 +4,7 @@ call of it go wrong. One class a provider; times are the emulator's."""
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ from tests.emulators.modal import ModalEmulator, Stages
 from tests.faults.points import (
     CUT,
     ERRORS,
+    FULL,
     HTML,
     KILL_AFTER,
     KILL_BEFORE,
@@ -209,6 +211,7 @@ class SshWorld(World):
 
 
 class Emulated(World):
+    kinds: ClassVar[tuple[str, ...]] = (*KINDS, FULL)
     calls: Calls
     knobs: Knobs
     meter: Meter
@@ -225,7 +228,9 @@ class Emulated(World):
             if (phase, point.kind) in (("before", KILL_BEFORE), ("after", KILL_AFTER)):
                 os.kill(pid(), signal.SIGKILL)
                 return False
-            if phase == "before" and not point.kills:
+            if (phase, point.kind) == ("before", FULL):
+                fill_disk(pid())
+            elif phase == "before" and not point.kills:
                 fault, times = _FAULTS[point.kind]
                 self.knobs.set(route, fault, times=times)
             return None
@@ -255,6 +260,13 @@ class Emulated(World):
         ]
 
 
+def fill_disk(pid: int) -> None:
+    """Have every write of a regular file by that process refused from now on, which is stricter
+    than a full disk: that lets a file be written over (setrlimit(2), RLIMIT_FSIZE)."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+
+
 _FAULTS = {
     LOST: (Fault.reply_lost(), 1),
     ERRORS: (Fault.server_error(), 3),
@@ -267,7 +279,7 @@ LAG = 8.0  # seconds by which listings lag
 
 
 class _HfWorld(Emulated):
-    kinds: ClassVar[tuple[str, ...]] = (*KINDS, HTML, CUT)
+    kinds: ClassVar[tuple[str, ...]] = (*KINDS, FULL, HTML, CUT)
     box = 'hardware = "t4-small"'
 
     def __init__(self, home: Path) -> None:
