@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import IO, NamedTuple
 
 from devbox.errors import DevboxError, ToolMissing
-from devbox.text import clean
+from devbox.text import clean, size
+
+MAX_OUTPUT = 64 * 1024**2  # bytes of each stream
 
 _INSTALL = {
     "ssh": "apt-get install openssh-client (or your system's OpenSSH package)",
@@ -95,21 +101,62 @@ def finished(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run to the end, whatever its exit code; for what it printed as bytes."""
-    program = require(argv[0])
-    try:
-        return subprocess.run(
-            [program, *argv[1:]],
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            timeout=timeout,
-            env=env,
-            cwd=cwd,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DevboxError(f"{argv[0]} did not finish within {timeout:.0f} s") from error
+    """Run to the end, whatever its exit code; for what it printed as bytes. DevboxError when that
+    is over MAX_OUTPUT: a box or a host may be what prints."""
+    with subprocess.Popen(
+        [require(argv[0]), *argv[1:]],
+        stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=cwd,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        sides = [_Side(process, stream) for stream in (process.stdout, process.stderr)]
+        try:
+            if process.stdin:
+                threading.Thread(target=_feed, args=(process.stdin, input), daemon=True).start()
+            until = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
+            code = process.wait(timeout)
+            for side in sides:
+                while side.is_alive() and not any(each.over for each in sides):
+                    if time.monotonic() > until:  # a child of its own holds the pipe
+                        raise subprocess.TimeoutExpired(argv, timeout or 0.0)
+                    side.join(0.05)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise DevboxError(f"{argv[0]} did not finish within {timeout:.0f} s") from error
+        except BaseException:
+            process.kill()
+            raise
+    if any(side.over for side in sides):
+        raise DevboxError(f"{argv[0]} printed over {size(MAX_OUTPUT)}; it was stopped")
+    return subprocess.CompletedProcess(argv, code, *(bytes(side.data) for side in sides))
+
+
+class _Side(threading.Thread):
+    """Reads one stream to its end, and ends the program when it gives too much."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.data, self.over = bytearray(), False
+        self._process, self._stream = process, stream
+        self.start()
+
+    def run(self) -> None:
+        with suppress(ValueError, OSError):  # why: it was given up and closed
+            while block := os.read(self._stream.fileno(), 1 << 16):
+                self.data += block
+                if len(self.data) > MAX_OUTPUT:
+                    self.over = True
+                    self._process.kill()
+                    return
+
+
+def _feed(stream: IO[bytes], data: bytes | None) -> None:
+    with suppress(BrokenPipeError), stream:  # why: its exit code says what it made of it
+        stream.write(data or b"")
 
 
 def _failed(argv: Sequence[str], code: int, err: str) -> DevboxError:

@@ -77,3 +77,8 @@ def dollars(micro: float | None, *, per_hour: bool = False) -> str:
     cents = abs(value) >= 1 or value == 0 or (exact.endswith("00") and exact != "0.0000")
     text = f"${value:,.2f}" if cents else f"${value:.4f}"
     return f"{text}/h" if per_hour else text
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things whose name takes an s: 1 file, 1,200 files."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -134,15 +134,16 @@ def after_interrupt() -> str:
     ws = workspace(quiet=True)
     boxes = ws.store.boxes.all()
     found = exposure.of_all(ws, boxes)
+    named = [b.name for b in boxes if found[b.id].now or found[b.id].may]
     costing = [f"  {b.name} ({found[b.id].rate})" for b in boxes if found[b.id].now]
     waiting = [f"  {b.name}: {found[b.id].sentence}" for b in boxes if found[b.id].may]
-    if not costing and not waiting:
+    if not named:
         return "interrupted; no tracked box costs money or starts to by itself"
     return "\n".join(
         [
             "interrupted",
             *(["still running and costing:", *costing] if costing else []),
             *(["not costing yet, as far as is known:", *waiting] if waiting else []),
-            "end one with: devbox down BOX",
+            *(f"end it with: devbox down {name}" for name in named),
         ]
     )

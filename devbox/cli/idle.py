@@ -53,7 +53,7 @@ def replay_command(
     - is stdin.
     """
     from devbox.telemetry.replay import replay
-    from devbox.text import parse_duration
+    from devbox.text import counted, parse_duration
 
     try:
         ceiling = parse_duration(max_uptime) if max_uptime else None
@@ -81,7 +81,7 @@ def replay_command(
         )
         return
     if lines.skipped:
-        narrate(f"{lines.skipped} lines are no samples and were left out")
+        narrate(f"left out, as no samples: {counted(lines.skipped, 'line')}")
     _print(found, policy, price)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from devbox import spec
 from devbox.errors import Conflict, DevboxError, ProviderError
-from devbox.lifecycle import asking, converge, saving
+from devbox.lifecycle import asking, converge, refusal, saving
 from devbox.lifecycle.steps import Journal, current, owned
 from devbox.lifecycle.verbs import looked
 from devbox.lifecycle.waiting import waiting
@@ -57,7 +57,7 @@ def change_hardware(
         limits = ws.project_of(box).budget
         budget.check(limits, ws.store.database, offer.price, wanted.max_uptime, now)
     except DevboxError as error:
-        error.means = converge.standing(ws, box)
+        error.means = refusal.standing(ws, box)
         raise
     price = dollars(offer.price.micro_per_hour, per_hour=True)
     ws.narrate(f"{box.name}: to {hardware} at {price} ({offer.price.source})")
@@ -121,7 +121,7 @@ def _change(
         change: dict[str, object] = {"change": verb.split(maxsplit=1)[0]}
         journal = Journal(ws, ws.store.boxes.begin(box.id, "running", change, ws.clock()))
         with (
-            converge.refusable(ws, box, journal, undo),
+            refusal.refusable(ws, box, journal, undo),
             waiting(ws, box, f"being changed ({change['change']})"),
         ):
             ask(box, journal.call)

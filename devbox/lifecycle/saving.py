@@ -13,7 +13,7 @@ from devbox.errors import DevboxError, SshError, UsageError
 from devbox.model import Box, BoxState
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming
-from devbox.text import clean, duration, size
+from devbox.text import clean, counted, duration, size
 from devbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -212,7 +212,9 @@ def _fetch(ws: Workspace, box: Box, *, ignored: bool) -> None:
     ws.narrate(f"{box.name}: fetching {', '.join(down) or 'what is newer or only there'}")
     report = rsync.down(ws, box, rsync.Options(ignored=ignored))
     if report.moved:
-        ws.narrate(f"{box.name}: {len(report.moved)} files ({size(report.bytes)}) fetched")
+        ws.narrate(
+            f"{box.name}: {counted(len(report.moved), 'file')} ({size(report.bytes)}) fetched"
+        )
     for kept in report.kept[:SHOWN]:
         ws.narrate(f"  not fetched: {kept.path} ({kept.why})")
     if len(report.kept) > SHOWN:

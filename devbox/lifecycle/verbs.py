@@ -10,7 +10,7 @@ import msgspec
 from devbox import names, process, spec
 from devbox.errors import Conflict, DevboxError, NotFound, UsageError
 from devbox.images import templates
-from devbox.lifecycle import absence, asking, converge, happenings, respec, saving
+from devbox.lifecycle import absence, asking, converge, happenings, login, respec, saving
 from devbox.lifecycle.absorb import absorb, is_only_lost
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.lifecycle.waiting import waiting
@@ -255,7 +255,7 @@ def _can_log_in(box: Box) -> bool:
     """Whether ssh knows the box's host key and the box ours; the user may have removed a file."""
     if box.endpoint is None:
         return True
-    return bool(known_hosts.pinned(known_hosts.alias(box))) and converge.knows_our_key(box)
+    return bool(known_hosts.pinned(known_hosts.alias(box))) and login.knows_our_key(box)
 
 
 def _check_budget_again(ws: Workspace, box: Box) -> None:

@@ -9,7 +9,7 @@ from devbox.model import Box, BoxState
 from devbox.spec import FILE_NAME, is_headless
 from devbox.sync import rsync
 from devbox.sync.report import Report
-from devbox.text import size
+from devbox.text import counted, size
 from devbox.workspace import Workspace
 
 _SHOWN = 5
@@ -37,7 +37,7 @@ def send(ws: Workspace, box: Box) -> Report | None:
         error.fix = "; ".join(filter(None, (error.fix, "or do without: --no-sync")))
         raise
     if report.moved:
-        count = "1 file" if len(report.moved) == 1 else f"{len(report.moved)} files"
+        count = counted(len(report.moved), "file")
         ws.narrate(f"{box.name}: sent {count} ({size(report.bytes)}) of {project.root}")
     if report.kept:
         named = ", ".join(kept.path for kept in report.kept[:_SHOWN])

@@ -21,7 +21,7 @@ import msgspec
 
 from devbox.errors import DevboxError, Interrupted
 from devbox.onbox import procs
-from devbox.text import local_time
+from devbox.text import counted, local_time
 from devbox.workspace import Workspace
 
 REQUEST, LOG, OWNER = "request.json", "log.jsonl", "process.json"
@@ -160,7 +160,7 @@ def _sync(ws: Workspace, request: dict[str, Any], log: Log) -> str:
         log.say(f"kept: {kept.path} ({kept.why})")
     verb = "would be " if report.dry_run else ""
     verb += "sent" if up else "fetched"
-    return f"{len(report.moved)} files {verb} ({size(report.bytes)})" + (
+    return f"{counted(len(report.moved), 'file')} {verb} ({size(report.bytes)})" + (
         f", {len(report.kept)} kept as they are" if report.kept else ""
     )
 

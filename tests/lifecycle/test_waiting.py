@@ -11,7 +11,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.errors import NoAnswer
-from devbox.lifecycle import converge
+from devbox.lifecycle import login
 from devbox.lifecycle.waiting import Wait, waiting
 from devbox.model import Box, BoxState, Endpoint, Interval, Price
 from devbox.providers import library_logs
@@ -85,7 +85,7 @@ def test_a_gateway_that_never_answers_is_told_of_and_ends_with_the_rate(
     ws.store.boxes.insert(box, "running", {}, 0.0)
     ws.store.ledger.open(box, PRICE, ws.clock())
     with pytest.raises(NoAnswer) as caught:
-        converge._log_in(ws, box)
+        login.log_in(ws, box)
     assert any("waiting for ssh to answer for" in line and "$1.80/h" in line for line in said)
     assert "$1.80/h" in caught.value.means
     assert "devbox down b" in caught.value.fix

@@ -61,9 +61,9 @@ def test_a_box_from_up_to_down(project: Path) -> None:
     assert any("$1.00/h" in line for line in up.lines)
     (project / "a.txt").write_text("a")
     sync = operations.start("sync", "sync", "b", direction="up", dry_run=True)
-    assert ended(operations, sync).summary == "1 files would be sent (1 B)"
+    assert ended(operations, sync).summary == "1 file would be sent (1 B)"
     sync = ended(operations, operations.start("sync", "s", "b", direction="up", dry_run=False))
-    assert sync.summary.startswith("1 files sent")  # `up` has sent devbox.toml
+    assert sync.summary.startswith("1 file sent")  # `up` has sent devbox.toml
     assert "a.txt" in sync.lines
     kept = ended(operations, operations.start("keep", "keep", "b", seconds=60.0))
     assert kept.summary.startswith("b is kept awake until ")

@@ -9,6 +9,7 @@ from typing import Any
 from devbox.providers.hf import code, image
 from devbox.providers.hf.hub import Hub
 from devbox.spec import BoxSpec
+from devbox.text import counted
 
 #: the Hub's own files, which no project needs to have
 _THEIRS = frozenset({".gitattributes", image.README, image.DOCKERFILE})
@@ -46,7 +47,7 @@ def push(hub: Hub, repo: str, files: dict[str, Content], *, prune: bool) -> bool
         *(CommitOperationDelete(path) for path in stale),
     ]
     hub.call(
-        f"uploading {len(changed)} files to {repo}",
+        f"uploading {counted(len(changed), 'file')} to {repo}",
         lambda api: api.create_commit(
             repo, operations, commit_message="Update from devbox", repo_type="space"
         ),
