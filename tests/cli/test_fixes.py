@@ -6,8 +6,11 @@ is filled in at run time is replaced by a sample of its kind."""
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +19,8 @@ import click
 import pytest
 
 import devbox
+from devbox import spec
+from devbox.cli import main
 from devbox.cli.main import cli
 
 SOURCE = Path(devbox.__file__).parent
@@ -132,3 +137,47 @@ def test_a_fix_is_a_command_line_that_devbox_takes(fix: Fix) -> None:
 def test_no_fix_leaves_the_name_of_the_box_to_be_filled_in() -> None:
     left = [fix for fix in fixes() if re.search(r"\bBOX\b", fix.text)]
     assert not left
+
+
+#: They end when they are interrupted, or change this machine: parsed above, and run elsewhere.
+_NOT_RUN = {"ui", "forward", "top", "demo", "logs"}
+_FOR = {"x:x": "8000:8000", "apt-get": "true", "JOB": "hi", "FILE": "a.txt", "COMMAND": "true"}
+
+
+def test_a_fix_can_be_followed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is typed where there is a box x, which is up, and a job. It is done, or refused for a
+    reason of its own: never for being unknown or misspelt, and never by a fault of devbox."""
+    (project / "devbox.toml").write_text(
+        'project = "p"\n[boxes.x]\n[jobs.hi]\ncommand = ["true"]\n[jobs.x]\ncommand = ["true"]\n'
+    )
+    (project / "main.py").write_text("print('main')\n")
+    (project / "a.txt").write_text("a")
+    spec.trust_file(project / "devbox.toml")
+    wanted = sorted({tuple(words) for fix in FIXES for words in commands(fix.text)})
+    done = []
+    for words in wanted:
+        if words[0] in _NOT_RUN:
+            continue
+        typed = [_FOR.get(word, word) for word in words]
+        for line in (["up", "x", "--no-sync"], typed):
+            code, said = run(monkeypatch, *line)
+            assert code < 70, (line, code, said)
+            assert "Traceback" not in said, (line, said)
+            assert "No such" not in said or code != 2, (line, said)
+        done.append(typed)
+    assert len(done) > 40
+    code, said = run(monkeypatch, "down", "x", "--yes", "--no-save")
+    assert code == 0, said
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
+    """Exit code and all that is printed, of a verb without a terminal."""
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "argv", ["devbox", *words])
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        try:
+            code = main._run()
+        except SystemExit as error:
+            code = int(error.code or 0)
+    return code, shown.getvalue()

@@ -4,12 +4,9 @@ acts on, no file outside the project, no word to an address that the user did no
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
-from devbox.cli import main
 from devbox.onbox.job import Job
 from devbox.onbox.jobs import track
 from tests.boxes import MakeBox
+from tests.cli.test_fixes import run
 from tests.cli.test_hostile_output import BAD, NASTY, OWN
 from tests.cli.test_trust import Elsewhere, elsewhere
 from tests.core.hostile import ALL
@@ -139,15 +136,7 @@ def _outside(home: Path) -> set[tuple[str, bytes]]:
 
 def told(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
     """All a verb prints, with its errors, checked; its exit code is one that devbox gives."""
-    shown = io.StringIO()
-    monkeypatch.setattr(sys, "argv", ["devbox", *words])
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
-        try:
-            code = main._run()
-        except SystemExit as error:
-            code = int(error.code or 0)
-    text = shown.getvalue()
+    code, text = run(monkeypatch, *words)
     assert 0 <= code < 70, (words, code, text)
     assert "Traceback" not in text, (words, text)
     assert "devbox itself failed" not in text, (words, text)
