@@ -12,6 +12,8 @@ import pytest
 
 pytest_plugins = ["tests.boxes", "tests.command_line", "tests.images.engine"]
 
+# A devbox that is started by a test would compile itself, and its libraries, each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 _PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
 
 

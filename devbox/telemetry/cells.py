@@ -87,9 +87,10 @@ async def follow(
     reader = Reader(box, history=history)
     ssh = require("ssh")
     while True:
+        began = time.monotonic()
         code, err = await _connection([ssh, *reader.argv()[1:]], reader, cell, clock)
         try:
-            wait = reader.ended(code, err)
+            wait = reader.ended(code, err, time.monotonic() - began)
             cell.fail("cut", reader.lost(err).what)
         except SshError as error:
             wait = _HOPELESS_PAUSE
@@ -110,7 +111,9 @@ async def _connection(
     try:
         while True:
             try:
-                data = await asyncio.wait_for(process.stdout.read(1 << 16), SILENCE)
+                # not wait_for, which up to Python 3.11 may lose a cancellation (bpo-37658)
+                async with asyncio.timeout(SILENCE):
+                    data = await process.stdout.read(1 << 16)
             except TimeoutError:
                 silent = True
                 break
@@ -120,7 +123,8 @@ async def _connection(
                 cell.put(message, clock())
         # its own exit code is wanted, so it gets a moment to end by itself
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 0.5)
+            async with asyncio.timeout(0.5):
+                await process.wait()
     finally:
         ended = process.returncode is not None
         if not ended:

@@ -56,7 +56,7 @@ def messages(
     reader = Reader(box, after=after, history=history, follow=follow)
     failed = 0
     while True:
-        link = Link(reader.argv())
+        link, began = Link(reader.argv()), time.monotonic()
         try:
             for data in link.chunks(SILENCE):
                 for message in reader.feed(data):
@@ -66,7 +66,7 @@ def messages(
             code = link.close()
         if code == 0 and not follow:
             return
-        wait = reader.ended(code, link.err)
+        wait = reader.ended(code, link.err, time.monotonic() - began)
         failed += 1
         if attempts is not None and failed >= attempts:
             raise reader.lost(link.err)

@@ -18,6 +18,7 @@ Position = tuple[str, int]
 #: seconds without a byte after which a stream is dead; the box sends one every 10 at least
 SILENCE = 30.0
 _DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+_SHORT = 2.0  # seconds; a connection that ends sooner did not work, whatever was heard on it
 _BOOTS = 64  # runs of a sampler remembered, so that none comes twice
 _HOPELESS = {
     "Permission denied": "the box does not accept devbox's key",
@@ -74,13 +75,14 @@ class Reader:
             self._rest, self._overlong = b"", True
         yield from self._fresh(parse(line) for line in lines)
 
-    def ended(self, code: int | None, err: bytes) -> float:
-        """The connection ended with ssh's exit code (None: we cut it). Returns the seconds to
-        wait before the next; SshError when trying again cannot help."""
+    def ended(self, code: int | None, err: bytes, lasted: float) -> float:
+        """The connection ended after `lasted` seconds, with ssh's exit code (None: we cut it).
+        Returns the seconds to wait before the next; SshError when trying again cannot help."""
         text = clean(err.decode(errors="replace").strip()[-400:], 400)
         if not self._heard:
             self._check(code, text)
-        self._failures = 1 if self._heard else self._failures + 1
+        worked = self._heard and lasted >= _SHORT
+        self._failures = 1 if worked else self._failures + 1
         return _DELAYS[min(self._failures, len(_DELAYS)) - 1]
 
     def lost(self, err: bytes) -> SshError:
@@ -111,7 +113,6 @@ class Reader:
             if message is None:
                 continue
             self._heard = True
-            self._failures = 0
             if isinstance(message, Sample):
                 if not self._advance(message):
                     continue

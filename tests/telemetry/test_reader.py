@@ -84,9 +84,19 @@ def test_an_endless_line_is_skipped_not_kept(reader: Reader) -> None:
 
 
 def test_waits_grow_and_a_word_resets_them(reader: Reader) -> None:
-    assert [reader.ended(255, b"") for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 15, 15, 15]
+    assert [reader.ended(255, b"", 60.0) for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 15, 15, 15]
     assert feed(reader, b'{"v":1,"hb":5,"agent":true}\n') == [Heartbeat(5.0, True)]
-    assert reader.ended(255, b"Permission denied") == 0  # it had worked: perhaps a passing fault
+    # it had worked: perhaps a passing fault
+    assert reader.ended(255, b"Permission denied", 60.0) == 0
+
+
+def test_a_box_that_hangs_up_after_each_word_is_not_asked_without_a_pause(reader: Reader) -> None:
+    waits = []
+    for seq in range(1, 9):
+        reader.argv()
+        assert feed(reader, line("a", seq)) == [("a", seq)]
+        waits.append(reader.ended(0, b"", 0.1))
+    assert waits == [0, 0.5, 1, 2, 4, 8, 15, 15]
 
 
 @pytest.mark.parametrize(
@@ -104,10 +114,10 @@ def test_what_trying_again_cannot_help_is_raised(
 ) -> None:
     reader.argv()
     with pytest.raises(SshError, match=what):
-        reader.ended(code, err + b"\x1b[31m")
+        reader.ended(code, err + b"\x1b[31m", 0.1)
 
 
 @pytest.mark.parametrize("code", [None, 0, 255, -9, 143])
 def test_other_ends_are_cuts(reader: Reader, code: int | None) -> None:
     reader.argv()
-    assert reader.ended(code, b"Connection reset by peer") == 0
+    assert reader.ended(code, b"Connection reset by peer", 0.1) == 0

@@ -97,7 +97,8 @@ class Server:
         beat = 0.0
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), POLL)
+                async with asyncio.timeout(POLL):
+                    await self._stopped.wait()
             if reason := self._why():
                 return reason
             self.traffic.write()

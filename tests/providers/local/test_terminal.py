@@ -50,6 +50,7 @@ def test_ctrl_c_and_job_control(terminal: Open, box_home: Path, until: Callable[
     person.type("fg\n")
     person.expect("fg\r\n")
     person.expect("sleep 300\r\n")
+    until(lambda: "sleep 300" in running(box_home))  # bash names it before it goes on
     person.type("\x03")
     person.expect("ready> ")
     person.type("echo code=$?\n")
@@ -115,7 +116,7 @@ def test_what_a_finished_command_left_in_its_group_is_hung_up_when_the_client_di
 
 
 def running(box_home: Path) -> set[str]:
-    """Command lines of the box's processes."""
+    """Command lines of the box's processes that are not stopped."""
     import psutil
 
     from devbox.providers.local.folder import Folder
@@ -124,7 +125,8 @@ def running(box_home: Path) -> set[str]:
     found = set()
     for process in of_box(Folder(box_home.parent)):
         try:
-            found.add(" ".join(process.cmdline()))
+            if process.status() != psutil.STATUS_STOPPED:
+                found.add(" ".join(process.cmdline()))
         except psutil.Error:
             continue  # why: it ended meanwhile
     return found
