@@ -79,7 +79,8 @@ def guarded(checks: Callable[[], list[Check]]) -> list[Check]:
 def box(ws: Workspace, target: Box) -> list[Check]:
     """The box's side, as its own doctor reports it, and the clocks compared."""
     if target.state is not BoxState.RUNNING:
-        return [Check("fail", f"{target.name} is {target.state}", f"devbox resume {target.name}")]
+        verb = "resume" if target.state is BoxState.PAUSED else "up"
+        return [Check("fail", f"{target.name} is {target.state}", f"devbox {verb} {target.name}")]
     return guarded(lambda: _logged_in(ws, target))
 
 

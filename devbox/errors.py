@@ -70,6 +70,14 @@ class Conflict(DevboxError):
     exit_code = 5
 
 
+class Locked(Conflict):
+    """Another process of devbox holds a file for longer than was waited."""
+
+
+class Busy(Conflict):
+    """Another process of devbox is at work on the box."""
+
+
 class ProviderError(DevboxError):
     exit_code = 6
 
@@ -104,6 +112,11 @@ class Unavailable(ProviderError):
         super().__init__(what, means=means, fix=fix)
         self.retry_after = retry_after
         self.no_effect = no_effect
+
+
+def had_no_effect(error: DevboxError) -> bool:
+    """Whether a call that failed so surely did nothing: it was turned away, not cut off."""
+    return not isinstance(error, Unavailable) or error.no_effect
 
 
 class Gone(ProviderError):

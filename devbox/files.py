@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from devbox.errors import Conflict, DevboxError
+from devbox.errors import DevboxError, Locked
 
 
 def our_uids() -> set[int]:
@@ -66,14 +66,14 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int | None = None) -
 
 @contextmanager
 def locked(path: Path, *, timeout: float = 30.0) -> Iterator[None]:
-    """Hold an inter-process lock on `path` (the lock file itself). Conflict after `timeout` s."""
+    """Hold an inter-process lock on `path` (the lock file itself). Locked after `timeout` s."""
     from filelock import FileLock, Timeout
 
     try:
         with FileLock(path, timeout=timeout):
             yield
     except Timeout as error:
-        raise Conflict(
+        raise Locked(
             f"another devbox process has held {path.name} for {timeout:.0f} s",
             fix="wait for it to end, or look for it with: ps aux | grep devbox",
         ) from error

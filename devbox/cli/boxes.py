@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 import msgspec
 
@@ -15,10 +17,11 @@ from devbox.cli.common import (
     json_option,
     print_json,
     quiet_option,
+    typed,
     workspace,
     yes_option,
 )
-from devbox.errors import Unanswered, UsageError
+from devbox.errors import DevboxError, UsageError
 from devbox.model import Box
 from devbox.money import exposure
 from devbox.text import parse_duration
@@ -28,7 +31,7 @@ from devbox.workspace import Workspace
 @click.command("up")
 @box_argument()
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
-@click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, as 90s or 2h.")
+@click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, such as 90s.")
 @click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
 @json_option
 @quiet_option
@@ -51,11 +54,11 @@ def up_command(
     """
     ws = workspace(quiet=quiet)
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
+    if ws.start_timeout == 0:
+        raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
     box = lifecycle.up(ws, box_name, wait=not no_wait)
     if not (no_sync or no_wait):
-        from devbox.sync import before
-
-        before.send(ws, box)
+        _send(ws, box)
     _report(ws, box, as_json)
 
 
@@ -102,7 +105,8 @@ def pause_command(
       local, docker, ssh   its files
       modal                its files, in a snapshot, for 30 days
       hf-space             only its volumes: says first what would be lost, asks, and fetches
-                           what is synced and newer or only there
+                           what `sync.down` names, or without it what is synced and newer or
+                           only there
       hf-job               cannot be paused
     """
     ws = workspace(quiet=quiet)
@@ -128,18 +132,19 @@ def down_command(
     """End BOX for good, with its files.
 
     Compares its home folder with this computer first, names what is not here, asks, and fetches
-    what is synced and newer or only there. --fetch-ignored fetches also what ignore files leave
-    out, such as weights.
+    what `sync.down` names, or without it what is synced and newer or only there. --fetch-ignored
+    fetches also what ignore files leave out, such as weights.
 
     --forget is for a box whose machine or account is gone for good: it is ended if that is still
-    possible, and else no longer tracked. Says first what may go on without devbox.
+    possible, and else no longer tracked. It fetches nothing. Says first what that loses, and what
+    may continue without devbox.
     """
     ws = workspace(quiet=quiet)
     box = ws.box(box_name)
     if box.state.is_over:
         box = lifecycle.looked(ws, box)  # one that was lost may be there again
     if not box.state.is_over and forget:
-        for line in lifecycle.warnings(ws, box):
+        for line in (*_lost(ws, box), *lifecycle.warnings(ws, box)):
             echo(line, err=True)
         confirm(f"End {box.name}, or give up on it?", yes=yes)
         box = lifecycle.forget(ws, box)
@@ -244,17 +249,11 @@ def reconcile_command(
     if strangers == "remove":
         confirm("End everything with our tag that this computer does not track?", yes=yes)
     findings = lifecycle.reconcile(ws, provider=provider, wanted=strangers or "list")  # type: ignore[arg-type]
-    failed = sum(finding.kind == "failed" for finding in findings)
     if as_json:
         print_json("reconcile", findings=[msgspec.to_builtins(f) for f in findings])
     for finding in () if as_json else findings:
         echo(f"{finding.kind:10} {finding.provider:9} {finding.name}: {finding.detail}")
-    if failed:
-        raise Unanswered(
-            f"{failed} of {len(findings)} findings could not be looked at or finished",
-            means="what is there may run and cost",
-            fix="devbox reconcile again, once the cause is gone",
-        )
+    lifecycle.require_answered(findings)
     if not findings and not as_json:
         echo("everything agrees with the providers")
 
@@ -263,12 +262,36 @@ def _ask_to_stop(
     ws: Workspace, box: Box, verb: str, *, yes: bool, save: bool, ignored: bool
 ) -> None:
     """Say what the stop loses and ask, where it ends the files of the box or the box itself."""
+    if ignored and not save:
+        raise UsageError(
+            "--no-save and --fetch-ignored exclude each other", fix=f"devbox {verb} --help"
+        )
     found = lifecycle.losses(ws, box, verb, save=save, ignored=ignored)
     if found is None:
         return
     for line in found.lines():
         echo(line, err=True)
     confirm(lifecycle.question(ws, box, verb, found), yes=yes)
+
+
+def _lost(ws: Workspace, box: Box) -> list[str]:
+    """What the end of a box that is given up on loses, as far as anybody answers."""
+    with suppress(DevboxError):
+        found = lifecycle.losses(ws, box, save=False)
+        return found.lines() if found else []
+    return []
+
+
+def _send(ws: Workspace, box: Box) -> None:
+    """Sync up after `up`; an error says that the box is up all the same."""
+    from devbox.sync import before
+
+    try:
+        before.send(ws, box)
+    except DevboxError as error:
+        runs = f"{box.name} is up: {exposure.of(ws, box).sentence}"
+        error.means = "; ".join(filter(None, (runs, error.means)))
+        raise
 
 
 def _seconds(text: str, example: str) -> float:
@@ -287,7 +310,7 @@ def _report(ws: Workspace, box: Box, as_json: bool) -> None:
         return
     echo(f"{box.name}  {box.state}" + (f"  {box.detail}" if box.detail else ""))
     if spec.is_headless(box) and not box.state.is_over:
-        echo(f"log:     devbox logs --box {box.name} -f")
+        echo(f"log:     devbox logs --box {typed(ws, box)} -f")
     elif box.state == "running":
-        echo(f"shell:   ssh {box.alias}    editor: devbox code {box.name}")
+        echo(f"shell:   ssh {box.alias}    editor: devbox code {typed(ws, box)}")
     echo(f"costing: {costing(exposure.of(ws, box))}")

@@ -14,6 +14,7 @@ import click
 # Imported where used: `devbox exec` needs neither and must start fast.
 if TYPE_CHECKING:
     from devbox.errors import DevboxError
+    from devbox.model import Box
     from devbox.money.exposure import Exposure
     from devbox.workspace import Workspace
 
@@ -126,6 +127,13 @@ def costing(found: Exposure) -> str:
     return "nothing" if found.is_nothing else f"nothing yet as far as is known; {found.sentence}"
 
 
+def typed(ws: Workspace, box: Box) -> str:
+    """What names the box in a command that is typed in this folder."""
+    import shlex
+
+    return shlex.quote(box.name if ws.here.has(box) else box.ref)
+
+
 def after_interrupt() -> str:
     """What Ctrl-C leaves behind: boxes that cost money, or may start to by themselves, and how to
     end them."""
@@ -134,9 +142,9 @@ def after_interrupt() -> str:
     ws = workspace(quiet=True)
     boxes = ws.store.boxes.all()
     found = exposure.of_all(ws, boxes)
-    named = [b.name for b in boxes if found[b.id].now or found[b.id].may]
-    costing = [f"  {b.name} ({found[b.id].rate})" for b in boxes if found[b.id].now]
-    waiting = [f"  {b.name}: {found[b.id].sentence}" for b in boxes if found[b.id].may]
+    named = [typed(ws, b) for b in boxes if found[b.id].now or found[b.id].may]
+    costing = [f"  {typed(ws, b)} ({found[b.id].rate})" for b in boxes if found[b.id].now]
+    waiting = [f"  {typed(ws, b)}: {found[b.id].sentence}" for b in boxes if found[b.id].may]
     if not named:
         return "interrupted; no tracked box costs money or starts to by itself"
     return "\n".join(

@@ -36,8 +36,8 @@ _NO_CONNECTION = 255  # ssh's own exit code
 def ssh_command(box_name: str | None) -> None:
     """Open a shell on BOX (default: the only live one).
 
-    The same host is `devbox-BOX` for ssh, scp, rsync and git once `devbox ssh-config --install`
-    was run.
+    ssh, scp, rsync and git reach it too, as the host that `devbox status` shows (devbox-BOX unless
+    that was taken); `devbox up` adds it to your ssh configuration.
     """
     _ssh(_reachable(box_name), [], tty=True)
 

@@ -47,7 +47,7 @@ def replay_command(
     price: float | None,
     as_json: bool,
 ) -> None:
-    """When TRACE, run through the idle policy, would have warned and paused, and why.
+    """Show when the idle policy would have warned and paused over TRACE, and why.
 
     TRACE holds a sample a line, as `devbox top --json` prints and the box's history keeps them;
     - is stdin.

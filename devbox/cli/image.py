@@ -42,7 +42,7 @@ def _image_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _args_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A build argument, as BASE."
+        "--arg", "args", multiple=True, metavar="NAME=VALUE", help="Build argument, e.g. BASE=…"
     )(function)
 
 
@@ -84,7 +84,9 @@ def ls(as_json: bool) -> None:
 @image_command.command("render")
 @_image_argument
 @click.option("--target", type=click.Choice(["docker", "space", "modal"]), default="docker")
-@click.option("--write", "folder", type=click.Path(path_type=Path), help="Into this folder, whole.")
+@click.option(
+    "--write", "folder", type=click.Path(path_type=Path), help="Write all files into this folder."
+)
 @_without_option
 def render(image: str, target: str, folder: Path | None, without: tuple[str, ...]) -> None:
     """Print IMAGE's Dockerfile; with --write also the files it copies."""
@@ -136,7 +138,7 @@ def lint(images: tuple[str, ...], args: tuple[str, ...], as_json: bool) -> None:
     metavar="ID=REFERENCE",
     help="For RUN --mount=type=secret,id=ID; env:NAME, file:PATH, keyring:NAME.",
 )
-@click.option("--network", default="", metavar="MODE", help="Network of the build, as host.")
+@click.option("--network", default="", metavar="MODE", help="Build network mode, e.g. host.")
 @click.option("--again", is_flag=True, help="Ignore every cache.")
 @click.option("--no-lint", is_flag=True, help="Build in spite of lint errors.")
 @quiet_option

@@ -50,6 +50,9 @@ _detach_option = click.option("--detach", "-d", is_flag=True, help="Return once 
 _dest_option = click.option(
     "--dest", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results."
 )
+_no_sync_option = click.option(
+    "--no-sync", is_flag=True, help="Run what is on the box; do not sync up first."
+)
 
 
 @click.command("run", cls=_WordsAfterDashes)
@@ -57,7 +60,7 @@ _dest_option = click.option(
 @click.option("--box", "box_name", help="The box to run on; needed when there are several.")
 @_detach_option
 @_dest_option
-@click.option("--no-sync", is_flag=True, help="Run what is on the box; do not sync up first.")
+@_no_sync_option
 @json_option
 @quiet_option
 @click.pass_context
@@ -126,18 +129,31 @@ def attach_command(run_id: str | None, dest: Path | None, as_json: bool, quiet: 
 @_run_argument
 @_detach_option
 @_dest_option
+@_no_sync_option
 @json_option
 @quiet_option
 def retry_command(
-    run_id: str | None, detach: bool, dest: Path | None, as_json: bool, quiet: bool
+    run_id: str | None,
+    detach: bool,
+    dest: Path | None,
+    no_sync: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Run again what failed or is missing of RUN (default: the latest); what is done is kept."""
+    """Sync up, then run again what failed or is missing of RUN (default: the latest); what is done
+    is kept."""
     from devbox.cli.run_view import transfers
     from devbox.jobs import control
     from devbox.jobs.submit import retry
+    from devbox.model import RunState
+    from devbox.sync import before
 
     ws = workspace(quiet=quiet)
     run = control.refresh(ws, [control.find(ws, run_id)])[0]
+    box = ws.store.boxes.get(run.box_id)
+    # One that still runs is refused, and its files stay as it found them.
+    if box and not no_sync and run.state not in (RunState.QUEUED, RunState.RUNNING):
+        before.send(ws, box)
     run = retry(ws, run, tell=transfers(ws))
     _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
@@ -164,7 +180,7 @@ def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
 @click.option("--no-refresh", is_flag=True, help="As last known, without asking boxes.")
 @json_option
 def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bool) -> None:
-    """List runs, newest first. Those that run are asked of their boxes."""
+    """List runs, newest first. Running jobs are refreshed from their boxes."""
     from devbox.jobs import control
 
     ws = workspace(quiet=True)

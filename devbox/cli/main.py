@@ -17,13 +17,16 @@ from devbox import __version__
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Boxes": {
         "up": ("boxes", "Bring a box up, or finish bringing it up"),
-        "pause": ("boxes", "Stop paying; what is kept is the provider's to say"),
+        "pause": ("boxes", "Stop paying; what is kept depends on the provider"),
         "resume": ("boxes", "Bring a paused box back"),
         "down": ("boxes", "End a box for good"),
         "keep": ("boxes", "Hold off the idle pause for a while"),
-        "restart": ("boxes", "Start a box's app anew, or rebuild its image"),
+        "restart": ("boxes", "Restart a box's app, or rebuild its image"),
         "hardware": ("boxes", "Move a box to other hardware"),
-        "succeed": ("boxes", "Go on in a successor past the provider's longest life"),
+        "succeed": (
+            "boxes",
+            "Replace a box that reached its provider's time limit, keeping its files",
+        ),
         "ls": ("show", "List boxes"),
         "status": ("show", "One box: state, cost, when it will pause and why"),
         "events": ("show", "What happened to a box"),

@@ -8,7 +8,15 @@ from typing import Any
 import click
 import msgspec
 
-from devbox.cli.common import box_argument, costing, echo, json_option, print_json, workspace
+from devbox.cli.common import (
+    box_argument,
+    costing,
+    echo,
+    json_option,
+    print_json,
+    typed,
+    workspace,
+)
 from devbox.model import Box, BoxState
 from devbox.spec import is_headless
 from devbox.text import clean, dollars, duration, local_time
@@ -97,7 +105,8 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         )
     if not boxes:
         if not damaged:
-            echo("no boxes; make one with: devbox init && devbox up", err=True)
+            how = "devbox up" if ws.spec.boxes else "devbox init && devbox up"
+            echo(f"no boxes; make one with: {how}", err=True)
         return
     from devbox.money import exposure
     from devbox.money.report import spent_by_box
@@ -140,7 +149,7 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
     box = lifecycle.settle(ws, box) if wait else lifecycle.refresh(ws, [box])[0]
     verdict = lifecycle.verdict(ws, box, unsynced=True)
     guards = None
-    if box.state is BoxState.RUNNING:
+    if box.state in _ALIVE:
         guards = lifecycle.guards(ws, box, answers=verdict is not None)
     lost = lifecycle.lost_by_pause(ws, box)
     if as_json:
@@ -203,7 +212,7 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
     from devbox.money import exposure
     from devbox.money.costs import run_cost
 
-    now = ws.clock()
+    now, name = ws.clock(), typed(ws, box)
     interval = ws.store.ledger.current(box.id)
     lines = [
         ("box", box.name),
@@ -213,7 +222,7 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
     if box.root:
         lines.append(("project", f"{clean(box.project, 60)} in {clean(box.root, 200)}"))
     if is_headless(box):
-        lines.append(("log", f"devbox logs --box {box.name}"))
+        lines.append(("log", f"devbox logs --box {name}"))
     elif box.state is BoxState.RUNNING:
         lines.append(("ssh", f"ssh {box.alias}"))
     since = f" for {duration(max(0.0, now - interval.start))}" if interval else ""
@@ -227,12 +236,14 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
     if box.deadline and box.state in _ALIVE:
         left = duration(max(0.0, box.deadline - now))
         kept = guards is None or guards.ceiling
-        told = f"ends its run in {left}" if kept else f"is in {left}, and nothing keeps it"
+        told = f"stops it in {left}"
+        if not kept:
+            told = f"is reached in {left}, but nothing stops it then"
         lines.append(("ceiling", f"max_uptime {told}"))
     if guards:
         lines += [("guards" if not i else "", line) for i, line in enumerate(guards.lines)]
         if guards.fix:
             lines.append(("", f"to have it pause itself: {guards.fix}"))
     for work in ws.store.boxes.open_intents(box.id):
-        lines.append(("open", f"{work.goal}, at step {work.step}: devbox status {box.name} --wait"))
+        lines.append(("open", f"{work.goal}, at step {work.step}: devbox status {name} --wait"))
     return lines

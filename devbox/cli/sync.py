@@ -33,8 +33,8 @@ def sync_command() -> None:
     """Keep files in step: up, down, watch, status.
 
     What is left out: .git, virtual environments, caches, secrets such as .env, whatever
-    .gitignore and .dockerignore name, and `exclude` in the box's sync table of devbox.toml;
-    `include` there wins.
+    .gitignore and .dockerignore name (files that git tracks are sent all the same), and `exclude`
+    in the box's sync table of devbox.toml; `include` there wins.
     """
 
 
@@ -63,7 +63,8 @@ def up(box_name: str | None, **given: Any) -> None:
 @sync_command.command("down")
 @_transfer_options
 def down(box_name: str | None, **given: Any) -> None:
-    """Fetch what changed on the box. Your own edits stay and are listed."""
+    """Fetch what changed on the box. Your own edits stay and are listed. Files that programs here
+    act on, such as .vscode, stay on the box unless named."""
     _transfer("down", box_name, **given)
 
 
@@ -198,7 +199,7 @@ def _raise_conflicts(report: Report) -> None:
         raise Conflict(
             f"changed here and on {report.box}: {_some(both)}",
             means="yours are untouched here and the box's there; the others were fetched",
-            fix=f"take the box's: devbox sync down --force --path FILE; "
+            fix=f"take the box's: devbox sync down --force --path FILE {report.box}; "
             f"or send yours: devbox sync up --force --path FILE {report.box}",
         )
 

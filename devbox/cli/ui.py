@@ -19,7 +19,7 @@ from devbox.errors import ToolMissing, UsageError
     "--port", type=click.IntRange(0, 65535), default=0, help="Port for --web (default: a free one)."
 )
 def ui_command(readonly: bool, web: bool, port: int) -> None:
-    """All boxes on one screen: GPUs, jobs, logs, files, cost; and everything devbox can do.
+    """All boxes on one screen: GPUs, jobs, logs, files, cost; and the daily work on them.
 
     \b
     devbox ui                 q leaves; what is under way goes on by itself; ? shows all keys

@@ -109,12 +109,13 @@ def _logical(text: str) -> list[tuple[int, str]]:
     out = []
     index = 0
     while index < len(lines):
-        begun, whole, going = index + 1, "", True
+        begun, whole, going = 0, "", True
         while going and index < len(lines):
             line = lines[index]
             index += 1
             if line.lstrip().startswith("#") or (whole and not line.strip()):
                 continue
+            begun = begun or index
             going = bool(continued.search(line))
             whole += continued.sub(r"\1", line) if going else line
             if not whole.strip():

@@ -15,7 +15,7 @@ from devbox.onbox.job import PART
 from devbox.ssh.boxhalf import FOLDER
 from devbox.sync import held, program, remote
 from devbox.sync.report import shown
-from devbox.sync.rules import Rule, Rules, exactly
+from devbox.sync.rules import selection
 from devbox.workspace import Workspace
 
 NOTES = ".devbox"  # folder beside the results: the run's status.json, with its cost, and log.txt
@@ -44,8 +44,9 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     folder = (dest or default_folder(ws, run)).absolute()
     (folder / NOTES).mkdir(parents=True, exist_ok=True)
     there = f"{FOLDER}/runs/{run.id}"
-    filters = f"- .*{PART}*\0- /{NOTES}\0".encode() + _held_back(ws, box, run, f"{there}/out")
-    out = program.Job(box, folder, f"{there}/out", False, filters=filters)
+    # named one by one: what the box did not list does not come either
+    files = _wanted(ws, box, run, f"{there}/out")
+    out = program.Job(box, folder, f"{there}/out", False, files=files)
     transfer(ws, out, total=None, tell=tell)
     log = program.Job(box, folder / NOTES, there, False, files=[b"log.txt"])
     transfer(ws, log, total=None)
@@ -63,9 +64,11 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     return folder
 
 
-def _held_back(ws: Workspace, box: Box, run: Run, folder: str) -> bytes:
-    """Filters for rsync."""
-    found = sorted(held.held_back(remote.list_files(box, folder, Rules(())).files))
-    for name in shown(found):
+def _wanted(ws: Workspace, box: Box, run: Run, folder: str) -> list[bytes]:
+    """The outputs on the box that are whole, but for those that programs here act on."""
+    whole = selection((f".*{PART}*", f"/{NOTES}"))
+    there = remote.list_files(box, folder, whole).files
+    back = set(held.held_back(there))
+    for name in shown(sorted(back)):
         ws.narrate(f"run {run.id}: {name} was not fetched: programs here act on such a file")
-    return Rules([Rule(False, exactly(path), "default") for path in found]).filters()
+    return sorted(there.keys() - back)

@@ -178,7 +178,8 @@ def _line(message: dict[str, Any]) -> list[Message]:
         return []
     end = end if end in ("\n", "\r") else ""
     count = dropped if isinstance(dropped, int) and dropped > 0 else 0
-    *whole, last = clean(text, _MAX_TEXT).split("\n")
+    # each by itself: a sequence that a line leaves open ends with that line
+    *whole, last = [clean(each, _MAX_TEXT).replace("\n", " ") for each in text.split("\n")]
     lines = [*(Line(each, "\n", 0) for each in whole), Line(last, end, 0)]
     lines[0] = lines[0]._replace(dropped=count)
     return [*lines]

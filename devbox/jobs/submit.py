@@ -143,7 +143,10 @@ def _start(
             break
         except NoAnswer as error:
             if wait is None:
-                raise _unsure(NoAnswer, error, run) from error
+                if asked:
+                    raise _unsure(NoAnswer, error, run) from error
+                ws.store.runs.put(status.fail(run, str(error), ws.clock()))
+                raise
             ws.narrate(f"{error.what}; asking again")
             ws.sleep(wait)
         except Exception as error:

@@ -8,9 +8,9 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 from devbox.lifecycle.absorb import find_lost, refresh
 from devbox.lifecycle.changes import change_hardware, restart, succeed
 from devbox.lifecycle.forgetting import forget, warnings
-from devbox.lifecycle.guards import Guards, guards
+from devbox.lifecycle.guards import Guards, guards, guards_for
 from devbox.lifecycle.happenings import stand_by, verdict
-from devbox.lifecycle.reconcile import Finding, places, reconcile, strangers
+from devbox.lifecycle.reconcile import Finding, places, reconcile, require_answered, strangers
 from devbox.lifecycle.repair import repair
 from devbox.lifecycle.saving import Losses, ends_disk, losses, lost_by_pause, question, rescue
 from devbox.lifecycle.silence import why_silent
@@ -26,6 +26,7 @@ __all__ = [
     "find_lost",
     "forget",
     "guards",
+    "guards_for",
     "keep",
     "looked",
     "losses",
@@ -36,6 +37,7 @@ __all__ = [
     "reconcile",
     "refresh",
     "repair",
+    "require_answered",
     "rescue",
     "restart",
     "resume",

@@ -16,7 +16,7 @@ from devbox.errors import DevboxError, Unavailable
 from devbox.lifecycle import absence
 from devbox.model import Box, BoxState
 from devbox.providers.base import Observation
-from devbox.ssh import config
+from devbox.ssh import config, other_homes
 from devbox.workspace import Workspace
 
 # Seconds within which a provider's own start time and ours mean the same start.
@@ -35,8 +35,10 @@ def absorb(ws: Workspace, box: Box, seen: Observation | None) -> Box:
     is proof of its end (`absence`). One that is over stays so, but one that was lost and is there
     again lives on."""
     if box.state.is_over:
-        back = seen is not None and is_only_lost(box) and not seen.state.is_over
-        return _found_again(ws, box, seen) if back and seen else box
+        if seen is None or seen.state.is_over or not is_only_lost(box):
+            return box
+        # A handle may be a name, and another's by now: then it is the token that differs.
+        return _found_again(ws, box, seen) if seen.token in ("", box.token) else box
     now = ws.clock()
     work = ws.store.boxes.open_intents(box.id)
     goal = work[-1].goal if work else ""
@@ -66,7 +68,7 @@ def is_only_lost(box: Box) -> bool:
 def _found_again(ws: Workspace, box: Box, seen: Observation) -> Box:
     """Its row and its bill go on from where they stopped; its name may be another's by now."""
     now = ws.clock()
-    back = ws.store.boxes.revive(_merged(box, seen, "", now))
+    back = ws.store.boxes.revive(_merged(box, seen, "", now), alias=other_homes.free_alias)
     if seen.billed:
         ws.store.ledger.go_on(back, back.price, seen.billed_since, now)
     renamed = f", as {back.name}" if back.name != box.name else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from devbox.errors import DevboxError, ProviderError, Unavailable
+from devbox.errors import DevboxError, ProviderError, had_no_effect
 from devbox.lifecycle import absence
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import current, mark, retried
@@ -44,11 +44,15 @@ def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) ->
     _note(ws, box, ws.clock(), tries + 1)
     try:
         handle = ask()
-    except DevboxError as error:
-        if not isinstance(error, Unavailable) or error.no_effect:
+    except BaseException as error:
+        if isinstance(error, DevboxError) and had_no_effect(error):
             _note(ws, box, before, tries)
+        else:  # a try takes effect by its end, and may have been long (an image is built first)
+            _note(ws, box, ws.clock(), tries + 1)
         raise
-    return mark(ws, box, state, handle=handle, unanswered=before, unanswered_tries=tries)
+    # a new life: what the last one began and was to end at is over
+    fresh = {"started": None, "deadline": None} if state is BoxState.STARTING else {}
+    return mark(ws, box, state, handle=handle, unanswered=before, unanswered_tries=tries, **fresh)
 
 
 def _note(ws: Workspace, box: Box, unanswered: float | None, tries: int) -> None:
@@ -66,7 +70,10 @@ def find_handle(ws: Workspace, box: Box) -> Box:
         found = absence.find(ws, box)
     if len(found) == 1 and box.unanswered_tries == 1:
         _note(ws, box, None, 0)  # one try, and what it made is here: nothing more can appear
-    return absorb(ws, current(ws, box), found[0]) if found else box
+    if not found:
+        return box
+    best = next((seen for seen in found if not seen.state.is_over), found[0])
+    return absorb(ws, current(ws, box), best)
 
 
 def seek(ws: Workspace, box: Box) -> Box:
@@ -89,12 +96,14 @@ def end_twins(ws: Workspace, box: Box) -> None:
     """The box may have been made more than once, as an answer to a create was lost: end every
     other resource that carries its token, and wait until no more can appear."""
     provider, began, told = ws.provider_of(box), ws.clock(), set[str]()
+    # one that was adopted is a box of its own by now
+    others = {box.handle, *(each.handle for each in ws.store.boxes.all())}
     while True:
         found = retried(ws, lambda: provider.find(box.token))
         twins = [
             seen
             for seen in found
-            if seen.handle != box.handle and seen.state is not BoxState.TERMINATED
+            if seen.handle not in others and seen.state is not BoxState.TERMINATED
         ]
         for seen in twins:
             retried(ws, lambda: provider.terminate(seen.handle))  # noqa: B023

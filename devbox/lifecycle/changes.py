@@ -17,7 +17,7 @@ from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
-from devbox.providers.base import CanChangeHardware, CanRestart, CanSucceed, Step
+from devbox.providers.base import CanChangeHardware, CanPause, CanRestart, CanSucceed, Step
 from devbox.text import dollars
 from devbox.workspace import Workspace
 
@@ -34,7 +34,7 @@ def restart(
     keeps; `save` and `fetch_ignored` as in `verbs.pause`."""
     provider = ws.provider_of(box)
     if not isinstance(provider, CanRestart):
-        raise _cannot(box, "restart")
+        raise _cannot(box, "restart", _again(ws, box))
     verb = "restart {} --factory" if factory else "restart {}"
 
     def ask(box: Box, step: Step) -> None:
@@ -49,7 +49,10 @@ def change_hardware(
     """Move a box to other hardware of its provider, at that hardware's price from then on."""
     provider = ws.provider_of(box)
     if not isinstance(provider, CanChangeHardware):
-        raise _cannot(box, "change hardware")
+        takes = isinstance(provider, CanPause) and "hardware" in provider.resume_takes
+        edit = "change hardware in devbox.toml, then: "
+        fix = f"{edit}devbox pause {box.name} && devbox up {box.name}" if takes else ""
+        raise _cannot(box, "change hardware", fix)
     wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
     try:
         offer = best(provider, wanted)
@@ -79,7 +82,7 @@ def succeed(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool =
     """Go on in a successor with the same files; what runs on the box ends."""
     provider = ws.provider_of(box)
     if not isinstance(provider, CanSucceed):
-        raise _cannot(box, "go on in a successor")
+        raise _cannot(box, "continue in a successor", _again(ws, box))
 
     def hand_over(box: Box, step: Step) -> None:
         asked = converge.request(ws, box)
@@ -116,7 +119,7 @@ def _change(
                 means="nothing was changed",
                 fix=f"devbox up {box.name}",
             )
-        if fetch.save or fetch.ignored:
+        if fetch.save:
             saving.save_or_stop(ws, box, verb, ignored=fetch.ignored)
         change: dict[str, object] = {"change": verb.split(maxsplit=1)[0]}
         journal = Journal(ws, ws.store.boxes.begin(box.id, "running", change, ws.clock()))
@@ -128,9 +131,18 @@ def _change(
         return converge.to_running(ws, current(ws, box), journal)
 
 
-def _cannot(box: Box, what: str) -> ProviderError:
+def _again(ws: Workspace, box: Box) -> str:
+    """How a box that can pause starts again with what a pause keeps; '' for one that cannot."""
+    try:
+        converge.pausable(ws, box)
+    except ProviderError:
+        return ""
+    return f"start it again with: devbox pause {box.name} && devbox resume {box.name}"
+
+
+def _cannot(box: Box, what: str, fix: str) -> ProviderError:
     return ProviderError(
         f"boxes of provider {box.provider} cannot {what}",
-        means=f"{box.name} goes on as it is",
-        fix=f"end it and make a new one: devbox down {box.name} && devbox up {box.name}",
+        means=f"{box.name} continues as it is",
+        fix=fix or f"end it and make a new one: devbox down {box.name} && devbox up {box.name}",
     )

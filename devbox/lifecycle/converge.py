@@ -24,12 +24,12 @@ from devbox.lifecycle.settling import start_timeout, until_running, until_stoppe
 from devbox.lifecycle.steps import Journal, current, mark, retried
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
-from devbox.providers.base import CanPause, Request
+from devbox.providers.base import CanPause, Provider, Request
 from devbox.spec import Seconds
 from devbox.ssh import keys
 from devbox.ssh.command import noise_in
 from devbox.ssh.connection import Connection
-from devbox.telemetry import arming
+from devbox.telemetry import arming, rearm
 from devbox.text import clean, duration
 from devbox.workspace import Workspace
 
@@ -62,14 +62,11 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
     unwritten = journal.step("ssh", lambda: publish(ws, box))
     connection = journal.step("login", lambda: log_in(ws, box))
     with connection:
-        provider = ws.provider_of(box)
-        recipe = provider.watchdog(box.handle)
-        kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
         found = guards(ws, box)
         ws.narrate(f"{box.name}: {'; '.join(found.lines)}")
         if found.fix:
             ws.narrate(f"{box.name}: to have it pause itself: {found.fix}")
-        journal.step("arm", lambda: arming.arm(connection, box, recipe, disk_kept=kept))
+        journal.step("arm", lambda: rearm.arm(ws, box, connection))
         if noise := noise_in(connection.noise):
             ws.narrate(f"{box.name}: {noise}")
         _keep_again(ws, box, connection)
@@ -217,7 +214,7 @@ def _half_made(ws: Workspace, box: Box) -> bool:
 
 def request(ws: Workspace, box: Box) -> Request:
     """What a provider needs to make this box; its secrets are read now."""
-    wanted = with_image(ws, spec.decode_box(box.spec), box.hardware)
+    wanted = with_image(ws.provider_of(box), spec.decode_box(box.spec), box.hardware)
     wanted = msgspec.structs.replace(wanted, start_timeout=Seconds(start_timeout(ws, box)))
     return Request(
         name=box.slug or box.name,
@@ -231,7 +228,7 @@ def request(ws: Workspace, box: Box) -> Request:
     )
 
 
-def with_image(ws: Workspace, wanted: spec.BoxSpec, hardware: str) -> spec.BoxSpec:
+def with_image(provider: Provider, wanted: spec.BoxSpec, hardware: str) -> spec.BoxSpec:
     """The spec with its image, where it leaves that to its provider."""
-    chosen = wanted.image or ws.provider(wanted.provider).default_image(hardware)
+    chosen = wanted.image or provider.default_image(hardware)
     return msgspec.structs.replace(wanted, image=chosen)

@@ -24,9 +24,9 @@ def forget(ws: Workspace, box: Box) -> Box:
         journal = Journal(ws, ws.store.boxes.begin(box.id, "terminated", {}, ws.clock()))
         try:
             _ask(ws, box)
+            return converge.to_terminated(ws, box, journal)
         except DevboxError as error:
-            return _give_up(ws, box, error, journal)
-        return converge.to_terminated(ws, box, journal)
+            return _give_up(ws, current(ws, box), error, journal)
 
 
 def warnings(ws: Workspace, box: Box) -> list[str]:

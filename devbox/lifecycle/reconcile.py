@@ -9,12 +9,13 @@ at the provider is given up, because nobody is waiting for it and nothing was bi
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from devbox import spec
-from devbox.errors import Conflict, DevboxError, Unavailable
+from devbox.errors import Busy, DevboxError, Unanswered, Unavailable
 from devbox.lifecycle import absence, asking, converge, verbs
 from devbox.lifecycle.absorb import absorb, find_lost, refresh
 from devbox.lifecycle.steps import Journal, current, owned, retried
@@ -72,6 +73,17 @@ def reconcile(
     return findings
 
 
+def require_answered(findings: Sequence[Finding]) -> None:
+    """Unanswered when some of them are failed: what is there may run and cost."""
+    failed = sum(finding.kind == "failed" for finding in findings)
+    if failed:
+        raise Unanswered(
+            f"reconcile could not look at or finish {failed} of what it compared",
+            means="what is there may run and cost",
+            fix="once the cause is gone: devbox reconcile",
+        )
+
+
 def places(ws: Workspace) -> list[str]:
     """Where boxes of ours may be: those we have or had, and those of devbox.toml."""
     known = {box.provider for box in ws.store.boxes.all(over=True)}
@@ -123,9 +135,8 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
             if box.handle and not box.state.is_over:
                 box = absorb(ws, box, retried(ws, lambda: absence.observe(ws, box)))
             looked = True
-            box = verbs.finish(ws, box, intent.goal, journal)
-            return Finding("finished", box.name, box.provider, f"{intent.goal}: now {box.state}")
-    except Conflict as error:
+            return _finish(ws, box, intent, journal)
+    except Busy as error:
         return Finding("busy", box.name, box.provider, error.what)
     except DevboxError as error:
         # Machines of the person's are reached one by one, a provider is as a whole.
@@ -133,6 +144,17 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
             silent[box.provider] = error.what
         costs = exposure.of(ws, current(ws, box)).sentence
         return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}; {costs}")
+
+
+def _finish(ws: Workspace, box: Box, intent: Intent, journal: Journal) -> Finding:
+    """A box that failed once it was made is not made once more: that is the user's to ask for."""
+    was_made = intent.step not in ("journalled", "create")
+    if intent.goal == "running" and box.state is BoxState.FAILED and was_made:
+        journal.finish("failed")
+        detail = f"running: {box.message or 'it failed'}; {exposure.of(ws, box).sentence}"
+        return Finding("failed", box.name, box.provider, detail)
+    box = verbs.finish(ws, box, intent.goal, journal)
+    return Finding("finished", box.name, box.provider, f"{intent.goal}: now {box.state}")
 
 
 def _not_yet(box: Box, left: float) -> Finding:
@@ -161,18 +183,25 @@ def _strangers(ws: Workspace, provider: str, wanted: Strangers) -> list[Finding]
         return [Finding("failed", "-", provider, error.what)]
     for seen in found:
         label = clean(f"{seen.name} ({seen.handle}, {seen.stage or seen.state})", 200)
-        if wanted == "remove":
-            retried(ws, lambda: ws.provider(provider).terminate(seen.handle))  # noqa: B023
-            findings.append(Finding("removed", label, provider, "end requested"))
-        elif wanted == "adopt":
-            box = adopt(ws, provider, seen)
-            findings.append(Finding("adopted", box.name, provider, f"now {box.state}"))
-        else:
-            twin = next((b.name for b in ws.store.boxes.all() if b.token == seen.token), "")
-            whose = f"is a second one of {twin}" if twin else "carries our tag"
-            detail = f"{whose}; devbox reconcile --adopt or --remove"
-            findings.append(Finding("stranger", label, provider, detail))
+        try:
+            findings.append(_stranger(ws, provider, seen, label, wanted))
+        except DevboxError as error:  # one that cannot be ended or reached ends no other's turn
+            findings.append(Finding("failed", label, provider, error.what))
     return findings
+
+
+def _stranger(
+    ws: Workspace, provider: str, seen: Observation, label: str, wanted: Strangers
+) -> Finding:
+    if wanted == "remove":
+        retried(ws, lambda: ws.provider(provider).terminate(seen.handle))
+        return Finding("removed", label, provider, "end requested")
+    if wanted == "adopt":
+        box = adopt(ws, provider, seen)
+        return Finding("adopted", box.name, provider, f"now {box.state}")
+    twin = next((b.name for b in ws.store.boxes.all() if b.token == seen.token), "")
+    whose = f"is a second one of {twin}" if twin else "carries our tag"
+    return Finding("stranger", label, provider, f"{whose}; devbox reconcile --adopt or --remove")
 
 
 def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from devbox.errors import DevboxError, Gone, Unavailable
+from devbox.errors import DevboxError, Gone, had_no_effect
 from devbox.lifecycle import absence
 from devbox.lifecycle.absorb import absorb
 from devbox.lifecycle.steps import Journal, current
@@ -23,7 +23,7 @@ def refusable(
     try:
         yield
     except DevboxError as error:
-        if not isinstance(error, Unavailable):
+        if had_no_effect(error):
             undo()
             _look_again(ws, box)
             if current(ws, box).state.is_settled:

@@ -12,12 +12,14 @@ from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
 from devbox.providers.base import CanChangeHardware, CanPause, Provider
 from devbox.ssh.connection import connect
-from devbox.telemetry import arming
+from devbox.telemetry import rearm
 from devbox.text import clean, dollars, duration
 from devbox.workspace import Workspace
 
 _IN_PLACE = frozenset({"idle", "sync"})
 _CHOICE = frozenset({"hardware", "vram", "max_price", "cpu", "memory"})
+#: boxes that `up` starts: what they cannot follow is refused before that
+STOPPED = (BoxState.PAUSED, BoxState.FAILED)
 _SHOWN = frozenset({"provider", "image", "workdir", "region", "host", "space", "max_uptime"})
 
 
@@ -51,10 +53,13 @@ def compare(ws: Workspace, box: Box, wanted: spec.BoxSpec) -> Changes:
     taken = [key for key in keys if key in quiet or _can_follow(made, wanted, key, follows)]
     left = [key for key in keys if key not in taken]
     updated = taken + [key for key in _CHOICE if "hardware" in taken]
+    if resumes and offer is None and {"hardware", "region"} & set(taken):
+        # the same hardware at another price: more of it, or elsewhere
+        offer = best(provider, msgspec.structs.replace(wanted, hardware=box.hardware))
     return Changes(
         msgspec.structs.replace(made, **{key: getattr(wanted, key) for key in updated}),
         tuple(key for key in taken if key not in quiet),
-        offer if "hardware" in taken else None,
+        offer if {"hardware", "region"} & set(taken) else None,
         tuple(_told(box, made, wanted, key, offer) for key in left),
         tuple(dict.fromkeys(_verb(box, provider, key, offer) for key in left)),
     )
@@ -71,16 +76,17 @@ def take(ws: Workspace, box: Box, changes: Changes) -> Box:
         rate = dollars(price.micro_per_hour, per_hour=True)
         ws.narrate(f"{box.name}: from now on {hardware} at {rate} ({price.source})")
         box = msgspec.structs.replace(box, hardware=hardware, price=price)
+    orders = {"idle", "max_uptime"} & set(changes.taken)
+    if orders and box.state is BoxState.RUNNING and not spec.is_headless(box):
+        # first: what is on record is what its watchdog follows
+        with connect(box) as connection:
+            rearm.arm(ws, box, connection)
     ws.store.boxes.update(box)
     if not changes.taken:
         return box
     listed = ", ".join(changes.taken)
     ws.narrate(f"{box.name}: follows devbox.toml in {listed}")
     ws.store.events.add(box.id, "spec", f"follows devbox.toml in {listed}", ws.clock())
-    orders = {"idle", "max_uptime"} & set(changes.taken)
-    if orders and box.state is BoxState.RUNNING and not spec.is_headless(box):
-        with connect(box) as connection:
-            arming.arm(connection, box, ws.provider_of(box).watchdog(box.handle))
     return box
 
 
@@ -88,11 +94,12 @@ def refuse_left(box: Box, changes: Changes) -> None:
     """Conflict that names what the box cannot follow; nothing when it follows it all."""
     if not changes.left:
         return
-    paused = box.state is BoxState.PAUSED
-    as_made = f"; as it was made: devbox resume {box.name}" if paused else ""
+    as_made = f"; as it was made: devbox resume {box.name}" * (box.state is BoxState.PAUSED)
     raise Conflict(
         f"{box.name} was made from another devbox.toml: {'; '.join(changes.left)}",
-        means="nothing was started" if paused else f"{box.name} is {box.state} as it was made",
+        means="nothing was started"
+        if box.state in STOPPED
+        else f"{box.name} is {box.state} as it was made",
         fix="; ".join(changes.verbs) + as_made,
     )
 

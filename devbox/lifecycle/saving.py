@@ -11,6 +11,7 @@ import msgspec
 from devbox import spec
 from devbox.errors import DevboxError, SshError, UsageError
 from devbox.model import Box, BoxState
+from devbox.providers.base import CanChangeHardware, CanPause, CanRestart, CanSucceed
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming
 from devbox.text import clean, counted, duration, size
@@ -26,7 +27,10 @@ _TOLD: Mapping[Kind, tuple[str, str]] = {
     "only": ("only on it", "devbox sync down {box}"),
     "edited": ("newer on it than here", "devbox sync down {box}"),
     "conflict": ("changed on it and here", "devbox sync down {box} --force --path FILE"),
-    "unnamed": ("synced, but not named by sync.down", "devbox sync down {box} names what it takes"),
+    "unnamed": (
+        "synced, but not named by sync.down",
+        "add them to down in devbox.toml, then: devbox sync down {box}",
+    ),
     "held": (
         "held back, because programs here act on such files",
         "devbox sync down {box} --path FILE",
@@ -39,6 +43,13 @@ _TOLD: Mapping[Kind, tuple[str, str]] = {
     "outside": ("outside the synced folder", "copy what you want: scp {alias}:FILE ."),
 }
 _FETCHED = ("only", "edited")
+#: verb → what its provider must be able to do
+_NEEDS: Mapping[str, type] = {
+    "pause": CanPause,
+    "restart": CanRestart,
+    "hardware": CanChangeHardware,
+    "succeed": CanSucceed,
+}
 
 
 class Losses(msgspec.Struct, frozen=True):
@@ -103,8 +114,10 @@ def losses(
     ws: Workspace, box: Box, verb: str = "down", *, save: bool = True, ignored: bool = False
 ) -> Losses | None:
     """What `verb` on the box as it is now would lose, asked of the box; None when it keeps the
-    files, cuts off no run and is no end. save: the verb fetches first what the rules name;
-    ignored: and what they leave out."""
+    files, cuts off no run and is no end, or when its provider cannot do it. save: the verb fetches
+    first what the rules name; ignored: and what they leave out."""
+    if verb in _NEEDS and not isinstance(ws.provider_of(box), _NEEDS[verb]):
+        return None
     found = _looked(ws, box, disk=ends_disk(ws, box, verb))
     if not ends_disk(ws, box, verb) and verb != "down" and not found.running:
         return None
@@ -135,6 +148,9 @@ def lost_by_pause(ws: Workspace, box: Box) -> str:
     return f"the pause kept {kept}: what changed on it {since} is lost unless in a volume"
 
 
+_ASKED = {"hardware": "Change the hardware of {}", "succeed": "Replace {} by a successor"}
+
+
 def question(ws: Workspace, box: Box, verb: str, found: Losses) -> str:
     """The question to ask before `verb`, after the lines of what it loses."""
     provider, wanted = ws.provider_of(box), spec.decode_box(box.spec)
@@ -143,7 +159,8 @@ def question(ws: Workspace, box: Box, verb: str, found: Losses) -> str:
     if verb == "down":
         return f"End {box.name} and {provider.end_means(wanted)}{lost}?"
     kept = provider.pause_keeps(wanted).words
-    return f"Stop {box.name} for {verb} and keep {kept}{lost}?"
+    asked = _ASKED.get(verb, f"{verb.capitalize()} {{}}").format(box.name)
+    return f"{asked}? It keeps {kept}{lost}."
 
 
 def ends_disk(ws: Workspace, box: Box, verb: str) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
 from devbox import paths
-from devbox.errors import Conflict, Unavailable
+from devbox.errors import Busy, Locked, Unavailable
 from devbox.files import locked, private_dir
 from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
@@ -24,22 +24,21 @@ _LONGEST_WAIT = 30.0
 
 @contextmanager
 def owned(ws: Workspace, box_id: str, name: str) -> Iterator[None]:
-    """Hold the box for this process; the lock falls when the process dies. Conflict when another
+    """Hold the box for this process; the lock falls when the process dies. Busy when another
     devbox works on it right now."""
     folder = private_dir(paths.home() / "locks")
-    try:
-        with locked(folder / f"{box_id}.lock", timeout=0):
-            yield
-    except Conflict as error:
-        if "another devbox process has held" not in error.what:
-            raise
-        work = ws.store.boxes.open_intents(box_id)
-        at = f" (process {work[-1].pid}, {work[-1].goal}, step {work[-1].step})" if work else ""
-        raise Conflict(
-            f"another devbox is working on {name} right now{at}",
-            means="nothing was changed",
-            fix=f"watch it with: devbox status {name} --wait",
-        ) from error
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / f"{box_id}.lock", timeout=0))
+        except Locked as error:
+            work = ws.store.boxes.open_intents(box_id)
+            at = f" (process {work[-1].pid}, {work[-1].goal}, step {work[-1].step})" if work else ""
+            raise Busy(
+                f"another devbox is working on {name} right now{at}",
+                means="nothing was changed",
+                fix=f"watch it with: devbox status {name} --wait",
+            ) from error
+        yield
 
 
 class Journal:

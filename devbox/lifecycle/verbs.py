@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import uuid
+from contextlib import suppress
 
 import msgspec
 
 from devbox import names, process, spec
 from devbox.errors import Conflict, DevboxError, NotFound, UsageError
 from devbox.images import templates
-from devbox.lifecycle import absence, asking, converge, happenings, login, respec, saving
+from devbox.lifecycle import absence, asking, converge, happenings, login, refusal, respec, saving
 from devbox.lifecycle.absorb import absorb, is_only_lost
 from devbox.lifecycle.steps import Journal, current, owned, retried
 from devbox.lifecycle.waiting import waiting
@@ -72,7 +73,7 @@ def _run_as(ws: Workspace, box: Box, wanted: spec.BoxSpec, *, wait: bool) -> Box
     """Run a known box by what devbox.toml says now, as far as it can follow; Conflict names the
     rest, before a paused box is started and after any other is up."""
     changes = respec.compare(ws, box, wanted)
-    if box.state is BoxState.PAUSED:
+    if box.state in respec.STOPPED:
         respec.refuse_left(box, changes)
     box = _run(ws, respec.take(ws, box, changes), wait=wait)
     respec.refuse_left(box, changes)
@@ -107,6 +108,12 @@ def pause(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
         _refuse_over(box)
         if box.state is BoxState.PAUSED:
             return box
+        if not box.handle:
+            raise Conflict(
+                f"{box.name} has not been made yet, as far as is known",
+                means=refusal.cost_line(ws, box),
+                fix=f"devbox up {box.name}, or end it with: devbox down {box.name}",
+            )
         converge.pausable(ws, box)
         if save:
             saving.save_or_stop(ws, box, "pause {}", ignored=fetch_ignored)
@@ -125,8 +132,11 @@ def down(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = Fa
             return box
         with waiting(ws, box, "being looked at"):
             absence.check_before_end(ws, box)
+        if save:
+            with suppress(DevboxError):  # that it cannot be asked is for the end itself to find
+                box = looked(ws, box)
         if save and box.state is BoxState.RUNNING:
-            saving.save_or_stop(ws, looked(ws, box), "down {}", ignored=fetch_ignored)
+            saving.save_or_stop(ws, box, "down {}", ignored=fetch_ignored)
         intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
         return converge.to_terminated(ws, box, Journal(ws, intent))
 
@@ -184,7 +194,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         f"{dollars(offer.price.micro_per_hour, per_hour=True)} ({offer.price.source}), "
         f"max_uptime {duration(wanted.max_uptime)}"
     )
-    if image := converge.with_image(ws, wanted, offer.hardware.name).image:
+    if image := converge.with_image(provider, wanted, offer.hardware.name).image:
         what = f" ({templates.get(image).summary})" if templates.known(image) else ""
         how = "" if wanted.image else ", for its hardware; another one: image in devbox.toml"
         ws.narrate(f"{name}: image {image}{what}{how}")

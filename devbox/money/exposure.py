@@ -94,11 +94,12 @@ def of_all(ws: Workspace, boxes: Iterable[Box]) -> dict[str, Exposure]:
 
 
 def _why(box: Box, goals: Sequence[Intent], *, asked: bool, wakes: str) -> str:
-    if box.state is BoxState.LOST and box.message.startswith(GIVEN_UP):
+    if box.given_up or (box.state is BoxState.LOST and box.message.startswith(GIVEN_UP)):
         return "its end was never confirmed"
     if box.state.is_over or not asked:
         return ""
-    if not box.handle and box.state in (BoxState.PROVISIONING, BoxState.STOPPING):
+    unheard = box.state is BoxState.FAILED and box.unanswered is not None
+    if unheard or (not box.handle and box.state in (BoxState.PROVISIONING, BoxState.STOPPING)):
         return "its provider was asked to make it, and whether it did is not known yet"
     goal = goals[-1] if goals else None
     if box.state is BoxState.PAUSED and goal and goal.goal == "running" and goal.step == "resume":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from devbox.errors import DevboxError, NotTrusted
+from devbox.errors import DevboxError
 from devbox.model import Offer
 from devbox.money.fit import affordable, rank
 from devbox.providers.base import Provider
@@ -19,7 +19,7 @@ def gather(ws: Workspace, providers: Sequence[str]) -> tuple[list[Offer], dict[s
     for name in providers:
         try:
             loaded[name] = ws.provider(name)
-        except NotTrusted as error:
+        except DevboxError as error:
             failed[name] = error.what
 
     def ask(name: str) -> list[Offer] | DevboxError:

@@ -18,11 +18,22 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Tuple, TypeVar
 
-from devbox.onbox import deeds, idle, journal, notes, orders, place, procs, run_files
+from devbox.onbox import (
+    deeds,
+    idle,
+    journal,
+    notes,
+    orders,
+    place,
+    procs,
+    run_files,
+    volume_save,
+)
 from devbox.onbox.ceiling import Moment
 from devbox.onbox.gpu.health import Health
 from devbox.onbox.terminals import Terminals
 from devbox.onbox.watchdog import CALM, Effects, Rung, Watchdog
+from devbox.onbox.within import within
 
 T = TypeVar("T")
 
@@ -32,6 +43,7 @@ _FAULT_EVERY = 600.0  # seconds before the same fault is told again
 _RETRY_SAMPLER = 60.0
 _LOG_MOST = 1 << 20  # bytes of agent.log
 _SYNC_MOST = 3600.0  # seconds a sync before the pause may ask not to count
+_TELLING = 2.0  # seconds to tell what was saved before a pause: a volume may hang
 _SETTLE_EVERY = 60.0  # seconds between looks for runs whose supervisor died
 # After a warning ssh traffic counts this much later: a laptop that comes to fetch what the pause
 # would lose says so (`keep --syncing`) only once it is logged in, and its login is no use either.
@@ -173,8 +185,14 @@ class Agent:
         self._stamp = self._stamped()  # after reading, which may have rewritten it
         if given is not None:
             self._watch = self._obey(given)
+            self._guard("what was saved before a pause", lambda: self._tell_saved(given))
         me = {**(procs.identity(os.getpid()) or {}), "code": code()}
         notes.write(self._root / "agent.json", {**me, "orders": given.id if given else None})
+
+    def _tell_saved(self, given: orders.Orders) -> None:
+        """Before the orders are answered, so that whoever armed the box reads it then."""
+        if given.volumes:
+            within(_TELLING, lambda: volume_save.tell(self._root, given.volumes, given.box))
 
     def _stamped(self) -> Tuple[int, int]:
         try:

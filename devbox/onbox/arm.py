@@ -19,13 +19,13 @@ import traceback
 from pathlib import Path
 from typing import List, Optional
 
-from devbox.onbox import agent, journal, notes, orders, place, procs, volume_save
+from devbox.onbox import agent, journal, notes, orders, place, procs
 from devbox.onbox.units import brief
 
 MOST = 64 << 10  # bytes of orders
 # Seconds an agent has to heed, to start, to stop, and to let go of its lock.
 _HEED, _START, _STOP, _LOCK = 5.0, 20.0, 5.0, 2.0
-_LEFTOVERS = ("ladder.json", "verdict.json", "syncing.json", "unsynced.json")
+_LEFTOVERS = ("ladder.json", "verdict.json", "syncing.json")
 
 
 def main(args: List[str]) -> int:
@@ -48,7 +48,6 @@ def main(args: List[str]) -> int:
     if pid is None:
         print(f"the watchdog did not start: {_last_words(root)}", file=sys.stderr)
         return 1
-    volume_save.tell(root, given.volumes, given.box)
     journal.append(root, "armed", summary(given))
     print(json.dumps({"armed": True, "pid": pid, "restarted": restarted}))
     return 0

@@ -34,18 +34,27 @@ class Ceiling(NamedTuple):
 
     def due(self, now: Moment) -> float:
         """When (mono) saving begins, so that the pause comes by the deadline."""
+        return self.over(now) - self.lead
+
+    def over(self, now: Moment) -> float:
+        """When (mono) the deadline is."""
         skew = self.armed.wall - (self.deadline - self.left)
         jump = (now.wall - now.mono) - (self.armed.wall - self.armed.mono)
         if abs(skew + jump) < _CORRECTED:
             skew = 0.0
         by_wall = self.deadline - (now.wall - skew)
         by_mono = self.left - (now.mono - self.armed.mono)
-        return now.mono + min(by_wall, by_mono) - self.lead
+        return now.mono + min(by_wall, by_mono)
 
     @property
     def lead(self) -> float:
         """Seconds kept for the save hooks and the pause itself."""
-        return min(self.save + min(30.0, 0.1 * self.span), 0.5 * self.span)
+        return min(self.save + self.asking, 0.5 * self.span)
+
+    @property
+    def asking(self) -> float:
+        """Seconds kept for the pause itself."""
+        return min(30.0, 0.1 * self.span)
 
     @property
     def warn(self) -> float:

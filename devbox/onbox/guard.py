@@ -24,7 +24,7 @@ def main(args: List[str]) -> int:
     with open(root / "arm.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = notes.read(root / orders.FILE) or {}
-        if mark.exists() or known.get("started") == started:
+        if (mark.exists() and known) or known.get("started") == started:
             return 0
         now = orders.moment()
         try:

@@ -47,9 +47,8 @@ def _stopped(why: str, timeout: Optional[float]) -> Optional[Tuple[str, str, str
 
 
 def _ended(code: int, tally: Tally) -> Tuple[str, str, str]:
-    of = f" of {tally.total}" if tally.total else ""
     if tally.failed and code in (0, FAILED_ITEMS):
-        return "failed", "items", f"{len(tally.failed)}{of} items failed"
+        return "failed", "items", f"{_items(len(tally.failed), tally.total)} failed"
     if code < 0:
         hint = " (perhaps out of memory)" if -code == signal.SIGKILL else ""
         return "failed", "exit", f"killed by {signal_name(-code)}{hint}"
@@ -58,5 +57,12 @@ def _ended(code: int, tally: Tally) -> Tuple[str, str, str]:
     if code or tally.error:
         return "failed", "exit", tally.error or f"ended with exit code {code}"
     if tally.missing:
-        return "failed", "items", f"{tally.missing}{of} items were never worked on"
+        was = "was" if tally.missing == 1 else "were"
+        return "failed", "items", f"{_items(tally.missing, tally.total)} {was} never worked on"
     return "succeeded", "", ""
+
+
+def _items(count: int, total: Optional[int]) -> str:
+    """'1 item', '1 of 4 items'."""
+    of = f" of {total}" if total else ""
+    return f"{count}{of} {'item' if (total or count) == 1 else 'items'}"

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import math
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
@@ -56,7 +56,7 @@ class Unsynced(NamedTuple):
 
 
 def find(root: Path, workdir: Path, *, seconds: float = _SECONDS) -> Unsynced:
-    """Look now, and keep the answer in root/unsynced.json as far as the disk allows."""
+    """Look now."""
     stamp = _Stamp(root)
     count, total, complete = 0, 0, True
     names: List[str] = []
@@ -69,20 +69,17 @@ def find(root: Path, workdir: Path, *, seconds: float = _SECONDS) -> Unsynced:
         if time.monotonic() > until:
             complete = False
             break
-    found = Unsynced(count, total, tuple(names), complete, stamp.since)
-    try:
-        notes.write(root / "unsynced.json", as_json(found))
-    except OSError as error:
-        print(f"unsynced.json: {error}", file=sys.stderr)
-    return found
+    return Unsynced(count, total, tuple(names), complete, stamp.since)
 
 
-def changed(root: Path, workdir: Path) -> Iterator[Tuple[str, os.stat_result]]:
-    """(path relative to the workdir, its stat) of each file that counts as unsynced."""
+def changed(
+    root: Path, workdir: Path, exclude: Sequence[str], until: float
+) -> Iterator[Tuple[str, os.stat_result]]:
+    """(path relative to the workdir, its stat) of each file that counts as unsynced, but for those
+    that `exclude` names. TimeoutError as with `files`."""
     stamp = _Stamp(root)
-    return (
-        (path, about) for path, about in files(workdir, stamp.exclude) if stamp.misses(path, about)
-    )
+    found = files(workdir, [*stamp.exclude, *exclude], until)
+    return ((path, about) for path, about in found if stamp.misses(path, about))
 
 
 class _Stamp:
@@ -123,8 +120,11 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def files(top: Path, exclude: Sequence[str]) -> Iterator[Tuple[str, os.stat_result]]:
-    """(path relative to top, its stat) of each regular file; links are not followed."""
+def files(
+    top: Path, exclude: Sequence[str], until: float = math.inf
+) -> Iterator[Tuple[str, os.stat_result]]:
+    """(path relative to top, its stat) of each regular file; links are not followed. TimeoutError
+    when time.monotonic() passes `until`."""
     try:
         device = top.stat().st_dev
     except OSError:
@@ -137,6 +137,8 @@ def files(top: Path, exclude: Sequence[str]) -> Iterator[Tuple[str, os.stat_resu
         except OSError:
             continue  # gone meanwhile, or not ours to read
         for entry in entries:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{top} was not looked through in time")
             path = f"{folder}/{entry.name}" if folder else entry.name
             if any(fnmatch.fnmatch(part, p) for p in exclude for part in (entry.name, path)):
                 continue

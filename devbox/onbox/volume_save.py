@@ -1,109 +1,184 @@
-"""Before a pause that does not keep this box's disk: what is unsynced, copied into a volume.
+"""Before a pause that does not keep this box's disk: what it loses, copied into volumes.
 
-In <volume>/devbox-saved/<box>: latest.json ({"t", "folder", "files", "bytes", "left", "told"}) and
-a folder for each save, named by its UTC time, with "work" (files of the workdir) and "runs" (one
-folder for each run, with what it made).
+In <volume>/devbox-saved/<box>: latest.json ({"t", "folder", "files", "bytes", "left", "complete",
+"told"}) and a folder for each save, named by its UTC time, with "work" (files of the workdir) and
+"runs" (one folder for each run, with what it made).
 
-Small files go first, so that a full volume or a lack of time costs the large ones.
+Small files go first, so that a full volume or a lack of time costs the large ones. What one volume
+does not take goes into the next.
 """
 
 from __future__ import annotations
 
+import errno
+import heapq
 import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
-from devbox.onbox import journal, notes, unsynced
+from devbox.onbox import journal, notes
+from devbox.onbox.losses import SAVED, Losses, Lost
 from devbox.onbox.units import size
+from devbox.onbox.within import within
 
-FOLDER = "devbox-saved"
-SECONDS = 300.0  # the copying stops then
+COPYING = 290.0  # seconds after which no further block is copied
+GRACE = 10.0  # seconds that a call on a volume may take beyond that
+SECONDS = COPYING + GRACE  # the most that a save takes
 MOST = 100_000  # files
+BLOCK = 1 << 20  # bytes
+_LOOKING = 60.0  # seconds of looking which files there are
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-class Saved(NamedTuple):
-    """folder: where the copies are. files, bytes: how many and how large. left: files that were
-    not copied."""
+class Copies(NamedTuple):
+    """How many files went into `folder`, and their bytes."""
 
     folder: str
     files: int
     bytes: int
+
+
+class Saved(NamedTuple):
+    """found: what the pause would lose. left: counted files that were not copied. ok: everything
+    was copied, or there is no volume to copy into."""
+
+    found: Losses
+    copies: Tuple[Copies, ...]
     left: int
+    ok: bool
+
+    @property
+    def files(self) -> int:
+        return sum(each.files for each in self.copies)
 
     def sentence(self) -> str:
-        """'3 files (1.2 MB) copied to /data/…, 1 NOT copied'."""
-        noun = "file" if self.files == 1 else "files"
-        left = f", {self.left} NOT copied" if self.left else ""
-        return f"{self.files} {noun} ({size(self.bytes)}) copied to {self.folder}{left}"
+        """'3 unsynced files (3.0 MB), 2 files (1.2 MB) copied to /data/…, 1 NOT copied'."""
+        found = self.found.sentence()
+        if self.found.none:
+            return found
+        if self.ok and self.left:
+            return f"{found}, which this pause does not keep"
+        return ", ".join([found, *_told(self.copies, self.left, complete=self.found.complete)])
 
 
-def save(
-    root: Path, workdir: Path, volumes: Sequence[str], box: str, *, seconds: float = SECONDS
-) -> Optional[Saved]:
-    """Copy into the first volume that can be written to; None when there is none."""
-    until = time.monotonic() + seconds
-    wanted = _wanted(root, workdir)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    for volume in volumes:
-        folder = Path(volume) / FOLDER / (box or "box")
-        try:
-            (folder / stamp).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            print(f"{volume}: {error}", file=sys.stderr, flush=True)
-            continue
-        files = total = 0
-        for length, source, name in wanted:
-            if time.monotonic() > until:
-                break
-            if _copied(source, folder / stamp / name):
-                files, total = files + 1, total + length
-        found = Saved(str(folder / stamp), files, total, len(wanted) - files)
-        _note(folder, {"t": time.time(), **found._asdict(), "told": False})
-        return found
-    return None
+def save(found: Losses, volumes: Sequence[str], box: str, *, seconds: float) -> Saved:
+    """Copy into the volumes, for at most `seconds`. One that hangs is left to itself GRACE seconds
+    later, and what was copied until then is counted."""
+    if not volumes:
+        within(_LOOKING, lambda: sum(1 for _ in found.look(_LOOKING)))
+        return Saved(found, (), found.files, True)
+    saving = _Saving(found, volumes, box, time.monotonic() + seconds)
+    within(seconds + GRACE, saving.run)
+    return saving.so_far()
 
 
 def tell(root: Path, volumes: Sequence[str], box: str) -> None:
     """After a start: an event about what was copied before the last pause, once."""
     for volume in volumes:
-        folder = Path(volume) / FOLDER / (box or "box")
+        folder = _folder(volume, box)
         found = notes.read(folder / "latest.json")
         if not found or found.get("told") or not isinstance(found.get("folder"), str):
             continue
-        counts = [notes.number(found.get(key)) or 0 for key in ("files", "bytes", "left")]
-        saved = Saved(found["folder"], *(int(count) for count in counts))
-        journal.append(root, "restored", f"saved before a pause: {saved.sentence()}")
+        files, total, left = (
+            int(notes.number(found.get(key)) or 0) for key in ("files", "bytes", "left")
+        )
+        complete = found.get("complete") is not False
+        told = _told((Copies(found["folder"], files, total),), left, complete=complete)
+        journal.append(root, "restored", f"saved before a pause: {', '.join(told)}")
         _note(folder, {**found, "told": True})
 
 
-def _wanted(root: Path, workdir: Path) -> List[Tuple[int, Path, Path]]:
-    """(size, file, its name in the copy), the smallest first."""
-    found = [
-        (about.st_size, workdir / name, Path("work", name))
-        for name, about in unsynced.changed(root, workdir)
+class _Saving:
+    """One save under way; `so_far` may be asked while `run` hangs."""
+
+    def __init__(self, found: Losses, volumes: Sequence[str], box: str, until: float) -> None:
+        self._found, self._volumes, self._box, self._until = found, volumes, box, until
+        self._stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        self._done: List[Tuple[Path, Copies]] = []
+
+    def run(self) -> None:
+        todo = heapq.nsmallest(MOST, self._found.look(_LOOKING))
+        for volume in self._volumes:
+            if not todo or time.monotonic() > self._until:
+                return
+            folder = _folder(volume, self._box)
+            try:
+                (folder / self._stamp).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                print(f"{volume}: {error}", file=sys.stderr, flush=True)
+                continue
+            todo = self._into(folder, todo)
+            self._keep_notes()
+
+    def so_far(self) -> Saved:
+        copies = tuple(each for _, each in self._done if each.files)
+        left = self._found.files - sum(each.files for each in copies)
+        return Saved(self._found, copies, left, self._found.complete and not left)
+
+    def _into(self, folder: Path, todo: List[Lost]) -> List[Lost]:
+        """Copy what can be copied; the files that are left."""
+        target = folder / self._stamp
+        self._done.append((folder, Copies(str(target), 0, 0)))
+        left: List[Lost] = []
+        for index, lost in enumerate(todo):
+            if time.monotonic() > self._until:
+                return left + todo[index:]
+            try:
+                _copy(lost.path, target / lost.name, self._until)
+            except OSError as error:
+                print(f"{lost.path}: {error}", file=sys.stderr, flush=True)
+                if error.errno in _FULL:
+                    return left + todo[index:]
+                left.append(lost)
+                continue
+            _, (name, files, total) = self._done[-1]
+            self._done[-1] = (folder, Copies(name, files + 1, total + lost.bytes))
+        return left
+
+    def _keep_notes(self) -> None:
+        """One in each volume that took files. The last tells what no volume took."""
+        done = [(folder, each) for folder, each in self._done if each.files]
+        for folder, each in done:
+            last = folder == done[-1][0]
+            left = self.so_far().left if last else 0
+            complete = self._found.complete or not last
+            note = {**each._asdict(), "left": left, "complete": complete, "told": False}
+            _note(folder, {"t": time.time(), **note})
+
+
+def _folder(volume: str, box: str) -> Path:
+    return Path.home() / volume / SAVED / (box or "box")
+
+
+def _told(copies: Sequence[Copies], left: int, *, complete: bool) -> List[str]:
+    places = [
+        f"{files} {'file' if files == 1 else 'files'} ({size(total)}) copied to {folder}"
+        for folder, files, total in copies
     ]
-    runs = root / "runs"
-    for out in sorted(runs.glob("*/out")):
-        for name, about in unsynced.files(out, ()):
-            found.append((about.st_size, out / name, Path("runs", out.parent.name, name)))
-    return sorted(found)[:MOST]
+    told = [" and ".join(places)] if places else []
+    told += [f"{left} NOT copied"] if left else []
+    return told if complete else [*told, "others were NOT looked at"]
 
 
-def _copied(source: Path, target: Path) -> bool:
+def _copy(source: Path, target: Path, until: float) -> None:
+    """OSError when it fails or the time is over; no half file stays."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target)
-    except (OSError, shutil.Error) as error:
-        print(f"{source}: {error}", file=sys.stderr, flush=True)
-        try:
-            os.unlink(target)  # half of it
-        except OSError:
-            return False
-        return False
-    return True
+        with open(source, "rb") as reading, open(target, "wb") as writing:
+            while block := reading.read(BLOCK):
+                writing.write(block)
+                if time.monotonic() > until:
+                    raise TimeoutError("the time for copying is over")
+    except OSError:
+        with suppress(OSError):
+            os.unlink(target)
+        raise
+    with suppress(OSError):  # object stores keep no times and modes
+        shutil.copystat(source, target)
 
 
 def _note(folder: Path, value: dict[str, object]) -> None:

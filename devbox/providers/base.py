@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from devbox.model import BoxState, Endpoint, Offer, Price
-from devbox.spec import BoxSpec
+from devbox.spec import BoxSpec, ProviderConfig
 
 T = TypeVar("T")
 
@@ -303,3 +303,10 @@ class HasBill(ABC):
     @abstractmethod
     def bill(self, start: float, end: float) -> Mapping[str, int]:
         """The provider's own account of cost between two times: handle → micro-dollars."""
+
+
+def own_price(config: ProviderConfig) -> Price:
+    """What a machine of the user's own costs: what its provider's settings say, else nothing."""
+    if config.price is None:
+        return Price(0, "own machine")
+    return Price(round(config.price * 1_000_000), "config")

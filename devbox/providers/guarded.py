@@ -72,8 +72,8 @@ while :; do
         elif [ -e "$root/config.json" ] && [ -e "$root/onbox.pyz" ]; then
             DEVBOX_BOX_ROOT=$root \
                 python3 "$root/onbox.pyz" agent </dev/null >>"$root/agent.log" 2>&1
-        elif first_orders; then
-            continue
+        else
+            first_orders
         fi
     elif [ "$left" != 0 ] && [ "$(uptime)" -ge "$end" ]; then
         echo 'devbox: nobody armed this box; ending it' >&2

@@ -19,7 +19,7 @@ from typing import Any
 
 from devbox import paths
 from devbox.errors import NotTrusted, SpecError
-from devbox.files import locked, write_atomic
+from devbox.files import locked, our_uids, write_atomic
 from devbox.text import clean
 
 #: a setting's key, such as providers.hf.endpoint → its value as it is shown
@@ -63,9 +63,7 @@ def without(document: Mapping[str, Any], keys: Iterable[_Key]) -> dict[str, Any]
 def owner(file: Path) -> str:
     """The other user who owns the file or its folder, or a link to it; '' when it is ours or
     root's. As in git's safe.directory, root through sudo also accepts the user who called it."""
-    ours = {0, os.geteuid()}
-    if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdecimal():
-        ours.add(int(os.environ["SUDO_UID"]))
+    ours = {0, *our_uids()}
     for look in (os.lstat, os.stat):
         for path in (file, file.parent):
             uid = look(path).st_uid
@@ -142,6 +140,10 @@ def _all(
             save = _at(table, ("idle", "save_command"))
             if save and _provider(at, document, own) in _HERE:
                 yield (*at, "idle", "save_command"), save, ""
+            remote = _at(table, ("sync", "remote"))
+            absolute = isinstance(remote, str) and remote.startswith("/")
+            if absolute and _provider(at, document, own) in _HERE:
+                yield (*at, "sync", "remote"), remote, ""
 
 
 def _provider(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> str:

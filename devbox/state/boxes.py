@@ -96,9 +96,9 @@ class Boxes:
                 (box.state, msgspec.json.encode(box), box.root, box.id),
             )
 
-    def revive(self, box: Box) -> Box:
-        """A box that was over lives on: under another name, and another ssh host, when a box that
-        was made meanwhile has its own."""
+    def revive(self, box: Box, *, alias: Callable[[str], str]) -> Box:
+        """A box that was over lives on: under another name, and another ssh host (`alias` of its
+        slug), when a box that was made meanwhile has its own."""
         with self._db.write() as connection:
             live = connection.execute(
                 "SELECT name, root, project, slug FROM boxes "
@@ -109,7 +109,7 @@ class Boxes:
                 box = msgspec.structs.replace(box, name=f"{box.name[:35]}-{box.id[:4]}")
             if (box.slug or box.name) in {row["slug"] for row in live}:
                 slug = lookup.free_slug(box, {row["slug"] for row in live})
-                box = msgspec.structs.replace(box, slug=slug, host_alias=f"devbox-{slug}")
+                box = msgspec.structs.replace(box, slug=slug, host_alias=alias(slug))
             connection.execute(
                 "UPDATE boxes SET name = ?, slug = ?, state = ?, body = ? WHERE id = ?",
                 (box.name, box.slug or box.name, box.state, msgspec.json.encode(box), box.id),

@@ -1,5 +1,5 @@
 """One question to the state file, answered without loading what a box is made of: `devbox exec`
-asks it before it becomes ssh, and 20 ms of imports are half of its time."""
+asks it before it starts ssh, and 20 ms of imports are half of its time."""
 
 from __future__ import annotations
 

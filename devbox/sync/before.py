@@ -8,6 +8,7 @@ from devbox.errors import DevboxError, SshError, UsageError
 from devbox.model import Box, BoxState
 from devbox.spec import FILE_NAME, is_headless
 from devbox.sync import rsync
+from devbox.sync.compare import IN_THE_WAY, NEWER_THERE
 from devbox.sync.report import Report
 from devbox.text import counted, size
 from devbox.workspace import Workspace
@@ -39,12 +40,23 @@ def send(ws: Workspace, box: Box) -> Report | None:
     if report.moved:
         count = counted(len(report.moved), "file")
         ws.narrate(f"{box.name}: sent {count} ({size(report.bytes)}) of {project.root}")
-    if report.kept:
-        named = ", ".join(kept.path for kept in report.kept[:_SHOWN])
-        more = len(report.kept) - _SHOWN
-        ws.narrate(
-            f"{box.name}: newer there, and left as it is: {named}"
-            + (f" and {more} more" if more > 0 else "")
-        )
-        ws.narrate(f"  fetch: devbox sync down {box.name}; replace: devbox sync up --force")
+    _tell_kept(ws, box.name, report)
     return report
+
+
+def _tell_kept(ws: Workspace, name: str, report: Report) -> None:
+    newer = [kept.path for kept in report.kept if kept.why == NEWER_THERE]
+    if newer:
+        ws.narrate(f"{name}: newer there, and left as it is: {_some(newer)}")
+        ws.narrate(
+            f"  fetch: devbox sync down {name}; replace: devbox sync up --force --path FILE {name}"
+        )
+    blocked = [kept.path for kept in report.kept if kept.why == IN_THE_WAY]
+    if blocked:
+        ws.narrate(f"{name}: not sent: {_some(blocked)} ({IN_THE_WAY})")
+        ws.narrate(f"  rename it here, or on the box: devbox ssh {name}")
+
+
+def _some(paths: list[str]) -> str:
+    more = len(paths) - _SHOWN
+    return ", ".join(paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -4,7 +4,7 @@ list     every file and symlink under a folder that the given rules keep, NUL-en
 survey   the same, and what else lies in the login folder, within bounds
 look     of the named paths, those that are files or symlinks
 digest   the content hash of the named files
-delete   exactly the named files, then those of the named folders that are empty
+delete   exactly the named files, then those of their folders that are empty
 stamp    writes synced.json (see devbox/onbox/unsynced.py)
 
 Standard library only, Python 3.9; it is sent as text, so it imports nothing of ours. Names are
@@ -70,7 +70,7 @@ def look(request: dict[str, Any]) -> Iterator[bytes]:
     """As `list`, of exactly the named paths."""
     root = os.fsencode(request["root"])
     yield b"now %d" % time.time_ns()
-    for name in _names(request):
+    for name in _names(request["names"]):
         yield from _records(os.path.join(root, name), name)
 
 
@@ -117,8 +117,13 @@ def _elsewhere(
     folders, files = rules
     seen = {os.path.realpath(os.fsencode(request["root"]))}
     for top in tops:
-        waiting = [] if os.path.realpath(top) in seen else [(top, b"")]
-        seen.add(os.path.realpath(top))
+        real = os.path.realpath(top)
+        try:
+            disk = os.stat(top).st_dev
+        except OSError:
+            continue
+        waiting = [] if real in seen else [(top, b"")]
+        seen.add(real)
         while waiting:
             path, under = waiting.pop()
             for name, entry in _entries(path, under):
@@ -128,10 +133,9 @@ def _elsewhere(
                     continue
                 try:
                     about = entry.stat(follow_symlinks=False)
-                    same_disk = about.st_dev == os.stat(top).st_dev
                 except OSError:
                     continue
-                if folder and same_disk and os.path.realpath(entry.path) not in seen:
+                if folder and about.st_dev == disk and os.path.realpath(entry.path) not in seen:
                     waiting.append((entry.path, name))
                 elif stat.S_ISREG(about.st_mode):
                     yield (name if top == b"." else os.path.join(top, name)), about
@@ -139,7 +143,7 @@ def _elsewhere(
 
 def digest(request: dict[str, Any]) -> Iterator[bytes]:
     """'<hex blake2b> path' for each named file that can be read; symlinks are not followed."""
-    for name in _names(request):
+    for name in _names(request["names"]):
         path = os.path.join(os.fsencode(request["root"]), name)
         found = hashlib.blake2b(digest_size=16)
         try:
@@ -152,10 +156,11 @@ def digest(request: dict[str, Any]) -> Iterator[bytes]:
 
 
 def delete(request: dict[str, Any]) -> Iterator[bytes]:
-    """'path' of each file that is gone now. A name whose folder became a symlink is left."""
+    """'path' of each file that is gone now. A name whose folder became a symlink is left. Of the
+    `folders`, and of the folders in them, goes what is empty."""
     root = os.path.realpath(os.fsencode(request["root"]))
     parents: set[bytes] = set()
-    for name in _names(request):
+    for name in _names(request["names"]):
         path = os.path.join(root, name)
         if os.path.realpath(os.path.dirname(path)) != os.path.dirname(path):
             continue
@@ -169,6 +174,10 @@ def delete(request: dict[str, Any]) -> Iterator[bytes]:
         yield name
         parts = name.split(b"/")
         parents.update(b"/".join(parts[:n]) for n in range(1, len(parts)))
+    for name in _names(request["folders"]):
+        path = os.path.join(root, name)
+        if os.path.realpath(path) == path:
+            parents.update(os.path.relpath(at, root) for at, _, _ in os.walk(path))
     for name in sorted(parents, key=len, reverse=True):
         try:
             os.rmdir(os.path.join(root, name))
@@ -235,8 +244,8 @@ def _keeps(rules: tuple[Any, list[bool]], name: bytes) -> bool:
     return not found or not found.lastindex or rules[1][found.lastindex - 1]
 
 
-def _names(request: dict[str, Any]) -> Iterator[bytes]:
-    for text in request["names"]:
+def _names(texts: list[str]) -> Iterator[bytes]:
+    for text in texts:
         name = text.encode("latin-1")
         if name and not name.startswith(b"/") and b".." not in name.split(b"/"):
             yield name

@@ -7,21 +7,19 @@ paths are found afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from devbox.errors import SshError
 from devbox.model import Box
 from devbox.sync import compare, tree
 from devbox.sync.place import Place
-from devbox.sync.report import shown
 from devbox.sync.rules import Rules
 from devbox.sync.stamp import Stamp
 
 if TYPE_CHECKING:
     from devbox.sync.remote import Asking
 
-_NAMED = 10
 _AGAIN = 0.5  # seconds
 
 
@@ -61,8 +59,11 @@ def replaced(
     }
 
 
-def stuck(box: Box, where: Place, rules: Rules) -> dict[bytes, list[bytes]]:
-    """Files and links here that are folders on the box → the files in these."""
+def stuck(
+    box: Box, where: Place, rules: Rules, chosen: Iterable[bytes]
+) -> dict[bytes, list[bytes]]:
+    """Files and links here, of those that are or lie in `chosen` (none chosen: all), that are
+    folders on the box → every file in these, also those that no rule keeps."""
     from devbox.sync import remote
 
     there = remote.list_files(box, where.folder, Rules(())).files
@@ -70,19 +71,6 @@ def stuck(box: Box, where: Place, rules: Rules) -> dict[bytes, list[bytes]]:
     here = tree.look(where.root, parents)
     return {
         path: [name for name in there if name.startswith(path + b"/")]
-        for path, entry in here.items()
-        if path in parents and entry.kind != "d" and rules.keeps(path, folder=False)
+        for path in compare.within(here, chosen)
+        if path in parents and here[path].kind != "d" and rules.keeps(path, folder=False)
     }
-
-
-def clear(
-    box: Box, where: Place, found: Mapping[bytes, list[bytes]], narrate: Callable[[str], None]
-) -> None:
-    """Delete what is in these folders of the box, saying so."""
-    from devbox.sync import remote
-
-    for path, inside in found.items():
-        (name,) = shown([path])
-        told = ", ".join(shown(inside[:_NAMED])) + (", …" if len(inside) > _NAMED else "")
-        narrate(f"removing the folder {name} on {box.name}, with {told}")
-        remote.delete(box, where.folder, inside)

@@ -74,6 +74,16 @@ class Outcome(NamedTuple):
     said: str
     tries: int
 
+    def plus(self, other: Outcome) -> Outcome:
+        """Both runs as one. Code 23 of either counts, also beside 24."""
+        return Outcome(
+            self.items | other.items,
+            self.newer | other.newer,
+            min(filter(None, (self.code, other.code)), default=0),
+            "\n".join(filter(None, (self.said, other.said))),
+            self.tries + other.tries - 1,
+        )
+
 
 def run(
     job: Job,

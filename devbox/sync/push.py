@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -43,7 +43,8 @@ class Push(Session):
         self.tells = False
         #: paths that are a folder on one side and a file or link on the other
         self.blocked: set[bytes] = set()
-        self.cleared = False
+        #: files of the box that made way, after a yes
+        self.cleared: list[bytes] = []
 
     def moving(self) -> None:
         # The box is told in the end what came; what tells it starts there while files move.
@@ -53,14 +54,15 @@ class Push(Session):
             self.early = Asking(self.box, "stamp")
 
     def run(self) -> Report:
-        asking = self._asking()
+        asking = None if self.options.force else self._asking()
         try:
             found = tree.read(self.where.root, self.where.sync)
             self.report = msgspec.structs.replace(self.report, secrets=shown(found.secrets))
             self._check_chosen(found.rules)
-            self._block([*found.folders, *found.links], set(found.links), asking)
+            self._block(self._touched([*found.folders, *found.links]), set(found.links), asking)
         finally:
-            asking.close()
+            if asking:
+                asking.close()
         rules = without(found.rules, self.blocked)
         newer: set[bytes] | None = None
         deleted: list[bytes] = []
@@ -80,7 +82,7 @@ class Push(Session):
         return self.finish(
             moved=shown(sent.items),
             bytes=sum(item.size for item in sent.items.values() if item.moved),
-            deleted=shown(deleted),
+            deleted=shown([*deleted, *self.cleared]),
             kept=kept(self._kept(sent.left)),
             retries=sent.tries - 1,
         )
@@ -92,19 +94,18 @@ class Push(Session):
         links = {path for path in paths if os.path.islink(os.path.join(top, path))}
         parents = {folder for path in paths for folder in compare.above(path)}
         inner = {path for path in paths if os.path.isdir(os.path.join(top, path))}
-        self._block([*parents, *links, *inner], links)
-        self.chosen = [path for path in paths if not self._is_blocked(path)]
-        if not self.chosen:
+        self.chosen = list(paths)
+        self._block({*parents, *links, *inner}, links)
+        if not self._targets():
             return Sent({}, set(), 1)
+        # --ignore-times: two saves of one size within a second look alike to rsync.
+        extra = ("--ignore-times", "--update", *self._passing())
 
         def send(rules: Rules) -> program.Outcome:
-            job = self._job(rules)._replace(files=self.chosen, inside=True)
-            # --ignore-times: two saves of one size within a second look alike to rsync.
-            job = job._replace(extra=("--ignore-times", "--update"))
-            return self.transfer(job, lambda: None, backoff=(0.2,))
+            return self._send_chosen(rules, extra, backoff=(0.2,))
 
-        done = self._around(rules, send)
-        sent = self._settle(rules, done, None if self._informs() else set(self.chosen))
+        done = self._around(without(rules, self.blocked), send)
+        sent = self._settle(rules, done, None if self._informs() else set(self._targets()))
         self.remember(sent.left, sent.items, self.stamp.box_time)
         return sent
 
@@ -113,10 +114,19 @@ class Push(Session):
 
         return Asking(self.box, "look")
 
+    def _touched(self, paths: Sequence[bytes]) -> list[bytes]:
+        """Those of `paths` that the chosen ones are, lie in, or hold."""
+        parents = {folder for path in self.chosen for folder in compare.above(path)}
+        return [*compare.within(paths, self.chosen), *parents.intersection(paths)]
+
+    def _targets(self) -> list[bytes]:
+        """The chosen paths that can go up. None left is not the same as none chosen."""
+        return [path for path in self.chosen if not self._is_blocked(path)]
+
     def _block(
-        self, paths: Iterable[bytes], links: set[bytes], asking: Asking | None = None
+        self, paths: Collection[bytes], links: set[bytes], asking: Asking | None = None
     ) -> None:
-        if not self.options.force:
+        if paths and not self.options.force:
             self.blocked |= obstacles.replaced(
                 self.box,
                 self.where,
@@ -131,29 +141,35 @@ class Push(Session):
     def _is_blocked(self, path: bytes) -> bool:
         return bool(self.blocked.intersection([path, *compare.above(path)]))
 
-    def partly(self, done: program.Outcome) -> program.Outcome:
-        return done  # `_around` looks why
-
     def _around(self, rules: Rules, send: Callable[[Rules], program.Outcome]) -> program.Outcome:
-        """`send`, and where folders of the box stand in the way of files or links once more: around
-        them, or with `force` after they were removed."""
+        """`send`, and where folders of the box stand in the way of files or links once more:
+        around them, or with `force` after what is in them was shown and deleted."""
         done = send(rules)
         if done.code != 23:
             return done
-        stuck = obstacles.stuck(self.box, self.where, rules)
+        stuck = obstacles.stuck(self.box, self.where, rules, self.chosen)
         if not stuck:
-            return super().partly(done)
-        if self.options.force:
-            obstacles.clear(self.box, self.where, stuck, self.ws.narrate)
-            self.cleared = True
-        else:
-            self.blocked |= set(stuck)
-            self.chosen = [path for path in self.chosen if not self._is_blocked(path)]
+            self.incomplete(done)
+        if not (self.options.force and self._clear(stuck)):
+            self.blocked |= stuck.keys()
         again = send(without(rules, self.blocked))
         if again.code == 23:
-            return super().partly(again)
-        items = done.items | again.items
-        return again._replace(items=items, newer=done.newer | again.newer)
+            self.incomplete(again)
+        return done._replace(code=0).plus(again)
+
+    def _clear(self, stuck: Mapping[bytes, Sequence[bytes]]) -> bool:
+        for name in shown(sorted(stuck)):
+            self.ws.narrate(
+                f"{name} is a file or link here and a folder on {self.box.name}; "
+                "to replace the folder, its files must be deleted"
+            )
+        inside = sorted(path for paths in stuck.values() for path in paths)
+        self.cleared = self._delete(inside, stuck)
+        return bool(self.cleared)
+
+    def _passing(self) -> tuple[str, ...]:
+        """For a file that was saved and is gone before rsync reads it, as editors do."""
+        return ("--ignore-missing-args",) if self._informs() else ()
 
     def _informs(self) -> bool:
         return flavour.detect(process.require("rsync")).informs
@@ -192,11 +208,17 @@ class Push(Session):
         from devbox.sync import remote
 
         there = remote.list_files(self.box, self.where.folder, rules).files
-        ours = [p for p in newer if p not in there or not self.stamp.changed_there(p, there[p])]
+        ours = [
+            path
+            for path in sorted(newer)
+            if not self._is_blocked(path)
+            and (path not in there or not self.stamp.changed_there(path, there[path]))
+        ]
         left = self.differing(newer.difference(ours))
         if not ours:
             return Sent(done.items, left, done.tries)
-        more = self.transfer(self._job(rules)._replace(files=sorted(ours)), lambda: None)
+        job = self._job(rules)._replace(files=ours, extra=self._passing())
+        more = self.transfer(job, lambda: None)
         return Sent(done.items | more.items, left, done.tries + more.tries - 1)
 
     def _check_chosen(self, rules: Rules) -> None:
@@ -231,35 +253,35 @@ class Push(Session):
         here = {path: here[path] for path in mine if not self._is_blocked(path)}
         return compare.differences(here, there), here, there
 
-    def _delete(self, doomed: Sequence[bytes]) -> list[bytes]:
+    def _delete(self, doomed: Sequence[bytes], folders: Iterable[bytes] = ()) -> list[bytes]:
         if not doomed or not self.options.approve(shown(doomed)):
             return []
         from devbox.sync import remote
 
-        return sorted(remote.delete(self.box, self.where.folder, doomed))
+        return sorted(remote.delete(self.box, self.where.folder, doomed, folders))
 
     def _send(self, rules: Rules) -> program.Outcome:
         extra: tuple[str, ...] = () if self.options.force else ("--update",)
-        # rsync's own --force removes a folder, without files by now, for a file or link.
-        extra += ("--force",) if self.cleared else ()
-        job = self._job(rules)
         if self.chosen:
-            return self.transfer(
-                job._replace(files=self.chosen, inside=True, extra=extra), lambda: None
-            )
+            return self._send_chosen(rules, extra)
+        job = self._job(rules)
         again = self.stamp.saved_again(self.where.root)
         again = [path for path in again if rules.keeps(path, folder=False)]
         with Pending(self.where, self.stamp, wanted=bool(self.options.on_progress)) as pending:
-            done = self.transfer(job._replace(extra=extra), pending.total)
+            done = self.transfer(job._replace(extra=extra), pending.total, partly=True)
             if again:
                 more = job._replace(files=again, extra=("--ignore-times", *extra))
-                second = self.transfer(more, pending.total)
-                done = done._replace(
-                    items=done.items | second.items,
-                    newer=done.newer | second.newer,
-                    code=done.code or second.code,
-                )
+                done = done.plus(self.transfer(more, pending.total, partly=True))
         return done
+
+    def _send_chosen(
+        self, rules: Rules, extra: tuple[str, ...], backoff: Sequence[float] = program.BACKOFF
+    ) -> program.Outcome:
+        targets = self._targets()
+        if not targets:
+            return program.Outcome({}, set(), 0, "", 1)
+        job = self._job(rules)._replace(files=targets, inside=True, extra=extra)
+        return self.transfer(job, lambda: None, partly=True, backoff=backoff)
 
     def _stamp(self, left: Iterable[bytes], moved: Sequence[bytes]) -> None:
         first = self.stamp.is_first

@@ -89,13 +89,19 @@ def digests(box: Box, folder: str, paths: Iterable[bytes]) -> dict[bytes, str]:
     return {path: clean(found.decode(errors="replace"), 40) for found, _, path in rows}
 
 
-def delete(box: Box, folder: str, paths: Iterable[bytes]) -> set[bytes]:
-    """Delete exactly these files on the box, and the folders that are empty afterwards. What is
-    gone now."""
+def delete(
+    box: Box, folder: str, paths: Iterable[bytes], folders: Iterable[bytes] = ()
+) -> set[bytes]:
+    """Delete exactly these files on the box, then those of their folders, and of all in `folders`,
+    that are empty. The files that are gone now."""
     names = list(paths)
     if not names:
         return set()
-    request = {"root": folder, "names": [path.decode("latin-1") for path in names]}
+    request = {
+        "root": folder,
+        "names": [path.decode("latin-1") for path in names],
+        "folders": [path.decode("latin-1") for path in folders],
+    }
     return set(_ask(box, "delete", request)) & set(names)
 
 
@@ -164,9 +170,6 @@ def _outside(records: list[bytes], fix: str) -> Outside:
     last = records.pop() if records else b""
     found = re.fullmatch(rb"outside (\d{1,9}) (\d{1,19}) ([01])", last)
     if not found:
-        if last == b"more":  # the synced folder alone was too much; `parse` says so
-            records.append(last)
-            return Outside(complete=False)
         raise SyncError("the box did not say what lies outside the work folder", fix=fix)
     named: dict[bytes, Entry] = {}
     while records and records[-1].startswith(b"o ") and len(named) < OUTSIDE_NAMED:

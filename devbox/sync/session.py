@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -64,9 +64,11 @@ class Session:
         job: program.Job,
         total: Callable[[], int | None],
         *,
+        partly: bool = False,
         backoff: Sequence[float] = program.BACKOFF,
     ) -> program.Outcome:
-        """Run rsync and say how it stands. SyncError when files could not be read or written."""
+        """Run rsync and say how it stands. SyncError when files could not be read or written;
+        with `partly` the caller looks at code 23 itself."""
         meter = Meter(self.options.clock, total)
         tell = self.options.on_progress
 
@@ -88,10 +90,12 @@ class Session:
             on_output=on_output,
             backoff=backoff,
         )
-        return done if done.code != 23 else self.partly(done)
+        if done.code == 23 and not partly:
+            self.incomplete(done)
+        return done
 
-    def partly(self, done: program.Outcome) -> program.Outcome:
-        """What follows when rsync could not do some files: here an error that names them."""
+    def incomplete(self, done: program.Outcome) -> NoReturn:
+        """SyncError that names the files that rsync could not do."""
         raise SyncError(
             f"some files could not be synced with {self.box.name}: {done.said[-600:]}",
             means="the other files that were to be synced are in step",

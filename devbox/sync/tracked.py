@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from devbox import process
-from devbox.errors import DevboxError, ToolMissing
+from devbox.errors import DevboxError
 
 _LIST = ("git", "-c", "core.fsmonitor=false", "ls-files", "-z", "-ci", "--exclude-standard")
 
@@ -21,6 +21,6 @@ def ignored(root: Path) -> Iterable[bytes]:
         done = process.finished(
             _LIST, cwd=str(root), env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"}, timeout=20
         )
-    except (ToolMissing, DevboxError):
+    except DevboxError:
         return ()
     return () if done.returncode else done.stdout.split(b"\0")[:-1]

@@ -86,7 +86,7 @@ def arm(
     if done.code:
         raise SshError(
             f"the watchdog of {box.name} could not be armed: {boxhalf.said(done)}",
-            means=f"{box.name} runs and costs, and only its provider's own timeout ends it",
+            means=f"{box.name} runs and may cost, and its watchdog does not guard it",
             fix=f"devbox doctor {box.name}, or end it with: devbox down {box.name}",
         )
 
@@ -137,7 +137,8 @@ def verdict(
 
 def _require_sane(found: Verdict) -> None:
     """ValueError when one of its times is none that a clock could say."""
-    for value in (found.idle_for, found.pauses_at, found.keep_until, found.deadline, found.now):
+    ours = (found.idle_for, found.pauses_at, found.keep_until, found.deadline, found.now)
+    for value in (*ours, found.silent):
         if value is not None and not 0 <= value <= LATEST:
             raise ValueError(f"{value:g} is no time")
 
@@ -182,7 +183,7 @@ def _answer(connection: boxhalf.Runs, argv: Sequence[str]) -> dict[str, Any]:
     if done.code == _NO_ANSWER:
         raise NotFound(
             "no watchdog runs on this box",
-            means="it is not paused when idle; its provider's own timeout still ends it",
+            means="nothing pauses it when it is idle",
             fix=f"arm it again with: devbox up {connection.box.name}",
         )
     if done.code:

@@ -1,4 +1,5 @@
-"""A watchdog that died, or says nothing, is armed again by whatever verb meets the box."""
+"""A box's watchdog is armed; one that died, or says nothing, is armed again by whatever verb meets
+the box."""
 
 from __future__ import annotations
 
@@ -10,15 +11,20 @@ from devbox.telemetry import arming
 from devbox.workspace import Workspace
 
 
+def arm(ws: Workspace, box: Box, connection: Connection) -> None:
+    """Have the box's watchdog follow its spec as it is now. SshError when it does not."""
+    provider = ws.provider_of(box)
+    kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
+    arming.arm(connection, box, provider.watchdog(box.handle), disk_kept=kept)
+
+
 def ensure_watchdog(ws: Workspace, box: Box, connection: Connection) -> bool:
     """See that a watchdog follows the box's orders; where none does, arm one and say so. True
     when it had to be armed. SshError when that fails: the box runs unguarded then."""
     why = _missing(connection)
     if not why:
         return False
-    provider = ws.provider_of(box)
-    kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
-    arming.arm(connection, box, provider.watchdog(box.handle), disk_kept=kept)
+    arm(ws, box, connection)
     message = f"{why}; it was armed again, and its idle clock began again"
     ws.store.events.add(box.id, "armed", message, ws.clock())
     ws.narrate(f"{box.name}: {message}")
@@ -33,7 +39,7 @@ def see_to(ws: Workspace, box: Box, connection: Connection) -> bool:
     except NoAnswer:
         raise
     except DevboxError as error:
-        ws.narrate(f"{box.name}: {error.what}; {error.means}")
+        ws.narrate(f"{box.name}: {'; '.join(filter(None, (error.what, error.means)))}")
         return False
 
 

@@ -25,8 +25,8 @@ LogKind = Literal["run", "box", "build"]
 
 class Choice(NamedTuple):
     """A box that could be brought up, with what its provider offers: cheapest first, and which of
-    them the spec chooses. why: why there is none. pauses: its watchdog will be able to pause it.
-    ceiling: something will keep its max_uptime."""
+    them the spec chooses. why: why there is none. pauses: its watchdog will be able to pause it,
+    or to end it where it `ends`. ceiling: something will keep its max_uptime."""
 
     name: str
     wanted: BoxSpec
@@ -35,6 +35,7 @@ class Choice(NamedTuple):
     why: str
     pauses: bool = True
     ceiling: bool = True
+    ends: bool = False
 
 
 class Check(NamedTuple):
@@ -69,22 +70,25 @@ class Asks:
 
     def choice(self, name: str) -> Choice:
         """Offers and prices for one box of devbox.toml."""
+        from devbox import lifecycle
         from devbox.money.fit import best
         from devbox.money.offers import select
+        from devbox.providers.base import CanPause
 
         ws = self._open()
         name, wanted = ws.spec.box(name)
         offers: list[Offer] = []
-        pauses = ceiling = True
+        pauses, ceiling, ends = True, True, False
         try:
             provider = ws.provider(wanted.provider)
-            pauses = provider.can_arm("") or bool(wanted.pause_command)
-            ceiling = pauses or provider.keeps_ceiling
+            found = lifecycle.guards_for(ws, wanted)
+            pauses, ceiling = found.pauses, found.ceiling
+            ends = not isinstance(provider, CanPause)
             offers = select(provider.offers_for(wanted))
             chosen, why = best(provider, wanted), ""
         except DevboxError as error:
             chosen, why = None, error.what
-        return Choice(name, wanted, offers, chosen, why, pauses, ceiling)
+        return Choice(name, wanted, offers, chosen, why, pauses, ceiling, ends)
 
     def losses(self, box: Box, verb: str) -> list[str]:
         """What `verb` on the box would lose, and what it fetches first."""

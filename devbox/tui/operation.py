@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from devbox.errors import DevboxError, Interrupted
+from devbox.model import RunState
 from devbox.onbox import procs
 from devbox.text import counted, local_time
 from devbox.workspace import Workspace
@@ -139,6 +140,7 @@ def _reconcile(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     findings = lifecycle.reconcile(ws)
     for found in findings:
         log.say(f"{found.kind}  {found.provider}  {found.name}: {found.detail}")
+    lifecycle.require_answered(findings)
     return f"{len(findings)} differences" if findings else "everything agrees with the providers"
 
 
@@ -193,8 +195,12 @@ def _cancel(ws: Workspace, request: dict[str, Any], log: Log) -> str:
 def _retry(ws: Workspace, request: dict[str, Any], log: Log) -> str:
     from devbox.jobs import control
     from devbox.jobs.submit import retry
+    from devbox.sync import before
 
     run = control.refresh(ws, [control.find(ws, request["run"])])[0]
+    box = ws.store.boxes.get(run.box_id)
+    if box and run.state not in (RunState.QUEUED, RunState.RUNNING):
+        before.send(ws, box)
     run = retry(ws, run)
     return f"run {run.id} {run.state} again on {run.box_name}"
 

@@ -4,6 +4,7 @@ twice a minute, from which devbox reads when a Space ended that was paused by so
 It guards the box too, where it was given a token that may pause it: a box that nobody armed in
 time, and one whose watchdog let max_uptime pass, is paused from here."""
 
+import http.client
 import http.server
 import os
 import threading
@@ -82,7 +83,7 @@ def pause(url: str, token: str) -> bool:
     try:
         with urllib.request.build_opener(NoRedirect).open(asked, timeout=30):
             return True
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         print(f"devbox: it was not paused: {error}", flush=True)
         return False
 

@@ -48,6 +48,13 @@ def test_what_is_on_its_way_is_not_nothing(state: BoxState, handle: str, words: 
     assert "it may cost $1.80/h" in found.sentence
 
 
+def test_a_box_that_failed_after_a_try_without_an_answer_may_cost() -> None:
+    failed = _box(BoxState.FAILED, handle="")
+    assert exposure(failed, None, [], asked=True).is_nothing
+    unheard = msgspec.structs.replace(failed, unanswered=5.0)
+    assert exposure(unheard, None, [], asked=True).rate == "may $1.80/h"
+
+
 def test_a_price_that_is_unknown_is_unknown_and_not_nothing() -> None:
     found = exposure(_box(BoxState.BUILDING, price=Price(None)), None, [], asked=True)
     assert found.rate == "may unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,11 @@ from devbox.model import Hardware, Interval, Offer, Price, Run, RunState
 from devbox.money import budget
 from devbox.money.costs import cost, run_cost
 from devbox.money.fit import fit
-from devbox.money.offers import select
+from devbox.money.offers import gather, select
 from devbox.money.report import report, spent_between
-from devbox.spec import BoxSpec, Budget, Bytes
+from devbox.spec import BoxSpec, Budget, Bytes, ProviderConfig, Spec
 from devbox.state.store import Store
+from devbox.workspace import Workspace
 from tests.core.test_state import HOUR, a_box
 
 NOON = dt.datetime(2026, 3, 10, 12).timestamp()
@@ -144,3 +146,11 @@ def test_a_budget_counts_what_was_spent_and_what_may_come() -> None:
     budget.check(limits, store.database, price, 3 * HOUR, NOON)
     with pytest.raises(BudgetError, match="monthly"):
         budget.check(Budget(monthly=12.0), store.database, price, 3 * HOUR, NOON)
+
+
+def test_a_provider_that_is_set_up_wrong_hides_no_other_offers(home: Path) -> None:
+    docker = {"docker": ProviderConfig(namespace="no name!"), "local": ProviderConfig(price=1.0)}
+    ws = Workspace(Spec(project="p", root=home, providers=docker))
+    found, failed = gather(ws, ["docker", "local"])
+    assert [offer.provider for offer in found] == ["local"]
+    assert "namespace" in failed["docker"]

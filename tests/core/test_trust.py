@@ -55,6 +55,7 @@ CASES: dict[str, tuple[str, Use]] = {
     "boxes.b.idle.save_command": ('[boxes.b.idle]\nsave_command = ["touch", "x"]', box),
     "boxes.b.secrets.K": ('[boxes.b.secrets]\nK = "file:~/.ssh/id_rsa"', box),
     "boxes.b.sync.path": ('[boxes.b.sync]\npath = "~/.ssh"', box),
+    "boxes.b.sync.remote": ('[boxes.b.sync]\nremote = "/root/.config"', box),
     "boxes.b.image": ('[boxes.b]\nimage = "./../other"', box),
     "boxes.b.volumes.v": ('[boxes.b.volumes.v]\nsource = "/home"\nmount = "/x"', box),
     "defaults.host": ('[defaults]\nhost = "evil.example"\n[boxes.b]', box),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,6 @@ def test_an_idle_box_asks_its_provider_to_pause() -> None:
     assert (Path.home() / "saved").exists()
     assert world.kinds() == ["warning", "saving", "saved", "pausing", "paused"]
     assert journal.read(world.root)[-1]["message"] == "paused with 1 unsynced file (2.0 KB)"
-    assert json.loads((world.root / "unsynced.json").read_text())["names"] == ["model.pt"]
 
 
 def _boom() -> Any:
@@ -332,3 +332,32 @@ def test_a_person_who_comes_back_over_ssh_calls_the_pause_off() -> None:
     world.parts.sample_now = lambda: sample(ssh=_ssh(6000, 5000))
     world.live(10)
     assert world.kinds() == ["warning", "called-off"]
+
+
+def test_what_was_saved_before_a_pause_is_told_before_the_orders_are_answered() -> None:
+    data = Path.home() / "data"
+    kept = data / "devbox-saved" / "gpu1"
+    kept.mkdir(parents=True)
+    note = {"t": T0, "folder": "/data/x", "files": 2, "bytes": 3, "left": 0, "told": False}
+    (kept / "latest.json").write_text(json.dumps(note))
+    world = World(volumes=[str(data)], disk_kept=False)
+    world.live(1)
+    assert [e["message"] for e in journal.read(world.root)] == [
+        "saved before a pause: 2 files (3 B) copied to /data/x"
+    ]
+    assert (world.root / "agent.json").exists()
+
+
+def test_a_volume_that_hangs_does_not_keep_the_box_unwatched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("devbox.onbox.volume_save.tell", lambda *_: over.wait(60))
+    monkeypatch.setattr("devbox.onbox.agent._TELLING", 0.1)
+    world = World(volumes=["/data"], disk_kept=False)
+    try:
+        world.live(1)
+    finally:
+        over.set()
+    assert json.loads((world.root / "agent.json").read_text())["pid"] == os.getpid()
+    assert world.verdict()["state"] == "active"

@@ -119,8 +119,13 @@ def test_an_arming_that_fails_says_what_it_means_for_money() -> None:
     with pytest.raises(SshError) as caught:
         arming.arm(Line("", 1, "no \x1b[31mspace left"), box(), None)
     assert "no space left" in caught.value.what
-    assert "costs" in caught.value.means
+    assert "may cost" in caught.value.means
     assert "devbox down gpu1" in caught.value.fix
+
+
+def test_a_silence_that_no_clock_could_say_is_refused() -> None:
+    with pytest.raises(SshError, match="is no time"):
+        arming.verdict(Line({**ANSWER, "silent": 1e308}), clock=lambda: NOW)
 
 
 def test_the_verdicts_times_are_told_by_our_clock() -> None:

@@ -11,6 +11,7 @@ from devbox import spec
 from devbox.onbox import idle
 from devbox.onbox.ceiling import Moment
 from devbox.onbox.idle import Policy
+from devbox.onbox.signals.gpus import Gpus
 from devbox.providers.guarded import policy_fields
 from tests.idle.traces import GB, HOUR, MINUTE, Outcome, Sample, gpu, minutes, run, sample
 
@@ -152,6 +153,20 @@ def test_a_gpu_that_fell_off_the_bus_does_not_hold_the_box(later: list[dict[str,
     rest = minutes(120, lambda s: sample(gpus=later), every=5)
     found = run(POLICY, work + rest, every=5)
     assert found.pauses == pytest.approx(5 * MINUTE + AFTER, abs=10)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_gpu_that_names_itself_late_is_one_gpu(index: int) -> None:
+    first = {**gpu(index=index), **GONE, "uuid": None, "lost": True}
+    gpus = Gpus().observe([first], POLICY.tuning, 1.0)
+    gpus = gpus.observe([gpu(90, index=index)], POLICY.tuning, 2.0)
+    assert [f.text for f in gpus.findings(POLICY.tuning, 2.0)] == [f"GPU {index} at 90 %"]
+
+
+def test_gpus_listed_out_of_order_without_names_are_kept_apart() -> None:
+    rows = [gpu(90, index=1, uuid=None), gpu(3, index=0, uuid=None)]
+    gpus = Gpus().observe(rows, POLICY.tuning, 1.0)
+    assert [(gpu.label, gpu.util) for _, gpu in gpus.known] == [("GPU 1", 90), ("GPU 0", 3)]
 
 
 def test_a_gpu_whose_values_stop_without_a_word_of_loss_holds_the_box() -> None:

@@ -38,8 +38,9 @@ def test_everything_counts_before_the_first_sync(work: Path) -> None:
     assert (found.files, found.bytes, found.since) == (2, 6, 0)
     assert set(found.names) == {"a/model.pt", "b.txt"}
     assert found.sentence() == "2 unsynced files (6 B)"
-    kept = json.loads((place.root() / "unsynced.json").read_text())
-    assert (kept["count"], kept["bytes"], kept["complete"]) == (2, 6, True)
+    told = unsynced.as_json(found)
+    assert (told["count"], told["bytes"], told["complete"]) == (2, 6, True)
+    assert list(place.root().iterdir()) == []
 
 
 def test_only_what_changed_since_the_sync_counts(work: Path) -> None:

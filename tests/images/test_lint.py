@@ -72,6 +72,8 @@ def test_a_line_is_told_and_a_non_dockerfile_is_one_finding() -> None:
     assert GOOD.splitlines()[found.line - 2].strip() == ""
     assert "ARG MY_SECRET stays readable" in str(found)
     assert [each.rule for each in lint.lint("hello")] == ["syntax"]
+    placed = [each for each in lint.lint("# one\n\n# two\nFROM python\n") if each.line]
+    assert [(each.rule, each.line) for each in placed] == [("pin-base", 4)]
 
 
 def test_sam3_on_cuda_12_1_cannot_work_and_it_says_why() -> None:

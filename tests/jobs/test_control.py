@@ -18,6 +18,8 @@ from devbox.jobs.submit import retry, submit
 from devbox.model import Box, BoxState, Run, RunState
 from devbox.spec import Argument, Checkpoint, Input, JobSpec
 from devbox.ssh import connection
+from devbox.sync import remote
+from devbox.sync.rules import Rules
 from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 from tests.core.hostile import ALL
@@ -257,6 +259,24 @@ def test_what_is_not_whole_or_not_a_file_is_not_fetched(
     folder = fetch(local_workspace, ended.run)
     assert sorted(os.listdir(folder)) == [".devbox", "good"]
     assert json.loads((folder / ".devbox/status.json").read_text())["run"] == ended.run.id
+
+
+def test_what_the_box_did_not_list_does_not_come(
+    local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job goes on writing after the list was made, or a box leaves something out of it."""
+    script = 'cd "$DEVBOX_OUT"; echo ok > good; echo evil > late; mkdir .git; echo x > .git/config'
+    ended = followed(local_workspace, command(local_workspace, local_box, "sh", "-c", script))
+    listed = remote.list_files
+
+    def first(box: Box, folder: str, rules: Rules) -> remote.Listing:
+        found = listed(box, folder, rules)
+        files = {path: entry for path, entry in found.files.items() if path == b"good"}
+        return found._replace(files=files)
+
+    monkeypatch.setattr(remote, "list_files", first)
+    folder = fetch(local_workspace, ended.run)
+    assert sorted(os.listdir(folder)) == [".devbox", "good"]
 
 
 def test_runs_are_found_by_the_beginning_of_their_id(

@@ -56,6 +56,13 @@ def test_every_text_is_cleaned(local_workspace: Workspace) -> None:
     assert not set(json.dumps(kept, ensure_ascii=False)) & CONTROLS
 
 
+def test_a_sequence_that_a_line_leaves_open_ends_with_it(local_workspace: Workspace) -> None:
+    reader = _Reader(local_workspace, run(), "")
+    text = "one\ntwo\x1b]0;title\nthree\x1bP\nfour"
+    shown = says(reader, kind="log", text=text, end="\n", dropped=0)
+    assert [line.text for line in shown] == ["one", "two", "three", "four"]
+
+
 @pytest.mark.parametrize(
     "line",
     [

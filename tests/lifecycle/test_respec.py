@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from devbox import lifecycle, spec
 from devbox.errors import Conflict, DevboxError
 from devbox.lifecycle import respec
 from devbox.model import Box, BoxState, Hardware, Offer, Price
+from devbox.providers.base import Kept
 from devbox.providers.local.provider import Local
 from devbox.ssh.connection import connect
 from devbox.telemetry import arming
@@ -146,3 +148,15 @@ def test_nothing_of_a_secret_is_told(home: Path) -> None:
         lifecycle.up(written(home, '[boxes.b]\nsecrets = {K = "env:K"}\n'), "b")
     assert "env:K" not in caught.value.render()
     assert "hunter2" not in caught.value.render()
+
+
+def test_a_box_whose_pause_keeps_no_disk_is_armed_again_as_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Local, "pause_keeps", lambda self, wanted: Kept(False, "none of its files"))
+    lifecycle.up(written(home, "[boxes.b]\n"), "b")
+    box = lifecycle.up(written(home, '[boxes.b]\nidle.after = "10m"\n'), "b")
+    with connect(box) as connection:
+        orders = json.loads(connection.run(["cat", ".devbox-box/config.json"]).out)
+    assert orders["policy"]["after"] == 600
+    assert orders["disk_kept"] is False

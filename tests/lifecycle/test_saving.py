@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -122,6 +123,17 @@ def test_down_fetches_what_the_rules_cover_and_no_more(
     assert (here / "train.py").read_text() == "edited on the box"
     assert (here / "notes.txt").read_text() == "new"
     assert not (here / "model.pt").exists()
+
+
+@pytest.mark.parametrize("state", [BoxState.STARTING, BoxState.PAUSED])
+def test_a_box_that_runs_while_its_row_says_otherwise_is_saved_too(
+    ws: Workspace, box: Box, here: Path, there: Path, state: BoxState
+) -> None:
+    """Such as a Space that a visit woke, or a box that was started with --no-wait."""
+    put(there / "work" / "notes.txt", "new")
+    ws.store.boxes.update(msgspec.structs.replace(box, state=state))
+    assert lifecycle.down(ws, ws.box("b")).state is BoxState.TERMINATED
+    assert (here / "notes.txt").read_text() == "new"
 
 
 def test_ignored_weights_are_fetched_when_asked_for(

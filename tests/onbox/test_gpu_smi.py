@@ -213,6 +213,23 @@ def test_a_gpu_that_falls_off_the_bus_while_it_runs_is_lost(tool: Tool, smi: Smi
     assert found["util"] is None
 
 
+def test_one_of_several_gpus_that_is_lost_makes_none_of_the_others_lost(
+    tool: Tool, smi: Smi
+) -> None:
+    gone = "Unable to determine the device handle for GPU 0000:65:00.0: GPU is lost.  Reboot."
+    tool.write(
+        f'[ -e {tool.folder}/gone ] && {{ echo "{gone}"; exit 15; }}\n'
+        f"cat {FIXTURES / 'smi-8xh100-550.csv'}; touch {tool.folder}/gone"
+    )
+    until(smi, lambda rows: bool(rows) and len(rows) == 8)
+
+    def later() -> None:
+        tool.now += 1.0
+
+    found = until(smi, lambda rows: bool(rows) and rows[0]["util"] is None, later)
+    assert [row["lost"] for row in found] == [False] * 8
+
+
 def test_a_dead_child_is_replaced_with_growing_waits(tool: Tool, smi: Smi) -> None:
     tool.write(f"cat {FIXTURES / 'smi-no-driver.txt'}; exit 9")
     starts: list[float] = []

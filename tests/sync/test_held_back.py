@@ -81,10 +81,47 @@ def test_spellings_that_some_file_system_takes_for_one_of_them(name: str) -> Non
     assert held.acts(name.encode())
 
 
+ACTED_ON = """\
+mise.toml mise.local.toml .mise.local.toml mise.production.local.toml .config/mise.toml
+.config/mise/config.toml .config/mise/conf.d/a.toml mise/config.toml mise/config.local.toml
+.tool-versions .envrc.local sub/.envrc.private .direnv/flake-profile.rc
+lefthook.yaml .lefthook.yml lefthook-local.yml .lefthook-local.json .config/lefthook.toml
+.lefthook/pre-commit/a.sh .pre-commit-config.yml .lintstagedrc.js lint-staged.config.mjs
+.forgejo/workflows/x.yml .gitea/workflows/x.yml .github/actions/a/action.yml
+.gitlab/ci/test.yml azure-pipelines.yml azure-pipelines-gpu.yaml .azure-pipelines/a.yml
+.travis.yml appveyor.yml .drone.yml .cirrus.star .woodpecker/a.yml .buildkite/pipeline.yml
+Jenkinsfile bitbucket-pipelines.yml .pdbrc .Rprofile jupyter_server_config.py
+jupyter_notebook_config.json ipython_config.py .helix/languages.toml .vim/coc-settings.json
+.codex/config.toml .gemini/settings.json LEFTHO~1.YAM .FORGEJO/Workflows/x.yml
+.forgejo//workflows/x.yml"""
+
+
+@pytest.mark.parametrize("name", ACTED_ON.split())
+def test_every_kind_of_file_that_a_program_acts_on(name: str) -> None:
+    assert held.acts(name.encode())
+
+
+def test_a_folder_of_many_files_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+    real = held._folded
+
+    def folded(part: bytes) -> str:
+        looked.append(part)
+        return real(part)
+
+    held._read.cache_clear()
+    monkeypatch.setattr(held, "_folded", folded)
+    assert not any(held.acts(b"runs/\xc3\xa9/%d" % number) for number in range(100))
+    assert len(looked) == 102
+
+
 @pytest.mark.parametrize(
     "name",
     ["train.py", "Makefile", "conftest.py", "devbox.toml.md", "github/x", ".github/FUNDING.yml",
-     "vscode/a", "digit~1.txt", "\udcff.bin"],
+     "vscode/a", "digit~1.txt", "\udcff.bin", "mise/train.py", "mise/a/config.toml", "promise.toml",
+     "misery.toml", ".config/app.toml", ".gitlab/issue_templates/a.md", "workflows/x.yml",
+     ".forgejo/x.md", "lefthook.md", "azure-pipelines.md", "justfile", "jupyter.py", ".env",
+     "my_jupyter_config.py", ".gitignore", ".gitattributes", "premise/config.toml"],
 )  # fmt: skip
 def test_other_names_are_not_held_back(name: str) -> None:
     assert not held.acts(name.encode("utf-8", "surrogateescape"))

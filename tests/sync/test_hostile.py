@@ -13,6 +13,7 @@ import pytest
 from devbox import spec
 from devbox.errors import SyncError, UsageError
 from devbox.sync import place, remote, removal, rsync
+from devbox.sync.rules import Rules
 from devbox.sync.status import status
 from tests.boxes import MakeBox
 from tests.sync.conftest import MakePair, Pair, files, write
@@ -188,6 +189,23 @@ def test_an_endless_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(SyncError, match="more than"):
         remote.parse(endless())
+
+
+def test_a_box_with_too_many_files_is_not_surveyed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MAX_FILES", 2)
+    for name in "abc":
+        write(pair.there / name, name)
+    write(pair.there.parent / "outside.txt", "o")
+    with pytest.raises(SyncError, match="more than 2 files"):
+        remote.survey(pair.box, str(pair.there), Rules(()))
+
+
+def test_a_box_that_does_not_say_what_lies_outside_is_refused() -> None:
+    for records in ([], [b"now 1", b"more"], [b"now 1", b"outside x 1 1"]):
+        with pytest.raises(SyncError, match="did not say"):
+            remote._outside(records, "")
 
 
 def test_a_box_of_another_project_is_not_synced_from_here(

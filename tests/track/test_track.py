@@ -12,12 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from devbox import paths
 from devbox.jobs import demo_clip
 from devbox.onbox.job import Job
 from devbox.onbox.jobs import track
 from devbox.onbox.jobs.track import frames
+from devbox.onbox.jobs.track import video as read_video
 from devbox.onbox.jobs.track.engines import Detection
 from devbox.onbox.jobs.track.tracker import Tracker
 
@@ -115,7 +118,7 @@ def test_an_input_without_frames_is_an_error(home: Path) -> None:
 
 def _write(path: Path, count: int, size: tuple[int, int] = (160, 120)) -> Path:
     """A video of 25 frames a second, whose frame n is a texture around grey 5 n."""
-    code = "MJPG" if path.suffix == ".avi" else "mp4v"
+    code = "mp4v" if path.suffix == ".mp4" else "MJPG"
     texture = np.random.default_rng(1).integers(0, 5, (size[1], size[0], 3), np.uint8)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), 25, size)
     for number in range(count):
@@ -146,6 +149,65 @@ def test_two_videos_of_one_name_keep_their_own_results(home: Path, names: tuple[
     track.run(job)
     found = sorted(len(_records(file.parent)) for file in job.out.rglob("results.jsonl"))
     assert found == [7, 9]
+
+
+_LETTERS = st.sampled_from("aAb.ßı/")
+_NAMES = st.text(_LETTERS, min_size=1, max_size=5).map(
+    lambda text: str(Path("x") / text.strip("/") / "v") + text[::-1].replace("/", "")
+)
+
+
+@given(st.lists(_NAMES, min_size=2, max_size=6, unique=True))
+@example(["x.mp4", "x.avi", "x.mp4.mkv"])
+@example(["1/a.mp4", "1/A.mp4"])
+@example(["ß.mp4", "ss.mp4"])
+@example(["A.mp4", "a.mp4", "0/A.mp4/b.mp4"])
+def test_no_two_videos_share_a_folder_of_results(names: list[str]) -> None:
+    found = frames.folders(names)
+    assert list(found) == names
+    assert len({folder.casefold() for folder in found.values()}) == len(names)
+    assert all(folder.endswith("/") and folder[0] != "/" for folder in found.values())
+
+
+def test_folders_of_results_are_named_by_the_videos() -> None:
+    assert frames.folders(["a.mp4", "b.mp4"]) == {"a.mp4": "a/", "b.mp4": "b/"}
+    assert frames.folders(["a.mp4", "a.avi", "b.mp4"])["a.avi"] == "a.avi/"
+
+
+@pytest.mark.parametrize("duration", [None, 0.4])
+def test_a_video_that_declares_no_or_too_few_frames_is_read_to_its_end(
+    home: Path, duration: float | None
+) -> None:
+    """Matroska's Duration (RFC 9559, element 0x4489) in milliseconds, or a Void in its place."""
+    video = _write(home / "v.mkv", 30)
+    data = bytearray(video.read_bytes())
+    at = data.index(b"\x44\x89\x88")
+    if duration is None:
+        data[at : at + 3] = b"\xec\x89\x00"
+    else:
+        data[at + 3 : at + 11] = struct.pack(">d", duration * 1000)
+    video.write_bytes(data)
+    looked = read_video.look(video)
+    assert looked
+    assert looked.expected == round((duration or 0) * 25)
+    assert _greys(video) == {number: number for number in range(30)}
+    assert len(_records(_run(home / "run", video).out)) == 30
+
+
+def test_damage_in_a_video_that_declares_no_frames_does_not_end_it(home: Path) -> None:
+    video = home / "v.mkv"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 25, (160, 120))
+    noise = np.random.default_rng(1)
+    for _ in range(30):
+        writer.write(noise.integers(0, 255, (120, 160, 3), np.uint8))
+    writer.release()
+    data = bytearray(video.read_bytes())
+    at = data.index(b"\x44\x89\x88")
+    data[at : at + 3] = b"\xec\x89\x00"
+    half = len(data) // 2
+    data[half : half + 3000] = b"\xa5" * 3000
+    video.write_bytes(data)
+    assert len(_greys(video)) >= 20
 
 
 @pytest.mark.parametrize(("at", "length"), [(0.3, 300), (0.5, 1500), (0.4, 3000)])

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from devbox import lifecycle, paths
+from devbox.jobs import control
 from devbox.model import BoxState, RunState
 from devbox.ssh.connection import connect
 from devbox.tui.operations import Operation, Operations
@@ -115,6 +116,37 @@ def test_an_error_is_told_whole(project: Path) -> None:
     assert "devbox up b" in failed.error["fix"]
     failed = ended(operations, operations.start("up", "up b", "b", hardware="h900"))
     assert "h900" in failed.summary
+
+
+def test_a_reconcile_that_could_not_look_has_failed(project: Path) -> None:
+    (project / "devbox.toml").write_text('[boxes.b]\nprovider = "hf-space"\n')
+    operations = Operations(project)
+    operation = ended(operations, operations.start("reconcile", "reconcile"))
+    assert operation.state == "failed"
+    assert "could not look at or finish 1" in operation.summary
+    assert any(line.startswith("failed  hf-space") for line in operation.lines)
+
+
+def test_a_retry_sends_what_was_edited_since(project: Path) -> None:
+    operations = Operations(project)
+    ended(operations, operations.start("up", "up b", "b", hardware=""))
+    words = ["sh", "-c", "cat said.txt; exit 3"]
+    (project / "said.txt").write_text("one\n")
+    submit = operations.start("submit", "run", "b", job="cmd", words=words, extra=[])
+    assert ended(operations, submit).state == "done", submit.error
+    ws = Workspace.open(project)
+
+    def over() -> bool:
+        return control.refresh(ws, ws.store.runs.latest())[0].state.is_over
+
+    _until(over)
+    (project / "said.txt").write_text("two\n")
+    run = ws.store.runs.latest()[0]
+    again = ended(operations, operations.start("retry", "r", "b", run=run.id))
+    assert again.state == "done", again.error
+    with connect(ws.box("b")) as connection:
+        assert connection.run(["cat", f"{ws.box('b').workdir}/said.txt"]).out == "two\n"
+    _until(over)
 
 
 def test_one_that_dies_without_a_word_is_noticed(project: Path) -> None:

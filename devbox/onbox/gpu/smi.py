@@ -93,7 +93,8 @@ class Smi(Source):
         if at - self._heard_row[index] > STALE:
             kept = ("index", "uuid", "name", "mem_total", "mig")
             row = {key: value if key in kept else None for key, value in row.items()}
-            row["lost"] = at - self._lost_at <= 2 * _MAX_BACKOFF
+            # of several GPUs the line does not say which: none of them is called lost then
+            row["lost"] = len(self._rows) == 1 and at - self._lost_at <= 2 * _MAX_BACKOFF
         row["processes"] = self._processes.of(str(row.get("uuid")))
         return row
 

@@ -108,8 +108,11 @@ class Gpus(NamedTuple):
         for position, row in enumerate(part[:MAX_GPUS]):
             if isinstance(row, dict):
                 index = row.get("index")
-                label = f"GPU {index if isinstance(index, int) else position}"
-                key = str(row.get("uuid") or _named(known, label) or index or position)[:80]
+                own = str(index if isinstance(index, int) else position)
+                label = f"GPU {own}"
+                key = str(row.get("uuid") or _named(known, label) or own)[:80]
+                if own in known and key not in known:  # it did not tell its name before
+                    known = {key if k == own else k: gpu for k, gpu in known.items()}
                 known[key] = known.get(key, Gpu(label, now)).observe(row, tuning, now)
         return Gpus(tuple(known.items())[:MAX_GPUS], now)
 

@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from devbox import files, names, paths
-from devbox.errors import Conflict, DevboxError, Gone, ProviderError, Unavailable
+from devbox.errors import (
+    Conflict,
+    DevboxError,
+    Gone,
+    Locked,
+    ProviderError,
+    Unavailable,
+)
 from devbox.images import templates
-from devbox.model import Hardware, Offer, Price
+from devbox.model import Hardware, Offer
 from devbox.providers.base import (
     CanAdmit,
     CanPause,
@@ -27,6 +34,7 @@ from devbox.providers.base import (
     Observation,
     Provider,
     Request,
+    own_price,
 )
 from devbox.providers.docker import container, entrypoint, hardware, image, look
 from devbox.providers.docker.engine import Engine, resolve
@@ -64,11 +72,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = Engine(config.docker_host)
         self._namespace = names.name(config.namespace, "namespace") if config.namespace else ""
-        self._price = (
-            Price(0, "own machine")
-            if config.price is None
-            else Price(round(config.price * 1_000_000), "config")
-        )
+        self._price = own_price(config)
         self._clock = clock
 
     def identity(self) -> str:
@@ -349,9 +353,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         try:
             with files.locked(locks / str(sum(token.encode()) % _STRIPES), timeout=_PATIENCE):
                 yield
-        except Conflict as error:
-            if "has held" not in error.what:
-                raise
+        except Locked as error:
             raise Unavailable(error.what, means="nothing was changed", fix=error.fix) from error
 
 

@@ -59,15 +59,10 @@ def translated(doing: str) -> Iterator[None]:
         raise unreadable(doing, "it is not whole JSON") from error
     except (KeyError, TypeError, AttributeError) as error:
         # The library reads answers without a schema.
-        raise ProviderError(f"{doing} failed: the Hub's answer is incomplete") from error
+        raise unreadable(doing, "it is incomplete") from error
     except ValueError as error:
         # The library refuses bad arguments so.
         raise ProviderError(f"{doing} failed: {clean(str(error), 300)}") from error
-
-
-def had_no_effect(error: DevboxError) -> bool:
-    """Whether a call that failed so surely did nothing: it was turned away, not cut off."""
-    return not isinstance(error, Unavailable) or error.no_effect
 
 
 def unreadable(doing: str, why: str) -> Unavailable:

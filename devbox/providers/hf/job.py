@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from devbox.errors import Conflict, Gone, ProviderError, Unavailable
+from devbox.errors import Conflict, Gone, Locked, ProviderError, Unavailable, had_no_effect
 from devbox.files import locked
 from devbox.images import templates
 from devbox.model import BoxState, Offer
-from devbox.providers.base import HasRunLogs, Observation, Provider, Request
-from devbox.providers.hf import account, errors, image, notes, tags, volumes
+from devbox.providers.base import HasRunLogs, Kept, Observation, Provider, Request
+from devbox.providers.hf import account, image, notes, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates, has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, resolve
 from devbox.providers.hf.job_look import LIVE, JobLook, Row, job_id
 from devbox.providers.hf.notes import Notebook, Notes
 from devbox.providers.hf.space_make import ceiling, check
-from devbox.spec import ProviderConfig
+from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
 _ON_ITS_WAY = (BoxState.PROVISIONING, BoxState.STARTING, BoxState.RUNNING)
@@ -80,7 +80,7 @@ class HfJob(Provider, HasRunLogs):
         try:
             with locked(notes.folder() / f"{namespace}.{request.name}.lock", timeout=_PATIENCE):
                 return self._create(namespace, request)
-        except Conflict as error:
+        except Locked as error:
             raise Unavailable(
                 error.what, means="nothing was started", fix=error.fix, no_effect=True
             ) from error
@@ -121,6 +121,10 @@ class HfJob(Provider, HasRunLogs):
 
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._look.lines(*job_id(handle), follow=follow)
+
+    def pause_keeps(self, wanted: BoxSpec) -> Kept:
+        """It has no pause: its watchdog ends it, and its disk ends with it."""
+        return Kept(False, "only its volumes" if wanted.volumes else "none of its files")
 
     def own_guards(self, hardware: str) -> list[str]:
         del hardware
@@ -234,12 +238,9 @@ class HfJob(Provider, HasRunLogs):
                     namespace=namespace,
                 ),
             )
-        except ProviderError as error:
-            if not errors.had_no_effect(error):
-                raise
-            self._notebook.write(
-                _asked(request.token), Notes()
-            )  # refused: there is none to wait for
+        except (ProviderError, Conflict) as error:
+            if had_no_effect(error):  # refused: there is none to wait for
+                self._notebook.write(_asked(request.token), Notes())
             raise
         self._notebook.write(f"{namespace}/{made.id}", noted)
         created = made.created_at.timestamp() if made.created_at else self._clock()
@@ -251,7 +252,7 @@ class HfJob(Provider, HasRunLogs):
                 f"cancelling the Job {job}",
                 lambda api: api.cancel_job(job_id=job, namespace=namespace),
             )
-        except ProviderError as error:
+        except (ProviderError, Conflict) as error:
             # Refused because it is over already: that is what was wanted.
             over = type(error) is ProviderError or isinstance(error, Conflict)
             if not over or self._look.info(namespace, job).stage in LIVE:

@@ -162,11 +162,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
             raise Gone(f"{handle} is not a devbox any more", fix="see: devbox ls --refresh")
         # The tag follows what was granted: a refusal leaves it, and the Space, as they were.
         self._maker.hardware(handle, hardware, tag.ceiling)
-        if tag.hardware != hardware:
-            self._maker.remember_hardware(handle, hardware)
-            notes = self._notebook.read(handle)
-            notes.hardware = hardware
-            self._notebook.write(handle, notes)
+        self._maker.remember_hardware(handle, tag.hardware, hardware)
 
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._logs(repo_id(handle), build=True, follow=follow)

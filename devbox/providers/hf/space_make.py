@@ -78,6 +78,7 @@ class Maker:
             upload.push(self._hub, handle, files, prune=not tag.adopted)
         self._dev_mode(handle, runtime)
         self.hardware(handle, request.hardware, ceiling(request), runtime)
+        self.remember_hardware(handle, tag.hardware, request.hardware)
         self._start(handle)
         return handle
 
@@ -218,9 +219,14 @@ class Maker:
             lambda api: api.add_space_variable(handle, key, value),
         )
 
-    def remember_hardware(self, handle: str, wanted: str) -> None:
-        """Write down in the tag what it is to run on."""
+    def remember_hardware(self, handle: str, known: str, wanted: str) -> None:
+        """Write down in the tag, which says `known`, what it is to run on."""
+        if known == wanted:
+            return
         self._set_variable(handle, tags.HARDWARE, wanted)
+        notes = self._notebook.read(handle)
+        notes.hardware = wanted
+        self._notebook.write(handle, notes)
 
     def _set_secret(self, handle: str, key: str, value: str) -> None:
         self._hub.call(

@@ -17,8 +17,8 @@ import msgspec
 
 from devbox import names
 from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, UsageError
-from devbox.model import BoxState, Endpoint, Hardware, Offer, Price
-from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request
+from devbox.model import BoxState, Endpoint, Hardware, Offer
+from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request, own_price
 from devbox.providers.host import person, scripts
 from devbox.providers.host.person import Unreached
 from devbox.providers.host.record import Record, Records
@@ -56,11 +56,7 @@ class Host(Provider, CanPause, CanAdmit):
         records: Records | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._price = (
-            Price(0, "own machine")
-            if config.price is None
-            else Price(round(config.price * 1_000_000), "config")
-        )
+        self._price = own_price(config)
         self._records = records or Records()
         self._clock = clock
         # token → when this process adopted it: the login that did so was a look at it too.

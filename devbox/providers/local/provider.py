@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from devbox import files, names, paths
-from devbox.errors import Conflict, Gone, ProviderError, Unavailable
-from devbox.model import Offer, Price
-from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request
+from devbox.errors import (
+    Gone,
+    Locked,
+    ProviderError,
+    Unavailable,
+)
+from devbox.model import Offer
+from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request, own_price
 from devbox.providers.local import guard, hardware, launch, look, volumes
 from devbox.providers.local.folder import PAUSED, RUNNING, TERMINATED, Folder, replace
 from devbox.spec import ProviderConfig
@@ -49,11 +54,7 @@ class Local(Provider, CanPause, CanAdmit):
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._price = (
-            Price(0, "own machine")
-            if config.price is None
-            else Price(round(config.price * 1_000_000), "config")
-        )
+        self._price = own_price(config)
         self._root = Path(os.path.realpath(paths.local_boxes()))
         self._clock = clock
 
@@ -235,7 +236,7 @@ class Local(Provider, CanPause, CanAdmit):
             wait = _PATIENCE if patience is None else patience
             with files.locked(locks / str(stripe), timeout=wait):
                 yield
-        except Conflict as error:
+        except Locked as error:
             raise Unavailable(error.what, means="nothing was changed", fix=error.fix) from error
         except OSError as error:
             raise ProviderError(f"the local box {clean(token, 60)}: {error}") from error

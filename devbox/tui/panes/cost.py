@@ -42,7 +42,7 @@ class CostPane(Page):
             ends = max(0.0, box.deadline - seen.now)
             told = f"max_uptime ends it in {duration(ends)} at the latest"
             if not seen.view.ceiling:
-                told = f"max_uptime is in {duration(ends)}, and nothing keeps it"
+                told = f"max_uptime is reached in {duration(ends)}, but nothing stops it then"
             lines.append(_pair("ceiling", told))
         guards = enumerate(seen.view.guards)
         lines += [_pair("" if i else "guards", plain(each, 200)) for i, each in guards]

@@ -83,14 +83,15 @@ class Up(Dialog[Wish]):
         wanted = self._choice.wanted
         micro = offer.price.micro_per_hour
         most = cost(offer.price, wanted.max_uptime)
+        verb = "ends" if self._choice.ends else "pauses"
         lines = [
             f"{offer.provider}  {plain(offer.hardware.name)}  {dollars(micro, per_hour=True)} "
             f"({plain(offer.price.source, 60)})",
             f"{'at most' if self._choice.ceiling else 'nothing keeps'} "
             f"{duration(wanted.max_uptime)} (max_uptime): {dollars(most)}",
-            f"idle for {duration(wanted.idle.after)}, it pauses itself"
+            f"idle for {duration(wanted.idle.after)}, it {verb} itself"
             if wanted.idle.enabled and self._choice.pauses
-            else "it does not pause itself when idle",
+            else f"it does not {verb[:-1]} itself when idle",
         ]
         if offer.note:
             lines.append(plain(offer.note, 300))

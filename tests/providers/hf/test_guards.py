@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_without_a_pause_token_nothing_is_promised(
     assert "pause_token" in told
     status = devbox(folder, "status", "train").stdout
     assert "pauses at max_uptime" not in status
-    assert "and nothing keeps it" in status
+    assert "but nothing stops it then" in status
     assert "Dev Mode, and ssh with it, ends by itself after 48 hours of inactivity" in status
     assert "pause_token" in status
 
@@ -78,3 +79,15 @@ def test_a_job_is_ended_by_the_hub(
     found = lifecycle.guards(ws, lifecycle.up(ws, "train"))
     assert found.ceiling
     assert "the Hub ends the Job at max_uptime" in found.lines
+
+
+def test_a_job_that_ends_when_idle_keeps_no_disk_and_says_so(
+    hub: HfEmulator, devbox: Devbox, project: Project
+) -> None:
+    folder = project("hf-job")
+    assert "its watchdog ends it when it is idle and at max_uptime" in devbox(folder, "up").stderr
+    orders = json.loads(devbox(folder, "exec", "train", "cat", ".devbox-box/config.json").stdout)
+    assert orders["disk_kept"] is False
+    refused = devbox(folder, "pause", code=6).stderr
+    assert "cannot pause" in refused
+    devbox(folder, "down", "--yes")

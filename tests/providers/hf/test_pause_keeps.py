@@ -43,7 +43,7 @@ def test_a_pause_names_what_it_loses_asks_and_fetches_first(
     assert "1 file only on it" in refused
     assert "1 file left out of syncs by ignore files" in refused
     assert "data/set.bin" in refused
-    assert re.search(r"keep none of its files, losing \d+ files\?", refused)
+    assert re.search(r"Pause train\? It keeps none of its files, losing \d+ files\.", refused)
     assert hub.meter.billing() == ["me/devbox-train"]
     devbox(folder, "pause", "--yes")
     assert hub.meter.billing() == []

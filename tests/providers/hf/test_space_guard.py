@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +99,25 @@ def test_when_a_space_is_overdue(
     serve: ModuleType, lived: float, armed: bool, unarmed: float, longest: float, why: str
 ) -> None:
     assert serve.overdue(lived, armed, unarmed, longest) == why
+
+
+@pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b""])
+def test_an_answer_that_is_no_http_does_not_end_the_guard(
+    serve: ModuleType, answer: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        assert not serve.pause(f"http://127.0.0.1:{server.getsockname()[1]}/pause", "token")
+        thread.join()
+    assert "it was not paused" in capsys.readouterr().out
 
 
 def test_without_a_token_a_space_asks_nothing(space: HfSpace, hub: HfEmulator) -> None:

@@ -70,7 +70,7 @@ def test_a_setting_that_a_sign_in_page_swallowed_is_not_taken_as_set(
     handle = space.create(request_for("b", spec(), hardware="t4-small"))
     hub.knobs.set("add_variable", Fault.html())
     with pytest.raises(Unavailable) as caught:
-        space._maker.remember_hardware(handle, "l4x1")
+        space._maker.remember_hardware(handle, "t4-small", "l4x1")
     refused(caught.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -72,14 +73,16 @@ def sequences(files: List[Path], root: Path) -> Dict[str, List[Path]]:
 
 def folders(names: List[str]) -> Dict[str, str]:
     """Item name → its folder in the results, "" for the only one: its path without the suffix, or
-    with it where two would share one."""
+    with it where two would share one, or all numbered where two would still. Folders differ in
+    more than case: a computer that fetches them may ignore it."""
     if len(names) == 1:
         return {names[0]: ""}
-    short = [str(Path(name).with_suffix("")).lower() for name in names]
-    return {
-        name: (f"{name}/" if short.count(stem) > 1 else f"{Path(name).with_suffix('')}/")
-        for name, stem in zip(names, short)
-    }
+    stems = [str(Path(name).with_suffix("")) for name in names]
+    taken = Counter(stem.casefold() for stem in stems)
+    found = [stem if taken[stem.casefold()] == 1 else name for name, stem in zip(names, stems)]
+    if len({folder.casefold() for folder in found}) < len(names):
+        found = [f"{number}/{name}" for number, name in enumerate(names, 1)]
+    return {name: f"{folder}/" for name, folder in zip(names, found)}
 
 
 def open_sequence(paths: List[Path], fps: float) -> Sequence:

@@ -48,7 +48,8 @@ def read(path: Path, fps: float, expected: int) -> Iterator[Tuple[int, float, Op
     counted = path.suffix.lower() == ".avi"
     index, failed, first, before = 0, 0, None, -1.0
     with _opened(path) as capture:
-        while failed <= min(_PATIENCE, expected - index):
+        # A container may declare too few frames, or none.
+        while failed <= (min(_PATIENCE, expected - index) if index < expected else _PATIENCE):
             image = capture.retrieve()[1] if capture.grab() else None
             if image is None:
                 failed += 1
