@@ -128,8 +128,9 @@ class Person:
         await self.until(lambda: app.logs_pane.view.lines)
         await self._pilot.pause(1)
         await self._save("dashboard-logs")
+        (clips.parent / "eval.py").write_text("print('soon')\n")  # a run has sent the rest
         await press("escape", "4")
-        await self.until(lambda: "train.py" in app.sync_pane.text)
+        await self.until(lambda: "eval.py" in app.sync_pane.text)
         await self._save("dashboard-sync")
 
     async def dialogs(self) -> None:
