@@ -25,6 +25,7 @@ from tests.emulators.switch import Switch
 from tests.faults.campaign import Devbox
 from tests.faults.server import PROVIDERS
 from tests.faults.worlds import DockerWorld, Emulated, ModalWorld, World, _HfWorld
+from tests.ssh.sshd import wait_until
 
 #: by which call a box is asked for, and by which boxes are listed where a listing may lag
 CREATES = {"hf-space": "create_repo", "hf-job": "run_job", "modal": "SandboxCreate"}
@@ -72,6 +73,7 @@ def late_reply_and_reconcile(world: Emulated) -> None:
     assert "may still appear and cost" in finding.detail
     assert ws.box("b").state is BoxState.STOPPING
     world.advance(LONG)
+    wait_until(lambda: world.live() == 1, "the create has taken effect")
     findings = lifecycle.reconcile(ws, provider=world.name)
     assert [f.kind for f in findings] == ["finished"], findings
     assert_ended(world, ws)
@@ -162,10 +164,12 @@ def killed_while_asking(world: Emulated, effect: float) -> Workspace:
 def never_answered(world: Emulated, fault: Fault, lag: float) -> Workspace:
     """`up` gets no answer to its create and is given up then, while listings lag by `lag`."""
     _lag(world, lag)
-    world.knobs.set(CREATES[world.name], fault)
+    # also when the client itself asks once more, as Modal's does with the same idempotency key
+    world.knobs.set(CREATES[world.name], fault, times=None)
     ws = workspace(world)
     ws.sleep = interrupt
     assert isinstance(_error(lambda: lifecycle.up(ws, "b")), KeyboardInterrupt)
+    world.knobs.clear(CREATES[world.name])
     return workspace(world)
 
 
@@ -186,7 +190,7 @@ def assert_ended(world: World, ws: Workspace) -> None:
     assert ws.store.boxes.open_intents() == []
     assert ws.store.ledger.all_current() == {}
     world.advance(LONG)
-    assert world.live() == world.billing() == 0
+    wait_until(lambda: world.live() == world.billing() == 0, "nothing of it is left")
 
 
 def _error(action: Callable[[], Box]) -> BaseException | None:

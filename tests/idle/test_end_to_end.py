@@ -110,6 +110,15 @@ def test_an_idle_box_saves_and_pauses_itself(box: Armed) -> None:
     assert "paused with 2 unsynced files" in last
 
 
+def test_a_volume_that_hangs_does_not_hold_the_arming(box: Armed) -> None:
+    saved = box.home / "data" / "devbox-saved" / "gpu1"
+    saved.mkdir(parents=True)
+    os.mkfifo(saved / "latest.json")  # opening it waits for a writer that never comes
+    more = {"disk_kept": False, "volumes": [str(box.home / "data")]}
+    assert box.arm(SHORT, **more)["restarted"] is True
+    until(box.gone.exists, 60)
+
+
 def test_keep_holds_it_off_and_says_when_the_ceiling_caps_it(box: Armed) -> None:
     now = time.time()
     box.arm({**QUIET, "after": 300}, deadline=now + 3600)
