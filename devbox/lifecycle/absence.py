@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from devbox.errors import DevboxError, WrongPlace
+from devbox.errors import AuthError, DevboxError, WrongPlace
 from devbox.lifecycle.steps import retried
 from devbox.model import Box, Connection
 from devbox.providers.base import Observation
@@ -18,8 +18,12 @@ from devbox.workspace import Workspace
 
 def observe(ws: Workspace, box: Box) -> Observation | None:
     """Its provider's answer about a box that has a handle. None is proof that it is gone.
-    WrongPlace when somebody else than who made it answers so."""
-    seen = ws.provider_of(box).observe(box.handle)
+    WrongPlace when somebody else than who made it answers so, or may not look."""
+    try:
+        seen = ws.provider_of(box).observe(box.handle)
+    except AuthError:
+        check_place(ws, box)
+        raise
     if seen is None:
         check_place(ws, box)
     return seen
