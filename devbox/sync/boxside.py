@@ -156,8 +156,8 @@ def digest(request: dict[str, Any]) -> Iterator[bytes]:
 
 
 def delete(request: dict[str, Any]) -> Iterator[bytes]:
-    """'path' of each file that is gone now. A name whose folder became a symlink is left. Of the
-    `folders`, and of the folders in them, goes what is empty."""
+    """'path' of each file that is gone now. A name whose folder became a symlink is left.
+    Empty folders in `folders`, and these themselves when empty, are removed too."""
     root = os.path.realpath(os.fsencode(request["root"]))
     parents: set[bytes] = set()
     for name in _names(request["names"]):

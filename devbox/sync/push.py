@@ -115,7 +115,7 @@ class Push(Session):
         return Asking(self.box, "look")
 
     def _touched(self, paths: Sequence[bytes]) -> list[bytes]:
-        """Those of `paths` that the chosen ones are, lie in, or hold."""
+        """Those of `paths` that were chosen, lie in a chosen folder, or hold a chosen path."""
         parents = {folder for path in self.chosen for folder in compare.above(path)}
         return [*compare.within(paths, self.chosen), *parents.intersection(paths)]
 
@@ -168,7 +168,7 @@ class Push(Session):
         return bool(self.cleared)
 
     def _passing(self) -> tuple[str, ...]:
-        """For a file that was saved and is gone before rsync reads it, as editors do."""
+        """The flag for files that are gone before rsync reads them, such as an editor's own."""
         return ("--ignore-missing-args",) if self._informs() else ()
 
     def _informs(self) -> bool:
