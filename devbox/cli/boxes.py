@@ -222,16 +222,22 @@ def succeed_command(
 
 
 @click.command("keep")
-@box_argument(required=True)
-@click.argument("time", metavar="DURATION")
+@box_argument(then="DURATION")
 @json_option
-def keep_command(box_name: str, time: str, as_json: bool) -> None:
-    """Hold off the idle pause of BOX for DURATION, such as 30m or 2h."""
+def keep_command(words: tuple[str, ...], as_json: bool) -> None:
+    """Hold off the idle pause of BOX for DURATION, such as 30m or 2h.
+
+    The only box needs no name.
+    """
+    *named, time = words
+    if len(named) > 1:
+        raise UsageError("keep takes one box and a duration", fix="devbox keep train 2h")
     seconds = _seconds(time, "devbox keep train 2h")
     ws = workspace(quiet=as_json)
-    until = lifecycle.keep(ws, ws.box(box_name), seconds)
+    box = ws.box(named[0] if named else None)
+    until = lifecycle.keep(ws, box, seconds)
     if as_json:
-        print_json("keep", box=box_name, until=until)
+        print_json("keep", box=box.name, until=until)
 
 
 @click.command("reconcile")

@@ -101,8 +101,17 @@ def _complete_boxes(_: click.Context, __: click.Parameter, incomplete: str) -> l
     return sorted(name for name in own | others if name.startswith(incomplete))
 
 
-def box_argument(*, required: bool = False) -> Callable[[F], F]:
-    """The BOX argument, completed from live and configured boxes."""
+def box_argument(*, required: bool = False, then: str = "") -> Callable[[F], F]:
+    """The BOX argument, completed from live and configured boxes. then: what must follow it; both
+    are given as `words`, since click fills an optional argument before a required one."""
+    if then:
+        return click.argument(
+            "words",
+            nargs=-1,
+            required=True,
+            metavar=f"[BOX] {then}",
+            shell_complete=_complete_boxes,
+        )
     return click.argument(
         "box_name",
         metavar="BOX" if required else "[BOX]",

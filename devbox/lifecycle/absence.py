@@ -18,7 +18,8 @@ from devbox.workspace import Workspace
 
 def observe(ws: Workspace, box: Box) -> Observation | None:
     """Its provider's answer about a box that has a handle. None is proof that it is gone.
-    WrongPlace when somebody else than who made it answers so, or may not look."""
+    WrongPlace when another account than the one that made it answers
+    so, or may not look."""
     try:
         seen = ws.provider_of(box).observe(box.handle)
     except AuthError:

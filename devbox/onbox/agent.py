@@ -30,10 +30,10 @@ from devbox.onbox import (
     volume_save,
 )
 from devbox.onbox.ceiling import Moment
+from devbox.onbox.detached import within
 from devbox.onbox.gpu.health import Health
 from devbox.onbox.terminals import Terminals
 from devbox.onbox.watchdog import CALM, Effects, Rung, Watchdog
-from devbox.onbox.within import within
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Callable, Tuple
 
 from devbox.onbox import hooks, journal, orders, pausing, unsynced, volume_save
+from devbox.onbox.detached import within
 from devbox.onbox.losses import Losses
 from devbox.onbox.orders import Orders
 from devbox.onbox.terminals import Terminals
 from devbox.onbox.watchdog import Report
-from devbox.onbox.within import within
 
 _GLANCE = 3.0  # seconds that a warning may take to look what is unsynced
 _LOOK = 25.0  # seconds that the save may take for that, where the disk is kept
@@ -82,7 +82,7 @@ class Deeds:
         return min(volume_save.COPYING, max(_LEAST, left))
 
     def _command(self) -> Tuple[bool, str]:
-        """Whether the save command ended well, and how in words."""
+        """Whether the save command ended well, and what to say of its end."""
         policy, folder = self._orders.policy, unsynced.workdir(self._orders.workdir)
         if not policy.save_command:
             return True, "no save command"

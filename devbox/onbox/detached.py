@@ -1,9 +1,9 @@
-"""A reading that may hang (a sick driver, a dead file server) taken on a thread of its own."""
+"""Calls that may hang (a sick driver, a dead file server) made on a thread of their own."""
 
 from __future__ import annotations
 
 import threading
-from typing import Callable, Generic, Optional, TypeVar
+from typing import Callable, Generic, List, Optional, TypeVar
 
 T = TypeVar("T")
 
@@ -46,3 +46,23 @@ class Detached(Generic[T]):
             self._value, self._at = value, self._asked_at
             self._busy = False
             self._done.set()
+
+
+def within(seconds: float, work: Callable[[], T]) -> Optional[T]:
+    """What `work` returns, or raises; None when it takes longer. It then continues on a daemon
+    thread, and nobody hears of its end."""
+    found: List[T] = []
+    failed: List[Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(max(0.0, seconds))
+    if failed:
+        raise failed[0]
+    return found[0] if found else None

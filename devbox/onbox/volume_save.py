@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import List, NamedTuple, Sequence, Tuple
 
 from devbox.onbox import journal, notes
+from devbox.onbox.detached import within
 from devbox.onbox.losses import SAVED, Losses, Lost
 from devbox.onbox.units import size
-from devbox.onbox.within import within
 
 COPYING = 290.0  # seconds after which no further block is copied
 GRACE = 10.0  # seconds that a call on a volume may take beyond that

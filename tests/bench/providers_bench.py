@@ -29,15 +29,8 @@ from tests.bench.rows import Row, ms, seconds
 from tests.emulators.common import Fault
 from tests.emulators.common.calls import Phase
 from tests.faults.campaign import ROOT
-from tests.faults.worlds import (
-    Emulated,
-    JobWorld,
-    LocalWorld,
-    ModalWorld,
-    SpaceWorld,
-    SshWorld,
-    World,
-)
+from tests.faults.world import Emulated, World
+from tests.faults.worlds import JobWorld, LocalWorld, ModalWorld, SpaceWorld, SshWorld
 
 _RUNS = 5
 _GOAL_S = 1.0

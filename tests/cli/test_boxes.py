@@ -167,3 +167,15 @@ def test_a_retry_runs_what_is_here_now(ws: Workspace, project: Path) -> None:
     (project / "say.sh").write_text("echo two; exit 3\n")
     assert "\ntwo\n" not in said("retry", "--no-sync")
     assert "\ntwo\n" in said("retry")
+
+
+def test_the_only_box_needs_no_name_to_be_kept(devbox: Devbox, project: Path) -> None:
+    (project / "devbox.toml").write_text("[boxes.b]\n")
+    assert devbox("up").code == 0
+    try:
+        assert devbox("keep", "2h").code == 0
+        assert devbox("keep", "b", "--json", "2h").data["box"] == "b"
+        assert devbox("keep", "b", "c", "2h").code == 2
+        assert devbox("keep").code == 2
+    finally:
+        devbox("down", "--yes", "--no-save")

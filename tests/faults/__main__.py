@@ -20,7 +20,8 @@ from tests.faults import held
 from tests.faults.campaign import Trial, campaign
 from tests.faults.guards import KILLED, watchdog_killed
 from tests.faults.points import Point
-from tests.faults.worlds import WORLDS, World
+from tests.faults.world import World
+from tests.faults.worlds import WORLDS
 
 LEAST = 500
 

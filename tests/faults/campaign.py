@@ -18,7 +18,7 @@ from devbox.model import Interval, Price
 from devbox.money.costs import run_cost
 from devbox.ssh import include
 from tests.faults.points import UNWRITABLE, Point, on_this_computer, points
-from tests.faults.worlds import Stretch, World
+from tests.faults.world import Stretch, World
 
 BEFORE_RECONCILE = 1800.0  # seconds that pass between a crash and the person's reconcile
 # Seconds that a box goes on after that: half a minute past whole ones, so that a bill by the

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.held import workspace
-from tests.faults.worlds import WORLDS, World
+from tests.faults.world import World
+from tests.faults.worlds import WORLDS
 
 __all__ = ["MakeWorld", "workspace"]
 

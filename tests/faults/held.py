@@ -24,7 +24,8 @@ from tests.emulators.modal import ModalEmulator
 from tests.emulators.switch import Switch
 from tests.faults.campaign import Devbox
 from tests.faults.server import PROVIDERS
-from tests.faults.worlds import DockerWorld, Emulated, ModalWorld, World, _HfWorld
+from tests.faults.world import Emulated, World
+from tests.faults.worlds import DockerWorld, ModalWorld, _HfWorld
 from tests.ssh.sshd import wait_until
 
 #: by which call a box is asked for, and by which boxes are listed where a listing may lag

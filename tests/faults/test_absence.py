@@ -18,7 +18,8 @@ from tests.emulators.common import Fault
 from tests.faults import held
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.held import CREATES, LONG, assert_ended, interrupt, never_answered
-from tests.faults.worlds import Emulated, JobWorld, SpaceWorld
+from tests.faults.world import Emulated
+from tests.faults.worlds import JobWorld, SpaceWorld
 
 
 def listening(ws: Workspace) -> list[str]:

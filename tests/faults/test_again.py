@@ -16,7 +16,8 @@ from devbox.providers.base import Observation
 from tests.emulators.common import Fault
 from tests.emulators.hf.job import Job
 from tests.faults.conftest import MakeWorld, workspace
-from tests.faults.worlds import Emulated, SpaceWorld
+from tests.faults.world import Emulated
+from tests.faults.worlds import SpaceWorld
 
 
 def test_a_lost_box_is_not_found_in_the_next_one_of_its_handle(make_world: MakeWorld) -> None:

@@ -10,7 +10,8 @@ from devbox.model import BoxState
 from tests.emulators.common import Fault
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.test_stops import ENDS
-from tests.faults.worlds import LAG, Emulated
+from tests.faults.world import Emulated
+from tests.faults.worlds import LAG
 from tests.ssh.sshd import wait_until
 
 HOUR = 3600.0

@@ -14,7 +14,8 @@ from devbox import lifecycle, paths
 from devbox.model import BoxState
 from tests.faults.campaign import ROOT
 from tests.faults.conftest import MakeWorld, workspace
-from tests.faults.worlds import WORLDS, World
+from tests.faults.world import World
+from tests.faults.worlds import WORLDS
 
 NAMES = [each.name for each in WORLDS if not each.ahead]
 

@@ -20,7 +20,8 @@ from tests.emulators.switch import Switch
 from tests.faults.campaign import metered
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.held import engine, interrupt
-from tests.faults.worlds import DockerWorld, Emulated, JobWorld, ModalWorld, World
+from tests.faults.world import Emulated, World
+from tests.faults.worlds import DockerWorld, JobWorld, ModalWorld
 
 
 def another_folder(world: World, **providers: ProviderConfig) -> Workspace:

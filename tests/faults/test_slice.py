@@ -10,7 +10,8 @@ import pytest
 from tests.faults.campaign import ALLOWED, campaign
 from tests.faults.guards import watchdog_killed
 from tests.faults.points import KILL_AFTER, SSH_CONFIG, UNWRITABLE, Point
-from tests.faults.worlds import WORLDS, LocalWorld, World
+from tests.faults.world import World
+from tests.faults.worlds import WORLDS, LocalWorld
 
 #: trials a provider: evenly over its calls and kinds of fault
 TRIALS = {"local": 8, "ssh": 3, "hf-space": 8, "hf-job": 5, "modal": 6, "docker": 4}

@@ -12,7 +12,7 @@ from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.faults.campaign import metered
 from tests.faults.conftest import MakeWorld, workspace
-from tests.faults.worlds import Emulated, World
+from tests.faults.world import Emulated, World
 
 #: by which calls a provider is asked to end a box, and to pause one
 ENDS = {"hf-space": "delete_repo", "hf-job": "cancel_job", "modal": "SandboxTerminate"}

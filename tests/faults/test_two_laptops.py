@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.campaign import Devbox
 from tests.faults.conftest import MakeWorld
-from tests.faults.worlds import World
+from tests.faults.world import World
 
 NAMES = ["hf-space", "hf-job", "modal"]
 

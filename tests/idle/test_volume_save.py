@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from devbox.onbox import deeds as deeds_module
-from devbox.onbox import journal, losses, orders, volume_save, within
+from devbox.onbox import detached, journal, losses, orders, volume_save
 from devbox.onbox.deeds import Deeds
 from devbox.onbox.losses import Losses
 from devbox.onbox.terminals import Terminals
@@ -238,9 +238,9 @@ def test_a_save_command_that_cannot_be_killed_does_not_hold_the_pause(
 
 
 def test_a_call_that_ends_in_time_gives_what_it_gives() -> None:
-    assert within.within(60, lambda: 3) == 3
+    assert detached.within(60, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        within.within(60, lambda: 1 // 0)
+        detached.within(60, lambda: 1 // 0)
 
 
 def test_results_of_runs_are_told_as_what_the_pause_loses(root: Path, work: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from devbox import names
@@ -17,7 +18,7 @@ from devbox.providers.base import Request
 from devbox.providers.modal import entrypoint, record
 from devbox.providers.modal.account import Account
 from devbox.providers.modal.sizes import Size
-from devbox.text import clean
+from devbox.text import clean, duration
 
 LONGEST = 24 * 3600  # seconds; Modal ends a sandbox then
 PORT = 22
@@ -165,3 +166,21 @@ def _mount(path: str) -> str:
     """Relative to the login folder, as everywhere in a spec."""
     inside = names.remote_path(path, "mount")
     return inside if inside.startswith("/") else f"/root/{inside}"
+
+
+def warnings(request: Request) -> Iterator[str]:
+    """What a user should know before it costs, a line each."""
+    if request.spec.max_uptime > LONGEST:
+        yield (
+            f"max_uptime is {duration(request.spec.max_uptime)}, but Modal ends a sandbox after "
+            f"24 h; to go on past that, with the same files: devbox succeed {request.name}"
+        )
+    yield (
+        "if Modal has a machine for it only after "
+        f"{duration(request.spec.start_timeout + LATE)}, it ends itself at once"
+    )
+    yield (
+        "`devbox pause` keeps its files; when it ends by itself (idle, or at its time limit) they "
+        "are kept only if Modal's own exit snapshot works: put what matters on a volume, or in "
+        "sync down or save_command"
+    )

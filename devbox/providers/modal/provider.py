@@ -37,13 +37,13 @@ from devbox.providers.modal.account import CALL, Account, resolve
 from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
 from devbox.providers.modal.generations import Generations
-from devbox.providers.modal.launch import LATE, LONGEST, Plan, launch, public_line
+from devbox.providers.modal.launch import LATE, Plan, launch, public_line, warnings
 from devbox.providers.modal.rates import Rates
 from devbox.providers.modal.record import ENDED, PAUSED, Record
 from devbox.providers.modal.sandboxes import Sandboxes
 from devbox.providers.modal.sizes import CPU, hardware_name, size_of
 from devbox.spec import BoxSpec, ProviderConfig
-from devbox.text import clean, duration
+from devbox.text import clean
 
 _RATES = 15.0  # seconds to wait for prices
 _SOON = 1.0
@@ -360,22 +360,8 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         return found
 
     def _warn(self, request: Request) -> None:
-        """What a person should know before it costs."""
-        if request.spec.max_uptime > LONGEST:
-            self.narrate(
-                f"{request.name}: max_uptime is {duration(request.spec.max_uptime)}, but Modal "
-                "ends a sandbox after 24 h; to go on past that, with the same files: "
-                f"devbox succeed {request.name}"
-            )
-        self.narrate(
-            f"{request.name}: if Modal has a machine for it only after "
-            f"{duration(request.spec.start_timeout + LATE)}, it ends itself at once"
-        )
-        self.narrate(
-            f"{request.name}: `devbox pause` keeps its files; when it ends by itself (idle, or at "
-            "its time limit) they are kept only if Modal's own exit snapshot works: put what "
-            "matters on a volume, or in sync down or save_command"
-        )
+        for line in warnings(request):
+            self.narrate(f"{request.name}: {line}")
 
     def _tell(self, line: str) -> None:
         """To whoever listens now: `narrate` may be replaced after this was made."""
