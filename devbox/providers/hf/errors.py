@@ -109,7 +109,7 @@ def of_status(response: httpx2.Response, doing: str, said: str) -> DevboxError:
             what,
             fix="try again; see https://status.huggingface.co",
             retry_after=_retry_after(response),
-            no_effect=status in (429, 503),
+            no_effect=status == 429,  # a 5xx may come from a gateway before a server that did it
         )
     return ProviderError(what)
 

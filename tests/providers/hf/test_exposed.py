@@ -67,4 +67,4 @@ def test_an_interrupt_while_the_create_is_in_flight(
     assert process.returncode == 130
     assert "train: it may cost $0.40/h" in said
     assert "no tracked box costs money" not in said
-    assert "devbox down BOX" in said
+    assert "end it with: devbox down train" in said
