@@ -17,8 +17,9 @@ from devbox.errors import DevboxError, ToolMissing
 from devbox.model import Box, BoxState
 from devbox.process import require, run
 from devbox.providers import registry
-from devbox.ssh import boxhalf, include
-from devbox.ssh.connection import Connection, connect
+from devbox.remote import agent_bootstrap
+from devbox.remote.config import include
+from devbox.remote.connection import Connection, connect
 from devbox.state import salvage
 from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import clean, duration
@@ -122,7 +123,7 @@ def _alias(target: Box) -> Check:
 
 def _ask(ws: Workspace, connection: Connection) -> list[Check]:
     before = ws.clock()
-    done = connection.run(boxhalf.command("doctor"), timeout=180)
+    done = connection.run(agent_bootstrap.command("doctor"), timeout=180)
     after = ws.clock()
     try:
         answer = msgspec.json.decode(done.out, type=_Answer)

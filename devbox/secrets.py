@@ -10,8 +10,8 @@ import os
 import re
 from pathlib import Path
 
+from devbox.box.address import is_readable
 from devbox.errors import AuthError, UsageError
-from devbox.onbox.address import is_readable
 from devbox.process import run
 from devbox.text import clean
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from devbox.onbox.units import brief, duration, size
-from devbox.onbox.wire import clean
+from devbox.box.format import brief, duration, size
+from devbox.box.wire import clean
 
 __all__ = [
     "brief",

@@ -17,8 +17,9 @@ import pytest
 
 from devbox.model import Box, BoxState
 from devbox.providers.base import Observation, Provider, Request
+from devbox.remote import keys
+from devbox.remote.config import ssh_config
 from devbox.spec import BoxSpec, ProviderConfig, Spec, encode_box
-from devbox.ssh import config, keys
 from devbox.workspace import Workspace
 
 MakeBox = Callable[..., Box]
@@ -48,7 +49,7 @@ def make_local_box(local_workspace: Workspace) -> Iterator[MakeBox]:
 
     yield make
     for box in made:
-        config.forget(box)
+        ssh_config.forget(box)
         local_workspace.provider("local").terminate(box.handle)
 
 
@@ -101,7 +102,7 @@ def bring_up(workspace: Workspace, name: str, spec: BoxSpec) -> Box:
     )
     intent = workspace.store.boxes.insert(box, "running", {}, now)
     workspace.store.boxes.finish(intent, "done", now)
-    config.publish(workspace.store.boxes.all)
+    ssh_config.publish(workspace.store.boxes.all)
     return box
 
 

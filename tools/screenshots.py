@@ -75,9 +75,9 @@ async def _made_up() -> None:
 async def _real(project: Path) -> None:
     from devbox.jobs import demo_clip
     from devbox.tui.app import Dashboard
-    from devbox.tui.asks import Asks
-    from devbox.tui.live import LiveFeed
-    from devbox.tui.operations import Operations
+    from devbox.tui.live_feed import LiveFeed
+    from devbox.tui.operation_manager import Operations
+    from devbox.tui.queries import Asks
     from devbox.tui.settings import Settings
 
     clips = project / "clips"

@@ -142,7 +142,7 @@ def down_command(
     ws = workspace(quiet=quiet)
     box = ws.box(box_name)
     if box.state.is_over:
-        box = lifecycle.looked(ws, box)  # one that was lost may be there again
+        box = lifecycle.observe_now(ws, box)  # one that was lost may be there again
     if not box.state.is_over and forget:
         for line in (*_lost(ws, box), *lifecycle.warnings(ws, box)):
             echo(line, err=True)
@@ -272,7 +272,7 @@ def _ask_to_stop(
         raise UsageError(
             "--no-save and --fetch-ignored exclude each other", fix=f"devbox {verb} --help"
         )
-    found = lifecycle.losses(ws, box, verb, save=save, ignored=ignored)
+    found = lifecycle.unsaved_data(ws, box, verb, save=save, ignored=ignored)
     if found is None:
         return
     for line in found.lines():
@@ -283,7 +283,7 @@ def _ask_to_stop(
 def _lost(ws: Workspace, box: Box) -> list[str]:
     """What the end of a box that is given up on loses, as far as anybody answers."""
     with suppress(DevboxError):
-        found = lifecycle.losses(ws, box, save=False)
+        found = lifecycle.unsaved_data(ws, box, save=False)
         return found.lines() if found else []
     return []
 

@@ -26,7 +26,7 @@ from devbox.cli.common import (
 
 if TYPE_CHECKING:
     from devbox.model import Box
-    from devbox.ssh.command import Host
+    from devbox.remote.command import Host
 
 _NO_CONNECTION = 255  # ssh's own exit code
 
@@ -77,7 +77,7 @@ def forward_command(box_name: str, ports: str, as_json: bool, quiet: bool) -> No
     devbox forward train 9000:8888     the same on local port 9000
     """
     from devbox.cli.following import following
-    from devbox.ssh import forward
+    from devbox.remote import forward
 
     wish = forward.parse(ports)
     box = _running(box_name)
@@ -111,7 +111,8 @@ def code_command(
     The editor is `editor` of devbox.toml, or VS Code. It finds the box through one Include line
     in your ssh configuration, which is added when missing (devbox ssh-config --remove undoes it).
     """
-    from devbox.ssh import editor, include
+    from devbox.remote import editor
+    from devbox.remote.config import include
 
     which = editor.editor(editor_name or workspace(quiet=True).spec.editor)
     box = _running(box_name)
@@ -142,7 +143,7 @@ def ssh_config_command(action: str | None, as_json: bool, quiet: bool) -> None:
     every other byte as it was.
     """
     from devbox import paths
-    from devbox.ssh import include
+    from devbox.remote.config import include
 
     config, own = paths.ssh_config(), include.user_config()
     changed = {"install": include.install, "remove": include.remove}.get(action or "", bool)()
@@ -169,7 +170,7 @@ def ssh_config_command(action: str | None, as_json: bool, quiet: bool) -> None:
 def _aliases_in_trouble() -> Iterator[str]:
     """What keeps `ssh devbox-NAME` from working though the Include is there."""
     from devbox.errors import SshError
-    from devbox.ssh import include
+    from devbox.remote.config import include
     from devbox.state.store import Store
 
     store = Store.open()
@@ -187,9 +188,9 @@ def _aliases_in_trouble() -> Iterator[str]:
 def _reachable(box_name: str | None) -> Host:
     """As `_running`, without loading the model when there is nothing to explain."""
     from devbox import paths
-    from devbox.state import glance
+    from devbox.state import fast_lookup
 
-    seen = glance.reachable(paths.state_db(), box_name, os.getcwd()) if box_name else None
+    seen = fast_lookup.reachable(paths.state_db(), box_name, os.getcwd()) if box_name else None
     has_files = paths.ssh_config().exists() and paths.identity().exists()
     return seen if seen and has_files else _running(box_name)
 
@@ -197,7 +198,7 @@ def _reachable(box_name: str | None) -> Host:
 def _running(box_name: str | None) -> Box:
     """The box a person means, when a login can work as far as we know."""
     from devbox import paths
-    from devbox.ssh.ready import check_running
+    from devbox.remote.preconditions import check_running
 
     ws = workspace(quiet=True)
     box = ws.box(box_name)
@@ -210,12 +211,12 @@ def _running(box_name: str | None) -> Box:
 
 def _published() -> None:
     """devbox's ssh configuration as the tracked boxes want it."""
-    from devbox.ssh import config
+    from devbox.remote.config import ssh_config
     from devbox.state.store import Store
 
     store = Store.open()
     try:
-        config.publish(store.boxes.all)
+        ssh_config.publish(store.boxes.all)
     finally:
         store.close()
 
@@ -223,7 +224,7 @@ def _published() -> None:
 def _ssh(host: Host, remote: list[str], *, tty: bool) -> NoReturn:
     """Run ssh on this terminal and end as it does. When it ends as it does without a connection,
     the box's provider is asked why."""
-    from devbox.ssh.command import argv
+    from devbox.remote.command import argv
 
     line = argv(host, remote, tty=tty)
     sys.stdout.flush()

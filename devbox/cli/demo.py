@@ -94,7 +94,7 @@ def _tour(project: Path, target: Path, *, keep_it: bool) -> bool:
     _show(target)
 
     _step("what it is doing now, and when it would pause", f"devbox status {_BOX}")
-    verdict = lifecycle.verdict(ws, box)
+    verdict = lifecycle.idle_status(ws, box)
     if verdict:
         _say(verdict.sentence(ws.clock()))
     if keep_it:

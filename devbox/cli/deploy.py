@@ -254,7 +254,7 @@ def _lines(plan: Plan) -> list[str]:
         lines.append(f"only the Space has ({told}): {listed(plan.stale)}")
     if plan.dirty:
         lines.append(f"without a commit, so not pushed: {listed(plan.dirty)}")
-    lines += [f"warning: {sentence}" for sentence in plan.swallowed]
+    lines += [f"warning: {sentence}" for sentence in plan.ignored_imports]
     if plan.secrets:
         lines.append(f"looks like secrets: {listed(plan.secrets)}")
     if plan.upstream and plan.upstream[1]:

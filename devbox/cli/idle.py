@@ -13,7 +13,7 @@ from devbox.errors import UsageError
 
 if TYPE_CHECKING:
     from devbox import spec
-    from devbox.onbox.idle import Policy
+    from devbox.box.watchdog.policy import Policy
     from devbox.telemetry.replay import Replay
 
 
@@ -87,7 +87,7 @@ def replay_command(
 
 def _policy(file: Path | None, name: str | None) -> Policy:
     from devbox import spec
-    from devbox.onbox.idle import Policy
+    from devbox.box.watchdog.policy import Policy
     from devbox.providers.guarded import policy_fields
 
     wanted: spec.Idle = spec.load(file).box(name)[1].idle if file else spec.Idle()
@@ -102,7 +102,7 @@ class _Lines:
         self.skipped = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from devbox.onbox.wire import MAX_LINE, decode
+        from devbox.box.wire import MAX_LINE, decode
 
         first: str | None = None
         while line := self._stream.readline(MAX_LINE + 1):

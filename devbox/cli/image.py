@@ -108,14 +108,14 @@ def render(image: str, target: str, folder: Path | None, without: tuple[str, ...
 @json_option
 def lint(images: tuple[str, ...], args: tuple[str, ...], as_json: bool) -> None:
     """Check IMAGE, a template or a Dockerfile; by default what devbox.toml names."""
-    from devbox.images import check
+    from devbox.images import lint_image
 
     project = _project()
     found: list[tuple[str, Finding]] = []
     for image in images or [_chosen("")]:
         root = project.root if project.root != Path() else None
         given = _given(project, image, args)
-        found += [(image, each) for each in check.check(image, root, args=given)]
+        found += [(image, each) for each in lint_image.check(image, root, args=given)]
     if as_json:
         print_json("lint", findings=[{"image": image, **each._asdict()} for image, each in found])
     else:
@@ -263,9 +263,9 @@ def _lint(planned: Plan, image: str) -> None:
     """Stops a build that cannot work or would leak; what is merely unwise is told. What Dev Mode
     asks for stops a Space's only."""
     from devbox.errors import SpecError
-    from devbox.images import check, templates
+    from devbox.images import lint_image, templates
 
-    found = check.check_plan(planned)
+    found = lint_image.check_plan(planned)
     for each in found:
         narrate(f"lint: {each}")
     boxes = _project().boxes.values()

@@ -95,7 +95,7 @@ def run_command(
         return
     extra: list[str] = []
     if job_name is None:
-        job, given = catalogue.bare(words), arguments.Parsed({}, {})
+        job, given = catalogue.ad_hoc_command(words), arguments.Parsed({}, {})
     else:
         job = catalogue.find(ws.project_of(ws.box(box_name)) if box_name else ws.spec, job_name)
         if words == ["--help"] and not _takes_words(job):
@@ -118,10 +118,10 @@ def run_command(
 @quiet_option
 def attach_command(run_id: str | None, dest: Path | None, as_json: bool, quiet: bool) -> None:
     """Follow RUN (default: the latest) to its end, then fetch what it made."""
-    from devbox.jobs import control
+    from devbox.jobs import queries
 
     ws = workspace(quiet=quiet)
-    run = control.refresh(ws, [control.find(ws, run_id)])[0]
+    run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
     _follow(ws, run, after="tail", dest=dest, as_json=as_json, quiet=quiet)
 
 
@@ -143,13 +143,13 @@ def retry_command(
     """Sync up, then run again what failed or is missing of RUN (default: the latest); what is done
     is kept."""
     from devbox.cli.run_view import transfers
-    from devbox.jobs import control
+    from devbox.jobs import queries
     from devbox.jobs.submit import retry
     from devbox.model import RunState
     from devbox.sync import before
 
     ws = workspace(quiet=quiet)
-    run = control.refresh(ws, [control.find(ws, run_id)])[0]
+    run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
     box = ws.store.boxes.get(run.box_id)
     # One that still runs is refused, and its files stay as it found them.
     if box and not no_sync and run.state not in (RunState.QUEUED, RunState.RUNNING):
@@ -164,10 +164,10 @@ def retry_command(
 @quiet_option
 def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
     """End RUN (default: the latest) with everything it started; what is done is kept."""
-    from devbox.jobs import control
+    from devbox.jobs import queries
 
     ws = workspace(quiet=quiet)
-    run = control.cancel(ws, control.find(ws, run_id))
+    run = queries.cancel(ws, queries.find(ws, run_id))
     if as_json:
         print_json("run", run=_as_json(ws, run))
     else:
@@ -181,13 +181,13 @@ def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
 @json_option
 def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bool) -> None:
     """List runs, newest first. Running jobs are refreshed from their boxes."""
-    from devbox.jobs import control
+    from devbox.jobs import queries
 
     ws = workspace(quiet=True)
     box_id = None if box_name is None else ws.box(box_name).id
     runs = ws.store.runs.latest(box_id=box_id, limit=max(1, limit))
     if not no_refresh:
-        runs = control.refresh(ws, runs)
+        runs = queries.refresh(ws, runs)
     if as_json:
         print_json("runs", runs=[_as_json(ws, run) for run in runs])
         return
@@ -200,7 +200,7 @@ def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bo
 @click.option("--box", "box_name", help="What a box itself prints, as its provider keeps it.")
 def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
     """Print the log of RUN (default: the latest) on stdout, or that of a box."""
-    from devbox.jobs import control, fetch
+    from devbox.jobs import fetch, queries
     from devbox.jobs.follow import Line, follow
     from devbox.model import BoxState
     from devbox.text import clean, size
@@ -209,7 +209,7 @@ def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
     if box_name is not None:
         _box_log(ws, box_name, go_on)
         return
-    run = control.find(ws, run_id)
+    run = queries.find(ws, run_id)
     box = ws.store.boxes.get(run.box_id)
     fetched = fetch.default_folder(ws, run) / fetch.NOTES / "log.txt"
     if (box is None or box.state != BoxState.RUNNING) and fetched.is_file():
@@ -281,14 +281,14 @@ def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> No
     """Fetch, say where and what it cost. JobFailed when not all of it is well."""
     from devbox.cli.run_view import transfers
     from devbox.errors import JobFailed
-    from devbox.jobs import control, fetch
+    from devbox.jobs import fetch, queries
     from devbox.model import RunState
     from devbox.text import dollars, duration
 
     run, seen = ended.run, ended.status
     folder = fetch.fetch(ws, run, dest, tell=transfers(ws))
     shown = _relative(folder)
-    took, price = duration(seen.seconds(ws.clock())), dollars(control.cost(ws, run))
+    took, price = duration(seen.seconds(ws.clock())), dollars(queries.cost(ws, run))
     ws.narrate(f"{run.id} {run.state} in {took}{_counts(ended)}; cost {price}")
     if as_json:
         print_json("run", run={**_as_json(ws, run), "results": str(folder)})
@@ -337,7 +337,7 @@ def _as_json(ws: Workspace, run: Run) -> dict[str, Any]:
     """A run in the documented form. Times are unix seconds, memory bytes, cost micro-dollars."""
     import msgspec
 
-    from devbox.jobs import control, status
+    from devbox.jobs import queries, status
 
     seen = msgspec.to_builtins(status.of(run))
     kept = ("reason", "message", "attempt", "counts", "progress", "unit", "eta", "timings")
@@ -350,7 +350,7 @@ def _as_json(ws: Workspace, run: Run) -> dict[str, Any]:
         "started": run.started,
         "ended": run.ended,
         "exit_code": run.exit_code,
-        "cost_micro_dollars": control.cost(ws, run),
+        "cost_micro_dollars": queries.cost(ws, run),
         **{key: seen[key] for key in (*kept, "failures", "failures_dropped", "peak")},
     }
 
@@ -371,7 +371,7 @@ def _print_jobs(ws: Workspace, as_json: bool) -> None:
 
 def _print_runs(ws: Workspace, runs: list[Run]) -> None:
     from devbox.cli.run_view import amount
-    from devbox.jobs import control, status
+    from devbox.jobs import queries, status
     from devbox.jobs.follow import Progress
     from devbox.text import dollars, duration
 
@@ -386,7 +386,7 @@ def _print_runs(ws: Workspace, runs: list[Run]) -> None:
                 run.state,
                 shown or "–",
                 duration(taken),
-                dollars(control.cost(ws, run)),
+                dollars(queries.cost(ws, run)),
                 run.box_name,
                 seen.message[:60],
             )

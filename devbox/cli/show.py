@@ -146,8 +146,8 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
 
     ws = workspace(quiet=as_json)
     box = ws.box(box_name)
-    box = lifecycle.settle(ws, box) if wait else lifecycle.refresh(ws, [box])[0]
-    verdict = lifecycle.verdict(ws, box, unsynced=True)
+    box = lifecycle.resume_goal(ws, box) if wait else lifecycle.refresh(ws, [box])[0]
+    verdict = lifecycle.idle_status(ws, box, unsynced=True)
     guards = None
     if box.state in _ALIVE:
         guards = lifecycle.guards(ws, box, answers=verdict is not None)
@@ -174,7 +174,7 @@ def events_command(box_name: str | None, limit: int, as_json: bool) -> None:
     if box.state is BoxState.RUNNING:
         from devbox import lifecycle
 
-        lifecycle.verdict(ws, box)  # records what the watchdog on the box noted
+        lifecycle.idle_status(ws, box)  # records what the watchdog on the box noted
     events = ws.store.events.of_box(box.id, limit=limit)
     if as_json:
         print_json("events", box=box.name, events=[msgspec.to_builtins(e) for e in events])
@@ -189,9 +189,9 @@ def _others(ws: Workspace) -> list[dict[str, Any]]:
     from devbox.errors import DevboxError
 
     found = []
-    for provider in lifecycle.places(ws):
+    for provider in lifecycle.providers_in_use(ws):
         try:
-            seen = lifecycle.strangers(ws, provider)
+            seen = lifecycle.untracked(ws, provider)
         except DevboxError as error:
             echo(f"{provider}: cannot be listed: {error.what}", err=True)
             continue

@@ -90,7 +90,7 @@ def watch(box_name: str | None, delete: bool, quiet: bool, as_json: bool) -> Non
         elif not quiet:
             common.narrate(_event_line(event, box.name))
 
-    with following(sys.stdout if as_json else sys.stderr), lifecycle.stand_by(ws, box):
+    with following(sys.stdout if as_json else sys.stderr), lifecycle.save_on_warning(ws, box):
         start(ws, box, on_event, delete=delete)
 
 

@@ -19,7 +19,7 @@ from devbox.text import dollars
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from devbox.telemetry.cells import Cell
+    from devbox.telemetry.live import LiveTelemetry
     from devbox.telemetry.sample import Sample
     from devbox.workspace import Workspace
 
@@ -71,11 +71,11 @@ def _price(ws: Workspace, box: Box) -> str:
 
 
 @asynccontextmanager
-async def _followed(boxes: Sequence[Box], history: float) -> AsyncIterator[list[Cell]]:
+async def _followed(boxes: Sequence[Box], history: float) -> AsyncIterator[list[LiveTelemetry]]:
     """A cell for each box, kept fresh meanwhile."""
-    from devbox.telemetry.cells import Cell, follow
+    from devbox.telemetry.live import LiveTelemetry, follow
 
-    cells = [Cell(box.name) for box in boxes]
+    cells = [LiveTelemetry(box.name) for box in boxes]
     async with AsyncExitStack() as stack:
         for box, cell in zip(boxes, cells, strict=True):
             task = asyncio.create_task(follow(box, cell, history=history))
@@ -91,7 +91,7 @@ async def _end(task: asyncio.Task[None]) -> None:
             raise result
 
 
-async def _first(cells: Sequence[Cell]) -> list[Cell]:
+async def _first(cells: Sequence[LiveTelemetry]) -> list[LiveTelemetry]:
     """Wait until every box has shown a sample, was refused, or took too long. Those without."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _PATIENCE
@@ -107,13 +107,13 @@ async def _first(cells: Sequence[Cell]) -> list[Cell]:
 async def _once(boxes: Sequence[Box], notes: dict[str, str], as_json: bool) -> None:
     import time
 
-    from devbox.telemetry import picture
+    from devbox.telemetry import render
 
     async with _followed(boxes, history=30.0) as cells:
         missing = await _first(cells)
         shown = [cell for cell in cells if cell.sample]
         blocks = [
-            picture.plain(picture.lines(cell, time.time(), note=notes[cell.name])) for cell in shown
+            render.plain(render.lines(cell, time.time(), note=notes[cell.name])) for cell in shown
         ]
     if as_json:
         for cell in shown:
@@ -149,14 +149,14 @@ async def _live(boxes: Sequence[Box], notes: dict[str, str]) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from devbox.telemetry import picture
+    from devbox.telemetry import render
 
     console = Console()
 
-    def draw(cells: Sequence[Cell]) -> Group:
+    def draw(cells: Sequence[LiveTelemetry]) -> Group:
         rows: list[Text] = []
         for cell in cells:
-            found = picture.lines(cell, time.time(), console.width, notes[cell.name])
+            found = render.lines(cell, time.time(), console.width, notes[cell.name])
             rows += [Text.assemble(*row, no_wrap=True) for row in found]
             rows.append(Text())
         return Group(*rows[: max(1, console.height - 1)])
@@ -168,7 +168,7 @@ async def _live(boxes: Sequence[Box], notes: dict[str, str]) -> None:
                 live.update(draw(cells), refresh=True)
 
 
-def _complain(missing: Sequence[Cell]) -> None:
+def _complain(missing: Sequence[LiveTelemetry]) -> None:
     if not missing:
         return
     for cell in missing[1:]:

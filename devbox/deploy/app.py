@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from devbox.box.app import NO_SUPERVISOR
 from devbox.errors import Conflict, SshError
 from devbox.model import Box
-from devbox.onbox.app import NO_SUPERVISOR
 from devbox.providers.hf.repository import SpaceRepository
-from devbox.ssh import boxhalf
-from devbox.ssh.connection import connect
+from devbox.remote import agent_bootstrap
+from devbox.remote.connection import connect
 from devbox.workspace import Workspace
 
 PROVIDER = "hf-space"
@@ -17,7 +17,7 @@ def restart(ws: Workspace, box: Box) -> None:
     """Restart the app over ssh. Conflict when nothing on the box can do that: then nothing was
     changed. The container and its disk stay either way."""
     with connect(box) as connection:
-        done = boxhalf.run(connection, "app", "restart")
+        done = agent_bootstrap.run(connection, "app", "restart")
     if done.code == NO_SUPERVISOR:
         raise Conflict(
             f"{box.name}: its app was not started by devbox's supervisor, so devbox cannot restart "
@@ -27,7 +27,7 @@ def restart(ws: Workspace, box: Box) -> None:
         )
     if done.code:
         raise SshError(
-            f"{box.name}: its app could not be restarted: {boxhalf.said(done)}",
+            f"{box.name}: its app could not be restarted: {agent_bootstrap.said(done)}",
             means="its container and the edits on it are as they were",
             fix=f"look at it with: devbox ssh {box.name}",
         )

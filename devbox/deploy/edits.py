@@ -13,15 +13,15 @@ from pathlib import Path
 import msgspec
 
 from devbox import names, process
-from devbox.deploy import base as bases
-from devbox.deploy.base import Base
+from devbox.deploy import baseline as bases
+from devbox.deploy.baseline import Base
 from devbox.deploy.repo import Repo
 from devbox.deploy.target import PROVIDER
 from devbox.errors import Conflict, UsageError
 from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
-from devbox.ssh.connection import connect
-from devbox.sync import held, place, remote, tree
+from devbox.remote.connection import connect
+from devbox.sync import held, remote, target, tree
 from devbox.text import clean, size
 from devbox.workspace import Workspace
 
@@ -54,7 +54,7 @@ def collect(
     """folder: of the code on the box; '' for /app on a Space, else the synced folder. revision:
     a commit that the box was given, in place of the Space's own branch or HEAD. deletions: files
     that are missing on the box are deleted by the patch."""
-    where = place.find(ws, box)
+    where = target.find(ws, box)
     on_space = box.provider == PROVIDER
     there = names.remote_path(folder, "folder") if folder else (APP if on_space else where.folder)
     against = _base(ws, box, where.root, revision)
@@ -128,7 +128,7 @@ def keep(ws: Workspace, box: Box, edits: Edits, now: str) -> Path:
 def apply(ws: Workspace, box: Box, edits: Edits) -> None:
     """Apply the patch to the project and its index, ready to be committed. Conflict when a file
     has changes of its own that stand in the way."""
-    root = place.find(ws, box).root
+    root = target.find(ws, box).root
     repo = Repo.at(root)
     if repo is None:
         raise Conflict(f"{root} is in no git repository", fix=f"patch -p1 -d {root} < PATCH")
@@ -144,7 +144,7 @@ def apply(ws: Workspace, box: Box, edits: Edits) -> None:
 def _base(ws: Workspace, box: Box, root: Path, revision: str) -> Base:
     if box.provider == PROVIDER and not revision:
         space = SpaceRepository(ws.settings_of(box), box.handle)
-        return bases.OfSpace(space, root, Repo.at(root))
+        return bases.SpaceBaseline(space, root, Repo.at(root))
     return bases.of_git(root, revision or "HEAD")
 
 

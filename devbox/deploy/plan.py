@@ -15,7 +15,7 @@ from devbox import secrets
 from devbox.deploy.repo import Object, Repo
 from devbox.deploy.target import Target
 from devbox.errors import Conflict, UsageError
-from devbox.images import suspects, swallowed
+from devbox.images import ignored_imports, secret_scan
 from devbox.providers.hf import image, upload
 from devbox.text import clean
 from devbox.workspace import Workspace
@@ -39,7 +39,8 @@ class Candidate(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """head: our commit, by git. base: the Space's commit. files, size: what would be sent, as
     (path, bytes). stale: paths that only the Space has; prunes: they go untold, as it is a box of
-    ours. lacks: what keeps our commits from being a Space. swallowed: sentences on Python code
+    ours. lacks: what keeps our commits from being a Space. ignored_imports: sentences
+    on Python code
     that stays behind though what is sent imports it. theirs: commits that it has and we have not,
     "abc1234 title". ahead: commits of ours that it lacks. dirty: paths that no commit has.
     upstream: of the branch that ours follows, and how many commits it lacks. secrets: paths that
@@ -58,7 +59,7 @@ class Plan(msgspec.Struct, frozen=True):
     stale: tuple[str, ...] = ()
     prunes: bool = False
     lacks: str = ""
-    swallowed: tuple[str, ...] = ()
+    ignored_imports: tuple[str, ...] = ()
     dirty: tuple[str, ...] = ()
     lfs: tuple[Candidate, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -124,7 +125,7 @@ def _by_git(ws: Workspace, target: Target) -> Plan:
         size=repo.packed_size(head.oid, base),
         dirty=tuple(repo.dirty()),
         lacks=_lacks(repo, head.oid),
-        swallowed=_swallowed(repo.root, (each.path for each in repo.files(head.oid))),
+        ignored_imports=_ignored_imports(repo.root, (each.path for each in repo.files(head.oid))),
         lfs=_large(repo, new),
         secrets=_secret(repo, new),
         upstream=repo.ahead_of_upstream(),
@@ -152,7 +153,7 @@ def _by_api(ws: Workspace, target: Target) -> tuple[Plan, dict[str, upload.Conte
         size=sum(sizes.values()),
         stale=tuple(clean(path, 300) for path in stale),
         prunes=ours,
-        swallowed=_swallowed(ws.spec.root, wanted),
+        ignored_imports=_ignored_imports(ws.spec.root, wanted),
         lfs=tuple(large),
     )
     return made, wanted
@@ -185,8 +186,8 @@ def _lacks(repo: Repo, head: str) -> str:
     )
 
 
-def _swallowed(root: Path, sent: Iterable[str]) -> tuple[str, ...]:
-    return tuple(clean(str(each), 300) for each in swallowed.missing(root, sent))
+def _ignored_imports(root: Path, sent: Iterable[str]) -> tuple[str, ...]:
+    return tuple(clean(str(each), 300) for each in ignored_imports.missing(root, sent))
 
 
 def _large(repo: Repo, new: list[Object]) -> tuple[Candidate, ...]:
@@ -207,9 +208,9 @@ def _large(repo: Repo, new: list[Object]) -> tuple[Candidate, ...]:
 
 
 def _secret(repo: Repo, new: list[Object]) -> tuple[str, ...]:
-    found = {each.path for each in new if suspects.named_like(each.path)}
+    found = {each.path for each in new if secret_scan.named_like(each.path)}
     small = [each for each in new if each.size <= _SCANNED and each.path not in found]
-    found |= {each.path for each, content in repo.contents(small) if suspects.holds(content)}
+    found |= {each.path for each, content in repo.contents(small) if secret_scan.holds(content)}
     return tuple(clean(path, 200) for path in sorted(found))
 
 

@@ -29,7 +29,7 @@ class Allowed(NamedTuple):
 def push(ws: Workspace, target: Target, plan: Plan, allowed: Allowed) -> bool:
     """Bring the Space to what the plan says; False when it has all of it. Conflict and UsageError
     for what was not allowed: then nothing was pushed."""
-    for sentence in plan.swallowed:
+    for sentence in plan.ignored_imports:
         ws.narrate(f"warning: {sentence}")
     if plan.via == "git":
         _check(plan, allowed)

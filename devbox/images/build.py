@@ -9,7 +9,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from devbox.errors import BuildFailed, UsageError
-from devbox.images import buildkit, buildlog, context, filesync, session
+from devbox.images import buildkit, buildkit_session, buildlog, context, filesync
 from devbox.images.plan import Plan
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def build(
     if modern:
         folders = filesync.folders(plan.context, plan.dockerfile, _NAME)
         key = str(plan.context.root or plan.image)
-        with session.opened(api, folders, secrets or {}, key) as opened:
+        with buildkit_session.opened(api, folders, secrets or {}, key) as opened:
             told |= {"version": "2", "remote": "client-session", "session": opened}
             buildkit.follow(_messages(api, plan, told, None), log)
     else:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from devbox.images.buildlog import Log
-from devbox.images.wire import fields, octets
+from devbox.images.protobuf import fields, octets
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from devbox.errors import UsageError
-from devbox.images import ignore, suspects
+from devbox.images import ignore, secret_scan
 from devbox.text import clean, size
 
 MOST = 200 * 1024**2
@@ -141,7 +141,7 @@ def _read(files: tuple[File, ...]) -> tuple[hashlib._Hash, list[str]]:
                 digest.update(block)
         finally:
             os.close(handle)
-        if suspects.named_like(file.path) or suspects.holds(head):
+        if secret_scan.named_like(file.path) or secret_scan.holds(head):
             secrets.append(file.path)
     return digest, secrets
 

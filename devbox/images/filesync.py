@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from devbox.images.context import Context
-from devbox.images.wire import field, fields, number
+from devbox.images.protobuf import field, fields, number
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 _STAT, _REQUEST, _DATA, _END, _ERROR = range(5)

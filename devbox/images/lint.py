@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from devbox.images import compat, dockerfile, suspects
+from devbox.images import compat, dockerfile, secret_scan
 from devbox.images.dockerfile import Instruction
 from devbox.text import clean
 
@@ -211,7 +211,7 @@ def _secrets(found: list[Instruction]) -> Iterator[Finding]:
                         each.line,
                         f"{each.word} {name} stays readable in the image: {fix}",
                     )
-        if suspects.holds(f"{each.raw}\n{each.text}".encode(errors="replace")):
+        if secret_scan.holds(f"{each.raw}\n{each.text}".encode(errors="replace")):
             named = f"{each.word} {each.raw.partition('=')[0]}" if each.word == "ARG" else each.word
             yield Finding(
                 "error",
@@ -222,7 +222,7 @@ def _secrets(found: list[Instruction]) -> Iterator[Finding]:
         if each.word in ("COPY", "ADD") and "from" not in each.flags:
             first = each.text.split("\n", 1)[0]  # what follows is the text of here-documents
             for source in _unquoted(first)[:-1]:
-                if suspects.named_like(source):
+                if secret_scan.named_like(source):
                     yield Finding(
                         "error",
                         "secret",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from devbox.errors import UsageError
 from devbox.images import templates
-from devbox.ssh import boxhalf
+from devbox.remote import agent_bootstrap
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -64,7 +64,7 @@ def render(
     box = ""
     # Not for a Space: its repository would carry the file, and the first login brings it anyway.
     if target != "space" and "box" not in left_out:
-        made = boxhalf.build()
+        made = agent_bootstrap.build()
         box = made.name
         files[f"{FOLDER}/{box}"] = made.read_bytes()
     if target == "docker":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from devbox import names, onbox, spec
+from devbox import box, names, spec
 from devbox.errors import NotFound, SpecError, UsageError
 from devbox.spec import JobSpec, Spec
 from devbox.text import clean
@@ -38,7 +38,7 @@ def find(config: Spec, name: str) -> JobSpec:
     return jobs[name]
 
 
-def bare(words: Sequence[str]) -> JobSpec:
+def ad_hoc_command(words: Sequence[str]) -> JobSpec:
     """The job that is just this command, taken as it is: no braces are replaced in it."""
     if not words:
         raise UsageError("no command was given", fix="devbox run -- python main.py")
@@ -59,7 +59,7 @@ def plain(word: str, what: str) -> str:
 
 
 def _folder() -> Path:
-    return Path(onbox.__file__).parent / "jobs"
+    return Path(box.__file__).parent / "jobs"
 
 
 def _bundled(path: Path) -> JobSpec:

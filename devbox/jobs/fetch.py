@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 
+from devbox.box.job import PART
 from devbox.errors import Conflict
 from devbox.files import write_atomic
-from devbox.jobs import calls, control, status, unfetched
+from devbox.jobs import queries, rpc, status, unfetched
 from devbox.jobs.transfer import Tell, transfer
 from devbox.model import Box, Run
-from devbox.onbox.job import PART
-from devbox.ssh.boxhalf import FOLDER
-from devbox.sync import held, program, remote
+from devbox.remote.agent_bootstrap import FOLDER
+from devbox.sync import held, remote, rsync_process
 from devbox.sync.report import shown
 from devbox.sync.rules import selection
 from devbox.workspace import Workspace
@@ -40,27 +40,27 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     box = ws.store.boxes.get(run.box_id)
     if box is None:
         raise Conflict(f"the box of run {run.id} is gone, with what was not fetched of its outputs")
-    calls.require_running(box)
+    rpc.require_running(box)
     folder = (dest or default_folder(ws, run)).absolute()
     (folder / NOTES).mkdir(parents=True, exist_ok=True)
     there = f"{FOLDER}/runs/{run.id}"
     # named one by one: what the box did not list does not come either
     files = _wanted(ws, box, run, f"{there}/out")
-    out = program.Job(box, folder, f"{there}/out", False, files=files)
+    out = rsync_process.Job(box, folder, f"{there}/out", False, files=files)
     transfer(ws, out, total=None, tell=tell)
-    log = program.Job(box, folder / NOTES, there, False, files=[b"log.txt"])
+    log = rsync_process.Job(box, folder / NOTES, there, False, files=[b"log.txt"])
     transfer(ws, log, total=None)
     note = {
         "run": run.id,
         "job": run.job,
         "box": run.box_name,
-        "cost_micro_dollars": control.cost(ws, run),
+        "cost_micro_dollars": queries.cost(ws, run),
         **msgspec.to_builtins(status.of(run)),
     }
     note.pop("submitter")
     text = msgspec.json.format(msgspec.json.encode(note))
     write_atomic(folder / NOTES / "status.json", text + b"\n", mode=0o644)
-    unfetched.note(ws, run)
+    unfetched.mark_fetched(ws, run)
     return folder
 
 

@@ -7,13 +7,13 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from devbox.box.wire import decode
 from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import status
 from devbox.jobs.status import Status
 from devbox.model import Run, RunState
-from devbox.onbox.wire import decode
-from devbox.ssh import boxhalf, command
-from devbox.ssh.link import Link
+from devbox.remote import agent_bootstrap, command
+from devbox.remote.link import Link
 from devbox.text import clean
 from devbox.workspace import Workspace
 
@@ -74,7 +74,7 @@ def follow(
     while True:
         box = _box(ws, run)
         words = ["follow", run.id, "--after", reader.at, *([] if wait else ["--once"])]
-        link = Link(command.argv(box, boxhalf.command("job", *words), mark=True))
+        link = Link(command.argv(box, agent_bootstrap.command("job", *words), mark=True))
         begun = heard = False
         try:
             for line in link.lines(SILENCE):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from devbox.errors import UsageError
-from devbox.jobs.calls import call
+from devbox.jobs.rpc import call
 from devbox.jobs.transfer import Tell, transfer
-from devbox.ssh.boxhalf import FOLDER
-from devbox.ssh.connection import Connection
-from devbox.sync import program
+from devbox.remote.agent_bootstrap import FOLDER
+from devbox.remote.connection import Connection
+from devbox.sync import rsync_process
 from devbox.text import clean, size
 from devbox.workspace import Workspace
 
@@ -22,7 +22,7 @@ MAX_FILES = 2_000_000
 
 
 class Source(NamedTuple):
-    """A local input as it is now. key: see devbox.onbox.run_inputs. bytes: its size."""
+    """A local input as it is now. key: see devbox.box.runs.inputs. bytes: its size."""
 
     name: str
     path: Path
@@ -69,11 +69,11 @@ def send(ws: Workspace, connection: Connection, source: Source, tell: Tell | Non
     if source.path.is_dir():
         # The folder is ours alone on the box: what the last version had and this one has not goes.
         extra = ("-L", "--delete")
-        job = program.Job(connection.box, source.path, source.remote, True, extra=extra)
+        job = rsync_process.Job(connection.box, source.path, source.remote, True, extra=extra)
     else:
         folder = f"{FOLDER}/inputs/{source.key}"
         names = [os.fsencode(source.path.name)]
-        job = program.Job(
+        job = rsync_process.Job(
             connection.box, source.path.parent, folder, True, files=names, extra=("-L",)
         )
     transfer(ws, job, total=source.bytes, tell=tell)

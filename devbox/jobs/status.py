@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from devbox.box.wire import LATEST
 from devbox.errors import SshError
 from devbox.model import Run, RunState
-from devbox.onbox.wire import LATEST
 from devbox.text import clean
 
 _MAX_TEXT, _MAX_MEMBERS, _MAX_DEPTH = 1000, 500, 6
@@ -42,7 +42,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """status.json of devbox.onbox.run_files; times are this computer's."""
+    """status.json of devbox.box.runs.folder; times are this computer's."""
 
     state: str = ""
     reason: str = ""

@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 
 from devbox import spec
+from devbox.box import processes
 from devbox.errors import Conflict, NoAnswer, NotFound, SpecError, SshError, UsageError
-from devbox.jobs import calls, inputs, status
+from devbox.jobs import inputs, rpc, status
 from devbox.jobs.arguments import Value
 from devbox.jobs.catalogue import COMMAND, plain
 from devbox.jobs.transfer import Tell
 from devbox.model import Box, Run, RunState
-from devbox.onbox import procs
+from devbox.remote import agent_bootstrap, connection
 from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec
-from devbox.ssh import boxhalf, connection
 from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 
@@ -51,7 +51,7 @@ def submit(
     Conflict when the box does not run; SyncError, SshError when it cannot be reached. After a
     NoAnswer the run may have been started all the same: `control.refresh` finds out.
     """
-    calls.require_running(box)
+    rpc.require_running(box)
     looked = [inputs.look(name, path) for name, path in sources.items()]
     now = ws.clock()
     run_id = new_id(job.name, now)
@@ -65,7 +65,7 @@ def submit(
         state=RunState.QUEUED,
         created=now,
         request=msgspec.json.encode(journalled),
-        status=msgspec.json.encode({"submitter": procs.identity(os.getpid())}),
+        status=msgspec.json.encode({"submitter": processes.identity(os.getpid())}),
     )
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run_id} begins", now)
@@ -96,7 +96,7 @@ def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
             f"the box of run {run.id} is gone, and with it what the run had done",
             fix=f"start anew on another box: devbox run {_again(run)}",
         )
-    calls.require_running(box)
+    rpc.require_running(box)
     if run.state in (RunState.RUNNING, RunState.QUEUED):
         raise Conflict(f"run {run.id} is {run.state}", fix=f"devbox attach {run.id}")
     journalled = _journalled(run)
@@ -134,12 +134,12 @@ def _start(
         try:
             whole = {**request, "secrets": _secrets(ws.project_of(box), request)}
             with connection.connect(box) as link:
-                boxhalf.install(link)
+                agent_bootstrap.install(link)
                 rearm.see_to(ws, box, link)
                 for source in looked:
                     inputs.send(ws, link, source, tell)
                 asked = True
-                answer = calls.call(link, "start", request=whole)
+                answer = rpc.call(link, "start", request=whole)
             break
         except NoAnswer as error:
             if wait is None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from devbox.errors import SyncError
-from devbox.sync import program
+from devbox.sync import rsync_process
 from devbox.sync.progress import Amount, Item, Meter, Progress
 from devbox.workspace import Workspace
 
@@ -14,7 +14,7 @@ Tell = Callable[[Progress], None]
 
 
 def transfer(
-    ws: Workspace, job: program.Job, *, total: int | None, tell: Tell | None = None
+    ws: Workspace, job: rsync_process.Job, *, total: int | None, tell: Tell | None = None
 ) -> None:
     """Run it to the end, resumed after each cut. total: bytes there are, if known.
 
@@ -32,7 +32,7 @@ def transfer(
         if tell:
             tell(meter.progress())
 
-    done = program.run(job, sleep=ws.sleep, narrate=ws.narrate, on_output=on_output)
+    done = rsync_process.run(job, sleep=ws.sleep, narrate=ws.narrate, on_output=on_output)
     if done.code:
         raise SyncError(
             f"not every file could be read: {done.said[-600:]}",

@@ -8,8 +8,8 @@ import msgspec
 
 from devbox.jobs import status
 from devbox.model import Box, BoxState, Run
-from devbox.ssh.boxhalf import FOLDER
-from devbox.ssh.connection import connect
+from devbox.remote.agent_bootstrap import FOLDER
+from devbox.remote.connection import connect
 from devbox.workspace import Workspace
 
 _MOST = 200  # runs of a box, the newest, that are looked at
@@ -32,7 +32,7 @@ class Unfetched(NamedTuple):
     running: list[Run]
 
 
-def note(ws: Workspace, run: Run) -> None:
+def mark_fetched(ws: Workspace, run: Run) -> None:
     """All that this attempt made has been fetched. Not yet true of a run that goes on."""
     latest = ws.store.runs.get(run.id)
     if latest is None or not run.state.is_over:

@@ -5,16 +5,29 @@ that lead there, each idempotent and journalled before it begins. A crash at any
 open goal, and running the same steps again, from `reconcile` or from the verb, finishes it.
 """
 
-from devbox.lifecycle.absorb import find_lost, refresh
-from devbox.lifecycle.changes import change_hardware, restart, succeed
-from devbox.lifecycle.forgetting import forget, warnings
+from devbox.lifecycle.abandon import forget, warnings
 from devbox.lifecycle.guards import Guards, guards, guards_for
-from devbox.lifecycle.happenings import stand_by, verdict
-from devbox.lifecycle.reconcile import Finding, places, reconcile, require_answered, strangers
+from devbox.lifecycle.modify import change_hardware, restart, succeed
+from devbox.lifecycle.observe import find_lost, refresh
+from devbox.lifecycle.reconcile import (
+    Finding,
+    providers_in_use,
+    reconcile,
+    require_answered,
+    untracked,
+)
 from devbox.lifecycle.repair import repair
-from devbox.lifecycle.saving import Losses, ends_disk, losses, lost_by_pause, question, rescue
+from devbox.lifecycle.saving import (
+    Losses,
+    ends_disk,
+    lost_by_pause,
+    question,
+    save_before_watchdog_pause,
+    unsaved_data,
+)
 from devbox.lifecycle.silence import why_silent
-from devbox.lifecycle.verbs import down, keep, looked, pause, resume, settle, up
+from devbox.lifecycle.verbs import down, keep, observe_now, pause, resume, resume_goal, up
+from devbox.lifecycle.watchdog_events import idle_status, save_on_warning
 
 __all__ = [
     "Finding",
@@ -27,26 +40,26 @@ __all__ = [
     "forget",
     "guards",
     "guards_for",
+    "idle_status",
     "keep",
-    "looked",
-    "losses",
     "lost_by_pause",
+    "observe_now",
     "pause",
-    "places",
+    "providers_in_use",
     "question",
     "reconcile",
     "refresh",
     "repair",
     "require_answered",
-    "rescue",
     "restart",
     "resume",
-    "settle",
-    "stand_by",
-    "strangers",
+    "resume_goal",
+    "save_before_watchdog_pause",
+    "save_on_warning",
     "succeed",
+    "unsaved_data",
+    "untracked",
     "up",
-    "verdict",
     "warnings",
     "why_silent",
 ]

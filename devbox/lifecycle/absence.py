@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from devbox.errors import AuthError, DevboxError, WrongPlace
-from devbox.lifecycle.steps import retried
+from devbox.lifecycle.steps import with_retries
 from devbox.model import Box, Connection
 from devbox.providers.base import Observation
 from devbox.text import clean
@@ -33,9 +33,9 @@ def observe(ws: Workspace, box: Box) -> Observation | None:
 def find(ws: Workspace, box: Box) -> list[Observation]:
     """What carries the box's token where it was made. WrongPlace when it is none, and somebody
     else answers so."""
-    found = retried(ws, lambda: ws.provider_of(box).find(box.token))
+    found = with_retries(ws, lambda: ws.provider_of(box).find(box.token))
     if not found:
-        retried(ws, lambda: check_place(ws, box))
+        with_retries(ws, lambda: check_place(ws, box))
     return found
 
 

@@ -9,8 +9,8 @@ import msgspec
 
 from devbox.errors import DevboxError, ProviderError, had_no_effect
 from devbox.lifecycle import absence
-from devbox.lifecycle.absorb import absorb
-from devbox.lifecycle.steps import current, mark, retried
+from devbox.lifecycle.observe import apply_observation
+from devbox.lifecycle.steps import mark, reload, with_retries
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.text import clean, duration
@@ -25,11 +25,11 @@ def placed(ws: Workspace, box: Box) -> Box:
     """The box with who is about to make it. One that may exist already is asked for where it was
     asked for before, and nowhere else."""
     if box.handle or box.unanswered is not None:
-        retried(ws, lambda: absence.check_place(ws, box))
+        with_retries(ws, lambda: absence.check_place(ws, box))
     known = box.connection or ws.connection(box.provider)
-    who = retried(ws, ws.provider_of(box).identity)
+    who = with_retries(ws, ws.provider_of(box).identity)
     placed = msgspec.structs.replace(
-        current(ws, box), connection=msgspec.structs.replace(known, identity=who)
+        reload(ws, box), connection=msgspec.structs.replace(known, identity=who)
     )
     ws.store.boxes.update(placed)
     return placed
@@ -39,7 +39,7 @@ def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) ->
     """Try once to have the provider make something for the box; the box with the handle that `ask`
     returns, in `state`. The try is on record before it is made: one that is never answered may
     take effect later."""
-    latest = current(ws, box)
+    latest = reload(ws, box)
     before, tries = latest.unanswered, latest.unanswered_tries
     _note(ws, box, ws.clock(), tries + 1)
     try:
@@ -56,7 +56,7 @@ def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) ->
 
 
 def _note(ws: Workspace, box: Box, unanswered: float | None, tries: int) -> None:
-    latest = current(ws, box)
+    latest = reload(ws, box)
     ws.store.boxes.update(
         msgspec.structs.replace(latest, unanswered=unanswered, unanswered_tries=tries)
     )
@@ -73,7 +73,7 @@ def find_handle(ws: Workspace, box: Box) -> Box:
     if not found:
         return box
     best = next((seen for seen in found if not seen.state.is_over), found[0])
-    return absorb(ws, current(ws, box), best)
+    return apply_observation(ws, reload(ws, box), best)
 
 
 def seek(ws: Workspace, box: Box) -> Box:
@@ -99,14 +99,14 @@ def end_twins(ws: Workspace, box: Box) -> None:
     # one that was adopted is a box of its own by now
     others = {box.handle, *(each.handle for each in ws.store.boxes.all())}
     while True:
-        found = retried(ws, lambda: provider.find(box.token))
+        found = with_retries(ws, lambda: provider.find(box.token))
         twins = [
             seen
             for seen in found
             if seen.handle not in others and seen.state is not BoxState.TERMINATED
         ]
         for seen in twins:
-            retried(ws, lambda: provider.terminate(seen.handle))  # noqa: B023
+            with_retries(ws, lambda: provider.terminate(seen.handle))  # noqa: B023
             if seen.handle not in told:
                 told.add(seen.handle)
                 line = f"a second one of it, {clean(seen.handle, 100)}, is ended too"

@@ -6,8 +6,7 @@ import msgspec
 
 from devbox import secrets, spec
 from devbox.errors import DevboxError, Gone, ProviderError, TimedOut, Unavailable
-from devbox.lifecycle import absence, happenings
-from devbox.lifecycle.absorb import absorb
+from devbox.lifecycle import absence, watchdog_events
 from devbox.lifecycle.asking import ask_for, end_twins, find_handle, placed, seek
 from devbox.lifecycle.guards import guards
 from devbox.lifecycle.login import (
@@ -19,16 +18,17 @@ from devbox.lifecycle.login import (
     login_file,
     publish,
 )
+from devbox.lifecycle.observe import apply_observation
 from devbox.lifecycle.refusal import cost_line, costing, refusable
 from devbox.lifecycle.settling import start_timeout, until_running, until_stopped
-from devbox.lifecycle.steps import Journal, current, mark, retried
+from devbox.lifecycle.steps import Journal, mark, reload, with_retries
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Provider, Request
+from devbox.remote import keys
+from devbox.remote.command import noise_in
+from devbox.remote.connection import Connection
 from devbox.spec import Seconds
-from devbox.ssh import keys
-from devbox.ssh.command import noise_in
-from devbox.ssh.connection import Connection
 from devbox.telemetry import arming, rearm
 from devbox.text import clean, duration
 from devbox.workspace import Workspace
@@ -36,7 +36,7 @@ from devbox.workspace import Workspace
 
 def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = True) -> Box:
     """Create or resume, wait until it runs, make it reachable, arm its watchdog."""
-    box, looked = _begin(ws, box, journal)
+    box, looked = _create_or_resume(ws, box, journal)
     if not wait_for:
         journal.step("accepted", lambda: None)  # its create is over: nobody calls it once more
         ws.narrate(f"{box.name}: accepted; finish with: devbox status {box.name} --wait")
@@ -56,7 +56,7 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         raise
     if spec.is_headless(box):
         if box.state.is_over:
-            return closed(ws, box, journal)
+            return finalize(ws, box, journal)
         journal.finish("running")
         return box
     unwritten = journal.step("ssh", lambda: publish(ws, box))
@@ -72,22 +72,22 @@ def to_running(ws: Workspace, box: Box, journal: Journal, *, wait_for: bool = Tr
         _keep_again(ws, box, connection)
         if len(ws.store.ledger.of_box(box.id)) > 1:
             # What its watchdog did before a pause, as far as its files or volumes tell.
-            for event in happenings.collect(ws, box, connection):
-                if event.kind == happenings.RESTORED:
+            for event in watchdog_events.import_events(ws, box, connection):
+                if event.kind == watchdog_events.RESTORED:
                     ws.narrate(f"{box.name}: {event.message}")
     # Guarded from here on; what follows is for the comfort of this computer.
     journal.step("include", lambda: extend_user_config(ws, box))
     if unwritten:
         raise unwritten
     journal.finish("running")
-    return current(ws, box)
+    return reload(ws, box)
 
 
 def withdraw(ws: Workspace, box: Box) -> bool:
     """Take a box back that waits for a machine and that nobody waits for any more, so that it
     cannot start, and cost, later: what Modal's own client does too. False for any other box. What
     it was resumed from is kept."""
-    box = current(ws, box)
+    box = reload(ws, box)
     if not (ws.provider_of(box).queues and box.handle and box.state is BoxState.PROVISIONING):
         return False
     ws.narrate(f"{box.name}: nobody waits for its machine any more: taking it back from the queue")
@@ -104,7 +104,7 @@ def _keep_again(ws: Workspace, box: Box, connection: Connection) -> None:
 
 def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     """Ask the provider to pause and wait until it says so. Until then the box costs."""
-    provider = pausable(ws, box)
+    provider = require_can_pause(ws, box)
     if box.state not in (BoxState.PAUSED, BoxState.PAUSING):
         box = mark(ws, box, BoxState.PAUSING)
     try:
@@ -121,7 +121,7 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     return box
 
 
-def pausable(ws: Workspace, box: Box) -> CanPause:
+def require_can_pause(ws: Workspace, box: Box) -> CanPause:
     """The box's provider. ProviderError when it can never pause this box."""
     provider = ws.provider_of(box)
     if not isinstance(provider, CanPause):
@@ -149,11 +149,11 @@ def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
             journal.step("twins", lambda: end_twins(ws, box))
         box = journal.step("confirm", lambda: until_stopped(ws, box, lambda b: b.state.is_over))
     else:
-        box = absorb(ws, box, None)
-    return closed(ws, box, journal)
+        box = apply_observation(ws, box, None)
+    return finalize(ws, box, journal)
 
 
-def closed(ws: Workspace, box: Box, journal: Journal) -> Box:
+def finalize(ws: Workspace, box: Box, journal: Journal) -> Box:
     """The last step for a box that is over: nothing of it stays in ssh."""
     journal.step("forget", lambda: forget(ws, box))
     host_key_file(box).unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def closed(ws: Workspace, box: Box, journal: Journal) -> Box:
     return box
 
 
-def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
+def _create_or_resume(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
     """Create, or join what another computer made under this name; resume when it is paused.
     Also whether the box was looked at after all that."""
     provider, looked = ws.provider_of(box), False
@@ -170,7 +170,10 @@ def _begin(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, bool]:
         box = placed(ws, box)
         asked = request(ws, box)
         box = _create(ws, box, journal, asked)
-        box, looked = absorb(ws, box, retried(ws, lambda: absence.observe(ws, box))), True
+        box, looked = (
+            apply_observation(ws, box, with_retries(ws, lambda: absence.observe(ws, box))),
+            True,
+        )
         if box.token != asked.token:
             ws.narrate(f"{box.name}: joined the box that another computer made")
     if box.state is BoxState.PAUSED and isinstance(provider, CanPause):

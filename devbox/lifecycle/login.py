@@ -8,12 +8,13 @@ from devbox import paths, spec
 from devbox.errors import DevboxError, KeyRefused, NoAnswer, SshError
 from devbox.files import private_dir, write_atomic
 from devbox.lifecycle.refusal import cost_line
-from devbox.lifecycle.steps import retried
+from devbox.lifecycle.steps import with_retries
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box
 from devbox.providers.base import CanAdmit
-from devbox.ssh import config, include, keys, known_hosts, wait
-from devbox.ssh.connection import Connection
+from devbox.remote import keys, wait
+from devbox.remote.config import include, known_hosts, ssh_config
+from devbox.remote.connection import Connection
 from devbox.workspace import Workspace
 
 
@@ -64,7 +65,7 @@ def _admit(ws: Workspace, box: Box) -> None:
     provider = ws.provider_of(box)
     if isinstance(provider, CanAdmit):
         try:
-            retried(ws, lambda: provider.admit(box.handle, keys.ensure_identity()))
+            with_retries(ws, lambda: provider.admit(box.handle, keys.ensure_identity()))
         except DevboxError as error:
             ws.narrate(f"{box.name}: {error.what}")
 
@@ -97,9 +98,9 @@ def host_key(box: Box) -> str:
 def publish(ws: Workspace, box: Box) -> DevboxError | None:
     """Pin the host key and write devbox's own ssh config. Arming needs only the pin, so an error
     beyond that is returned, to be raised once the box is guarded."""
-    config.check(box)
+    ssh_config.check(box)
     try:
-        config.publish(ws.store.boxes.all, narrate=ws.narrate)
+        ssh_config.publish(ws.store.boxes.all, narrate=ws.narrate)
     except (DevboxError, OSError) as error:
         told = box.endpoint is not None and box.endpoint.host_keys is not None
         if told and not known_hosts.pinned(known_hosts.alias(box)):
@@ -127,7 +128,7 @@ def extend_user_config(ws: Workspace, box: Box) -> None:
 def forget(ws: Workspace, box: Box) -> None:
     """Take the box out of ssh. What fails here changes nothing about the box, and is told."""
     try:
-        config.forget(box)
-        config.publish(ws.store.boxes.all, narrate=ws.narrate)
+        ssh_config.forget(box)
+        ssh_config.publish(ws.store.boxes.all, narrate=ws.narrate)
     except (DevboxError, OSError) as error:
         ws.narrate(f"{box.name}: its ssh entry could not be removed: {error}")

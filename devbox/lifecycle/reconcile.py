@@ -17,12 +17,13 @@ import msgspec
 from devbox import spec
 from devbox.errors import Busy, DevboxError, Unanswered, Unavailable
 from devbox.lifecycle import absence, asking, converge, verbs
-from devbox.lifecycle.absorb import absorb, find_lost, refresh
-from devbox.lifecycle.steps import Journal, current, owned, retried
+from devbox.lifecycle.observe import apply_observation, find_lost, refresh
+from devbox.lifecycle.steps import Journal, box_lock, reload, with_retries
 from devbox.model import UNKNOWN_PRICE, Box, BoxState
 from devbox.money import exposure
 from devbox.providers.base import CanAdmit, Observation
-from devbox.ssh import keys, other_homes
+from devbox.remote import keys
+from devbox.remote.config import other_homes
 from devbox.state.boxes import Intent
 from devbox.telemetry import rearm
 from devbox.text import clean, duration
@@ -65,7 +66,7 @@ def reconcile(
         Finding("changed", box.name, box.provider, f"lost → {box.state}: it is there again")
         for box in find_lost(ws, provider)
     ]
-    for name in [provider] if provider else places(ws):
+    for name in [provider] if provider else providers_in_use(ws):
         if name in silent:
             findings.append(Finding("failed", "-", name, silent[name]))
         else:
@@ -84,13 +85,13 @@ def require_answered(findings: Sequence[Finding]) -> None:
         )
 
 
-def places(ws: Workspace) -> list[str]:
+def providers_in_use(ws: Workspace) -> list[str]:
     """Where boxes of ours may be: those we have or had, and those of devbox.toml."""
     known = {box.provider for box in ws.store.boxes.all(over=True)}
     return sorted(known | {box.provider for box in ws.spec.boxes.values()})
 
 
-def strangers(ws: Workspace, provider: str) -> list[Observation]:
+def untracked(ws: Workspace, provider: str) -> list[Observation]:
     """What carries our tag at a provider and is no box that this computer tracks. A second one
     with the token of a tracked box is one too: it was made when an answer was lost."""
     listed_until = ws.clock() - ws.provider(provider).find_lag
@@ -99,7 +100,7 @@ def strangers(ws: Workspace, provider: str) -> list[Observation]:
         for box in ws.store.boxes.all(over=True)
         if box.provider == provider and (not box.state.is_over or box.updated >= listed_until)
     ]
-    found = retried(ws, ws.provider(provider).find)
+    found = with_retries(ws, ws.provider(provider).find)
     return [
         seen
         for seen in found
@@ -115,7 +116,7 @@ def _is_it(ws: Workspace, box: Box, seen: Observation) -> bool:
         return True
     if box.state.is_over:
         return False
-    now = retried(ws, lambda: ws.provider_of(box).observe(box.handle))
+    now = with_retries(ws, lambda: ws.provider_of(box).observe(box.handle))
     return now is not None and now.handle == seen.handle
 
 
@@ -125,15 +126,15 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
         return Finding("failed", box.name, box.provider, detail)
     looked = False
     try:
-        with owned(ws, box.id, box.name):
-            box = asking.find_handle(ws, current(ws, box))
+        with box_lock(ws, box.id, box.name):
+            box = asking.find_handle(ws, reload(ws, box))
             journal = Journal(ws, intent.id)
             if not box.handle and (left := absence.unsettled(ws, box)):
                 return _not_yet(box, left)
             if not box.handle and intent.goal == "running":
                 return _give_up(ws, box, journal)
             if box.handle and not box.state.is_over:
-                box = absorb(ws, box, retried(ws, lambda: absence.observe(ws, box)))
+                box = apply_observation(ws, box, with_retries(ws, lambda: absence.observe(ws, box)))
             looked = True
             return _finish(ws, box, intent, journal)
     except Busy as error:
@@ -142,7 +143,7 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
         # Machines of the person's are reached one by one, a provider is as a whole.
         if isinstance(error, Unavailable) and not looked and ws.provider_of(box).bills:
             silent[box.provider] = error.what
-        costs = exposure.of(ws, current(ws, box)).sentence
+        costs = exposure.of(ws, reload(ws, box)).sentence
         return Finding("failed", box.name, box.provider, f"{intent.goal}: {error.what}; {costs}")
 
 
@@ -178,7 +179,7 @@ def _give_up(ws: Workspace, box: Box, journal: Journal) -> Finding:
 def _strangers(ws: Workspace, provider: str, wanted: Strangers) -> list[Finding]:
     findings = []
     try:
-        found = strangers(ws, provider)
+        found = untracked(ws, provider)
     except DevboxError as error:
         return [Finding("failed", "-", provider, error.what)]
     for seen in found:
@@ -194,7 +195,7 @@ def _stranger(
     ws: Workspace, provider: str, seen: Observation, label: str, wanted: Strangers
 ) -> Finding:
     if wanted == "remove":
-        retried(ws, lambda: ws.provider(provider).terminate(seen.handle))
+        with_retries(ws, lambda: ws.provider(provider).terminate(seen.handle))
         return Finding("removed", label, provider, "end requested")
     if wanted == "adopt":
         box = adopt(ws, provider, seen)
@@ -230,13 +231,13 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
     )
     wish: dict[str, object] = {"adopted": True}
     intent = ws.store.boxes.insert(box, "running", wish, now, alias=other_homes.free_alias)
-    with owned(ws, box.id, box.name):
-        box = absorb(ws, box, seen)
+    with box_lock(ws, box.id, box.name):
+        box = apply_observation(ws, box, seen)
         if box.state is BoxState.RUNNING:
             there = ws.provider(provider)
             if isinstance(there, CanAdmit):
                 key = keys.ensure_identity()
-                retried(ws, lambda: there.admit(box.handle, key))
+                with_retries(ws, lambda: there.admit(box.handle, key))
             return converge.to_running(ws, box, Journal(ws, intent))
         ws.store.boxes.finish(intent, "adopted", ws.clock())
         return box

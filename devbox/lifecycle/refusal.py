@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 from devbox.errors import DevboxError, Gone, had_no_effect
 from devbox.lifecycle import absence
-from devbox.lifecycle.absorb import absorb
-from devbox.lifecycle.steps import Journal, current
+from devbox.lifecycle.observe import apply_observation
+from devbox.lifecycle.steps import Journal, reload
 from devbox.model import Box, BoxState
 from devbox.money import exposure
 from devbox.workspace import Workspace
@@ -26,7 +26,7 @@ def refusable(
         if had_no_effect(error):
             undo()
             _look_again(ws, box)
-            if current(ws, box).state.is_settled:
+            if reload(ws, box).state.is_settled:
                 journal.finish("refused")
         error.means = standing(ws, box)
         raise
@@ -34,7 +34,7 @@ def refusable(
 
 def standing(ws: Workspace, box: Box) -> str:
     """What the box is and costs, for an error about a change of it."""
-    box = current(ws, box)
+    box = reload(ws, box)
     found = exposure.of(ws, box)
     if box.state is BoxState.RUNNING and found.now:
         return f"{box.name} still runs on {box.hardware} and costs {found.rate}"
@@ -45,7 +45,7 @@ def _look_again(ws: Workspace, box: Box) -> None:
     """Its provider's word after a refusal, which may have come half-way; none is no reason to
     hide the refusal."""
     with suppress(DevboxError):
-        absorb(ws, current(ws, box), absence.observe(ws, current(ws, box)))
+        apply_observation(ws, reload(ws, box), absence.observe(ws, reload(ws, box)))
 
 
 @contextmanager
@@ -62,4 +62,4 @@ def costing(ws: Workspace, box: Box) -> Iterator[None]:
 
 
 def cost_line(ws: Workspace, box: Box) -> str:
-    return exposure.of(ws, current(ws, box)).sentence
+    return exposure.of(ws, reload(ws, box)).sentence

@@ -7,7 +7,7 @@ import msgspec
 from devbox import paths, spec
 from devbox.errors import DevboxError, StateDamaged
 from devbox.files import write_atomic
-from devbox.lifecycle.reconcile import Finding, places, reconcile
+from devbox.lifecycle.reconcile import Finding, providers_in_use, reconcile
 from devbox.model import Box
 from devbox.providers import registry
 from devbox.state import salvage
@@ -26,7 +26,7 @@ def repair(ws: Workspace) -> list[str]:
         done.append(_row(ws, row, dropped))
     if not done:
         return []
-    known, findings = set(places(ws)), []
+    known, findings = set(providers_in_use(ws)), []
     for provider in registry.NAMES:
         found = reconcile(ws, provider=provider, wanted="adopt")
         unasked = [f for f in found if f.kind == "failed" and f.name == "-"]

@@ -11,7 +11,7 @@ from devbox.lifecycle import absence
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
 from devbox.providers.base import CanChangeHardware, CanPause, Provider
-from devbox.ssh.connection import connect
+from devbox.remote.connection import connect
 from devbox.telemetry import rearm
 from devbox.text import clean, dollars, duration
 from devbox.workspace import Workspace

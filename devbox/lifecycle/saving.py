@@ -12,7 +12,7 @@ from devbox import spec
 from devbox.errors import DevboxError, SshError, UsageError
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanChangeHardware, CanPause, CanRestart, CanSucceed
-from devbox.ssh.connection import connect
+from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.text import clean, counted, duration, size
 from devbox.workspace import Workspace
@@ -110,7 +110,7 @@ class Losses(msgspec.Struct, frozen=True):
         return [*lines, f"  … and {more} more"] if more else lines
 
 
-def losses(
+def unsaved_data(
     ws: Workspace, box: Box, verb: str = "down", *, save: bool = True, ignored: bool = False
 ) -> Losses | None:
     """What `verb` on the box as it is now would lose, asked of the box; None when it keeps the
@@ -132,7 +132,7 @@ def lost_by_pause(ws: Workspace, box: Box) -> str:
     """What the pause that a box is in lost, as far as is known here; '' where it keeps the disk."""
     if box.state is not BoxState.PAUSED or not ends_disk(ws, box, "pause"):
         return ""
-    from devbox.sync import stamp
+    from devbox.sync import baseline
 
     kept = ws.provider_of(box).pause_keeps(spec.decode_box(box.spec)).words
     begun = max((each.start for each in ws.store.ledger.of_box(box.id)), default=box.created)
@@ -143,7 +143,7 @@ def lost_by_pause(ws: Workspace, box: Box) -> str:
     ]
     if told:
         return f"the pause kept {kept}; its watchdog's last count: {told[-1]}"
-    last = stamp.last(box)
+    last = baseline.last(box)
     since = f"after the last sync {duration(ws.clock() - last)} ago" if last else "there"
     return f"the pause kept {kept}: what changed on it {since} is lost unless in a volume"
 
@@ -195,7 +195,7 @@ def save(ws: Workspace, box: Box, *, whole: bool = False, ignored: bool = False)
         fetch.fetch(ws, run)
 
 
-def rescue(ws: Workspace, box: Box) -> None:
+def save_before_watchdog_pause(ws: Workspace, box: Box) -> None:
     """Fetch what a pause that was announced would lose, without calling that pause off. For
     whoever follows a box (the dashboard, `sync watch`) when its watchdog warns."""
     rules = spec.decode_box(box.spec).sync
@@ -205,7 +205,7 @@ def rescue(ws: Workspace, box: Box) -> None:
         save(ws, box, whole=ends_disk(ws, box, "pause"))
 
 
-def save_or_stop(ws: Workspace, box: Box, verb: str, *, ignored: bool = False) -> None:
+def save_or_raise(ws: Workspace, box: Box, verb: str, *, ignored: bool = False) -> None:
     """`save`, or an error that says the box was left running for the sake of its files. verb: what
     the person typed, with {} where the box's name goes."""
     whole = ends_disk(ws, box, verb.split(maxsplit=1)[0])
@@ -242,11 +242,11 @@ def _may_pass(ws: Workspace, box: Box, error: DevboxError) -> bool:
     """Whether a stop happens although nothing could be fetched: the rules name no file, and either
     they do not apply in this folder, or the box does not answer and this computer never sent it
     files, fetched some, or ran a job there."""
-    from devbox.sync import stamp
+    from devbox.sync import baseline
 
     if spec.decode_box(box.spec).sync.down:
         return False
-    synced = (stamp.folder() / f"{box.id}.json").exists()
+    synced = (baseline.folder() / f"{box.id}.json").exists()
     work = synced or ws.store.runs.latest(box_id=box.id, limit=1)
     return isinstance(error, UsageError) or (isinstance(error, SshError) and not work)
 

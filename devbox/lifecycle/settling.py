@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 from devbox import spec
 from devbox.errors import BuildFailed, ProviderError, TimedOut
 from devbox.lifecycle import absence
-from devbox.lifecycle.absorb import absorb
-from devbox.lifecycle.building import BuildLog
+from devbox.lifecycle.build_log import BuildLog
+from devbox.lifecycle.observe import apply_observation
 from devbox.lifecycle.refusal import cost_line
-from devbox.lifecycle.steps import current, retried
+from devbox.lifecycle.steps import reload, with_retries
 from devbox.lifecycle.waiting import Wait, waiting
 from devbox.model import Box, BoxState
-from devbox.ssh.connection import preload
+from devbox.remote.connection import preload
 from devbox.text import duration
 from devbox.workspace import Workspace
 
@@ -52,7 +53,8 @@ def _looking(
     began, stage = ws.clock(), ""
     for look in itertools.count():
         if look or not looked:
-            box = absorb(ws, current(ws, box), retried(ws, lambda: absence.observe(ws, box)))  # noqa: B023
+            box = reload(ws, box)
+            box = apply_observation(ws, box, with_retries(ws, partial(absence.observe, ws, box)))
         if done(box):
             return box
         if (box.stage or box.state) != stage:
@@ -114,7 +116,7 @@ def until_stopped(ws: Workspace, box: Box, done: Callable[[Box], bool]) -> Box:
     try:
         return _until(ws, box, done, STOP_TIMEOUT)
     except TimedOut as error:
-        box = current(ws, box)
+        box = reload(ws, box)
         shown = f": its provider shows {box.stage}" if box.stage else ""
         ends = "" if box.state is BoxState.STOPPING else f"; devbox down {box.name} ends it"
         raise TimedOut(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from devbox.errors import Conflict, DevboxError, NotFound, SshError
-from devbox.lifecycle.absorb import refresh
+from devbox.lifecycle.observe import refresh
 from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
 

@@ -23,7 +23,7 @@ _LONGEST_WAIT = 30.0
 
 
 @contextmanager
-def owned(ws: Workspace, box_id: str, name: str) -> Iterator[None]:
+def box_lock(ws: Workspace, box_id: str, name: str) -> Iterator[None]:
     """Hold the box for this process; the lock falls when the process dies. Busy when another
     devbox works on it right now."""
     folder = private_dir(paths.home() / "locks")
@@ -58,13 +58,13 @@ class Journal:
 
     def call(self, name: str, action: Callable[[], T]) -> T:
         """A step that calls the provider: passing faults are retried, as the contract allows."""
-        return self.step(name, lambda: retried(self._ws, action))
+        return self.step(name, lambda: with_retries(self._ws, action))
 
     def finish(self, outcome: str) -> None:
         self._ws.store.boxes.finish(self.intent, outcome, self._ws.clock())
 
 
-def retried(ws: Workspace, action: Callable[[], T]) -> T:
+def with_retries(ws: Workspace, action: Callable[[], T]) -> T:
     """Run `action`; Unavailable is tried again with growing waits, honouring Retry-After."""
     wait = _FIRST_WAIT
     for left in range(_TRIES - 1, -1, -1):
@@ -80,7 +80,7 @@ def retried(ws: Workspace, action: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def current(ws: Workspace, box: Box) -> Box:
+def reload(ws: Workspace, box: Box) -> Box:
     """The box's present row."""
     return ws.store.boxes.get(box.id) or box
 
@@ -88,7 +88,7 @@ def current(ws: Workspace, box: Box) -> Box:
 def mark(ws: Workspace, box: Box, state: BoxState, **fields: Any) -> Box:
     """Record what we have just asked for, on top of the present row. fields: others of the box."""
     now = ws.clock()
-    latest = current(ws, box)
+    latest = reload(ws, box)
     marked = msgspec.structs.replace(latest, state=state, updated=now, **fields)
     ws.store.boxes.update(marked)
     if latest.state is not state:

@@ -11,15 +11,25 @@ import msgspec
 from devbox import names, process, spec
 from devbox.errors import Conflict, DevboxError, NotFound, UsageError
 from devbox.images import templates
-from devbox.lifecycle import absence, asking, converge, happenings, login, refusal, respec, saving
-from devbox.lifecycle.absorb import absorb, is_only_lost
-from devbox.lifecycle.steps import Journal, current, owned, retried
+from devbox.lifecycle import (
+    absence,
+    asking,
+    converge,
+    login,
+    refusal,
+    respec,
+    saving,
+    watchdog_events,
+)
+from devbox.lifecycle.observe import apply_observation, is_only_lost
+from devbox.lifecycle.steps import Journal, box_lock, reload, with_retries
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
 from devbox.money.fit import best
-from devbox.ssh import known_hosts, other_homes, ready
-from devbox.ssh.connection import connect
+from devbox.remote import preconditions
+from devbox.remote.config import known_hosts, other_homes
+from devbox.remote.connection import connect
 from devbox.telemetry import arming, rearm
 from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import dollars, duration
@@ -37,8 +47,8 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
     _require_tools(headless=bool(wanted.command))
     known = _there_again(ws, ws.store.boxes.own(name, ws.here))
     box = known if known and not known.state.is_over else _new(ws, name, wanted)
-    with owned(ws, box.id, box.name):
-        box = looked(ws, current(ws, box))
+    with box_lock(ws, box.id, box.name):
+        box = observe_now(ws, reload(ws, box))
         if box.state.is_over:
             # The provider ended it behind our back; the name is free for a new one.
             ws.narrate(f"{name}: the earlier box is {box.state}; making a new one")
@@ -60,8 +70,8 @@ def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:
             means="it costs nothing",
             fix=f"make a new one with: cd {shlex.quote(box.root)} && devbox up {box.name}",
         )
-    with owned(ws, box.id, box.name):
-        box = looked(ws, current(ws, box))
+    with box_lock(ws, box.id, box.name):
+        box = observe_now(ws, reload(ws, box))
         _refuse_over(box)
         project = ws.project_of(box)
         known = box.name in project.boxes
@@ -83,16 +93,16 @@ def _run_as(ws: Workspace, box: Box, wanted: spec.BoxSpec, *, wait: bool) -> Box
 def resume(ws: Workspace, box: Box) -> Box:
     """Bring a paused box back, with the spec it was made from."""
     _require_tools(headless=spec.is_headless(box))
-    with owned(ws, box.id, box.name):
-        box = looked(ws, current(ws, box))
+    with box_lock(ws, box.id, box.name):
+        box = observe_now(ws, reload(ws, box))
         _refuse_over(box)
         return _run(ws, box, wait=True)
 
 
-def settle(ws: Workspace, box: Box) -> Box:
+def resume_goal(ws: Workspace, box: Box) -> Box:
     """Finish the open goal of a box, whatever it is; without one, only look."""
-    with owned(ws, box.id, box.name):
-        box = looked(ws, current(ws, box))
+    with box_lock(ws, box.id, box.name):
+        box = observe_now(ws, reload(ws, box))
         work = ws.store.boxes.open_intents(box.id)
         if not work:
             return box
@@ -103,8 +113,8 @@ def pause(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
     """Stop paying and keep what the provider keeps (`pause_keeps`); `save` first fetches what the
     sync rules name, and where the disk is not kept all that is synced, with `fetch_ignored` also
     what ignore files leave out. Ask before with `losses`."""
-    with owned(ws, box.id, box.name):
-        box = looked(ws, current(ws, box))
+    with box_lock(ws, box.id, box.name):
+        box = observe_now(ws, reload(ws, box))
         _refuse_over(box)
         if box.state is BoxState.PAUSED:
             return box
@@ -114,9 +124,9 @@ def pause(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
                 means=refusal.cost_line(ws, box),
                 fix=f"devbox up {box.name}, or end it with: devbox down {box.name}",
             )
-        converge.pausable(ws, box)
+        converge.require_can_pause(ws, box)
         if save:
-            saving.save_or_stop(ws, box, "pause {}", ignored=fetch_ignored)
+            saving.save_or_raise(ws, box, "pause {}", ignored=fetch_ignored)
         intent = ws.store.boxes.begin(box.id, "paused", {}, ws.clock())
         return converge.to_paused(ws, box, Journal(ws, intent))
 
@@ -124,19 +134,19 @@ def pause(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
 def down(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
     """End a box for good; `save` and `fetch_ignored` as in `pause`. Until the provider confirms,
     the box shows as stopping and costs."""
-    with owned(ws, box.id, box.name):
-        box = current(ws, box)
+    with box_lock(ws, box.id, box.name):
+        box = reload(ws, box)
         if box.state.is_over:
-            box = looked(ws, box)
+            box = observe_now(ws, box)
         if box.state.is_over:
             return box
         with waiting(ws, box, "being looked at"):
             absence.check_before_end(ws, box)
         if save:
             with suppress(DevboxError):  # that it cannot be asked is for the end itself to find
-                box = looked(ws, box)
+                box = observe_now(ws, box)
         if save and box.state is BoxState.RUNNING:
-            saving.save_or_stop(ws, box, "down {}", ignored=fetch_ignored)
+            saving.save_or_raise(ws, box, "down {}", ignored=fetch_ignored)
         intent = ws.store.boxes.begin(box.id, "terminated", {}, ws.clock())
         return converge.to_terminated(ws, box, Journal(ws, intent))
 
@@ -149,15 +159,15 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
             f"{box.name} is {box.state}: there is nothing to hold off",
             fix=f"bring it back with: devbox resume {box.name}",
         )
-    ready.check_running(box)
+    preconditions.check_running(box)
     now = ws.clock()
     until = now + seconds
     with connect(box) as connection:
         ensure_watchdog(ws, box, connection)  # one that died would hold nothing off
         until = arming.keep(connection, until)
-        happenings.collect(ws, box, connection)  # the box has noted it
+        watchdog_events.import_events(ws, box, connection)  # the box has noted it
     # Kept for the person's sake, not the box's disk: a resume holds it again.
-    ws.store.boxes.update(msgspec.structs.replace(current(ws, box), kept_until=until))
+    ws.store.boxes.update(msgspec.structs.replace(reload(ws, box), kept_until=until))
     capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
     message = f"kept awake for {duration(until - now)}{capped}"
     ws.narrate(f"{box.name}: {message}")
@@ -167,7 +177,7 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
 def finish(ws: Workspace, box: Box, goal: str, journal: Journal) -> Box:
     """Run the steps of a goal; the caller holds the box's lock."""
     if box.state.is_over:
-        return converge.closed(ws, box, journal)
+        return converge.finalize(ws, box, journal)
     if goal == "running":
         return converge.to_running(ws, box, journal)
     if goal == "paused":
@@ -216,7 +226,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         connection=ws.connection(wanted.provider),
     )
     ws.store.boxes.insert(box, "running", {}, now, alias=other_homes.free_alias)
-    return current(ws, box)
+    return reload(ws, box)
 
 
 def _there_again(ws: Workspace, box: Box | None) -> Box | None:
@@ -224,7 +234,7 @@ def _there_again(ws: Workspace, box: Box | None) -> Box | None:
     if box is None or not is_only_lost(box):
         return box
     try:
-        return looked(ws, box)
+        return observe_now(ws, box)
     except DevboxError as error:
         ws.narrate(
             f"{box.name}: the earlier box, which was lost, cannot be asked for: {error.what}"
@@ -274,7 +284,7 @@ def _check_budget_again(ws: Workspace, box: Box) -> None:
     budget.check(limits, ws.store.database, box.price, wanted.max_uptime, ws.clock())
 
 
-def looked(ws: Workspace, box: Box) -> Box:
+def observe_now(ws: Workspace, box: Box) -> Box:
     """The box with its provider's present answer, so that no verb acts on an old state. One that
     was lost may be there again."""
     if box.state.is_over and not is_only_lost(box):
@@ -282,8 +292,8 @@ def looked(ws: Workspace, box: Box) -> Box:
     if not box.handle:
         return asking.find_handle(ws, box)
     with waiting(ws, box, "being looked at"):
-        seen = retried(ws, lambda: absence.observe(ws, box))
-    return absorb(ws, box, seen)
+        seen = with_retries(ws, lambda: absence.observe(ws, box))
+    return apply_observation(ws, box, seen)
 
 
 def _refuse_over(box: Box) -> None:

@@ -210,7 +210,7 @@ class Provider(ABC):
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         """How the box half pauses its own box with the laptop off, as the JSON that
-        `devbox.onbox.pausing` takes; None when it cannot, and `up` says so.
+        `devbox.box.watchdog.pause_recipe` takes; None when it cannot, and `up` says so.
 
         {"kind": "exec", "argv": [...]} runs a program; {"kind": "http", "method", "url",
         "token_env", "body"} calls the provider with a token found in the box's environment.

@@ -41,11 +41,12 @@ install() (
     name=${half##*/}
     mkdir -p "$root" && cd "$root" || exit
     [ -f "$name" ] || { cp "$half" ".$name.$$" && mv -f ".$name.$$" "$name"; } || exit
-    [ "$(readlink onbox.pyz)" = "$name" ] || { ln -s "$name" ".l.$$" && mv -f ".l.$$" onbox.pyz; }
+    [ "$(readlink devbox-box.pyz)" = "$name" ] || \
+        { ln -s "$name" ".l.$$" && mv -f ".l.$$" devbox-box.pyz; }
 )
 first_orders() {
     [ -n "$orders" ] && command -v python3 >/dev/null 2>&1 && install &&
-        python3 "$root/onbox.pyz" guard "$orders" "$began" "$mark"
+        python3 "$root/devbox-box.pyz" guard "$orders" "$began" "$mark"
 }
 # agent.json names the agent: {"pid":N,...}
 lives() {
@@ -69,9 +70,9 @@ while :; do
         left=0
         if lives; then
             :
-        elif [ -e "$root/config.json" ] && [ -e "$root/onbox.pyz" ]; then
+        elif [ -e "$root/config.json" ] && [ -e "$root/devbox-box.pyz" ]; then
             DEVBOX_BOX_ROOT=$root \
-                python3 "$root/onbox.pyz" agent </dev/null >>"$root/agent.log" 2>&1
+                python3 "$root/devbox-box.pyz" agent </dev/null >>"$root/agent.log" 2>&1
         else
             first_orders
         fi
@@ -85,7 +86,7 @@ done
 
 
 def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
-    """The orders a box is made with; the schema is in devbox.onbox.guard. Its provider keeps its
+    """The orders a box is made with; the schema is in box/watchdog/guard. Its provider keeps its
     disk when it pauses or ends itself."""
     wanted = request.spec
     return json.dumps(

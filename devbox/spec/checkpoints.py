@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from devbox.box.checkpoints.source import parse
 from devbox.errors import SpecError
-from devbox.onbox.checkpoints.source import parse
 from devbox.spec.tables import Checkpoint
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)

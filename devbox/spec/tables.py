@@ -151,7 +151,7 @@ class JobSpec(_Table, frozen=True):
 
 
 class Checkpoint(_Table, frozen=True):
-    """Model weights: where they come from (devbox.onbox.checkpoints.source), where they go on the
+    """Model weights: where they come from (devbox.box.checkpoints.source), where they go on the
     box, and what they must be. size: bytes. secret: a reference, such as hf:token."""
 
     source: str

@@ -5,7 +5,7 @@ survey   the same, and what else lies in the login folder, within bounds
 look     of the named paths, those that are files or symlinks
 digest   the content hash of the named files
 delete   exactly the named files, then those of their folders that are empty
-stamp    writes synced.json (see devbox/onbox/unsynced.py)
+stamp    writes synced.json (see devbox/box/files/unsynced.py)
 
 Standard library only, Python 3.9; it is sent as text, so it imports nothing of ours. Names are
 bytes, carried in JSON as latin-1.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from devbox.sync.stamp import Stamp
+from devbox.sync.baseline import Stamp
 from devbox.sync.tree import Entry
 
 EDITED = "edited here and not pushed yet"

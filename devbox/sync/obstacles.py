@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from devbox.errors import SshError
 from devbox.model import Box
 from devbox.sync import compare, tree
-from devbox.sync.place import Place
+from devbox.sync.baseline import Stamp
 from devbox.sync.rules import Rules
-from devbox.sync.stamp import Stamp
+from devbox.sync.target import Place
 
 if TYPE_CHECKING:
     from devbox.sync.remote import Asking
@@ -68,7 +68,7 @@ def stuck(
 
     there = remote.list_files(box, where.folder, Rules(())).files
     parents = {folder for path in there for folder in compare.above(path)}
-    here = tree.look(where.root, parents)
+    here = tree.stat_paths(where.root, parents)
     return {
         path: [name for name in there if name.startswith(path + b"/")]
         for path in compare.within(here, chosen)

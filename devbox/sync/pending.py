@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from devbox.sync import tree
-from devbox.sync.place import Place
-from devbox.sync.stamp import Stamp
+from devbox.sync.baseline import Stamp
+from devbox.sync.target import Place
 
 #: A sync shorter than this shows no total, seconds.
 _COUNT_AFTER = 0.5

@@ -6,10 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from devbox import process
 from devbox.model import Box
-from devbox.sync import compare, flavour, held, program, remote, removal, rules, stamp, tree
-from devbox.sync.place import Place
+from devbox.sync import (
+    baseline,
+    compare,
+    delete_local,
+    held,
+    remote,
+    rsync_dialect,
+    rsync_process,
+    rules,
+    tree,
+)
 from devbox.sync.report import Report, kept, shown
-from devbox.sync.session import Options, Session, excludes
+from devbox.sync.sync_run import Options, Session, excludes
+from devbox.sync.target import Place
 from devbox.sync.tree import Tree
 from devbox.workspace import Workspace
 
@@ -29,7 +39,7 @@ class Pull(Session):
         picked = self._picked(found)
         names = compare.within(listing.files, self.chosen)
         there = {path: listing.files[path] for path in names if picked(path)}
-        here = tree.look(self.where.root, there)
+        here = tree.stat_paths(self.where.root, there)
         back = held.held_back(there, chosen=self.chosen, patterns=self.patterns())
         plan = compare.fetch(here, there, self.stamp, force=self.options.force, held=back)
         keep = self.really(plan.keep, here, there)
@@ -43,7 +53,7 @@ class Pull(Session):
             )
         deleted = []
         if doomed and self.options.approve(shown(doomed)):
-            deleted = removal.remove(self.where.root, doomed)
+            deleted = delete_local.remove(self.where.root, doomed)
         items, retries = self._take(plan.take, there, keep, size)
         self._stamp(keep, items, listing.now)
         return self.finish(
@@ -97,15 +107,17 @@ class Pull(Session):
             return [], 0
         # --update once more: a file may be saved here between the list and the transfer. And one
         # may be gone from the box by then; what a job cleans up is no reason to fail.
-        informs = flavour.detect(process.require("rsync")).informs
+        informs = rsync_dialect.detect(process.require("rsync")).informs
         extra: tuple[str, ...] = ("--ignore-missing-args",) if informs else ()
         extra += () if self.options.force else ("--update",)
         where = self.where
-        job = program.Job(self.box, where.root, where.folder, False, files=take, arriving=True)
+        job = rsync_process.Job(
+            self.box, where.root, where.folder, False, files=take, arriving=True
+        )
         done = self.transfer(job._replace(extra=extra), lambda: size)
         wanted = set(take)
         keep.update((path, compare.NEWER_HERE) for path in done.newer & wanted)
-        here = tree.look(self.where.root, take)
+        here = tree.stat_paths(self.where.root, take)
         arrived = [p for p in take if p in here and compare.same(here[p], there[p])]
         return sorted({*arrived, *(done.items.keys() & wanted)}), done.tries - 1
 
@@ -114,4 +126,4 @@ class Pull(Session):
         self.remember(keep, items, now if whole else self.stamp.box_time)
         if whole:
             remote.stamp(self.box, self.where.folder, now / 1e9, [], excludes(self.where.sync))
-            stamp.save(self.box, stamp.load(self.box, self.where.root).recent(self.start))
+            baseline.save(self.box, baseline.load(self.box, self.where.root).recent(self.start))

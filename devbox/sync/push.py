@@ -11,13 +11,13 @@ import msgspec
 from devbox import process
 from devbox.errors import SshError, SyncError, UsageError
 from devbox.model import Box
-from devbox.sync import compare, flavour, obstacles, program, stamp, tree
+from devbox.sync import baseline, compare, obstacles, rsync_dialect, rsync_process, tree
 from devbox.sync.pending import Pending
-from devbox.sync.place import Place
 from devbox.sync.progress import Item
 from devbox.sync.report import Report, kept, shown
 from devbox.sync.rules import Rules, without
-from devbox.sync.session import Options, Session, excludes
+from devbox.sync.sync_run import Options, Session, excludes
+from devbox.sync.target import Place
 from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
 
@@ -101,7 +101,7 @@ class Push(Session):
         # --ignore-times: two saves of one size within a second look alike to rsync.
         extra = ("--ignore-times", "--update", *self._passing())
 
-        def send(rules: Rules) -> program.Outcome:
+        def send(rules: Rules) -> rsync_process.Outcome:
             return self._send_chosen(rules, extra, backoff=(0.2,))
 
         done = self._around(without(rules, self.blocked), send)
@@ -141,7 +141,9 @@ class Push(Session):
     def _is_blocked(self, path: bytes) -> bool:
         return bool(self.blocked.intersection([path, *compare.above(path)]))
 
-    def _around(self, rules: Rules, send: Callable[[Rules], program.Outcome]) -> program.Outcome:
+    def _around(
+        self, rules: Rules, send: Callable[[Rules], rsync_process.Outcome]
+    ) -> rsync_process.Outcome:
         """`send`, and where folders of the box stand in the way of files or links once more:
         around them, or with `force` after what is in them was shown and deleted."""
         done = send(rules)
@@ -172,11 +174,13 @@ class Push(Session):
         return ("--ignore-missing-args",) if self._informs() else ()
 
     def _informs(self) -> bool:
-        return flavour.detect(process.require("rsync")).informs
+        return rsync_dialect.detect(process.require("rsync")).informs
 
-    def _job(self, rules: Rules) -> program.Job:
+    def _job(self, rules: Rules) -> rsync_process.Job:
         where = self.where
-        return program.Job(self.box, where.root, where.folder, True, rules.filters(), arriving=True)
+        return rsync_process.Job(
+            self.box, where.root, where.folder, True, rules.filters(), arriving=True
+        )
 
     def _foretell(
         self,
@@ -199,7 +203,7 @@ class Push(Session):
         blocked = dict.fromkeys(self.blocked, compare.IN_THE_WAY)
         return {**dict.fromkeys(left, compare.NEWER_THERE), **blocked}
 
-    def _settle(self, rules: Rules, done: program.Outcome, newer: set[bytes] | None) -> Sent:
+    def _settle(self, rules: Rules, done: rsync_process.Outcome, newer: set[bytes] | None) -> Sent:
         """rsync left alone what is newer on the box. Where the box's is just what we sent or saw
         before, the older one here is what is wanted (a restored backup, a checkout): send it."""
         newer = done.newer if newer is None else newer - done.items.keys()
@@ -260,7 +264,7 @@ class Push(Session):
 
         return sorted(remote.delete(self.box, self.where.folder, doomed, folders))
 
-    def _send(self, rules: Rules) -> program.Outcome:
+    def _send(self, rules: Rules) -> rsync_process.Outcome:
         extra: tuple[str, ...] = () if self.options.force else ("--update",)
         if self.chosen:
             return self._send_chosen(rules, extra)
@@ -275,11 +279,11 @@ class Push(Session):
         return done
 
     def _send_chosen(
-        self, rules: Rules, extra: tuple[str, ...], backoff: Sequence[float] = program.BACKOFF
-    ) -> program.Outcome:
+        self, rules: Rules, extra: tuple[str, ...], backoff: Sequence[float] = rsync_process.BACKOFF
+    ) -> rsync_process.Outcome:
         targets = self._targets()
         if not targets:
-            return program.Outcome({}, set(), 0, "", 1)
+            return rsync_process.Outcome({}, set(), 0, "", 1)
         job = self._job(rules)._replace(files=targets, inside=True, extra=extra)
         return self.transfer(job, lambda: None, partly=True, backoff=backoff)
 
@@ -291,7 +295,7 @@ class Push(Session):
             box_time = box_time or seen
         self.remember(left, moved, box_time)
         if first and not self.chosen:
-            stamp.save(self.box, stamp.load(self.box, self.where.root).recent(self.start))
+            baseline.save(self.box, baseline.load(self.box, self.where.root).recent(self.start))
 
     def _tell(self, moved: Sequence[bytes]) -> int:
         if self.early:
@@ -306,7 +310,7 @@ def tell(box: Box, where: Place, moved: Iterable[bytes], asking: Asking | None =
     """Write the box's half of the stamp: these files are as they are here."""
     from devbox.sync import remote
 
-    entries = tree.look(where.root, moved)
+    entries = tree.stat_paths(where.root, moved)
     pushed = [(path, entry.mtime) for path, entry in entries.items() if entry.kind == "f"]
     return remote.stamp(box, where.folder, None, pushed, excludes(where.sync), asking)
 

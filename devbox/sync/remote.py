@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 from devbox import process
 from devbox.errors import SshError, SyncError
 from devbox.model import Box
-from devbox.ssh import command
+from devbox.remote import command
 from devbox.sync.defaults import ARRIVING
 from devbox.sync.rules import Rules
 from devbox.sync.tree import Entry

@@ -9,10 +9,10 @@ exactly the files that were shown, however the trees change meanwhile.
 from __future__ import annotations
 
 from devbox.model import Box
-from devbox.sync import place
+from devbox.sync import target
 from devbox.sync.progress import Progress
 from devbox.sync.report import Kept, Report
-from devbox.sync.session import Options
+from devbox.sync.sync_run import Options
 from devbox.workspace import Workspace
 
 __all__ = ["Kept", "Options", "Progress", "Report", "down", "up"]
@@ -24,8 +24,8 @@ def up(ws: Workspace, box: Box, options: Options | None = None) -> Report:
     whole."""
     from devbox.sync.push import Push
 
-    where = place.find(ws, box)
-    with place.locked(box, "up"):
+    where = target.find(ws, box)
+    with target.locked(box, "up"):
         return Push(ws, box, where, options or Options()).run()
 
 
@@ -33,6 +33,6 @@ def down(ws: Workspace, box: Box, options: Options | None = None) -> Report:
     """Fetch what changed on the box. Raises as `up`."""
     from devbox.sync.pull import Pull
 
-    where = place.find(ws, box)
-    with place.locked(box, "down"):
+    where = target.find(ws, box)
+    with target.locked(box, "down"):
         return Pull(ws, box, where, options or Options()).run()

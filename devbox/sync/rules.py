@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from devbox import spec
-from devbox.junk import JUNK
+from devbox.default_excludes import JUNK
 from devbox.sync import defaults
 from devbox.sync.globs import Glob, literal, parse
 

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from devbox.model import Box
-from devbox.sync import compare, place, remote, tree
+from devbox.sync import compare, remote, target, tree
 from devbox.sync.report import shown
 from devbox.sync.rules import selection
 from devbox.sync.tree import Entry
@@ -55,7 +55,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 def status(ws: Workspace, box: Box) -> Difference:
     """Both trees compared by size and time. Raises as `rsync.up`, and takes no lock."""
-    where = place.find(ws, box)
+    where = target.find(ws, box)
     with ThreadPoolExecutor(1) as pool:
         plain = tree.read(where.root, where.sync).plain
         asked = pool.submit(remote.list_files, box, where.folder, plain)
@@ -68,9 +68,11 @@ def status(ws: Workspace, box: Box) -> Difference:
         kept = found.rules.keeps(path, folder=False) or not picked.keeps(path, folder=False)
         (wanted if kept else ignored)[path] = entry
     # What is ignored is not in the local walk, but may well be here too.
-    here = found.files | {p: e for p, e in tree.look(where.root, wanted).items() if p in wanted}
+    here = found.files | {
+        p: e for p, e in tree.stat_paths(where.root, wanted).items() if p in wanted
+    }
     different = compare.differences(here, wanted)
-    away = ignored.keys() - tree.look(where.root, ignored).keys()
+    away = ignored.keys() - tree.stat_paths(where.root, ignored).keys()
     return Difference(
         box.name,
         str(where.root),

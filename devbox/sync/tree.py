@@ -63,7 +63,7 @@ def read(root: Path, sync: spec.Sync, *, files: bool = False) -> Tree:
     return walk.tree
 
 
-def look(root: Path, paths: Iterable[bytes]) -> dict[bytes, Entry]:
+def stat_paths(root: Path, paths: Iterable[bytes]) -> dict[bytes, Entry]:
     """What is at these paths under `root`: files, symlinks, and 'd' for all else. A path that
     lies in a symlink or file is not looked at; that symlink or file is given instead."""
     top, out = os.fsencode(root), dict[bytes, Entry]()

@@ -8,11 +8,11 @@ from typing import Literal, get_args
 import msgspec
 
 from devbox.model import Box
-from devbox.sync import compare, held, place, remote, rules, tree
+from devbox.sync import compare, held, remote, rules, target, tree
 from devbox.sync.pull import Pull
 from devbox.sync.report import shown
-from devbox.sync.session import Options
 from devbox.sync.status import File
+from devbox.sync.sync_run import Options
 from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
 
@@ -47,12 +47,12 @@ class Unsaved(msgspec.Struct, frozen=True):
 def look(ws: Workspace, box: Box) -> Unsaved:
     """One listing of the box, compared with the local files and the last sync. Raises as
     `rsync.down`; changes nothing and takes no lock."""
-    where = place.find(ws, box)
+    where = target.find(ws, box)
     pull = Pull(ws, box, where, Options())
     listing, outside = remote.survey(box, where.folder, rules.whole(where.sync))
     there = listing.files
     found = tree.read(where.root, where.sync)
-    here = tree.look(where.root, there)
+    here = tree.stat_paths(where.root, there)
     plan = compare.fetch(here, there, pull.stamp)
     keep = pull.really(plan.keep, here, there)
     back = held.held_back(there, patterns=pull.patterns())

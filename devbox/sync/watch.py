@@ -17,12 +17,12 @@ from watchfiles import watch as watch_files
 
 from devbox.errors import DevboxError, SshError, SyncError
 from devbox.model import Box
-from devbox.sync import compare, place, program, remote, tree
-from devbox.sync.place import Place
+from devbox.sync import compare, remote, rsync_process, target, tree
 from devbox.sync.push import Push, tell
 from devbox.sync.report import shown
 from devbox.sync.rsync import Options, up
 from devbox.sync.rules import Rules
+from devbox.sync.target import Place
 from devbox.sync.tree import Tree
 from devbox.workspace import Workspace
 
@@ -63,7 +63,7 @@ def watch(
     delete: a file deleted here is deleted there; what the box has besides is never touched.
     Raises what `rsync.up` raises on the first full sync; later, only what waiting cannot mend.
     """
-    where = place.find(ws, box)
+    where = target.find(ws, box)
     try:
         batches = _batches(where.root)
         next(batches)  # from here on nothing is missed
@@ -181,7 +181,7 @@ class _Watching:
             self.on_event(Event("sent", shown(there), self.clock() - begun))
 
     def _send(self, paths: list[bytes]) -> None:
-        with place.locked(self.box, "up"):
+        with target.locked(self.box, "up"):
             push = Push(self.ws, self.box, self.where, Options())
             sent = push.edits(self.found.rules, paths)
         for name in shown(sorted(push.blocked)):
@@ -215,4 +215,6 @@ def _keeps(rules: Rules, top: bytes, path: bytes) -> bool:
 
 def _passes(error: DevboxError) -> bool:
     """A lost connection may come back; a refused key or an unreadable file will not."""
-    return isinstance(error, program.Lost | SshError) and "Permission denied" not in error.what
+    return (
+        isinstance(error, rsync_process.Lost | SshError) and "Permission denied" not in error.what
+    )

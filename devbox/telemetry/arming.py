@@ -1,7 +1,7 @@
 """Talking to a box's watchdog: give it its orders, hold it off, ask for its verdict.
 
-The watchdog itself is devbox.onbox.agent; it works with this machine off. Times cross between two
-clocks here: what a box says in its own time is told in ours.
+The watchdog itself is devbox.box.watchdog.daemon; it works with this machine off. Times cross
+between two clocks here: what a box says in its own time is told in ours.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from devbox import spec
+from devbox.box.wire import LATEST
 from devbox.errors import NotFound, SshError
 from devbox.model import Box
-from devbox.onbox.wire import LATEST
 from devbox.providers.guarded import policy_fields
-from devbox.ssh import boxhalf
+from devbox.remote import agent_bootstrap
 from devbox.text import brief, clean
 
 _NO_ANSWER = 3  # exit code: no watchdog runs, or the box was never armed
@@ -68,7 +68,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def arm(
-    connection: boxhalf.Runs,
+    connection: agent_bootstrap.Runs,
     box: Box,
     recipe: Mapping[str, Any] | None,
     *,
@@ -82,21 +82,21 @@ def arm(
     orders = json.dumps(_orders(box, recipe, clock(), disk_kept)).encode()
     # The agent forks off this very process and shows under its words: a person who looks for it
     # finds "agent" there.
-    done = boxhalf.run(connection, "arm", "agent", input=orders)
+    done = agent_bootstrap.run(connection, "arm", "agent", input=orders)
     if done.code:
         raise SshError(
-            f"the watchdog of {box.name} could not be armed: {boxhalf.said(done)}",
+            f"the watchdog of {box.name} could not be armed: {agent_bootstrap.said(done)}",
             means=f"{box.name} runs and may cost, and its watchdog does not guard it",
             fix=f"devbox doctor {box.name}, or end it with: devbox down {box.name}",
         )
 
 
 def keep(
-    connection: boxhalf.Runs, until: float, *, clock: Callable[[], float] = time.time
+    connection: agent_bootstrap.Runs, until: float, *, clock: Callable[[], float] = time.time
 ) -> float:
     """Hold off the idle pause until then (unix seconds). Returns the time that is in force:
     earlier when max_uptime comes first, later when a longer hold was in force already."""
-    argv = boxhalf.command("keep", "--until", repr(float(until)), "--now", repr(clock()))
+    argv = agent_bootstrap.command("keep", "--until", repr(float(until)), "--now", repr(clock()))
     answer = _answer(connection, argv)
     granted = answer.get("until")
     is_number = isinstance(granted, (int, float)) and not isinstance(granted, bool)
@@ -108,14 +108,16 @@ def keep(
 
 
 def verdict(
-    connection: boxhalf.Runs,
+    connection: agent_bootstrap.Runs,
     *,
     unsynced: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Verdict:
     """The watchdog's present verdict, with a second's count of what is unsynced when asked for.
     NotFound when no watchdog runs on the box."""
-    answer = _answer(connection, boxhalf.command("verdict", *(["unsynced"] if unsynced else [])))
+    answer = _answer(
+        connection, agent_bootstrap.command("verdict", *(["unsynced"] if unsynced else []))
+    )
     try:
         found = msgspec.convert(answer, Verdict)
         _require_sane(found)
@@ -144,21 +146,21 @@ def _require_sane(found: Verdict) -> None:
 
 
 @contextmanager
-def syncing(connection: boxhalf.Runs) -> Iterator[None]:
+def syncing(connection: agent_bootstrap.Runs) -> Iterator[None]:
     """While this machine fetches what a coming pause would lose: that traffic is not use, so it
     does not call the pause off. At most an hour."""
-    _answer(connection, boxhalf.command("keep", "--syncing", repr(_SYNC_MOST)))
+    _answer(connection, agent_bootstrap.command("keep", "--syncing", repr(_SYNC_MOST)))
     try:
         yield
     finally:
         # What is still on its way, this word too, is not use either.
-        _answer(connection, boxhalf.command("keep", "--syncing", repr(_SYNC_TAIL)))
+        _answer(connection, agent_bootstrap.command("keep", "--syncing", repr(_SYNC_TAIL)))
 
 
 def _orders(
     box: Box, recipe: Mapping[str, Any] | None, now: float, disk_kept: bool
 ) -> dict[str, Any]:
-    """The schema is in devbox.onbox.orders."""
+    """The schema is in devbox.box.watchdog.config."""
     wanted = spec.decode_box(box.spec)
     started = box.started if box.started is not None else now
     # The provider's own limit, or an earlier one that devbox.toml has set since.
@@ -178,7 +180,7 @@ def _orders(
     }
 
 
-def _answer(connection: boxhalf.Runs, argv: Sequence[str]) -> dict[str, Any]:
+def _answer(connection: agent_bootstrap.Runs, argv: Sequence[str]) -> dict[str, Any]:
     done = connection.run(argv, check=False)
     if done.code == _NO_ANSWER:
         raise NotFound(

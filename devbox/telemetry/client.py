@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 
 from devbox.model import Box
-from devbox.ssh.link import Link
+from devbox.remote.link import Link
 from devbox.telemetry.reader import SILENCE, Position, Reader
 from devbox.telemetry.sample import Message, Sample
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from devbox.box import wire
 from devbox.errors import SshError
 from devbox.model import Box
-from devbox.onbox import wire
-from devbox.ssh import boxhalf, command
+from devbox.remote import agent_bootstrap, command
 from devbox.telemetry.sample import BoxEvent, Message, Sample, parse
 from devbox.text import clean
 
@@ -62,7 +62,7 @@ class Reader:
         # ControlMaster=no: use the shared connection, but never become it; a shared connection
         # that this process had opened would end with it.
         shared = ("-o", "ControlMaster=no", "-o", "BatchMode=yes")
-        return command.argv(self.box, boxhalf.command("stream", *options), options=shared)
+        return command.argv(self.box, agent_bootstrap.command("stream", *options), options=shared)
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """What new bytes hold, each sample and event once."""

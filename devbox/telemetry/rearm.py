@@ -6,7 +6,7 @@ from __future__ import annotations
 from devbox import spec
 from devbox.errors import DevboxError, NoAnswer, NotFound, SshError
 from devbox.model import Box, BoxState
-from devbox.ssh.connection import Connection, connect
+from devbox.remote.connection import Connection, connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
 

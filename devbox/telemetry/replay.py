@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from devbox.onbox import idle
-from devbox.onbox.ceiling import Ceiling, Moment
-from devbox.onbox.notes import number
+from devbox.box.json_file import number
+from devbox.box.watchdog import policy as idle
+from devbox.box.watchdog.deadline import Ceiling, Moment
 
 _JUDGE_EVERY = 5.0  # as the box's agent does
 
@@ -52,7 +52,7 @@ class Replay(msgspec.Struct, frozen=True):
 def replay(
     policy: idle.Policy, samples: Iterable[dict[str, Any]], *, max_uptime: float | None = None
 ) -> Replay:
-    """Run the policy over samples (schema in devbox.onbox.wire) in the order they come.
+    """Run the policy over samples (schema in devbox.box.wire) in the order they come.
 
     A sample without a time is left out, and a step back in time counts as none. After an idle
     pause the box is off until the trace shows use again; after the ceiling, to the end.

@@ -1,4 +1,4 @@
-"""What a box says, validated. The wire form is in devbox.onbox.wire; a box is not trusted.
+"""What a box says, validated. The wire form is in devbox.box.wire; a box is not trusted.
 
 A line that is too long, not JSON or without a usable name is dropped. In a sample every other
 leaf of a wrong type or beyond sense is None, unknown keys are ignored, texts are cleaned and cut,
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from devbox.onbox import wire
+from devbox.box import wire
 from devbox.text import clean
 
 MAX_GPUS = 64

@@ -15,13 +15,12 @@ from textual.widgets import ContentSwitcher, Footer, Input
 from devbox.errors import DevboxError
 from devbox.model import Box
 from devbox.tui import actions, background, fleet, theme
-from devbox.tui.asks import Asks
+from devbox.tui.autosave import StandBy
+from devbox.tui.bars import Bar, Tabs, summary, under_way
 from devbox.tui.feed import BoxView, Feed
-from devbox.tui.frame import Bar, Tabs, summary, under_way
 from devbox.tui.grid import Column, Grid
 from devbox.tui.notices import Notices, Severity
-from devbox.tui.operations import Operation, Operations
-from devbox.tui.paint import Line, plain
+from devbox.tui.operation_manager import Operation, Operations
 from devbox.tui.palette_commands import Commands
 from devbox.tui.panes.base import Movable, Pane, Seen
 from devbox.tui.panes.cost import CostPane
@@ -30,8 +29,9 @@ from devbox.tui.panes.gpu import GpuPane
 from devbox.tui.panes.jobs import JobsPane
 from devbox.tui.panes.logs import LogsPane
 from devbox.tui.panes.sync import SyncPane
+from devbox.tui.queries import Asks
 from devbox.tui.settings import Settings
-from devbox.tui.standby import StandBy
+from devbox.tui.text_layout import Line, plain
 
 W = TypeVar("W", bound=Widget)
 
@@ -125,7 +125,7 @@ class Dashboard(App[None], inherit_bindings=False):
         if action.changes and self.readonly:
             self.tell(f"{action.label}: this dashboard is read-only", "warning")
             return
-        from devbox.tui.deeds import DEEDS
+        from devbox.tui.handlers import DEEDS
 
         DEEDS[action_id](self)
 
@@ -358,7 +358,7 @@ class Dashboard(App[None], inherit_bindings=False):
     def _rescue(self, boxes: list[Box]) -> None:
         """Fetch what a pause that was announced would lose."""
         if boxes and not self.readonly:
-            from devbox.tui.deeds.boxes import rescue
+            from devbox.tui.handlers.boxes import rescue
 
             rescue(self, boxes)
 
@@ -382,14 +382,14 @@ class Dashboard(App[None], inherit_bindings=False):
 
 
 def _load_the_rest() -> None:
-    import devbox.jobs.control
-    import devbox.tui.deeds  # noqa: F401
+    import devbox.jobs.queries
+    import devbox.tui.handlers  # noqa: F401
 
 
 def run(start: Path, *, readonly: bool = False) -> list[str]:
     """The dashboard on the real thing until it is left; what goes on without it, in words."""
     from devbox.tui import settings
-    from devbox.tui.live import LiveFeed
+    from devbox.tui.live_feed import LiveFeed
 
     chosen = settings.load()
     operations = Operations(start)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from devbox.model import Box, Event, Run
-from devbox.telemetry.cells import Cell
+from devbox.telemetry.live import LiveTelemetry
 from devbox.tui.history import History
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Feed(Protocol):
     changes: int
     error: str
 
-    def cell(self, box_id: str) -> Cell | None: ...
+    def cell(self, box_id: str) -> LiveTelemetry | None: ...
     def history(self, box_id: str) -> History | None: ...
     def verdict(self, box_id: str) -> Verdict | None: ...
     def runs(self, box_id: str) -> Sequence[RunView]: ...

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devbox.model import Box, BoxState
-from devbox.telemetry.picture import STALE, share
+from devbox.telemetry.render import STALE, share
 from devbox.telemetry.sample import Sample
 from devbox.text import brief, dollars, duration
-from devbox.tui import marks
+from devbox.tui import symbols
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.grid import Column
-from devbox.tui.paint import Line, bar, percent, plain
+from devbox.tui.text_layout import Line, bar, percent, plain
 
 if TYPE_CHECKING:
     from devbox.telemetry.arming import Verdict
@@ -119,10 +119,10 @@ def cell_of(
 
 def state(view: BoxView) -> Line:
     """'● running', '◑ starting 4/5 login'."""
-    shape, style = marks.BOX[view.box.state]
+    shape, style = symbols.BOX[view.box.state]
     line: Line = [(f"{shape} ", style), (str(view.box.state), style)]
     if view.goal:
-        where = marks.progress(view.goal, view.step)
+        where = symbols.progress(view.goal, view.step)
         line.append((f" {where}", "bold"))
         line.append((f" {plain(view.box.stage or view.step, 40)}", "dim"))
     return line

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from devbox.box.probes.gpu.health import HOT, Health
 from devbox.model import BoxState, RunState
-from devbox.onbox.gpu.health import HOT, Health
 from devbox.text import brief
 from devbox.tui.feed import BoxView, Feed
-from devbox.tui.paint import plain
+from devbox.tui.text_layout import plain
 
 if TYPE_CHECKING:
     from devbox.telemetry.arming import Verdict

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from devbox.errors import DevboxError
 from devbox.model import Box
-from devbox.telemetry.cells import Cell, follow
+from devbox.telemetry.live import LiveTelemetry, follow
 from devbox.telemetry.sample import Sample
 from devbox.tui import background
 from devbox.tui.history import History
@@ -22,7 +22,7 @@ class Streams:
     """cells and histories by box id. A box that stopped keeps both until it is gone."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.cells: dict[str, Cell] = {}
+        self.cells: dict[str, LiveTelemetry] = {}
         self.histories: dict[str, History] = {}
         self._clock = clock
         self._boxes: dict[str, Box] = {}
@@ -79,7 +79,7 @@ class Streams:
 
     def _start(self, box: Box) -> None:
         self._boxes[box.id] = box
-        cell = self.cells.setdefault(box.id, Cell(box.name, keep=_KEPT))
+        cell = self.cells.setdefault(box.id, LiveTelemetry(box.name, keep=_KEPT))
         self.histories.setdefault(box.id, History())
         self._tasks[box.id] = asyncio.create_task(
             follow(box, cell, history=_BACK, clock=self._clock)

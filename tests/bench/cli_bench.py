@@ -11,7 +11,7 @@ from pathlib import Path
 
 from devbox import lifecycle, spec
 from devbox.model import BoxState, Price
-from devbox.ssh import command
+from devbox.remote import command
 from devbox.state.store import Store
 from devbox.workspace import Workspace
 from tests.bench.rows import Row, median, ms, paired, seconds

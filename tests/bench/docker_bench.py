@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from devbox import lifecycle, spec
-from devbox.ssh import command
+from devbox.remote import command
 from devbox.workspace import Workspace
 from tests.bench.rows import Row, ms, seconds
 from tests.providers.docker import world

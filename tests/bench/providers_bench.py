@@ -23,7 +23,7 @@ from pathlib import Path
 from devbox import lifecycle, spec
 from devbox.model import Box, BoxState
 from devbox.providers.base import Request
-from devbox.ssh import keys
+from devbox.remote import keys
 from devbox.workspace import Workspace
 from tests.bench.rows import Row, ms, seconds
 from tests.emulators.common import Fault

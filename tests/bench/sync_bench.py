@@ -24,13 +24,13 @@ import msgspec
 
 from devbox import paths
 from devbox.model import Box
+from devbox.remote.config import ssh_config
 from devbox.spec import BoxSpec, encode_box, load
-from devbox.ssh import config
 from devbox.sync.watch import Event, watch
 from devbox.workspace import Workspace
 from tests.bench.rows import Row, ms, seconds
 from tests.boxes import bring_up
-from tests.ssh.sshd import serve
+from tests.remote.sshd import serve
 
 _GOAL = 0.95
 _WATCH_GOAL = 0.4
@@ -166,7 +166,7 @@ def _local(ws: Workspace) -> Iterator[Bench]:
     try:
         yield Bench(ws, box, ws.spec.root, there / box.workdir, there / "peer", "peer")
     finally:
-        config.forget(box)
+        ssh_config.forget(box)
         ws.provider("local").terminate(box.handle)
 
 
@@ -181,11 +181,11 @@ def _openssh(ws: Workspace, home: Path) -> Iterator[Bench]:
         now = time.time()
         intent = ws.store.boxes.insert(box, "running", {}, now)
         ws.store.boxes.finish(intent, "done", now)
-        config.publish(ws.store.boxes.all)
+        ssh_config.publish(ws.store.boxes.all)
         try:
             yield Bench(ws, box, ws.spec.root, ours, peers, str(peers))
         finally:
-            config.forget(box)
+            ssh_config.forget(box)
 
 
 def _clear(folder: Path) -> None:

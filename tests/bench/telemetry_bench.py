@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from devbox import paths, spec
-from devbox.ssh import boxhalf
+from devbox.remote import agent_bootstrap
 from devbox.telemetry.client import open_stream
 from devbox.workspace import Workspace
 from tests.bench.rows import Row, ms
@@ -32,7 +32,7 @@ def rows(home: Path) -> list[Row]:
     ws = Workspace(spec.load(project / "devbox.toml"))
     try:
         box = ws.box("b")
-        root = paths.local_boxes() / box.token / "home" / boxhalf.FOLDER
+        root = paths.local_boxes() / box.token / "home" / agent_bootstrap.FOLDER
         agent = psutil.Process(json.loads((root / "agent.json").read_text())["pid"])
         list(islice(open_stream(box), 3))  # it has settled
         before = _cpu(agent)

@@ -18,11 +18,11 @@ from pathlib import Path
 import msgspec
 
 from devbox.model import Box, Run
-from devbox.telemetry.cells import Cell
+from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.sample import parse
 from devbox.tui.app import Dashboard
-from devbox.tui.asks import LogKind
 from devbox.tui.history import History
+from devbox.tui.queries import LogKind
 from devbox.tui.settings import Settings
 from devbox.tui.streams import Streams
 from tests.tui import fakes
@@ -40,7 +40,7 @@ class LoadFeed(fakes.FakeFeed):
         self._streams = Streams(time.time)
         self.cells, self.histories = self._streams.cells, self._streams.histories
         for view in self.views:
-            self.cells[view.box.id] = Cell(view.box.name, keep=300)
+            self.cells[view.box.id] = LiveTelemetry(view.box.name, keep=300)
             self.histories[view.box.id] = History()
         self._bodies = [_body(n, gpus) for n in range(_KINDS)]
         self._seq = 0

@@ -15,8 +15,8 @@ import pytest
 
 from devbox.cli.run_view import watch
 from devbox.jobs.follow import Line, Message, Note
-from devbox.telemetry import picture
-from devbox.telemetry.cells import Cell
+from devbox.telemetry import render
+from devbox.telemetry.live import LiveTelemetry
 
 FOLLOW = """\
 import asyncio, os, sys, time
@@ -120,8 +120,8 @@ def test_a_long_line_in_pieces_is_one_line(capsys: pytest.CaptureFixture[str]) -
 def test_a_line_is_cut_by_cells_not_by_characters() -> None:
     from rich.cells import cell_len
 
-    cell = Cell("b")
+    cell = LiveTelemetry("b")
     cell.error = "箱の中の誤り" * 20
-    for row in picture.lines(cell, 0.0, width=41):
+    for row in render.lines(cell, 0.0, width=41):
         assert cell_len("".join(text for text, _ in row)) <= 41
-    assert "…" in picture.plain(picture.lines(cell, 0.0, width=41))
+    assert "…" in render.plain(render.lines(cell, 0.0, width=41))

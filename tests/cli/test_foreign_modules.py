@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import devbox
-from devbox.tui.operations import Operations
+from devbox.tui.operation_manager import Operations
 from devbox.tui.web import Door
 
 ROOT = Path(devbox.__file__).parent
@@ -59,4 +59,4 @@ def test_every_python_we_start_with_a_module_leaves_the_current_folder_out() -> 
         if re.search(r'sys\.executable, "-m"', line)
     ]
     # The box half runs on Python 3.9, which has no -P: it starts pip in a folder of its own.
-    assert [line for line in loose if not line.startswith("onbox/packages.py")] == []
+    assert [line for line in loose if not line.startswith("box/packages.py")] == []

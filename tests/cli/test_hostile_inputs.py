@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from devbox.onbox.job import Job
-from devbox.onbox.jobs import track
+from devbox.box.job import Job
+from devbox.box.jobs import track
 from tests.boxes import MakeBox
 from tests.cli.test_fixes import run
 from tests.cli.test_hostile_output import BAD, NASTY, OWN

@@ -16,9 +16,10 @@ from typing import Any, ClassVar, TypeVar
 
 from devbox.model import Box, BoxState
 from devbox.providers.base import Observation, Provider, Request
+from devbox.remote import keys, wait
+from devbox.remote.config import ssh_config
+from devbox.remote.connection import Connection
 from devbox.spec import BoxSpec
-from devbox.ssh import config, keys, wait
-from devbox.ssh.connection import Connection
 
 T = TypeVar("T")
 Wanted = Callable[[Observation | None], bool]
@@ -152,7 +153,7 @@ class Harness(ABC):
             handle=seen.handle,
             endpoint=seen.endpoint,
         )
-        config.publish([box])
+        ssh_config.publish([box])
         return wait.for_login(
             box, timeout=120, clock=time.monotonic, sleep=time.sleep, first_use=lambda _: None
         )

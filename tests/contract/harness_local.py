@@ -15,7 +15,7 @@ from devbox import paths
 from devbox.providers import registry
 from devbox.providers.base import Provider
 from devbox.providers.local import provider as local
-from devbox.providers.local.folder import MARK
+from devbox.providers.local.box_dir import MARK
 from devbox.spec import ProviderConfig
 from tests.contract.harness import Harness
 

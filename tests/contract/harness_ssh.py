@@ -12,7 +12,7 @@ from devbox.providers.base import Provider, Request
 from devbox.spec import ProviderConfig
 from tests.contract.harness import Harness
 from tests.providers.host.machine import Machine
-from tests.ssh.sshd import close_masters
+from tests.remote.sshd import close_masters
 
 
 class SshHarness(Harness):

@@ -12,8 +12,8 @@ from huggingface_hub import constants
 
 from devbox.providers import registry
 from devbox.providers.base import Provider
+from devbox.remote import keys
 from devbox.spec import ProviderConfig
-from devbox.ssh import keys
 from tests.contract.harness import Harness
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator, Times

@@ -13,7 +13,7 @@ from devbox import paths
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import BoxState
 from devbox.names import name as valid_name
-from devbox.state import database, glance
+from devbox.state import database, fast_lookup
 from devbox.state.lookup import Here
 from devbox.state.store import Store
 from tests.core.hostile import ALL
@@ -144,7 +144,7 @@ def test_the_fast_look_means_the_same_box(home: Path, store: Store) -> None:
         put(store, here, endpoint=endpoint)
 
     def seen(folder: str, name: str = "dev") -> str | None:
-        found = glance.reachable(paths.state_db(), name, folder)
+        found = fast_lookup.reachable(paths.state_db(), name, folder)
         return found.alias if found else None
 
     (Path(two.root) / "deep").mkdir()

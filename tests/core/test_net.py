@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from devbox import paths, spec
+from devbox.box import wire
 from devbox.cli import net
 from devbox.errors import DevboxError, SpecError, SshError, SyncError
 from devbox.jobs import status
-from devbox.onbox import wire
 from devbox.sync import remote
 from devbox.telemetry import sample
 from devbox.text import local_time, parse_duration, parse_size

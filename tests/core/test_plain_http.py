@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from devbox.box.address import is_loopback, is_readable
+from devbox.box.checkpoints import bucket, web
+from devbox.box.checkpoints.source import parse
+from devbox.box.watchdog.pause_recipe import check
 from devbox.errors import AuthError, DevboxError
-from devbox.onbox.address import is_loopback, is_readable
-from devbox.onbox.checkpoints import bucket, web
-from devbox.onbox.checkpoints.source import parse
-from devbox.onbox.pausing import check
 from devbox.providers.hf.hub import Hub
 from devbox.providers.modal.account import Account
 from devbox.spec import ProviderConfig

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from devbox import files, paths
+from devbox.box import paths as place
 from devbox.errors import DevboxError
-from devbox.onbox import place
-from devbox.ssh import command, config
+from devbox.remote import command
+from devbox.remote.config import ssh_config
 from tests.core.test_trust import make_foreign
-from tests.ssh.sshd import Sshd
+from tests.remote.sshd import Sshd
 
 DEEP = "a-folder-whose-name-is-so-long-that-no-socket-fits-below-it"
 
@@ -121,11 +122,11 @@ def test_a_long_temp_folder_gives_a_short_place(
     server = Sshd(home / "sshd")
     try:
         box = server.box()
-        config.publish([box])
+        ssh_config.publish([box])
         ran = subprocess.run(command.argv(box, ["echo", "hi"]), capture_output=True, check=False)
         assert ran.stdout == b"hi\n", ran.stderr
     finally:
-        config.forget(box)
+        ssh_config.forget(box)
         server.stop()
         shutil.rmtree(chosen)
 
@@ -139,7 +140,7 @@ def test_without_any_place_ssh_shares_no_connection(
     server = Sshd(home / "sshd")
     try:
         box = server.box()
-        config.publish([box])
+        ssh_config.publish([box])
         said = [line.split() for line in paths.ssh_config().read_text().splitlines()]
         assert [words[1] for words in said if words[:1] == ["ControlPath"]] == ["none"]
         ran = subprocess.run(command.argv(box, ["echo", "hi"]), capture_output=True, check=False)

@@ -11,7 +11,7 @@ from devbox import paths, spec
 from devbox.deploy import edits as room
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import Box
-from devbox.ssh.connection import Connection, connect
+from devbox.remote.connection import Connection, connect
 from devbox.sync import rsync
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox

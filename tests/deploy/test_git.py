@@ -109,13 +109,13 @@ def test_code_that_an_ignore_rule_drops_is_warned_about(
     project.write("model/__init__.py", "")
     project.commit("package")
     seen = plans.plan(ws, space, via)
-    (warning,) = seen.swallowed
+    (warning,) = seen.ignored_imports
     assert "leaves out model/data, which main.py imports as model.data" in warning
     assert pushes.push(ws, space, seen, Allowed())
     assert any(f"warning: {warning}" in line for line in said)
     project.write(".gitignore", "/data/\n")
     project.commit("anchored")
-    assert plans.plan(ws, space, via).swallowed == ()
+    assert plans.plan(ws, space, via).ignored_imports == ()
 
 
 @pytest.mark.parametrize(

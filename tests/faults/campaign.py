@@ -16,7 +16,7 @@ import msgspec
 
 from devbox.model import Interval, Price
 from devbox.money.costs import run_cost
-from devbox.ssh import include
+from devbox.remote.config import include
 from tests.faults.points import UNWRITABLE, Point, on_this_computer, points
 from tests.faults.world import Stretch, World
 

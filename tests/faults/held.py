@@ -26,7 +26,7 @@ from tests.faults.campaign import Devbox
 from tests.faults.server import PROVIDERS
 from tests.faults.world import Emulated, World
 from tests.faults.worlds import DockerWorld, ModalWorld, _HfWorld
-from tests.ssh.sshd import wait_until
+from tests.remote.sshd import wait_until
 
 #: by which call a box is asked for, and by which boxes are listed where a listing may lag
 CREATES = {"hf-space": "create_repo", "hf-job": "run_job", "modal": "SandboxCreate"}

@@ -33,7 +33,7 @@ from devbox.errors import DevboxError
 from devbox.lifecycle.reconcile import Strangers
 from devbox.model import Box
 from devbox.providers.base import Provider
-from devbox.ssh.connection import connect
+from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.emulators.common import Clock

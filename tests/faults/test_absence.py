@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 
 from devbox import lifecycle
 from devbox.errors import Unavailable
-from devbox.lifecycle.reconcile import strangers
+from devbox.lifecycle.reconcile import untracked
 from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
@@ -119,7 +119,7 @@ def test_a_twin_is_shown_and_ended_with_its_box(make_world: MakeWorld) -> None:
     world = make_world("hf-job")
     assert isinstance(world, JobWorld)
     ws, box = twins(world)
-    (other,) = strangers(ws, "hf-job")
+    (other,) = untracked(ws, "hf-job")
     assert (other.token, other.handle != box.handle) == (box.token, True)
     (finding,) = lifecycle.reconcile(ws, provider="hf-job")
     assert finding.kind == "stranger"
@@ -151,7 +151,7 @@ def test_a_twin_of_a_box_that_another_computer_made_is_ended_too(make_world: Mak
     assert_ended(world, ws)
 
 
-@pytest.mark.parametrize("lists", [strangers, lifecycle.reconcile], ids=["ls", "reconcile"])
+@pytest.mark.parametrize("lists", [untracked, lifecycle.reconcile], ids=["ls", "reconcile"])
 def test_a_space_that_was_duplicated_from_a_box_is_nobody_s_box(
     make_world: MakeWorld, lists: Callable[..., list[object]]
 ) -> None:

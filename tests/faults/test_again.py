@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 from devbox import lifecycle
 from devbox.errors import AuthError, BuildFailed, Busy, Conflict, Locked, Unavailable
 from devbox.lifecycle import absence, asking, steps
-from devbox.lifecycle.absorb import find_lost
+from devbox.lifecycle.observe import find_lost
 from devbox.model import BoxState
 from devbox.providers.base import Observation
 from tests.emulators.common import Fault
@@ -151,12 +151,12 @@ def test_another_lock_that_is_held_is_not_taken_for_the_boxs_own(make_world: Mak
     world = make_world("local")
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
-    with pytest.raises(Locked, match=r"other\.lock"), steps.owned(ws, box.id, "b"):
+    with pytest.raises(Locked, match=r"other\.lock"), steps.box_lock(ws, box.id, "b"):
         raise Locked("another devbox process has held other.lock for 30 s")
     with (
-        steps.owned(ws, box.id, "b"),
+        steps.box_lock(ws, box.id, "b"),
         pytest.raises(Busy, match="is working on b"),
-        steps.owned(ws, box.id, "b"),
+        steps.box_lock(ws, box.id, "b"),
     ):
         raise AssertionError
     lifecycle.down(ws, box, save=False)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from devbox import lifecycle
-from devbox.lifecycle.reconcile import strangers
+from devbox.lifecycle.reconcile import untracked
 from devbox.model import BoxState
 from tests.emulators.common import Fault
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.test_stops import ENDS
 from tests.faults.world import Emulated
 from tests.faults.worlds import LAG
-from tests.ssh.sshd import wait_until
+from tests.remote.sshd import wait_until
 
 HOUR = 3600.0
 
@@ -44,7 +44,7 @@ def test_it_is_counted_until_then_and_found_again(
     assert world.billing() == 1
     world.knobs.clear(ENDS[name])
     world.advance(LAG + ws.provider(name).find_lag)
-    assert [seen.token for seen in strangers(ws, name)] == [box.token]
+    assert [seen.token for seen in untracked(ws, name)] == [box.token]
     removed = lifecycle.reconcile(ws, provider=name, wanted="remove")
     assert [finding.kind for finding in removed] == ["removed"]
     wait_until(lambda: world.billing() == world.live() == 0, "it is gone")

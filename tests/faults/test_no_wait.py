@@ -48,7 +48,7 @@ def assert_finished(world: World) -> None:
     assert box.state is BoxState.RUNNING
     assert ws.store.boxes.open_intents() == []
     assert ws.store.ledger.current(box.id) is not None
-    verdict = lifecycle.verdict(ws, box)
+    verdict = lifecycle.idle_status(ws, box)
     assert verdict is not None
     assert verdict.deadline is not None
     assert world.billing() == 1

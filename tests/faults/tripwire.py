@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from devbox.errors import Unavailable
 from devbox.providers.base import Provider
-from devbox.providers.host import person
+from devbox.providers.host import user_ssh
 from tests.faults.points import ERRORS, KILL_AFTER, KILL_BEFORE, LIMITED, LOST, RETRY_AFTER, Point
 
 T = TypeVar("T")
@@ -56,14 +56,14 @@ class Tripwire:
 
     def on_person(self) -> None:
         """Around everything that the ssh provider asks of a host."""
-        ask = person.ask
+        ask = user_ssh.ask
         words = {"true": "look", "set -eu": "adopt", "set -u\n": "release", "nohup": "sleep"}
 
         def asked(target: str, script: str, **more: Any) -> Any:
             route = next(word for start, word in words.items() if script.startswith(start))
             return self.around(route, lambda: ask(target, script, **more))
 
-        person.ask = asked
+        user_ssh.ask = asked
 
     def _wrapped(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import requests
 
 from devbox import paths
-from devbox.providers.local.folder import parse_lines
-from devbox.ssh import keys
+from devbox.providers.local.box_dir import parse_lines
+from devbox.remote import keys
 from tests.contract.harness_local import processes_under
 from tests.emulators.common import Fault
 from tests.emulators.docker_proxy import DockerProxy

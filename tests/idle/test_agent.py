@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from devbox.onbox import journal, orders, place, procs, run_files
-from devbox.onbox.agent import Agent
-from devbox.onbox.ceiling import Moment
-from devbox.onbox.terminals import Terminals
+from devbox.box import event_log, paths, processes
+from devbox.box.probes.terminals import Terminals
+from devbox.box.runs import folder
+from devbox.box.watchdog import config
+from devbox.box.watchdog.daemon import Agent
+from devbox.box.watchdog.deadline import Moment
 from tests.idle.traces import HOUR, MINUTE, T0, sample
 from tests.jobs.conftest import until
 
@@ -61,14 +63,14 @@ class World:
     """An agent and its clock. wall is T0 + second, plus what `shift` says."""
 
     def __init__(self, **changes: Any) -> None:
-        self.root, self.parts, self.second, self.shift = place.root(), Parts(), 0.0, 0.0
+        self.root, self.parts, self.second, self.shift = paths.root(), Parts(), 0.0, 0.0
         self.pause_file = self.root / "pause-asked"
         recipe = {"kind": "exec", "argv": ["touch", str(self.pause_file)]}
         self.arm(**{"pause": recipe, **changes})
         self.agent = self.start()
 
     def arm(self, **changes: Any) -> None:
-        orders.receive(self.root, {**ORDERS, **changes}, self.now())
+        config.receive(self.root, {**ORDERS, **changes}, self.now())
 
     def start(self) -> Agent:
         self.agent = Agent(
@@ -95,7 +97,7 @@ class World:
         until(there)
 
     def kinds(self) -> list[str]:
-        return [event["kind"] for event in journal.read(self.root)]
+        return [event["kind"] for event in event_log.read(self.root)]
 
     def verdict(self) -> dict[str, Any]:
         found = json.loads((self.root / "verdict.json").read_text())
@@ -122,7 +124,7 @@ def test_an_idle_box_asks_its_provider_to_pause() -> None:
     assert world.pause_file.exists()
     assert (Path.home() / "saved").exists()
     assert world.kinds() == ["warning", "saving", "saved", "pausing", "paused"]
-    assert journal.read(world.root)[-1]["message"] == "paused with 1 unsynced file (2.0 KB)"
+    assert event_log.read(world.root)[-1]["message"] == "paused with 1 unsynced file (2.0 KB)"
 
 
 def _boom() -> Any:
@@ -150,7 +152,7 @@ def test_a_fault_is_told_once_in_ten_minutes() -> None:
     world = World()
     world.parts.sample_now = _boom
     world.live(9 * MINUTE)
-    faults = [e for e in journal.read(world.root) if e["kind"] == "fault"]
+    faults = [e for e in event_log.read(world.root) if e["kind"] == "fault"]
     assert [fault["message"] for fault in faults] == ["sampling: RuntimeError: NVML fell over"]
 
 
@@ -161,8 +163,8 @@ def test_a_full_disk_does_not_stop_the_watchdog(monkeypatch: pytest.MonkeyPatch)
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("devbox.onbox.notes.write", full)
-    monkeypatch.setattr("devbox.onbox.journal.append", full)
+    monkeypatch.setattr("devbox.box.json_file.write", full)
+    monkeypatch.setattr("devbox.box.event_log.append", full)
     world.parts.full = True
     world.live(HOUR - 20)
     pause = world.pause_file
@@ -198,7 +200,7 @@ def test_orders_that_make_no_sense_leave_those_in_force() -> None:
 def test_keep_is_heeded() -> None:
     world = World()
     world.live(26 * MINUTE)
-    orders.set_hold(world.root, world.now().mono + 2 * HOUR, world.now())
+    config.set_hold(world.root, world.now().mono + 2 * HOUR, world.now())
     world.live(HOUR)
     assert world.kinds() == ["warning", "called-off"]
     assert world.verdict()["state"] == "held"
@@ -243,7 +245,7 @@ def test_the_deadline_survives_a_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(deadline=T0 + 2 * HOUR)
     world.parts.sample_now = lambda: sample(jobs=["r1"])
     world.live(HOUR)
-    monkeypatch.setattr(procs, "boot_id", lambda: "another-boot")
+    monkeypatch.setattr(processes, "boot_id", lambda: "another-boot")
     world.start()
     start = world.second
 
@@ -299,7 +301,7 @@ def test_a_sampler_that_cannot_be_made_is_tried_again() -> None:
 def test_runs_whose_supervisor_died_are_settled_within_a_minute() -> None:
     world = World()
     world.live(1)
-    dead = run_files.RunFolder("job-1")
+    dead = folder.RunFolder("job-1")
     dead.path.mkdir()
     dead.write_status({"state": "running", "supervisor": {"pid": 2**22 + 1, "started": 1.0}})
     world.live(61)
@@ -342,7 +344,7 @@ def test_what_was_saved_before_a_pause_is_told_before_the_orders_are_answered() 
     (kept / "latest.json").write_text(json.dumps(note))
     world = World(volumes=[str(data)], disk_kept=False)
     world.live(1)
-    assert [e["message"] for e in journal.read(world.root)] == [
+    assert [e["message"] for e in event_log.read(world.root)] == [
         "saved before a pause: 2 files (3 B) copied to /data/x"
     ]
     assert (world.root / "agent.json").exists()
@@ -352,8 +354,8 @@ def test_a_volume_that_hangs_does_not_keep_the_box_unwatched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr("devbox.onbox.volume_save.tell", lambda *_: over.wait(60))
-    monkeypatch.setattr("devbox.onbox.agent._TELLING", 0.1)
+    monkeypatch.setattr("devbox.box.files.volume_save.tell", lambda *_: over.wait(60))
+    monkeypatch.setattr("devbox.box.watchdog.daemon._TELLING", 0.1)
     world = World(volumes=["/data"], disk_kept=False)
     try:
         world.live(1)

@@ -14,9 +14,9 @@ from devbox import spec
 from devbox.errors import NotFound, SshError
 from devbox.model import Box, BoxState, Price
 from devbox.process import Completed
+from devbox.remote import agent_bootstrap
+from devbox.remote.connection import connect
 from devbox.spec import BoxSpec, Idle, Seconds
-from devbox.ssh import boxhalf
-from devbox.ssh.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox, local_workspace, make_local_box
@@ -197,7 +197,7 @@ def test_no_watchdog_is_told_apart_from_no_answer() -> None:
 def test_keep_returns_the_time_in_force() -> None:
     line = Line({"until": NOW + 100, "capped": True, "now": NOW})
     assert arming.keep(line, NOW + 900, clock=lambda: NOW) == NOW + 100
-    assert line.asked[0][0] == boxhalf.command(
+    assert line.asked[0][0] == agent_bootstrap.command(
         "keep", "--until", repr(NOW + 900), "--now", repr(NOW)
     )
     with pytest.raises(SshError):
@@ -226,7 +226,7 @@ def test_a_local_box_pauses_itself(
     made = make_local_box("b", idle=idle)
     provider = local_workspace.provider("local")
     with connect(made) as connection:
-        boxhalf.install(connection)
+        agent_bootstrap.install(connection)
         arming.arm(connection, made, provider.watchdog(made.handle))
         first = arming.verdict(connection)
         assert first.state in ("active", "idle", "warned")

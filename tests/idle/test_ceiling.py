@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from devbox.onbox.ceiling import Ceiling, Moment
-from devbox.onbox.idle import Policy
+from devbox.box.watchdog.deadline import Ceiling, Moment
+from devbox.box.watchdog.policy import Policy
 from tests.idle.traces import HOUR, MINUTE, T0, ceiling, minutes, run, sample
 
 BUSY = sample(jobs=["r1"])

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from devbox.ssh import boxhalf
+from devbox.remote import agent_bootstrap
 from tests.jobs.conftest import PYTHONS, oldest_python, until
 
 # The machine under the tests may be as busy as it likes.
@@ -31,15 +31,15 @@ class Armed:
 
     def __init__(self, home: Path, python: str) -> None:
         self.home, self.python, self.root = home, python, home / ".devbox-box"
-        self.program = home / "onbox-one.pyz"
-        shutil.copy(boxhalf.build(), self.program)
+        self.program = home / "devbox-box-one.pyz"
+        shutil.copy(agent_bootstrap.build(), self.program)
         self.gone = home / "pause asked; for"
         self.root.mkdir(exist_ok=True)
         (self.home / "work").mkdir()
         counted = {"sessions": 0, "rx_bytes": 0, "tx_bytes": 0}
         (self.root / "ssh.json").write_text(json.dumps(counted))
 
-    def onbox(self, *words: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def call(self, *words: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [self.python, str(self.program), *words],
             input=input,
@@ -56,14 +56,14 @@ class Armed:
         orders = {"v": 1, "box": "gpu1", "token": "t", "policy": policy, "deadline": None}
         recipe = {"kind": "exec", "argv": ["touch", str(self.gone)]}
         orders |= {"started": now, "sent": now, "pause": recipe, "workdir": "work", **more}
-        done = self.onbox("arm", "agent", input=json.dumps(orders).encode())
+        done = self.call("arm", "agent", input=json.dumps(orders).encode())
         assert done.returncode == 0, done.stderr.decode()
         answer = json.loads(done.stdout)
         assert isinstance(answer, dict)
         return answer
 
     def verdict(self) -> dict[str, Any]:
-        done = self.onbox("verdict")
+        done = self.call("verdict")
         assert done.returncode == 0, done.stderr.decode()
         answer = json.loads(done.stdout)
         assert isinstance(answer, dict)
@@ -122,16 +122,16 @@ def test_a_volume_that_hangs_does_not_hold_the_arming(box: Armed) -> None:
 def test_keep_holds_it_off_and_says_when_the_ceiling_caps_it(box: Armed) -> None:
     now = time.time()
     box.arm({**QUIET, "after": 300}, deadline=now + 3600)
-    granted = json.loads(box.onbox("keep", "--until", str(now + 600), "--now", str(now)).stdout)
+    granted = json.loads(box.call("keep", "--until", str(now + 600), "--now", str(now)).stdout)
     assert granted == {"until": pytest.approx(now + 600), "capped": False, "now": now}
     until(lambda: box.verdict()["keep_until"])
     asked = ("keep", "--until", str(now + 9000), "--now", str(now))
-    capped = json.loads(box.onbox(*asked).stdout)
+    capped = json.loads(box.call(*asked).stdout)
     assert capped["capped"] is True
     assert capped["until"] == pytest.approx(now + 3600, abs=30)
-    shorter = json.loads(box.onbox("keep", "--until", str(now + 60), "--now", str(now)).stdout)
+    shorter = json.loads(box.call("keep", "--until", str(now + 60), "--now", str(now)).stdout)
     assert shorter["until"] == pytest.approx(now + 3600, abs=30)
-    box.onbox("keep", "--until", str(now), "--now", str(now))
+    box.call("keep", "--until", str(now), "--now", str(now))
     until(lambda: box.verdict()["keep_until"] is None)
 
 
@@ -141,7 +141,7 @@ def test_the_ceiling_ends_a_box_that_is_kept_and_busy(box: Armed) -> None:
     (run / "status.json").write_text(json.dumps({"state": "running"}))
     now = time.time()
     box.arm({**QUIET, "after": 300}, deadline=now + 6)
-    box.onbox("keep", "--until", str(now + 9000), "--now", str(now))
+    box.call("keep", "--until", str(now + 9000), "--now", str(now))
     until(box.gone.exists, 60)
     assert "called-off" not in box.events()
 
@@ -151,14 +151,14 @@ def test_one_agent_runs_however_often_it_is_armed(box: Armed) -> None:
     second = box.arm({**QUIET, "after": 900})
     assert second == {"armed": True, "pid": first["pid"], "restarted": False}
     assert [agent.pid for agent in box.agents()] == [first["pid"]]
-    done = box.onbox("agent")
+    done = box.call("agent")
     assert done.returncode == 3
     assert b"another agent" in done.stderr
 
 
 def test_an_agent_of_other_code_is_replaced(box: Armed) -> None:
     first = box.arm({**QUIET, "after": 600})
-    box.program = Path(shutil.copy(box.program, box.home / "onbox-two.pyz"))
+    box.program = Path(shutil.copy(box.program, box.home / "devbox-box-two.pyz"))
     second = box.arm({**QUIET, "after": 600})
     assert second["restarted"] is True
     assert second["pid"] != first["pid"]
@@ -179,8 +179,8 @@ def test_an_agent_that_is_ending_holds_up_its_successor_and_no_more(box: Armed) 
 def test_a_killed_agent_is_noticed_and_armed_again(box: Armed) -> None:
     first = box.arm({**QUIET, "after": 600})
     psutil.Process(first["pid"]).kill()
-    until(lambda: box.onbox("verdict").returncode == 3)
-    assert b"no watchdog runs" in box.onbox("verdict").stderr
+    until(lambda: box.call("verdict").returncode == 3)
+    assert b"no watchdog runs" in box.call("verdict").stderr
     second = box.arm({**QUIET, "after": 600})
     assert second["restarted"] is True
     assert box.verdict()["state"] == "active"
@@ -228,7 +228,7 @@ def test_the_agent_holds_nothing_of_the_login_that_started_it(box: Armed) -> Non
 )
 def test_orders_that_make_no_sense_change_nothing(home: Path, orders: bytes) -> None:
     box = Armed(home, sys.executable)
-    done = box.onbox("arm", "agent", input=orders)
+    done = box.call("arm", "agent", input=orders)
     assert done.returncode == 2
     assert b"cannot be followed" in done.stderr
     assert b"Traceback" not in done.stderr
@@ -238,6 +238,6 @@ def test_orders_that_make_no_sense_change_nothing(home: Path, orders: bytes) -> 
 
 def test_a_box_that_was_never_armed_says_so(home: Path) -> None:
     box = Armed(home, sys.executable)
-    done = box.onbox("keep", "--until", "2000", "--now", "1000")
+    done = box.call("keep", "--until", "2000", "--now", "1000")
     assert (done.returncode, done.stderr) == (3, b"this box was never armed\n")
-    assert box.onbox("keep", "--until", "nan", "--now", "1").returncode == 2
+    assert box.call("keep", "--until", "nan", "--now", "1").returncode == 2

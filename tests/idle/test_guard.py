@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from devbox.onbox import journal
+from devbox.box import event_log
 from devbox.providers import guarded
+from devbox.remote import agent_bootstrap
 from devbox.spec import BoxSpec, Idle, Seconds
-from devbox.ssh import boxhalf
 from tests.boxes import request_for
 from tests.jobs.conftest import until
 
@@ -39,7 +39,7 @@ class Guarded:
         wanted = BoxSpec(idle=Idle(**{**QUIET, **idle}), max_uptime=Seconds(3600))
         request = request_for("b", wanted)
         recipe = {"kind": "exec", "argv": ["touch", str(self.ended)], "armed": str(self.mark)}
-        program = str(shutil.copy(boxhalf.build(), self.home))
+        program = str(shutil.copy(agent_bootstrap.build(), self.home))
         (self.home / "orders.json").write_bytes(guarded.first_orders(request, recipe))
         self.root.mkdir(exist_ok=True)
         # no ssh of this machine is the box's
@@ -56,15 +56,15 @@ class Guarded:
 
     def arm(self, **more: Any) -> None:
         """As over ssh."""
-        if not (self.root / "onbox.pyz").exists():
-            shutil.copy(boxhalf.build(), self.root)
-            (self.root / "onbox.pyz").symlink_to(boxhalf.build().name)
+        if not (self.root / "devbox-box.pyz").exists():
+            shutil.copy(agent_bootstrap.build(), self.root)
+            (self.root / "devbox-box.pyz").symlink_to(agent_bootstrap.build().name)
         now = time.time()
         recipe = {"kind": "exec", "argv": ["touch", str(self.ended)], "armed": str(self.mark)}
         orders = {"v": 1, "box": "b", "token": "t", "policy": {**QUIET, "after": 600.0}}
         orders |= {"deadline": None, "started": now, "sent": now, "pause": recipe, "workdir": "w"}
         subprocess.run(
-            [sys.executable, str(self.root / "onbox.pyz"), "arm", "agent"],
+            [sys.executable, str(self.root / "devbox-box.pyz"), "arm", "agent"],
             input=json.dumps({**orders, **more}).encode(),
             check=True,
             capture_output=True,
@@ -90,7 +90,7 @@ class Guarded:
         return found
 
     def kinds(self) -> list[str]:
-        return [event["kind"] for event in journal.read(self.root)]
+        return [event["kind"] for event in event_log.read(self.root)]
 
     def close(self) -> None:
         if self.process and self.process.returncode is None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from devbox.onbox import idle
-from devbox.onbox.ceiling import Ceiling, Moment
-from devbox.onbox.idle import Policy, Verdict
-from devbox.onbox.watchdog import CONFIRM, Report, Rung, Thread, Watchdog
+from devbox.box.watchdog import policy as idle
+from devbox.box.watchdog.deadline import Ceiling, Moment
+from devbox.box.watchdog.escalation import CONFIRM, Report, Rung, Thread, Watchdog
+from devbox.box.watchdog.policy import Policy, Verdict
 from tests.idle.traces import HOUR, MINUTE, T0, Sample, ceiling, sample
 
 POLICY = Policy(save_command=("make", "save"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from devbox.onbox import pausing
+from devbox.box.watchdog import pause_recipe
 
 TOKEN = "hf_verysecret"
 
@@ -66,14 +66,14 @@ def provider() -> Iterator[Provider]:
 
 
 def http(url: str, **more: Any) -> dict[str, Any]:
-    recipe = pausing.check({"kind": "http", "method": "POST", "url": url, **more})
+    recipe = pause_recipe.check({"kind": "http", "method": "POST", "url": url, **more})
     assert recipe is not None
     return recipe
 
 
 def test_the_provider_is_asked_with_the_token_of_the_environment(provider: Provider) -> None:
     recipe = http(provider.url, token_env="HF_TOKEN", body={"why": "idle"})
-    outcome = pausing.attempt(recipe, {"HF_TOKEN": TOKEN})
+    outcome = pause_recipe.attempt(recipe, {"HF_TOKEN": TOKEN})
     assert outcome == (True, "HTTP 200")
     assert provider.asked == [
         ("POST", "/api/spaces/me/box/pause", f"Bearer {TOKEN}", {"why": "idle"})
@@ -82,7 +82,7 @@ def test_the_provider_is_asked_with_the_token_of_the_environment(provider: Provi
 
 def test_a_refusal_is_told_without_the_token(provider: Provider) -> None:
     provider.status = 403
-    outcome = pausing.attempt(http(provider.url, token_env="T"), {"T": TOKEN})
+    outcome = pause_recipe.attempt(http(provider.url, token_env="T"), {"T": TOKEN})
     assert not outcome.ok
     assert outcome.detail.startswith("HTTP 403: you sent Bearer …")
     assert TOKEN not in outcome.detail
@@ -92,14 +92,14 @@ def test_a_refusal_is_told_without_the_token(provider: Provider) -> None:
 def test_a_redirect_is_not_followed_with_the_token(provider: Provider) -> None:
     with Provider() as elsewhere:
         provider.status, provider.location = 302, elsewhere.url
-        outcome = pausing.attempt(http(provider.url, token_env="T"), {"T": TOKEN})
+        outcome = pause_recipe.attempt(http(provider.url, token_env="T"), {"T": TOKEN})
         assert not elsewhere.asked
     assert not outcome.ok
     assert "302" in outcome.detail
 
 
 def test_a_missing_token_is_said_by_its_name(provider: Provider) -> None:
-    outcome = pausing.attempt(http(provider.url, token_env="DEVBOX_NO_SUCH"), {})
+    outcome = pause_recipe.attempt(http(provider.url, token_env="DEVBOX_NO_SUCH"), {})
     assert not outcome.ok
     assert "DEVBOX_NO_SUCH" in outcome.detail
     assert not provider.asked
@@ -107,17 +107,17 @@ def test_a_missing_token_is_said_by_its_name(provider: Provider) -> None:
 
 def test_a_provider_that_hangs_up_or_is_not_there_is_a_failure(provider: Provider) -> None:
     provider.silent = True
-    assert not pausing.attempt(http(provider.url), {}).ok
+    assert not pause_recipe.attempt(http(provider.url), {}).ok
     provider.server_close()
     provider.shutdown()
-    assert not pausing.attempt(http("http://127.0.0.1:9/"), {}, timeout=2).ok
+    assert not pause_recipe.attempt(http("http://127.0.0.1:9/"), {}, timeout=2).ok
 
 
 def test_a_program_is_run_without_a_shell(tmp_path: Path) -> None:
     file = tmp_path / "stop; touch hacked"
-    recipe = pausing.check({"kind": "exec", "argv": ["touch", str(file)]})
+    recipe = pause_recipe.check({"kind": "exec", "argv": ["touch", str(file)]})
     assert recipe is not None
-    assert pausing.attempt(recipe, {}).ok
+    assert pause_recipe.attempt(recipe, {}).ok
     assert file.exists()
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
@@ -131,9 +131,9 @@ def test_a_program_is_run_without_a_shell(tmp_path: Path) -> None:
     ],
 )
 def test_a_program_that_fails_says_how(argv: list[str], said: str) -> None:
-    outcome = pausing.attempt({"kind": "exec", "argv": argv}, {}, timeout=0.3)
+    outcome = pause_recipe.attempt({"kind": "exec", "argv": argv}, {}, timeout=0.3)
     if argv[0] == sys.executable:
-        outcome = pausing.attempt({"kind": "exec", "argv": argv}, {}, timeout=20)
+        outcome = pause_recipe.attempt({"kind": "exec", "argv": argv}, {}, timeout=20)
     assert not outcome.ok
     assert said in outcome.detail
 
@@ -162,4 +162,4 @@ def test_a_program_that_fails_says_how(argv: list[str], said: str) -> None:
 )
 def test_a_recipe_that_makes_no_sense_is_refused(recipe: Any) -> None:
     with pytest.raises(ValueError, match="pause"):
-        pausing.check(recipe)
+        pause_recipe.check(recipe)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from devbox import spec
-from devbox.onbox import idle
-from devbox.onbox.ceiling import Moment
-from devbox.onbox.idle import Policy
-from devbox.onbox.signals.gpus import Gpus
+from devbox.box.watchdog import policy as idle
+from devbox.box.watchdog.deadline import Moment
+from devbox.box.watchdog.policy import Policy
+from devbox.box.watchdog.signals.gpus import Gpus
 from devbox.providers.guarded import policy_fields
 from tests.idle.traces import GB, HOUR, MINUTE, Outcome, Sample, gpu, minutes, run, sample
 

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devbox.onbox.ceiling import Moment
-from devbox.onbox.idle import Policy
+from devbox.box.watchdog.deadline import Moment
+from devbox.box.watchdog.policy import Policy
 from tests.idle.traces import GB, T0, Sample, ceiling, gpu, run, sample
 
 POLICY = Policy(after=120.0, warn=30.0, stuck_after=60.0)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from devbox.box.watchdog.policy import Policy
 from devbox.cli.main import cli
 from devbox.errors import DevboxError, NotFound, UsageError
-from devbox.onbox.idle import Policy
 from devbox.telemetry.replay import replay
 from tests.idle.traces import HOUR, MINUTE, T0, Sample, sample
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox.onbox.terminals import SHARED, Terminals
+from devbox.box.probes.terminals import SHARED, Terminals
 from tests.jobs.conftest import until
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from devbox.onbox import deeds as deeds_module
-from devbox.onbox import detached, journal, losses, orders, volume_save
-from devbox.onbox.deeds import Deeds
-from devbox.onbox.losses import Losses
-from devbox.onbox.terminals import Terminals
+from devbox.box import event_log, with_timeout
+from devbox.box.files import losses, volume_save
+from devbox.box.files.losses import Losses
+from devbox.box.probes.terminals import Terminals
+from devbox.box.watchdog import config
+from devbox.box.watchdog import effects as deeds_module
+from devbox.box.watchdog.effects import Deeds
 
 
 @pytest.fixture
@@ -44,9 +46,9 @@ def synced(root: Path, work: Path) -> None:
     os.utime(root / "synced.json", (then, then))
 
 
-def given(root: Path, **more: object) -> orders.Orders:
+def given(root: Path, **more: object) -> config.Orders:
     document = {"v": 1, "box": "b", "policy": {}, "deadline": None, "sent": time.time(), **more}
-    return orders.receive(root, document, orders.moment())
+    return config.receive(root, document, config.moment())
 
 
 def deeds(root: Path, **more: object) -> Deeds:
@@ -135,7 +137,7 @@ def test_the_next_start_tells_where_the_copies_are_once(home: Path, root: Path, 
     (copies,) = save(home, root, work).copies
     for _ in range(2):
         volume_save.tell(root, [str(home / "data"), str(home / "none")], "b")
-    (event,) = journal.read(root)
+    (event,) = event_log.read(root)
     assert event["kind"] == "restored"
     assert event["message"] == f"saved before a pause: 1 file (1 B) copied to {copies.folder}"
 
@@ -179,8 +181,8 @@ def test_a_hung_volume_does_not_hold_the_pause_and_what_was_copied_is_counted(
         monkeypatch.setattr(volume_save, "COPYING", 0.2)
     its = deeds(root, **more)
     if ceiling:
-        late = orders.moment()
-        monkeypatch.setattr(orders, "moment", lambda: late._replace(mono=late.mono + 17))
+        late = config.moment()
+        monkeypatch.setattr(config, "moment", lambda: late._replace(mono=late.mono + 17))
     begun = time.monotonic()
     report = its.save()
     assert time.monotonic() - begun < 10
@@ -195,7 +197,7 @@ def test_a_file_too_large_for_the_time_is_given_up_midway(
     write(work / "large", "x" * 100)
     monkeypatch.setattr(volume_save, "BLOCK", 1)
     began, ticks = time.monotonic(), iter(range(10**6))
-    monkeypatch.setattr("devbox.onbox.volume_save.time.monotonic", lambda: began + next(ticks))
+    monkeypatch.setattr("devbox.box.files.volume_save.time.monotonic", lambda: began + next(ticks))
     saved = save(home, root, work, seconds=20)
     assert (saved.files, saved.left) == (0, 1)
     assert not list((home / "data").rglob("large"))
@@ -226,7 +228,7 @@ def test_a_save_command_that_cannot_be_killed_does_not_hold_the_pause(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = threading.Event()
-    monkeypatch.setattr("devbox.onbox.hooks.run", lambda *_, **__: over.wait(60))
+    monkeypatch.setattr("devbox.box.run_command.run", lambda *_, **__: over.wait(60))
     monkeypatch.setattr(deeds_module, "_KILLED", -0.9)
     policy = {"save_command": ["true"], "save_timeout": 1}
     try:
@@ -238,9 +240,9 @@ def test_a_save_command_that_cannot_be_killed_does_not_hold_the_pause(
 
 
 def test_a_call_that_ends_in_time_gives_what_it_gives() -> None:
-    assert detached.within(60, lambda: 3) == 3
+    assert with_timeout.within(60, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        detached.within(60, lambda: 1 // 0)
+        with_timeout.within(60, lambda: 1 // 0)
 
 
 def test_results_of_runs_are_told_as_what_the_pause_loses(root: Path, work: Path) -> None:

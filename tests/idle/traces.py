@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from devbox.onbox import idle
-from devbox.onbox.ceiling import Ceiling, Moment
-from devbox.onbox.idle import Policy, State, Verdict
+from devbox.box.watchdog import policy as idle
+from devbox.box.watchdog.deadline import Ceiling, Moment
+from devbox.box.watchdog.policy import Policy, State, Verdict
 
 GB = 1 << 30
 MINUTE, HOUR = 60, 3600

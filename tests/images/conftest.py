@@ -17,9 +17,9 @@ from devbox.images import build
 from devbox.images import plan as planning
 from devbox.images.plan import Plan
 from devbox.model import Box, Endpoint
-from devbox.ssh import keys
+from devbox.remote import keys
 from tests.images.engine import Engine
-from tests.ssh.sshd import make_box, wait_until
+from tests.remote.sshd import make_box, wait_until
 
 #: what stands for a CUDA base: Python is the base's own, of the one version it has
 PYTHON = "3.11"

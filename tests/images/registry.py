@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ssh.sshd import free_port, wait_until
+from tests.remote.sshd import free_port, wait_until
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox.errors import NotFound, UsageError
-from devbox.images import context, ignore, plan, swallowed
+from devbox.images import context, ignore, ignored_imports, plan
 
 
 def write(root: Path, *paths: str, text: str = "x") -> None:
@@ -187,7 +187,7 @@ def test_which_imports_count(root: Path, code: str, swallows: bool) -> None:
     write(root, "main.py", text=code + "\n")
     rules = ignore.Ignore(["**/data"])
     (root / ".dockerignore").write_text("**/data\n")
-    found = swallowed.swallowed(context.collect(root), rules)
+    found = ignored_imports.swallowed(context.collect(root), rules)
     assert bool(found) is swallows
 
 

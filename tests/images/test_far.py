@@ -15,7 +15,7 @@ from devbox.images import build
 from devbox.providers.docker.engine import Engine as Connection
 from tests.images.conftest import MakePlan
 from tests.images.engine import Engine
-from tests.ssh.sshd import Sshd
+from tests.remote.sshd import Sshd
 
 pytestmark = pytest.mark.xdist_group("docker")
 

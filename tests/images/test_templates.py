@@ -17,12 +17,13 @@ import docker
 import pytest
 
 from devbox.images import build, plan, render, templates
-from devbox.ssh import boxhalf, config
-from devbox.ssh.connection import Connection, connect
+from devbox.remote import agent_bootstrap
+from devbox.remote.config import ssh_config
+from devbox.remote.connection import Connection, connect
 from tests.images import standins
 from tests.images.conftest import PYTHON, started
 from tests.images.engine import Engine
-from tests.ssh.sshd import wait_until
+from tests.remote.sshd import wait_until
 
 pytestmark = pytest.mark.xdist_group("docker")
 NAMES = [each.name for each in templates.catalogue()]
@@ -51,14 +52,14 @@ def test_it_builds_boots_and_its_doctor_answers(
     wanted = plan.plan(name, None, args=standins.args(engine, PYTHON))
     made = build.build(client.api, wanted)
     with started(client, made.reference) as box:
-        config.publish([box])
+        ssh_config.publish([box])
         with connect(box) as connection:
-            remote = boxhalf.install(connection)
+            remote = agent_bootstrap.install(connection)
             before = client.images.get(made.id).attrs["Created"]
             assert before  # the image itself brought it:
-            baked = connection.run(["readlink", boxhalf.LINK]).out.strip()
+            baked = connection.run(["readlink", agent_bootstrap.LINK]).out.strip()
             assert remote.endswith(baked)
-            doctor = connection.run(boxhalf.command("doctor"), timeout=120)
+            doctor = connection.run(agent_bootstrap.command("doctor"), timeout=120)
             levels = {row["what"]: row["level"] for row in json.loads(doctor.out)["checks"]}
             failed = [what for what, level in levels.items() if level == "fail"]
             assert failed == [f"{each} but sees no GPU" for each in _blind(template)]
@@ -84,7 +85,7 @@ def test_it_builds_boots_and_its_doctor_answers(
             agreed = connection.run(["uv", "pip", "check"], check=False)
             odd = [line for line in agreed.err.splitlines() if line.startswith("The package")]
             assert [line for line in odd if not _MEANT.search(line)] == []
-        config.forget(box)
+        ssh_config.forget(box)
 
 
 @pytest.mark.parametrize("name", ["cpu", "stick-gen"])

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devbox.errors import BuildFailed
-from devbox.images import buildkit, filesync, session
+from devbox.images import buildkit, buildkit_session, filesync
 from devbox.images.buildlog import Log
 from devbox.images.context import Context
-from devbox.images.wire import field, fields, text
+from devbox.images.protobuf import field, fields, text
 
 
 @given(st.lists(st.tuples(st.integers(1, 2000), st.integers(0, 2**63 - 1) | st.binary())))
@@ -141,5 +141,5 @@ def test_a_builds_logins_are_those_of_docker_login(home: Path, host: str, who: s
     file.parent.mkdir()
     logins = {key: {"auth": base64.b64encode(said.encode()).decode()} for key, said in kept.items()}
     file.write_text(json.dumps({"auths": logins}))
-    answer = dict(fields(session._login(field(1, host.encode()))))
+    answer = dict(fields(buildkit_session._login(field(1, host.encode()))))
     assert text(answer.get(1)) == who

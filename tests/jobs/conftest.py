@@ -42,7 +42,7 @@ def oldest_python() -> str:
 
 
 class BoxHalf:
-    """`onbox job …` on a box that is a folder."""
+    """`devbox-box job …` on a box that is a folder."""
 
     def __init__(self, home: Path, python: str) -> None:
         self.home, self.python = home, python
@@ -52,7 +52,7 @@ class BoxHalf:
 
     def popen(self, *words: str, **more: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [self.python, "-m", "devbox.onbox", "job", *words],
+            [self.python, "-m", "devbox.box", "job", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=REPOSITORY,

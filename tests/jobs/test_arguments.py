@@ -103,12 +103,12 @@ def test_hostile_values_pass_through_intact_or_are_refused(text: str) -> None:
         usable = False
     if usable:
         assert parse(f"--out-name={text}")["out_name"] == text
-        assert catalogue.bare(["echo", text]).command == ("echo", text)
+        assert catalogue.ad_hoc_command(["echo", text]).command == ("echo", text)
     else:
         with pytest.raises(UsageError, match="--out-name holds"):
             parse(f"--out-name={text}")
         with pytest.raises(UsageError, match="the command holds"):
-            catalogue.bare(["echo", text])
+            catalogue.ad_hoc_command(["echo", text])
     for option in ("lr", "steps", "mode", "video"):
         try:
             parse(f"--{option}={text}")

@@ -17,8 +17,8 @@ import pytest
 from google.cloud import storage
 from huggingface_hub import HfApi, constants
 
-from devbox.onbox.checkpoints import source, web
-from devbox.onbox.checkpoints.source import Source, parse
+from devbox.box.checkpoints import source, web
+from devbox.box.checkpoints.source import Source, parse
 from tests.emulators.hf import HfEmulator
 from tests.jobs.conftest import BoxHalf, until
 

@@ -11,13 +11,13 @@ import pytest
 
 from devbox import paths
 from devbox.errors import AuthError, Conflict, NotFound, UsageError
-from devbox.jobs import catalogue, control, inputs, status
+from devbox.jobs import catalogue, inputs, queries, status
 from devbox.jobs.fetch import fetch
 from devbox.jobs.follow import Ended, Line, Message, follow, followed
 from devbox.jobs.submit import retry, submit
 from devbox.model import Box, BoxState, Run, RunState
+from devbox.remote import connection
 from devbox.spec import Argument, Checkpoint, Input, JobSpec
-from devbox.ssh import connection
 from devbox.sync import remote
 from devbox.sync.rules import Rules
 from devbox.telemetry import rearm
@@ -28,7 +28,7 @@ PYTHON = "python3"
 
 
 def command(ws: Workspace, box: Box, *words: str) -> Run:
-    return submit(ws, box, catalogue.bare(words), {}, {})
+    return submit(ws, box, catalogue.ad_hoc_command(words), {}, {})
 
 
 def texts(messages: list[Message]) -> list[str]:
@@ -69,11 +69,11 @@ def test_the_cost_of_a_run_is_its_share_of_the_ledger(
 ) -> None:
     run = command(local_workspace, local_box, "true")
     run = followed(local_workspace, run).run
-    assert control.cost(local_workspace, run) is None
+    assert queries.cost(local_workspace, run) is None
     local_workspace.store.ledger.open(local_box, local_box.price, local_box.created)
     assert run.started
     assert run.ended
-    assert control.cost(local_workspace, run) == round(1e6 * (run.ended - run.started) / 3600)
+    assert queries.cost(local_workspace, run) == round(1e6 * (run.ended - run.started) / 3600)
 
 
 def test_hostile_words_and_arguments_arrive_intact(
@@ -206,7 +206,7 @@ def test_a_checkpoint_s_secret_reaches_the_box_and_no_record(
     local_workspace.spec = msgspec.structs.replace(local_workspace.spec, checkpoints={"w": wanted})
     run = submit(local_workspace, local_box, job, {}, {})
     assert list(follow(local_workspace, run))
-    (ended,) = control.refresh(local_workspace, [run])
+    (ended,) = queries.refresh(local_workspace, [run])
     assert ended.state == RunState.FAILED
     assert "Service account info was not in the expected format" in status.of(ended).message
     assert b"hush-hush" not in ended.request + ended.status
@@ -218,9 +218,9 @@ def test_cancel_and_retry(local_workspace: Workspace, local_box: Box) -> None:
     run = command(local_workspace, local_box, "sh", "-c", "test -e go || sleep 300; echo went")
     with pytest.raises(Conflict, match="is running"):
         retry(local_workspace, run)
-    run = control.cancel(local_workspace, run)
+    run = queries.cancel(local_workspace, run)
     assert run.state == RunState.CANCELLED
-    assert control.cancel(local_workspace, run) == run
+    assert queries.cancel(local_workspace, run) == run
     with connection.connect(local_box) as link:
         link.run(["touch", "work/go"])
     ended = followed(local_workspace, retry(local_workspace, run))
@@ -283,18 +283,18 @@ def test_runs_are_found_by_the_beginning_of_their_id(
     local_workspace: Workspace, local_box: Box
 ) -> None:
     with pytest.raises(NotFound, match="no runs yet"):
-        control.find(local_workspace, None)
+        queries.find(local_workspace, None)
     first = command(local_workspace, local_box, "true")
     second = command(local_workspace, local_box, "true")
-    assert control.find(local_workspace, None).id in (first.id, second.id)
-    assert control.find(local_workspace, first.id).id == first.id
-    assert control.find(local_workspace, second.id[:-1]).id == second.id
+    assert queries.find(local_workspace, None).id in (first.id, second.id)
+    assert queries.find(local_workspace, first.id).id == first.id
+    assert queries.find(local_workspace, second.id[:-1]).id == second.id
     with pytest.raises(NotFound, match="2 runs with an id that begins"):
-        control.find(local_workspace, "cmd-")
+        queries.find(local_workspace, "cmd-")
     for text in ALL:
         if text and text not in first.id:
             with pytest.raises(NotFound):
-                control.find(local_workspace, text)
+                queries.find(local_workspace, text)
 
 
 def test_nothing_is_started_on_a_box_that_does_not_run(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devbox.errors import Conflict, NotFound, SshError, UsageError
-from devbox.jobs import calls, status
+from devbox.jobs import rpc, status
 from devbox.jobs.follow import _Reader
 from devbox.model import Run, RunState
 from devbox.process import Completed
@@ -163,5 +163,5 @@ class FakeLink:
 def test_answers_become_typed_errors(out: str, kind: type[Exception]) -> None:
     link: Any = FakeLink(out, 1)
     with pytest.raises(kind) as raised:
-        calls.call(link, "status", "x")
+        rpc.call(link, "status", "x")
     assert not set(str(raised.value)) & CONTROLS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox.onbox.job import Job, Skip, read_items
+from devbox.box.job import Job, Skip, read_items
 from tests.core.hostile import ALL
 
 

@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from devbox.errors import Conflict, NoAnswer
-from devbox.jobs import calls, control, status
+from devbox.jobs import queries, rpc, status
 from devbox.jobs.follow import Ended, Note, follow, followed
 from devbox.jobs.submit import retry
 from devbox.model import Box, BoxState, Run, RunState
-from devbox.ssh import connection
+from devbox.remote import connection
 from devbox.workspace import Workspace
 from tests.jobs.conftest import until
 from tests.jobs.test_control import command, texts
@@ -40,7 +40,7 @@ def kill_server(box: Box) -> None:
 def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
     local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = calls.call
+    real = rpc.call
     lost: list[dict[str, Any]] = []
 
     def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
             raise NoAnswer("the connection was cut")
         return answer
 
-    monkeypatch.setattr(calls, "call", losing)
+    monkeypatch.setattr(rpc, "call", losing)
     local_workspace.sleep = lambda _: None
     run = command(local_workspace, local_box, "sh", "-c", "echo x >> once; cat once")
     assert lost
@@ -60,7 +60,7 @@ def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
 def test_a_start_whose_reply_never_came_is_found_later(
     local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = calls.call
+    real = rpc.call
 
     def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
         real(link, *words, **more)
@@ -68,13 +68,13 @@ def test_a_start_whose_reply_never_came_is_found_later(
 
     local_workspace.sleep = lambda _: None
     with monkeypatch.context() as patch:
-        patch.setattr(calls, "call", losing)
+        patch.setattr(rpc, "call", losing)
         with pytest.raises(NoAnswer, match="while starting run") as raised:
             command(local_workspace, local_box, "sleep", "300")
     run = local_workspace.store.runs.latest()[0]
     assert run.state == RunState.QUEUED
     assert f"devbox attach {run.id}" in raised.value.fix
-    assert control.refresh(local_workspace, [run])[0].state == RunState.RUNNING
+    assert queries.refresh(local_workspace, [run])[0].state == RunState.RUNNING
 
 
 def test_a_run_that_was_never_started_is_told_and_can_be_tried_again(
@@ -98,7 +98,7 @@ def test_a_run_that_was_never_started_is_told_and_can_be_tried_again(
         status=msgspec.json.encode({"submitter": dead}),
     )
     local_workspace.store.runs.put(orphan)
-    found = control.refresh(local_workspace, [orphan])[0]
+    found = queries.refresh(local_workspace, [orphan])[0]
     assert found.state == RunState.FAILED
     assert status.of(found).message.startswith("it was never started")
     again = retry(local_workspace, found)
@@ -153,7 +153,7 @@ def test_runs_of_boxes_that_are_away_are_told_honestly(
 
     def with_box(state: BoxState) -> Run:
         local_workspace.store.boxes.update(msgspec.structs.replace(local_box, state=state))
-        return control.refresh(local_workspace, [run])[0]
+        return queries.refresh(local_workspace, [run])[0]
 
     assert with_box(BoxState.PAUSED).state == RunState.UNKNOWN
     assert with_box(BoxState.RUNNING).state == RunState.RUNNING
@@ -169,14 +169,14 @@ def test_a_box_that_does_not_answer_does_not_hold_up_the_list(
 ) -> None:
     run = command(local_workspace, local_box, "sleep", "300")
     kill_server(local_box)
-    assert control.refresh(local_workspace, [run], patience=8) == [run]
+    assert queries.refresh(local_workspace, [run], patience=8) == [run]
 
 
 def test_a_run_the_box_no_longer_knows_is_lost(local_workspace: Workspace, local_box: Box) -> None:
     run = command(local_workspace, local_box, "true")
-    until(lambda: control.refresh(local_workspace, [run])[0].state.is_over)
+    until(lambda: queries.refresh(local_workspace, [run])[0].state.is_over)
     with connection.connect(local_box) as link:
         link.run(["rm", "-rf", f".devbox-box/runs/{run.id}"])
-    assert status.of(control.refresh(local_workspace, [run])[0]).message.startswith(
+    assert status.of(queries.refresh(local_workspace, [run])[0]).message.startswith(
         "the box no longer knows it"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox.onbox import packages, place
+from devbox.box import packages, paths
 from tests.jobs.conftest import BoxHalf
 
 
@@ -46,7 +46,7 @@ def test_a_package_that_cannot_be_installed_leaves_nothing(tmp_path: Path) -> No
     missing = f"devbox_probe_two @ {(tmp_path / 'devbox_probe_two-1-py3-none-any.whl').as_uri()}"
     with pytest.raises(packages.PackagesMissing, match="pip could not install devbox_probe_two"):
         packages.provide([missing], print)
-    assert list((place.root() / "packages").iterdir()) == []
+    assert list((paths.root() / "packages").iterdir()) == []
 
 
 def test_a_job_and_a_command_find_their_packages(one_box: BoxHalf, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from devbox.onbox import run_log
-from devbox.onbox.outcome import judge
-from devbox.onbox.reports import EventLog, EventReader, Tail
-from devbox.onbox.tally import FAILURES, Tally
-from devbox.onbox.vram import PeakVram
+from devbox.box.runs import log as run_log
+from devbox.box.runs.jsonl import EventLog, EventReader, Tail
+from devbox.box.runs.outcome import judge
+from devbox.box.runs.progress import FAILURES, Tally
+from devbox.box.runs.vram import PeakVram
 from tests.core.hostile import ALL
 
 GB = 1 << 30

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from devbox.model import Box
-from devbox.ssh.connection import connect
+from devbox.remote.connection import connect
 from devbox.sync import before, rsync
 from devbox.workspace import Workspace
 from tests.jobs.test_cli_jobs import devbox

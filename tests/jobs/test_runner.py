@@ -1,4 +1,4 @@
-"""Runs on a box, driven through `onbox job`: they end honestly, whatever happens to whom."""
+"""Runs on a box, driven through `devbox-box job`: they end honestly, whatever happens to whom."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_full_disk_costs_the_log_not_the_run(one_box: BoxHalf) -> None:
 
 def test_skipped_items_and_timings_are_counted(one_box: BoxHalf) -> None:
     module = one_box.module(
-        "from devbox.onbox.job import Skip\n"
+        "from devbox.box.job import Skip\n"
         "def run(job):\n"
         "    for name in job.items('ab'):\n"
         "        with job.item(name), job.stage('look'):\n"
@@ -240,11 +240,11 @@ def test_a_run_works_from_a_zipapp_that_is_replaced_meanwhile(box: BoxHalf, tmp_
         "import os, time\n"
         "def run(job):\n"
         "    while not os.path.exists('go'): time.sleep(0.02)\n"
-        "    import devbox.onbox.packages\n"
-        "    job.write('x', devbox.onbox.packages.__file__)\n"
+        "    import devbox.box.packages\n"
+        "    job.write('x', devbox.box.packages.__file__)\n"
     )
-    archive, link = tmp_path / "one.pyz", tmp_path / "onbox.pyz"
-    shutil.copytree(REPOSITORY / "devbox/onbox", tmp_path / "app/devbox/onbox")
+    archive, link = tmp_path / "one.pyz", tmp_path / "devbox-box.pyz"
+    shutil.copytree(REPOSITORY / "devbox/box", tmp_path / "app/devbox/box")
     (tmp_path / "app/devbox/__init__.py").write_text("")
     subprocess.run(
         [
@@ -253,7 +253,7 @@ def test_a_run_works_from_a_zipapp_that_is_replaced_meanwhile(box: BoxHalf, tmp_
             "zipapp",
             str(tmp_path / "app"),
             "-m",
-            "devbox.onbox.__main__:main",
+            "devbox.box.__main__:main",
             "-o",
             str(archive),
         ],

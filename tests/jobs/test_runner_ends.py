@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from devbox.onbox import run_files
+from devbox.box.runs import folder
 from tests.jobs.conftest import BoxHalf, until
 
 ITEMS = """
@@ -25,7 +25,7 @@ def run(job):
 
 def run_files_active(box: BoxHalf) -> list[str]:
     assert os.environ["DEVBOX_BOX_ROOT"] == str(box.root)
-    return run_files.active()
+    return folder.active()
 
 
 def test_a_run_outlives_the_session_that_started_it(box: BoxHalf) -> None:
@@ -89,7 +89,7 @@ def test_after_a_reboot_a_run_reads_as_interrupted(one_box: BoxHalf) -> None:
     path = one_box.root / "runs" / "r1" / "status.json"
     status = one_box.file()
     status["supervisor"]["boot"] = "another"
-    run_files.write_json(path, status)
+    folder.write_json(path, status)
     assert one_box.status()["message"].startswith("interrupted: the box was restarted")
 
 
@@ -98,7 +98,7 @@ def test_a_pid_that_is_used_again_is_not_taken_for_the_supervisor(one_box: BoxHa
     one_box.clear()
     status = one_box.file()
     status["supervisor"]["pid"] = os.getpid()
-    run_files.write_json(one_box.root / "runs" / "r1" / "status.json", status)
+    folder.write_json(one_box.root / "runs" / "r1" / "status.json", status)
     assert one_box.status()["state"] == "failed"
 
 

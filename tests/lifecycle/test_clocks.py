@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devbox import lifecycle
-from devbox.lifecycle.absorb import absorb
+from devbox.lifecycle.observe import apply_observation
 from devbox.model import Box, BoxState
 from devbox.money.report import spent_by_box
 from devbox.providers.base import Observation
@@ -31,7 +31,7 @@ def _seen(box: Box, state: BoxState, **times: Any) -> Observation:
 
 def test_a_start_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> None:
     now = ws.clock()
-    after = absorb(ws, box, _seen(box, BoxState.RUNNING, billed_since=now + AHEAD))
+    after = apply_observation(ws, box, _seen(box, BoxState.RUNNING, billed_since=now + AHEAD))
     interval = ws.store.ledger.current(box.id)
     assert interval is not None
     assert interval.start <= ws.clock()
@@ -43,9 +43,9 @@ def test_a_start_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> No
 
 def test_an_end_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> None:
     start = ws.clock() - 100
-    absorb(ws, box, _seen(box, BoxState.RUNNING, billed_since=start))
+    apply_observation(ws, box, _seen(box, BoxState.RUNNING, billed_since=start))
     times = {"billed_since": start, "ended_at": ws.clock() + AHEAD}
-    absorb(ws, box, _seen(box, BoxState.PAUSED, **times))
+    apply_observation(ws, box, _seen(box, BoxState.PAUSED, **times))
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is not None
     assert interval.end <= ws.clock()
@@ -54,7 +54,7 @@ def test_an_end_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> Non
 def test_a_stretch_nobody_watched_keeps_its_length(ws: Workspace, box: Box) -> None:
     now = ws.clock()
     times = {"billed_since": now + AHEAD - 100, "ended_at": now + AHEAD}
-    absorb(ws, box, _seen(box, BoxState.PAUSED, **times))
+    apply_observation(ws, box, _seen(box, BoxState.PAUSED, **times))
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is not None
     assert interval.end <= ws.clock()

@@ -14,11 +14,12 @@ import pytest
 from devbox import lifecycle, paths
 from devbox.errors import SshError
 from devbox.model import BoxState
-from devbox.ssh import command, effective, include, include_line
-from devbox.ssh.connection import connect
+from devbox.remote import command
+from devbox.remote.config import include, include_line, parsed
+from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
-from tests.ssh.sshd import box_at
+from tests.remote.sshd import box_at
 
 
 @contextmanager
@@ -101,7 +102,7 @@ def _is_armed(ws: Workspace) -> bool:
 def test_an_unwritable_user_config_is_told_and_the_box_is_up_and_armed(
     ws: Workspace, home: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil
 ) -> None:
-    monkeypatch.setattr(effective, "PATIENCE", 2.0)
+    monkeypatch.setattr(parsed, "PATIENCE", 2.0)
     said: list[str] = []
     ws.narrate = said.append
     with spoil(home / ".ssh"):

@@ -14,8 +14,8 @@ from devbox.model import Box, BoxState, Price
 from devbox.providers.base import Provider
 from devbox.providers.hf.job import HfJob
 from devbox.providers.local.provider import Local
+from devbox.remote.connection import Connection
 from devbox.spec import BoxSpec, ProviderConfig, Volume
-from devbox.ssh.connection import Connection
 from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 
@@ -80,7 +80,7 @@ def test_nothing_is_asked_before_a_pause_that_is_refused(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by(ws, HfJob(ProviderConfig()), monkeypatch)
-    assert lifecycle.losses(ws, made(BoxSpec(provider="hf-job")), "pause") is None
+    assert lifecycle.unsaved_data(ws, made(BoxSpec(provider="hf-job")), "pause") is None
 
 
 class _Paid(Local):

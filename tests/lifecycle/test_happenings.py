@@ -11,7 +11,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.model import BoxState
-from devbox.ssh import command
+from devbox.remote import command
 from devbox.workspace import Workspace
 
 # This whole machine counts as the box, so its other work must not.
@@ -54,7 +54,7 @@ def test_an_idle_box_warns_is_rescued_pauses_itself_and_says_so_afterwards(
     box = lifecycle.up(ws, "b")
     make = ["sh", "-c", "mkdir -p work/results && echo 42 > work/results/answer.txt"]
     subprocess.run(command.argv(box, make), check=True)
-    with lifecycle.stand_by(ws, box):
+    with lifecycle.save_on_warning(ws, box):
         until((home / "project" / "results" / "answer.txt").exists)
     until(lambda: lifecycle.refresh(ws, [box])[0].state is BoxState.PAUSED)
     assert any("pause" in line for line in told)

@@ -10,8 +10,8 @@ import pytest
 from devbox import lifecycle, paths
 from devbox.errors import SshError
 from devbox.model import BoxState
-from devbox.ssh import command, ready
-from devbox.ssh.connection import connect
+from devbox.remote import command, preconditions
+from devbox.remote.connection import connect
 from devbox.workspace import Workspace
 
 
@@ -31,7 +31,7 @@ def _log_in(ws: Workspace) -> bytes:
 def test_no_verb_makes_a_new_key_in_silence(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
     _lose_the_key()
-    for use in (connect, ready.check_running):
+    for use in (connect, preconditions.check_running):
         with pytest.raises(SshError, match=r"ssh key .* is gone") as caught:
             use(box)
         assert "devbox up b" in caught.value.fix

@@ -10,16 +10,16 @@ import pytest
 
 from devbox import doctor, lifecycle
 from devbox.errors import SshError, SyncError
-from devbox.jobs import calls, catalogue, control
+from devbox.jobs import catalogue, queries, rpc
 from devbox.jobs.follow import followed
 from devbox.jobs.submit import submit
 from devbox.model import Box, RunState
-from devbox.ssh import command, editor, forward
-from devbox.ssh.connection import connect
+from devbox.remote import command, editor, forward
+from devbox.remote.connection import connect
 from devbox.sync import remote, rsync
 from devbox.sync.rules import Rules
 from devbox.workspace import Workspace
-from tests.ssh.sshd import free_port
+from tests.remote.sshd import free_port
 
 GREETINGS = {
     "a line": "echo 'Welcome to the lab'",
@@ -54,14 +54,14 @@ def test_every_answer_of_the_box_is_read_past_it(ws: Workspace, noisy: Box) -> N
     with connect(noisy) as connection:
         assert connection.run(["echo", "x"]).out == "x\n"
         assert list(connection.stream(["printf", "a\\nb\\n"])) == [b"a", b"b"]
-    assert lifecycle.verdict(ws, noisy) is not None
+    assert lifecycle.idle_status(ws, noisy) is not None
     assert lifecycle.keep(ws, noisy, 600.0) > ws.clock()
     assert not [check for check in doctor.box(ws, noisy) if "no report" in check.what]
     assert editor.workdir(noisy).startswith("/")
     assert remote.list_files(noisy, editor.workdir(noisy), Rules([])).files == {}
-    run = submit(ws, noisy, catalogue.bare(["true"]), {}, {})
+    run = submit(ws, noisy, catalogue.ad_hoc_command(["true"]), {}, {})
     assert followed(ws, run).run.state is RunState.SUCCEEDED
-    assert control.refresh(ws, [run])[0].state is RunState.SUCCEEDED
+    assert queries.refresh(ws, [run])[0].state is RunState.SUCCEEDED
 
 
 def test_a_forward_opens_behind_it(ws: Workspace, noisy: Box) -> None:
@@ -79,7 +79,7 @@ def test_a_start_whose_answer_cannot_be_read_may_have_happened(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = lifecycle.up(ws, "b")
-    real = calls.call
+    real = rpc.call
 
     def garbled(*words: Any, **more: Any) -> dict[str, Any]:
         """The box starts the run; what it says of it is cut."""
@@ -87,11 +87,11 @@ def test_a_start_whose_answer_cannot_be_read_may_have_happened(
         raise SshError("the job runner answered nonsense")
 
     with monkeypatch.context() as patch:
-        patch.setattr(calls, "call", garbled)
+        patch.setattr(rpc, "call", garbled)
         with pytest.raises(SshError) as caught:
-            submit(ws, box, catalogue.bare(["sleep", "60"]), {}, {})
+            submit(ws, box, catalogue.ad_hoc_command(["sleep", "60"]), {}, {})
     assert "may have been started" in caught.value.means
-    (run,) = control.refresh(ws, ws.store.runs.latest())
+    (run,) = queries.refresh(ws, ws.store.runs.latest())
     assert run.state is RunState.RUNNING
     assert run.id in caught.value.fix
-    control.cancel(ws, run)
+    queries.cancel(ws, run)

@@ -11,7 +11,7 @@ from devbox import lifecycle
 from devbox.errors import Conflict, NotFound
 from devbox.jobs import catalogue, fetch, submit
 from devbox.model import BoxState
-from devbox.ssh.connection import connect
+from devbox.remote.connection import connect
 from devbox.sync import rsync
 from devbox.workspace import Workspace
 from tests.command_line import Devbox
@@ -67,7 +67,7 @@ def test_another_projects_box_is_served_from_its_own_folder(
     rsync.down(two, theirs)
     assert (Path(one.spec.root) / "made.txt").read_text() == "new\n"
     assert not (Path(two.spec.root) / "made.txt").exists()
-    run = submit.submit(two, theirs, catalogue.bare(["true"]), {}, {})
+    run = submit.submit(two, theirs, catalogue.ad_hoc_command(["true"]), {}, {})
     assert fetch.default_folder(two, run).parent == Path(one.spec.root) / "results"
     assert lifecycle.up(two, "one/dev").id == theirs.id
     lifecycle.down(two, theirs, save=False)

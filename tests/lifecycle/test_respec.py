@@ -16,7 +16,7 @@ from devbox.lifecycle import respec
 from devbox.model import Box, BoxState, Hardware, Offer, Price
 from devbox.providers.base import Kept
 from devbox.providers.local.provider import Local
-from devbox.ssh.connection import connect
+from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
 

@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from devbox import lifecycle, paths
 from devbox.cli.main import cli
 from devbox.errors import DevboxError
-from devbox.jobs import catalogue, control, fetch
+from devbox.jobs import catalogue, fetch, queries
 from devbox.jobs.follow import follow
 from devbox.jobs.submit import retry, submit
 from devbox.lifecycle import Losses
 from devbox.model import Box, BoxState, Run
-from devbox.ssh import config
+from devbox.remote.config import ssh_config
 from devbox.sync import remote, rsync
 from devbox.workspace import Workspace
 
@@ -50,7 +50,7 @@ def put(path: Path, text: str = "x", *, age: float = 0.0) -> Path:
 
 
 def looked(ws: Workspace, box: Box, **how: bool) -> Losses:
-    found = lifecycle.losses(ws, box, "down", **how)
+    found = lifecycle.unsaved_data(ws, box, "down", **how)
     assert found is not None
     return found
 
@@ -61,10 +61,10 @@ def lost(found: Losses) -> dict[str, list[str]]:
 
 
 def ended(ws: Workspace, box: Box, script: str) -> Run:
-    run = submit(ws, box, catalogue.bare(("sh", "-c", script)), {}, {})
+    run = submit(ws, box, catalogue.ad_hoc_command(("sh", "-c", script)), {}, {})
     for _ in follow(ws, run):
         pass
-    return control.refresh(ws, [run])[0]
+    return queries.refresh(ws, [run])[0]
 
 
 def test_each_way_a_file_can_be_missing_here_is_counted_and_named(
@@ -221,14 +221,14 @@ def test_what_was_fetched_anywhere_is_not_named_again(ws: Workspace, box: Box, h
 def test_a_run_that_goes_on_is_named_before_its_box_is_paused_or_ended(
     ws: Workspace, box: Box
 ) -> None:
-    run = submit(ws, box, catalogue.bare(("sleep", "300")), {}, {})
+    run = submit(ws, box, catalogue.ad_hoc_command(("sleep", "300")), {}, {})
     for verb in ("down", "pause"):
-        found = lifecycle.losses(ws, box, verb)
+        found = lifecycle.unsaved_data(ws, box, verb)
         assert found
         assert found.lines()[0] == f"b: run {run.id} has not ended: this ends it"
-    control.cancel(ws, run)
+    queries.cancel(ws, run)
     assert looked(ws, box).running == ()
-    assert lifecycle.losses(ws, box, "pause") is None
+    assert lifecycle.unsaved_data(ws, box, "pause") is None
 
 
 def test_saving_can_be_declined(ws: Workspace, box: Box) -> None:
@@ -242,7 +242,7 @@ def test_a_box_that_holds_work_and_does_not_answer_is_left_running(
 ) -> None:
     put(here / "a.py")
     rsync.up(ws, box)
-    config.forget(box)
+    ssh_config.forget(box)
     deadline = time.monotonic() + 10
     folder = paths.control_dir()
     while folder and any(folder.iterdir()):

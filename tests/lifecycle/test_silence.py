@@ -16,7 +16,7 @@ from devbox import lifecycle
 from devbox.model import BoxState
 from devbox.providers.base import CanPause
 from devbox.workspace import Workspace
-from tests.ssh.sshd import wait_until
+from tests.remote.sshd import wait_until
 
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 

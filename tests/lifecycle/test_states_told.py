@@ -16,12 +16,12 @@ from devbox.cli.main import cli
 from devbox.errors import NameUnknown, ToolMissing
 from devbox.lifecycle.reconcile import Finding
 from devbox.model import BoxState, Endpoint
-from devbox.ssh import wait
-from devbox.ssh.connection import connect
+from devbox.remote import wait
+from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.command_line import Devbox
-from tests.ssh.sshd import make_box
+from tests.remote.sshd import make_box
 
 
 @pytest.mark.parametrize("missing", ["ssh", "rsync"])

@@ -13,10 +13,10 @@ import pytest
 
 from devbox import lifecycle, paths
 from devbox.errors import BudgetError, Conflict, DevboxError, NotFound, Unavailable
-from devbox.lifecycle.steps import retried
+from devbox.lifecycle.steps import with_retries
 from devbox.model import BoxState
 from devbox.providers.base import CanPause
-from devbox.ssh import command
+from devbox.remote import command
 from devbox.workspace import Workspace
 
 TOML = "[boxes.b]\n[providers.local]\nprice = 1.0\n"
@@ -42,7 +42,7 @@ def test_the_whole_life_of_a_box(ws: Workspace) -> None:
     assert box.state is BoxState.RUNNING
     done = subprocess.run(command.argv(box, ["pwd"]), check=True, capture_output=True, text=True)
     assert done.stdout.strip()
-    verdict = lifecycle.verdict(ws, box)
+    verdict = lifecycle.idle_status(ws, box)
     assert verdict is not None
     assert verdict.reasons
     box = lifecycle.pause(ws, box)
@@ -66,7 +66,7 @@ def test_up_twice_is_one_box(ws: Workspace) -> None:
 def test_up_without_waiting_is_finished_by_settle(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b", wait=False)
     assert ws.store.boxes.open_intents(box.id)
-    box = lifecycle.settle(ws, box)
+    box = lifecycle.resume_goal(ws, box)
     assert box.state is BoxState.RUNNING
     assert ws.store.boxes.open_intents(box.id) == []
 
@@ -211,14 +211,14 @@ def test_passing_faults_are_retried_with_the_waits_the_provider_asks_for(home: P
             raise answer
         return str(answer)
 
-    assert retried(ws, call) == "done"
+    assert with_retries(ws, call) == "done"
     assert waits == [0.5, 7.0]
 
     def never() -> None:
         raise Unavailable("down")
 
     with pytest.raises(Unavailable):
-        retried(ws, never)
+        with_retries(ws, never)
 
 
 def test_up_mends_a_known_hosts_file_that_was_lost(ws: Workspace) -> None:

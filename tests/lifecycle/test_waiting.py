@@ -15,8 +15,9 @@ from devbox.lifecycle import login
 from devbox.lifecycle.waiting import Wait, waiting
 from devbox.model import Box, BoxState, Endpoint, Interval, Price
 from devbox.providers import library_logs
+from devbox.remote import keys
+from devbox.remote.config import known_hosts
 from devbox.spec import BoxSpec, Seconds, encode_box
-from devbox.ssh import keys, known_hosts
 from devbox.text import duration
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault

@@ -10,9 +10,9 @@ import pytest
 
 from devbox import doctor, lifecycle
 from devbox.jobs import catalogue, submit
-from devbox.lifecycle import happenings
+from devbox.lifecycle import watchdog_events
 from devbox.model import Box
-from devbox.ssh.connection import connect
+from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.jobs.conftest import until
@@ -29,10 +29,12 @@ def agent(box: Box) -> int:
 
 VERBS: dict[str, Callable[[Workspace, Box], object]] = {
     "up": lambda ws, box: lifecycle.up(ws, "b"),
-    "status": happenings.verdict,
+    "status": watchdog_events.idle_status,
     "keep": lambda ws, box: lifecycle.keep(ws, box, 600.0),
     "doctor": doctor.box,
-    "run": lambda ws, box: submit.submit(ws, box, catalogue.bare(["true"]), {}, {}, extra=["true"]),
+    "run": lambda ws, box: submit.submit(
+        ws, box, catalogue.ad_hoc_command(["true"]), {}, {}, extra=["true"]
+    ),
     "reconcile": lambda ws, box: lifecycle.reconcile(ws),
 }
 

@@ -3,7 +3,7 @@
 otherwise runs the real rsync without the argument protection that openrsync does not have.
 
 The tables are those of openrsync's main.c as macOS 15.4 ships it; the version text was recorded
-there by others (see devbox/sync/flavour.py). Written by hand: no openrsync runs here.
+there by others (see devbox/sync/rsync_dialect.py). Written by hand: no openrsync runs here.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import pytest
 
 from devbox import paths
 from devbox.errors import SshError, SyncError
-from devbox.ssh import config
-from devbox.sync import program
+from devbox.remote.config import ssh_config
+from devbox.sync import rsync_process
 from tests.sync.conftest import Pair, files, write
 
 MEGABYTE = 1 << 20
@@ -45,7 +45,7 @@ def _cut_at(pair: Pair, target: Path, size: int, times: int) -> threading.Thread
                 with suppress(FileNotFoundError):
                     if file.name not in seen and file.stat().st_size > size:
                         seen.add(file.name)
-                        config.forget(pair.box)
+                        ssh_config.forget(pair.box)
             time.sleep(0.001)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -75,10 +75,10 @@ def test_what_arrived_before_the_cut_is_kept_and_used(
 ) -> None:
     _fill(pair.here)
     cutting = _cut_at(pair, pair.there, 8 * MEGABYTE, 1)
-    monkeypatch.setattr(program, "CUT", frozenset())  # no second try
+    monkeypatch.setattr(rsync_process, "CUT", frozenset())  # no second try
     with pytest.raises(SyncError, match="rsync ended"):
         pair.up()
-    monkeypatch.setattr(program, "CUT", frozenset({10, 12, 255}))
+    monkeypatch.setattr(rsync_process, "CUT", frozenset({10, 12, 255}))
     cutting.join()
     kept = pair.there / ".devbox-partial/big.bin"
     deadline = time.monotonic() + 10
@@ -114,7 +114,7 @@ def test_ctrl_c_leaves_whole_files_and_the_next_sync_finishes(pair: Pair) -> Non
 
 def test_a_box_out_of_reach_is_an_ssh_error_after_one_more_try(pair: Pair) -> None:
     write(pair.here / "a.txt", "a")
-    config.forget(pair.box)
+    ssh_config.forget(pair.box)
     deadline = time.monotonic() + 10
     folder = paths.control_dir()
     while folder and any(folder.iterdir()):

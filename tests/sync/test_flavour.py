@@ -12,8 +12,8 @@ import pytest
 from devbox import process
 from devbox.errors import ToolMissing
 from devbox.model import Box
-from devbox.sync import flavour, program
-from devbox.sync.flavour import OPENRSYNC, SAMBA, Flavour
+from devbox.sync import rsync_dialect, rsync_process
+from devbox.sync.rsync_dialect import OPENRSYNC, SAMBA, Flavour
 from devbox.sync.status import status
 from tests.sync import openrsync
 from tests.sync.conftest import MakePair, Pair, files, write
@@ -32,7 +32,7 @@ from tests.sync.conftest import MakePair, Pair, files, write
     ],
 )
 def test_versions_are_told_apart(version: str, expected: Flavour | None) -> None:
-    assert flavour.parse(version) == expected
+    assert rsync_dialect.parse(version) == expected
 
 
 def test_an_unknown_rsync_is_an_error_that_says_what_to_install(home: Path) -> None:
@@ -40,7 +40,7 @@ def test_an_unknown_rsync_is_an_error_that_says_what_to_install(home: Path) -> N
     fake.write_text("#!/bin/sh\necho something else\n")
     fake.chmod(0o755)
     with pytest.raises(ToolMissing, match="which rsync"):
-        flavour.detect(str(fake))
+        rsync_dialect.detect(str(fake))
 
 
 @pytest.mark.parametrize("kind", [Flavour(OPENRSYNC), Flavour(SAMBA, (2, 6, 9))])
@@ -48,8 +48,10 @@ def test_an_unknown_rsync_is_an_error_that_says_what_to_install(home: Path) -> N
 def test_old_and_other_rsyncs_get_only_flags_they_know(
     kind: Flavour, up: bool, tmp_path: Path, local_box: Box
 ) -> None:
-    job = program.Job(local_box, tmp_path, "w $(x)", up, b"- x\0", [b"a"], extra=("--update",))
-    argv = program.arguments(job, "/usr/bin/rsync", kind, tmp_path)
+    job = rsync_process.Job(
+        local_box, tmp_path, "w $(x)", up, b"- x\0", [b"a"], extra=("--update",)
+    )
+    argv = rsync_process.arguments(job, "/usr/bin/rsync", kind, tmp_path)
     openrsync.check(argv[1:])
     assert any("'w $(x)/'" in argument for argument in argv), "the shell on the box would read it"
 

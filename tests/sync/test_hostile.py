@@ -12,7 +12,8 @@ import pytest
 
 from devbox import spec
 from devbox.errors import SyncError, UsageError
-from devbox.sync import place, remote, removal, rsync
+from devbox.sync import delete_local, remote, rsync
+from devbox.sync import target as place
 from devbox.sync.rules import Rules
 from devbox.sync.status import status
 from tests.boxes import MakeBox
@@ -142,7 +143,7 @@ def test_deleting_here_never_follows_a_link(home: Path) -> None:
     root = home / "root"
     write(root / "real/a.txt", "a")
     (root / "link").symlink_to(outside)
-    assert removal.remove(root, [b"link/a.txt", b"../outside/a.txt", b"real/a.txt"]) == [
+    assert delete_local.remove(root, [b"link/a.txt", b"../outside/a.txt", b"real/a.txt"]) == [
         b"real/a.txt"
     ]
     assert (outside / "a.txt").exists()

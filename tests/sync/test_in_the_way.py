@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from devbox import process
 from devbox.cli.main import cli
 from devbox.errors import SyncError
-from devbox.sync import place, program, remote, stamp, tree
+from devbox.sync import baseline, remote, rsync_process, target, tree
 from devbox.sync.compare import BOTH, IN_THE_WAY, NEWER_THERE
 from devbox.sync.push import Push, Sent
-from devbox.sync.session import Options
+from devbox.sync.sync_run import Options
 from tests.sync.conftest import Pair, files, write
 
 
@@ -32,7 +32,7 @@ class Approve:
 
 def edits(pair: Pair, *paths: bytes) -> Sent:
     """What a watch does with a batch of saves."""
-    where = place.find(pair.ws, pair.box)
+    where = target.find(pair.ws, pair.box)
     push = Push(pair.ws, pair.box, where, Options())
     return push.edits(tree.read(where.root, where.sync).rules, paths)
 
@@ -49,20 +49,20 @@ def conflict(pair: Pair) -> None:
 
 def test_a_save_that_cannot_go_up_is_not_remembered_as_a_whole_sync(pair: Pair) -> None:
     conflict(pair)
-    before = stamp.load(pair.box, pair.here)
+    before = baseline.load(pair.box, pair.here)
     shutil.rmtree(pair.here / "data")
     (pair.here / "data").symlink_to("elsewhere")
     assert edits(pair, b"data") == Sent({}, set(), 1)
-    assert stamp.load(pair.box, pair.here) == before
+    assert baseline.load(pair.box, pair.here) == before
     assert {kept.path: kept.why for kept in pair.down().kept}["mine.txt"] == BOTH
     assert (pair.here / "mine.txt").read_text() == "my edit"
 
 
 def test_no_saves_are_no_sync(pair: Pair) -> None:
     conflict(pair)
-    before = stamp.load(pair.box, pair.here)
+    before = baseline.load(pair.box, pair.here)
     assert edits(pair) == Sent({}, set(), 1)
-    assert stamp.load(pair.box, pair.here) == before
+    assert baseline.load(pair.box, pair.here) == before
 
 
 def test_a_chosen_file_that_is_a_folder_there_is_kept_and_nothing_else_is_sent(
@@ -78,7 +78,7 @@ def test_a_chosen_file_that_is_a_folder_there_is_kept_and_nothing_else_is_sent(
         [("model.bin", IN_THE_WAY)],
     )
     assert files(pair.there) == {"model.bin/part-1": "theirs"}
-    assert stamp.load(pair.box, pair.here).is_first
+    assert baseline.load(pair.box, pair.here).is_first
 
 
 def test_a_file_there_stays_when_a_file_below_it_is_chosen(
@@ -191,14 +191,14 @@ def test_a_restored_file_that_could_not_go_up_is_an_error(
 ) -> None:
     write(pair.here / "a.txt", "new", age=50)
     pair.up()
-    before = stamp.load(pair.box, pair.here)
+    before = baseline.load(pair.box, pair.here)
     write(pair.here / "a.txt", "restored", age=5000)
     # The second run is the one that sends older files; by then a folder lies on the box.
     script = f"rm {pair.there}/a.txt; mkdir {pair.there}/a.txt; touch {pair.there}/a.txt/x"
     rsync_that_first(pair, monkeypatch, script, when="*--files-from*")
     with pytest.raises(SyncError, match=r"a\.txt"):
         pair.up()
-    assert stamp.load(pair.box, pair.here) == before
+    assert baseline.load(pair.box, pair.here) == before
 
 
 def test_a_saved_file_that_is_gone_again_does_not_end_a_watch(
@@ -217,9 +217,9 @@ def test_a_saved_file_that_is_gone_again_does_not_end_a_watch(
     ("one", "other", "both"), [(0, 0, 0), (24, 23, 23), (23, 0, 23), (0, 24, 24)]
 )
 def test_unsent_files_of_one_run_count_for_both(one: int, other: int, both: int) -> None:
-    first = program.Outcome({}, {b"a"}, one, "first", 2)
-    second = program.Outcome({}, {b"b"}, other, "second", 1)
-    assert first.plus(second) == program.Outcome({}, {b"a", b"b"}, both, "first\nsecond", 2)
+    first = rsync_process.Outcome({}, {b"a"}, one, "first", 2)
+    second = rsync_process.Outcome({}, {b"b"}, other, "second", 1)
+    assert first.plus(second) == rsync_process.Outcome({}, {b"a", b"b"}, both, "first\nsecond", 2)
 
 
 def test_the_box_is_asked_only_where_something_may_be_in_the_way(

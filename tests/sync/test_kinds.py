@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from devbox.sync import place, tree
+from devbox.sync import target as place
+from devbox.sync import tree
 from devbox.sync.compare import IN_THE_WAY, LEADS_OUT
 from devbox.sync.push import Push
-from devbox.sync.session import Options
+from devbox.sync.sync_run import Options
 from tests.sync.conftest import Pair, files, write
 
 Make = Callable[[Path], object]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from devbox.box.files import unsynced as unsynced_files
 from devbox.errors import Conflict, UsageError
-from devbox.onbox import unsynced as unsynced_files
-from devbox.sync import place
+from devbox.sync import target as place
 from tests.sync.conftest import MakePair, Pair, files, write
 
 

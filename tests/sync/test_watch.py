@@ -13,7 +13,7 @@ import pytest
 
 from devbox import paths
 from devbox.errors import SshError
-from devbox.ssh import config
+from devbox.remote.config import ssh_config
 from devbox.sync import watch as watching
 from devbox.sync.watch import Event, watch
 from tests.sync.conftest import Pair, files, write
@@ -141,7 +141,7 @@ def test_edits_made_while_the_box_is_away_go_up_when_it_is_back(
     watcher = start()
     real = paths.ssh_config().read_text()
     # Nothing listens on port 1: the box is out of reach for as long as this stands.
-    config.forget(pair.box)
+    ssh_config.forget(pair.box)
     port = pair.box.endpoint.port if pair.box.endpoint else 0
     paths.ssh_config().write_text(real.replace(f"Port {port}", "Port 1"))
     write(pair.here / "a.py", "2")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from devbox import paths
+from devbox.box.history import History
 from devbox.model import Box
-from devbox.onbox.history import History
-from devbox.ssh import boxhalf
-from devbox.ssh.connection import connect
+from devbox.remote import agent_bootstrap
+from devbox.remote.connection import connect
 from tests.boxes import local_box, local_workspace, make_local_box
 
 __all__ = ["local_box", "local_workspace", "make_local_box"]
@@ -23,7 +23,7 @@ __all__ = ["local_box", "local_workspace", "make_local_box"]
 
 def box_root(box: Box) -> Path:
     """The box half's folder of a local box."""
-    return paths.local_boxes() / box.token / "home" / boxhalf.FOLDER
+    return paths.local_boxes() / box.token / "home" / agent_bootstrap.FOLDER
 
 
 def sample(seq: int, boot: str = "boot1", t: float | None = None) -> dict[str, Any]:
@@ -65,5 +65,5 @@ class Writer:
 def watched_box(local_box: Box) -> Box:
     """A running local box with the box half installed."""
     with connect(local_box) as connection:
-        boxhalf.install(connection)
+        agent_bootstrap.install(connection)
     return local_box

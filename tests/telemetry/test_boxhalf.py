@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from devbox import onbox
+from devbox import box
 from devbox.errors import SshError, ToolMissing
 from devbox.model import Box
 from devbox.process import Completed
-from devbox.ssh import boxhalf
-from devbox.ssh.connection import Connection, connect
-from tests.ssh.sshd import make_box, wait_until
+from devbox.remote import agent_bootstrap
+from devbox.remote.connection import Connection, connect
+from tests.remote.sshd import make_box, wait_until
 from tests.telemetry.conftest import box_root
 
 
@@ -31,65 +31,65 @@ def connection(local_box: Box) -> Iterator[Connection]:
 
 
 def test_the_same_code_gives_the_same_file(home: Path) -> None:
-    first = boxhalf.build()
+    first = agent_bootstrap.build()
     data = first.read_bytes()
-    assert boxhalf.build() == first
+    assert agent_bootstrap.build() == first
     shutil.rmtree(home / ".devbox" / "cache")
-    again = boxhalf.build()
+    again = agent_bootstrap.build()
     assert again.name == first.name
     assert again.read_bytes() == data
 
 
 def test_it_holds_the_box_half_and_nothing_of_ours() -> None:
-    with zipfile.ZipFile(boxhalf.build()) as archive:
+    with zipfile.ZipFile(agent_bootstrap.build()) as archive:
         names = archive.namelist()
-    assert {"__main__.py", "devbox/__init__.py", "devbox/onbox/sampler.py"} < set(names)
-    assert "devbox/onbox/jobs/track/job.toml" in names
-    assert not [n for n in names if not n.startswith("devbox/onbox/") and n.count("/") > 1]
+    assert {"__main__.py", "devbox/__init__.py", "devbox/box/probes/sampler.py"} < set(names)
+    assert "devbox/box/jobs/track/job.toml" in names
+    assert not [n for n in names if not n.startswith("devbox/box/") and n.count("/") > 1]
     assert not [n for n in names if "__pycache__" in n or n.endswith(".pyc")]
 
 
 def test_another_code_gives_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    first = boxhalf.build().name
+    first = agent_bootstrap.build().name
     package = tmp_path / "devbox"
-    shutil.copytree(Path(onbox.__file__).parent, package / "onbox")
-    shutil.copy(Path(onbox.__file__).parents[1] / "__init__.py", package)
-    monkeypatch.setattr(onbox, "__file__", str(package / "onbox" / "__init__.py"))
-    assert boxhalf.build().name == first  # another place, the same content
-    (package / "onbox" / "place.py").write_text("CHANGED = 1\n")
-    changed = boxhalf.build()
+    shutil.copytree(Path(box.__file__).parent, package / "box")
+    shutil.copy(Path(box.__file__).parents[1] / "__init__.py", package)
+    monkeypatch.setattr(box, "__file__", str(package / "box" / "__init__.py"))
+    assert agent_bootstrap.build().name == first  # another place, the same content
+    (package / "box" / "paths.py").write_text("CHANGED = 1\n")
+    changed = agent_bootstrap.build()
     assert changed.name != first
-    assert [path.name for path in changed.parent.glob("onbox-*.pyz")] == [changed.name]
+    assert [path.name for path in changed.parent.glob("devbox-box-*.pyz")] == [changed.name]
 
 
 def test_an_unchanged_build_reads_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = boxhalf.build()
+    first = agent_bootstrap.build()
 
     def fail(*_: Any) -> bytes:
         raise AssertionError("built again")
 
-    monkeypatch.setattr(boxhalf, "_zipped", fail)
+    monkeypatch.setattr(agent_bootstrap, "_zipped", fail)
     began = time.perf_counter()
-    assert boxhalf.build() == first
+    assert agent_bootstrap.build() == first
     assert time.perf_counter() - began < 0.1
 
 
 def test_installing_puts_it_in_use(connection: Connection, local_box: Box) -> None:
-    remote = boxhalf.install(connection)
-    assert remote == f".devbox-box/{boxhalf.build().name}"
-    done = connection.run(boxhalf.command("nonsense"), check=False)
+    remote = agent_bootstrap.install(connection)
+    assert remote == f".devbox-box/{agent_bootstrap.build().name}"
+    done = connection.run(agent_bootstrap.command("nonsense"), check=False)
     assert done.code == 2
     assert "verbs:" in done.err
     root = box_root(local_box)
-    assert os.readlink(root / "onbox.pyz") == boxhalf.build().name
+    assert os.readlink(root / "devbox-box.pyz") == agent_bootstrap.build().name
     assert root.stat().st_mode & 0o777 == 0o700
-    assert (root / "onbox.pyz").stat().st_mode & 0o777 == 0o600
+    assert (root / "devbox-box.pyz").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_second_install_is_one_round_trip(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boxhalf.install(connection)
+    agent_bootstrap.install(connection)
     calls: list[Sequence[str]] = []
     run = Connection.run
 
@@ -98,7 +98,7 @@ def test_a_second_install_is_one_round_trip(
         return run(self, argv, **more)
 
     monkeypatch.setattr(Connection, "run", counted)
-    boxhalf.install(connection)
+    agent_bootstrap.install(connection)
     assert len(calls) == 1
 
 
@@ -108,34 +108,36 @@ def test_a_verb_is_run_with_its_input_whether_the_box_half_was_there_or_not(
     root = box_root(local_box)
     request = b'{"v": 2, "sent by": "us"}'
     for turn in ("put there first", "there already"):
-        done = boxhalf.run(connection, "job", "start", input=request)
+        done = agent_bootstrap.run(connection, "job", "start", input=request)
         assert done.code == 1, turn
         assert "not version 1" in done.out, turn
-        assert (root / boxhalf.build().name).read_bytes() == boxhalf.build().read_bytes()
+        assert (
+            root / agent_bootstrap.build().name
+        ).read_bytes() == agent_bootstrap.build().read_bytes()
     assert not list(root.glob(".*"))
 
 
 def test_the_files_a_verb_makes_are_not_private_because_ours_are(connection: Connection) -> None:
-    script = boxhalf._SCRIPT.replace(f"exec python3 {boxhalf.LINK}", "umask #")
-    name = boxhalf.build().name
-    boxhalf.install(connection)
+    script = agent_bootstrap._SCRIPT.replace(f"exec python3 {agent_bootstrap.LINK}", "umask #")
+    name = agent_bootstrap.build().name
+    agent_bootstrap.install(connection)
     usual = connection.run(["sh", "-c", "umask"]).out
     assert connection.run(["sh", "-c", script, "sh", name, "0", "verb"]).out == usual != "0077\n"
 
 
 def test_a_push_that_is_cut_short_leaves_nothing(tmp_path: Path) -> None:
-    argv = ["sh", "-c", boxhalf._SCRIPT, "sh", "onbox-0.pyz", "100", "doctor"]
+    argv = ["sh", "-c", agent_bootstrap._SCRIPT, "sh", "devbox-box-0.pyz", "100", "doctor"]
     done = subprocess.run(argv, cwd=tmp_path, input=b"half", check=False, capture_output=True)
     assert done.returncode == 95
     assert b"cut short" in done.stderr
-    assert list((tmp_path / boxhalf.FOLDER).iterdir()) == []
+    assert list((tmp_path / agent_bootstrap.FOLDER).iterdir()) == []
 
 
 def test_a_failure_is_told_in_words_or_by_its_code() -> None:
-    assert boxhalf.said(Completed(1, "", " no \x1b[31mroom\n")) == "no room"
-    assert boxhalf.said(Completed(1, "on stdout", "")) == "on stdout"
-    assert boxhalf.said(Completed(7, "", "")) == "it ended with code 7 and said nothing"
-    assert "was killed on the box" in boxhalf.said(Completed(-1, "", ""))
+    assert agent_bootstrap.said(Completed(1, "", " no \x1b[31mroom\n")) == "no room"
+    assert agent_bootstrap.said(Completed(1, "on stdout", "")) == "on stdout"
+    assert agent_bootstrap.said(Completed(7, "", "")) == "it ended with code 7 and said nothing"
+    assert "was killed on the box" in agent_bootstrap.said(Completed(-1, "", ""))
 
 
 def test_old_versions_go_but_for_the_newest_and_those_in_use(
@@ -144,19 +146,19 @@ def test_old_versions_go_but_for_the_newest_and_those_in_use(
     root = box_root(local_box)
     root.mkdir(mode=0o700, exist_ok=True)
     for number in range(6):
-        path = root / f"onbox-{number:012x}.pyz"
+        path = root / f"devbox-box-{number:012x}.pyz"
         path.write_text("import time\ntime.sleep(60)\n")
         os.utime(path, (1_000_000 + number, 1_000_000 + number))
-    user = subprocess.Popen([sys.executable, str(root / "onbox-000000000001.pyz")])
+    user = subprocess.Popen([sys.executable, str(root / "devbox-box-000000000001.pyz")])
     try:
-        wait_until(lambda: "onbox" in cmdline(user.pid), "it runs")
-        boxhalf.install(connection)
+        wait_until(lambda: "devbox-box" in cmdline(user.pid), "it runs")
+        agent_bootstrap.install(connection)
     finally:
         user.kill()
         user.wait()
-    left = sorted(path.name for path in root.glob("onbox-*.pyz"))
+    left = sorted(path.name for path in root.glob("devbox-box-*.pyz"))
     assert left == sorted(
-        [boxhalf.build().name] + [f"onbox-{number:012x}.pyz" for number in (1, 4, 5)]
+        [agent_bootstrap.build().name] + [f"devbox-box-{number:012x}.pyz" for number in (1, 4, 5)]
     )
 
 
@@ -168,17 +170,18 @@ def test_a_running_verb_survives_an_upgrade_of_the_link(
     connection: Connection, local_box: Box
 ) -> None:
     """It goes on importing from its own version, not from the one the link now names."""
-    boxhalf.install(connection)
+    agent_bootstrap.install(connection)
     root = box_root(local_box)
     code = (
-        "import sys; sys.path.insert(0, '.devbox-box/onbox.pyz'); sys.argv = ['onbox.pyz', 'x']\n"
-        f"try: exec({boxhalf._MAIN!r})\n"
+        "import sys; sys.path.insert(0, '.devbox-box/devbox-box.pyz')\n"
+        "sys.argv = ['devbox-box.pyz', 'x']\n"
+        f"try: exec({agent_bootstrap._MAIN!r})\n"
         "except SystemExit: pass\n"
-        "import devbox.onbox; print(devbox.onbox.__file__, sys.argv[0])\n"
+        "import devbox.box; print(devbox.box.__file__, sys.argv[0])\n"
     )
     done = connection.run(["python3", "-c", code], check=False)
-    own = str(root / boxhalf.build().name)
-    assert done.out.split() == [f"{own}/devbox/onbox/__init__.py", own]
+    own = str(root / agent_bootstrap.build().name)
+    assert done.out.split() == [f"{own}/devbox/box/__init__.py", own]
 
 
 class Bare:
@@ -195,9 +198,9 @@ class Bare:
 
 def test_a_box_without_python_or_room_says_what_it_means() -> None:
     with pytest.raises(ToolMissing, match=r"no python3 of version 3\.9"):
-        boxhalf.install(Bare(94))
+        agent_bootstrap.install(Bare(94))
     with pytest.raises(SshError, match="no room") as caught:
-        boxhalf.install(Bare(95))
+        agent_bootstrap.install(Bare(95))
     assert "not be switched off" in caught.value.means
 
 
@@ -211,7 +214,7 @@ def test_the_script_asks_for_the_push_or_names_the_missing_python(tmp_path: Path
         if python:
             (tools / "python3").write_text(f"#!/bin/sh\n{python}\n")
             (tools / "python3").chmod(0o755)
-        argv = ["/bin/sh", "-c", boxhalf._SCRIPT, "sh", "x.pyz", "0"]
+        argv = ["/bin/sh", "-c", agent_bootstrap._SCRIPT, "sh", "x.pyz", "0"]
         done = subprocess.run(
             argv, cwd=tmp_path, env={"PATH": str(tools)}, check=False, capture_output=True
         )

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from devbox.box import event_log
 from devbox.model import Box
-from devbox.onbox import journal
-from devbox.ssh import config
-from devbox.telemetry.cells import Cell, follow
+from devbox.remote.config import ssh_config
+from devbox.telemetry.live import LiveTelemetry, follow
 from devbox.telemetry.sample import BoxEvent, Heartbeat, Sample
-from tests.ssh.sshd import Sshd, sshd, wait_until
+from tests.remote.sshd import Sshd, sshd, wait_until
 from tests.telemetry.conftest import Writer, box_root
 from tests.telemetry.test_client import ssh_children, streams_of
 
@@ -31,7 +31,7 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 async def test_it_stays_fresh_over_cuts_and_ends_with_its_task(watched_box: Box) -> None:
-    root, cell = box_root(watched_box), Cell("b")
+    root, cell = box_root(watched_box), LiveTelemetry("b")
     with Writer(root).running():
         task = asyncio.create_task(follow(watched_box, cell, history=60))
         await until(lambda: len(cell.samples) > 50)
@@ -41,7 +41,7 @@ async def test_it_stays_fresh_over_cuts_and_ends_with_its_task(watched_box: Box)
         assert cell.sample is not None  # a cut blanks nothing
         before = len(cell.samples)
         await until(lambda: cell.status == "live" and len(cell.samples) > before + 50)
-        journal.append(root, "warn", "pausing soon")
+        event_log.append(root, "warn", "pausing soon")
         await until(lambda: bool(cell.events))
     assert [sample.seq for sample in cell.samples] == list(range(1, len(cell.samples) + 1))
     assert cell.events[0].message == "pausing soon"
@@ -50,8 +50,8 @@ async def test_it_stays_fresh_over_cuts_and_ends_with_its_task(watched_box: Box)
 
 
 async def test_a_refused_box_says_why_and_is_tried_again_later(sshd: Sshd) -> None:
-    box, cell = sshd.box(), Cell("one")
-    config.publish([box])
+    box, cell = sshd.box(), LiveTelemetry("one")
+    ssh_config.publish([box])
     sshd.authorise()
     waits: list[float] = []
 
@@ -68,8 +68,8 @@ async def test_a_refused_box_says_why_and_is_tried_again_later(sshd: Sshd) -> No
 
 
 async def test_an_unreachable_box_stays_connecting_with_its_error(sshd: Sshd) -> None:
-    box, cell = sshd.box(), Cell("one")
-    config.publish([box])
+    box, cell = sshd.box(), LiveTelemetry("one")
+    ssh_config.publish([box])
     sshd.stop()
     task = asyncio.create_task(follow(box, cell))
     await until(lambda: "Connection refused" in cell.error)
@@ -78,7 +78,7 @@ async def test_an_unreachable_box_stays_connecting_with_its_error(sshd: Sshd) ->
 
 
 async def test_quitting_while_it_connects_is_quick(watched_box: Box) -> None:
-    cell = Cell("b")
+    cell = LiveTelemetry("b")
     task = asyncio.create_task(follow(watched_box, cell))
     await until(lambda: bool(ssh_children()))
     began = time.monotonic()
@@ -88,7 +88,7 @@ async def test_quitting_while_it_connects_is_quick(watched_box: Box) -> None:
 
 
 def test_age_counts_from_the_box_whatever_its_clock_says() -> None:
-    cell = Cell("b")
+    cell = LiveTelemetry("b")
     assert cell.age(1000.0) is None
     cell.put(Sample("b", 1, t=50_000.0), now=1000.0)  # its clock is far ahead
     assert cell.age(1000.5) == 0.5
@@ -102,7 +102,7 @@ def test_age_counts_from_the_box_whatever_its_clock_says() -> None:
 
 
 def test_a_cell_is_bounded_and_counts_changes() -> None:
-    cell = Cell("b", keep=5)
+    cell = LiveTelemetry("b", keep=5)
     for seq in range(20):
         cell.put(Sample("b", seq, t=seq), now=seq)
     for seq in range(200):

@@ -14,14 +14,14 @@ import msgspec
 import psutil
 import pytest
 
+from devbox.box import event_log
 from devbox.errors import SshError
 from devbox.model import Box
-from devbox.onbox import journal
-from devbox.ssh import config
+from devbox.remote.config import ssh_config
 from devbox.telemetry import client
 from devbox.telemetry.sample import BoxEvent
 from devbox.workspace import Workspace
-from tests.ssh.sshd import Sshd, sshd, wait_until
+from tests.remote.sshd import Sshd, sshd, wait_until
 from tests.telemetry.conftest import Writer, box_root
 
 __all__ = ["sshd"]
@@ -122,7 +122,7 @@ def test_a_network_that_drops_loses_and_doubles_nothing(
     seen: list[int] = []
     with Gate(watched_box.endpoint.port) as gate, Writer(box_root(watched_box)).running():
         through = msgspec.structs.replace(watched_box.endpoint, port=gate.port)
-        config.publish([msgspec.structs.replace(watched_box, endpoint=through)])
+        ssh_config.publish([msgspec.structs.replace(watched_box, endpoint=through)])
         stream = client.open_stream(watched_box, history=60, sleep=lambda _: None)
         for _ in range(5):
             seen += [sample.seq for sample in islice(stream, 60)]
@@ -157,7 +157,7 @@ def test_events_of_a_cut_come_after_it_each_once(watched_box: Box) -> None:
 
     def note(*names: str) -> None:
         for name in names:
-            journal.append(root, "note", name)
+            event_log.append(root, "note", name)
 
     def read(count: int) -> None:
         while len(got) < count:
@@ -220,7 +220,7 @@ def test_a_box_without_its_half_says_how_to_put_it_back(local_box: Box) -> None:
 
 def test_a_refused_key_is_not_tried_for_ever(sshd: Sshd) -> None:
     box = sshd.box()
-    config.publish([box])
+    ssh_config.publish([box])
     sshd.authorise()
     with pytest.raises(SshError, match="does not accept devbox's key"):
         next(client.open_stream(box))
@@ -228,7 +228,7 @@ def test_a_refused_key_is_not_tried_for_ever(sshd: Sshd) -> None:
 
 def test_an_unreachable_box_is_tried_with_growing_waits(sshd: Sshd) -> None:
     box = sshd.box()
-    config.publish([box])
+    ssh_config.publish([box])
     sshd.stop()
     waits: list[float] = []
     with pytest.raises(SshError, match="cannot be reached"):

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from devbox.box import wire
 from devbox.errors import SshError
-from devbox.onbox import wire
 from devbox.telemetry.reader import Reader
 from devbox.telemetry.sample import Heartbeat, Message, Sample
-from tests.ssh.sshd import make_box
+from tests.remote.sshd import make_box
 
 
 def line(boot: str, seq: int, **more: Any) -> bytes:
@@ -105,7 +105,7 @@ def test_a_box_that_hangs_up_after_each_word_is_not_asked_without_a_pause(reader
         (255, b"me@x: Permission denied (publickey).", "does not accept devbox's key"),
         (255, b"Host key verification failed.", "another host key"),
         (255, b"ssh: Could not resolve hostname devbox-one: x", "no entry"),
-        (2, b"python3: can't open file '.devbox-box/onbox.pyz'", "does not run"),
+        (2, b"python3: can't open file '.devbox-box/devbox-box.pyz'", "does not run"),
         (127, b"sh: python3: not found", "does not run"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devbox.onbox import wire
+from devbox.box import wire
 from devbox.telemetry import sample as telemetry
 from devbox.telemetry.sample import BoxEvent, Gpu, Heartbeat, Sample, parse
 

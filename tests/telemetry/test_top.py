@@ -18,11 +18,11 @@ import msgspec
 import pytest
 
 from devbox.model import Box, BoxState
-from devbox.telemetry import picture
-from devbox.telemetry.cells import Cell
+from devbox.telemetry import render
+from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.sample import Cpu, Gpu, Memory, Process, Sample, Ssh
 from devbox.workspace import Workspace
-from tests.ssh.sshd import wait_until
+from tests.remote.sshd import wait_until
 from tests.telemetry.conftest import Writer, box_root
 from tests.telemetry.test_client import streams_of
 
@@ -40,12 +40,12 @@ FULL = Sample(
 )  # fmt: skip
 
 
-def drawn(cell: Cell, now: float = 100.0, width: int = 80) -> str:
-    return picture.plain(picture.lines(cell, now, width, note="$1.00/h"))
+def drawn(cell: LiveTelemetry, now: float = 100.0, width: int = 80) -> str:
+    return render.plain(render.lines(cell, now, width, note="$1.00/h"))
 
 
-def cell_with(sample: Sample | None) -> Cell:
-    cell = Cell("gpu-box")
+def cell_with(sample: Sample | None) -> LiveTelemetry:
+    cell = LiveTelemetry("gpu-box")
     if sample:
         cell.put(sample, now=100.0)
     return cell
@@ -85,13 +85,13 @@ def test_age_shows_only_once_stale() -> None:
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     long = msgspec.structs.replace(FULL, jobs=tuple(f"run-{n}" for n in range(100)))
     for sample in (FULL, long, None):
-        for row in picture.lines(cell_with(sample), 1e9, width, note="n" * 100):
+        for row in render.lines(cell_with(sample), 1e9, width, note="n" * 100):
             assert len("".join(text for text, _ in row)) <= width
 
 
 @pytest.mark.parametrize("percent", [None, -5.0, 0.0, 0.1, 33.3, 99.99, 100.0, 1e9])
 def test_a_bar_has_its_width(percent: float | None) -> None:
-    assert len("".join(text for text, _ in picture.bar(percent, 20))) == 20
+    assert len("".join(text for text, _ in render.bar(percent, 20))) == 20
 
 
 def top(*args: str) -> list[str]:

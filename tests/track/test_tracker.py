@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from devbox.onbox.jobs.track.engines import Detection
-from devbox.onbox.jobs.track.tracker import Tracker
+from devbox.box.jobs.track.engines import Detection
+from devbox.box.jobs.track.tracker import Tracker
 
 
 def _face(x: float, y: float = 50.0) -> Detection:

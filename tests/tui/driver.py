@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from textual.pilot import Pilot
 
 from devbox.tui.app import Dashboard
-from devbox.tui.lines import Lines
+from devbox.tui.static_lines import Lines
 from tests.tui.fakes import FakeAsks, FakeFeed, FakeOperations
 
 

@@ -24,7 +24,7 @@ from devbox.money.report import Line
 from devbox.spec import BoxSpec, JobSpec, Spec
 from devbox.sync.status import Difference, Differing, File
 from devbox.telemetry.arming import Verdict
-from devbox.telemetry.cells import Cell
+from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.sample import (
     BoxEvent,
     Cpu,
@@ -37,11 +37,11 @@ from devbox.telemetry.sample import (
     Ssh,
 )
 from devbox.templates import Template
-from devbox.tui.asks import Asks, Check, Choice, LogKind
 from devbox.tui.feed import BoxView, RunView, Totals
 from devbox.tui.history import History
 from devbox.tui.ledger_view import Costs, Spent
-from devbox.tui.operations import Operation
+from devbox.tui.operation_manager import Operation
+from devbox.tui.queries import Asks, Check, Choice, LogKind
 
 NOW = time.mktime((2026, 7, 21, 15, 4, 5, 0, 0, -1))
 GB = 1024**3
@@ -124,7 +124,7 @@ class FakeFeed:
         self.recent: Sequence[Run] = ()
         self.changes = 0
         self.error = ""
-        self.cells: dict[str, Cell] = {}
+        self.cells: dict[str, LiveTelemetry] = {}
         self.histories: dict[str, History] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.box_runs: dict[str, list[RunView]] = {}
@@ -134,8 +134,8 @@ class FakeFeed:
         self.started = self.stopped = False
         self.ticks = 0
 
-    def fill(self, view: BoxView, gpus: int, seconds: int = 300, **fields: Any) -> Cell:
-        cell = self.cells[view.box.id] = Cell(view.box.name)
+    def fill(self, view: BoxView, gpus: int, seconds: int = 300, **fields: Any) -> LiveTelemetry:
+        cell = self.cells[view.box.id] = LiveTelemetry(view.box.name)
         history = self.histories[view.box.id] = History()
         for seq in range(seconds):
             made = sample(seq, self.now - seconds + 1 + seq, gpus, **fields)
@@ -144,7 +144,7 @@ class FakeFeed:
         cell.samples.clear()
         return cell
 
-    def cell(self, box_id: str) -> Cell | None:
+    def cell(self, box_id: str) -> LiveTelemetry | None:
         return self.cells.get(box_id)
 
     def history(self, box_id: str) -> History | None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from textual.widgets import Button, Input
 
-from devbox.ssh import keys
-from devbox.tui import asks
+from devbox.remote import keys
+from devbox.tui import queries
 from tests.tui.conftest import Open
 
 
@@ -142,7 +142,7 @@ async def test_a_forward_is_work_that_can_be_stopped(
         while not stop():
             pass
 
-    monkeypatch.setattr(asks, "forward", forward)
+    monkeypatch.setattr(queries, "forward", forward)
     async with dashboard() as it:
         await it.select("train")
         await it.press("f")

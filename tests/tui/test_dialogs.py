@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from devbox.tui.asks import Check
+from devbox.tui.queries import Check
 from devbox.tui.screens.confirm import Confirm
 from devbox.tui.screens.dialog import Dialog
 from devbox.tui.screens.doctor import Doctor

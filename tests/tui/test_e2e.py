@@ -36,7 +36,7 @@ def ws(home: Path) -> Iterator[Workspace]:
     made = Workspace.open(folder)
     yield made
     # what a failed test left under way ends before its box does
-    for process in _processes("devbox.tui.operation"):
+    for process in _processes("devbox.tui.operation_process"):
         process.kill()
     for box in made.store.boxes.all():
         lifecycle.down(made, box, save=False)

@@ -10,9 +10,9 @@ import pytest
 from devbox.model import BoxState, Event, RunState
 from devbox.sync.status import Difference, File
 from devbox.telemetry.sample import BoxEvent, Process
-from devbox.tui import paint
+from devbox.tui import text_layout
 from devbox.tui.feed import RunView
-from devbox.tui.operations import Operation
+from devbox.tui.operation_manager import Operation
 from tests.core.hostile import ALL
 from tests.tui import fakes
 from tests.tui.conftest import Open
@@ -42,11 +42,11 @@ async def test_hostile_text_everywhere(dashboard: Open, text: str) -> None:
     cell.put(BoxEvent(1, feed.now, cut, cut), feed.now)
     cell.error = cut
     status = msgspec.json.encode(
-        {"message": paint.plain(cut), "unit": "x", "progress": [1, 2],
-         "failures": [{"item": paint.plain(cut), "error": paint.plain(cut)}]}
+        {"message": text_layout.plain(cut), "unit": "x", "progress": [1, 2],
+         "failures": [{"item": text_layout.plain(cut), "error": text_layout.plain(cut)}]}
     )  # fmt: skip
     feed.box_runs["id-evil"] = [
-        RunView(fakes.run(1, RunState.FAILED, status, id=paint.plain(cut)), 1)
+        RunView(fakes.run(1, RunState.FAILED, status, id=text_layout.plain(cut)), 1)
     ]
     feed.recent = [entry.run for entry in feed.box_runs["id-evil"]]
     feed.box_events["id-evil"] = [Event(1, "id-evil", feed.now, cut, cut)]
@@ -88,8 +88,8 @@ async def test_markup_is_shown_as_it_is(dashboard: Open) -> None:
 @pytest.mark.parametrize("text", ALL)
 def test_any_text_becomes_one_bounded_harmless_line(text: str) -> None:
     for width in (0, 1, 7, 80):
-        fitted = paint.fit(paint.plain(text), width)
-        assert paint.width_of([(fitted, "")]) == width
+        fitted = text_layout.fit(text_layout.plain(text), width)
+        assert text_layout.width_of([(fitted, "")]) == width
         assert not BAD.search(fitted)
         assert "\n" not in fitted
 

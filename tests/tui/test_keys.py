@@ -11,7 +11,7 @@ import pytest
 from devbox.errors import SpecError
 from devbox.tui import actions, settings
 from devbox.tui.app import Dashboard
-from devbox.tui.deeds import DEEDS
+from devbox.tui.handlers import DEEDS
 from devbox.tui.screens.help import listing
 from devbox.tui.settings import Settings
 from tests.tui.conftest import Open

@@ -19,12 +19,12 @@ from msgspec.structs import replace
 
 from devbox import lifecycle
 from devbox.model import BoxState
-from devbox.ssh import config
+from devbox.remote.config import ssh_config
 from devbox.tui import background
 from devbox.tui.app import Dashboard
-from devbox.tui.asks import Asks
-from devbox.tui.live import LiveFeed
-from devbox.tui.operations import Operations
+from devbox.tui.live_feed import LiveFeed
+from devbox.tui.operation_manager import Operations
+from devbox.tui.queries import Asks
 from devbox.tui.settings import Settings
 from devbox.workspace import Workspace
 
@@ -143,7 +143,7 @@ async def test_quit_is_quick_with_twenty_streams_and_leaves_no_process(ws: Works
     for number in range(19):
         clone = replace(box, id=f"{box.id}-{number}-clone", name=f"b{number}")
         ws.store.boxes.finish(ws.store.boxes.insert(clone, "running", {}, 0.0), "done", 0.0)
-    config.publish(ws.store.boxes.all)
+    ssh_config.publish(ws.store.boxes.all)
     feed = LiveFeed(ws.spec.root)
     app = Dashboard(feed, Asks(ws.spec.root), Operations(ws.spec.root), Settings())
     before = _children()

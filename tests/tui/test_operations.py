@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from devbox import lifecycle, paths
-from devbox.jobs import control
+from devbox.jobs import queries
 from devbox.model import BoxState, RunState
-from devbox.ssh.connection import connect
-from devbox.tui.operations import Operation, Operations
+from devbox.remote.connection import connect
+from devbox.tui.operation_manager import Operation, Operations
 from devbox.workspace import Workspace
 
 TOML = """
@@ -137,7 +137,7 @@ def test_a_retry_sends_what_was_edited_since(project: Path) -> None:
     ws = Workspace.open(project)
 
     def over() -> bool:
-        return control.refresh(ws, ws.store.runs.latest())[0].state.is_over
+        return queries.refresh(ws, ws.store.runs.latest())[0].state.is_over
 
     _until(over)
     (project / "said.txt").write_text("two\n")

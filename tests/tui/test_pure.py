@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from devbox.model import BoxState, Price, RunState
-from devbox.tui import paint
+from devbox.tui import text_layout
 from devbox.tui.feed import BoxView
 from devbox.tui.history import History, Ring, resampled
 from devbox.tui.notices import Notices
@@ -66,16 +66,16 @@ def test_resampling() -> None:
 
 
 def test_charts_draw_nothing_differently_from_not_measured() -> None:
-    rows = paint.chart([0.0, 50.0, 100.0, math.nan, 200.0], 2, 100.0)
+    rows = text_layout.chart([0.0, 50.0, 100.0, math.nan, 200.0], 2, 100.0)
     assert rows == ["  █ █", "▁██ █"]
 
 
 def test_bars() -> None:
-    assert paint.bar(None, 5) == [("·····", "dim")]
-    assert paint.bar(math.nan, 5) == [("·····", "dim")]
+    assert text_layout.bar(None, 5) == [("·····", "dim")]
+    assert text_layout.bar(math.nan, 5) == [("·····", "dim")]
     for value in (-5.0, 0.0, 33.0, 99.9, 100.0, 250.0):
-        assert paint.width_of(paint.bar(value, 9)) == 9
-    assert paint.bar(50.0, 0) == []
+        assert text_layout.width_of(text_layout.bar(value, 9)) == 9
+    assert text_layout.bar(50.0, 0) == []
 
 
 def _told(notices: Notices, feed: fakes.FakeFeed, **more: object) -> list[str]:

@@ -10,8 +10,8 @@ from devbox import spec
 from devbox.model import Box, BoxState
 from devbox.spec import BoxSpec
 from devbox.telemetry.sample import BoxEvent
-from devbox.tui.asks import Asks
-from devbox.tui.standby import RECENT, StandBy
+from devbox.tui.autosave import RECENT, StandBy
+from devbox.tui.queries import Asks
 from tests.tui import fakes
 from tests.tui.conftest import Open
 

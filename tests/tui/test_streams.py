@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devbox.model import Box
-from devbox.telemetry.cells import Cell
+from devbox.telemetry.live import LiveTelemetry
 from devbox.tui import streams
 from devbox.tui.streams import Streams
 from tests.tui import fakes
@@ -19,7 +19,7 @@ async def test_what_is_cut_is_connected_now_when_asked_for(
 ) -> None:
     begun: list[str] = []
 
-    async def follow(box: Box, cell: Cell, **_: Any) -> None:
+    async def follow(box: Box, cell: LiveTelemetry, **_: Any) -> None:
         begun.append(box.name)
         await asyncio.Event().wait()
 

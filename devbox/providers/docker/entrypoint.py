@@ -18,7 +18,7 @@ from typing import Any
 
 from devbox.providers import guarded
 from devbox.providers.base import Request
-from devbox.ssh import boxhalf
+from devbox.remote import agent_bootstrap
 
 PLACE, MEMORY = "/.devbox", "/run/devbox"
 #: seconds that programs get to save when the box ends
@@ -170,7 +170,7 @@ def files(request: Request, host_key: str = "") -> bytes:
     keys, and the box half with its first orders. host_key: empty to keep the one that is there."""
     environment = {**request.spec.env, **request.secrets}
     given = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in environment.items())
-    half = boxhalf.build()
+    half = agent_bootstrap.build()
     guard = guarded.command(
         request, stop(), orders=f"{PLACE}/orders.json", half=f"{PLACE}/half/{half.name}"
     )

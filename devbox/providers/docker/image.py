@@ -59,11 +59,11 @@ def login(engine: Engine, image: str) -> Login:
 
 def _build(engine: Engine, image: str, root: str, say: Say, args: Mapping[str, str]) -> str:
     """A template comes without the project's files, which sync brings: an edit costs no build."""
-    from devbox.images import build, check, plan
+    from devbox.images import build, lint_image, plan
 
     own = image.startswith("./")
     wanted = plan.plan(image, Path(root or "."), args=args, without=() if own else ("code",))
-    leaks = [str(each) for each in check.check_plan(wanted) if each.rule == "secret"]
+    leaks = [str(each) for each in lint_image.check_plan(wanted) if each.rule == "secret"]
     for warning in (*wanted.warnings, *leaks):
         say(f"warning: {warning}")
     return engine.call(f"building {wanted.image}", lambda api: build.build(api, wanted, say=say).id)

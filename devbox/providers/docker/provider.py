@@ -36,7 +36,7 @@ from devbox.providers.base import (
     Request,
     own_price,
 )
-from devbox.providers.docker import container, entrypoint, hardware, image, look
+from devbox.providers.docker import container, entrypoint, hardware, image, observe
 from devbox.providers.docker.engine import Engine, resolve
 from devbox.providers.docker.hardware import GPU
 from devbox.providers.local.launch import public_line
@@ -242,10 +242,10 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
                 means="nothing was changed",
                 fix=f"give the box another name, or: docker rm {name}",
             )
-        if look.is_over(found):
+        if observe.is_over(found):
             raise Unavailable(f"an earlier {name} is still being removed", retry_after=1.0)
         mine = labels.get("devbox.token") == request.token
-        if mine and (look.never_started(found) or look.is_broken(found)):
+        if mine and (observe.never_started(found) or observe.is_broken(found)):
             self._start(request, found)
         elif not mine and found["State"].get("Running"):
             self.admit(handle, request.public_key)
@@ -267,7 +267,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         return (
             container.is_ours(labels, self._namespace)
             and labels["devbox.token"] != request.token
-            and look.is_abandoned(found, self._clock())
+            and observe.is_abandoned(found, self._clock())
         )
 
     def _remove(self, handle: str) -> None:
@@ -282,8 +282,8 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
                 raise
 
     def _seen(self, found: Info) -> Observation:
-        seen = look.seen(found, price=self._price, via=self._engine.way(), now=self._clock())
-        return seen._replace(message=self._complaint(found)) if look.is_broken(found) else seen
+        seen = observe.seen(found, price=self._price, via=self._engine.way(), now=self._clock())
+        return seen._replace(message=self._complaint(found)) if observe.is_broken(found) else seen
 
     def _complaint(self, found: Info) -> str:
         """The last thing that a main process which could not go on has said."""
@@ -321,7 +321,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
 
     def _known(self, handle: str) -> Info:
         found = self._ours(handle)
-        if found is None or look.is_over(found):
+        if found is None or observe.is_over(found):
             raise Gone(
                 f"the engine does not know {clean(handle, 20)}", fix="see: devbox ls --refresh"
             )

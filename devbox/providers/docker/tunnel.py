@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from devbox import names
 from devbox.errors import AuthError, SpecError, Unavailable, UsageError
 from devbox.model import Endpoint
-from devbox.providers.host import person
-from devbox.ssh.proxy import ProxySocket
+from devbox.providers.host import user_ssh
+from devbox.remote.proxy import ProxySocket
 from devbox.text import clean
 
 _DIAL = "docker system dial-stdio"
@@ -28,12 +28,12 @@ class Far:
     @property
     def via(self) -> str:
         """The ProxyCommand to a port on that machine's own loopback."""
-        words = shlex.join(person.command("ServerAliveInterval=30"))
+        words = shlex.join(user_ssh.command("ServerAliveInterval=30"))
         return f"{words} -W '[%h]:%p' -- {shlex.quote(self._target)}"
 
     def dial(self) -> ProxySocket:
         """A socket to the engine."""
-        command = shlex.join([*person.command(), "--", self._target, _DIAL])
+        command = shlex.join([*user_ssh.command(), "--", self._target, _DIAL])
         self._last = ProxySocket(Endpoint("engine", via=command.replace("%", "%%")))
         return self._last
 
@@ -43,7 +43,7 @@ class Far:
         if last is None:
             return None
         last.close()
-        return person.failure(self._target, last.said) if last.said else None
+        return user_ssh.failure(self._target, last.said) if last.said else None
 
 
 def client(far: Far, timeout: float) -> Any:

@@ -8,7 +8,7 @@ from devbox import secrets
 from devbox.errors import AuthError, DevboxError
 from devbox.providers.hf import errors
 from devbox.providers.hf.hub import Hub
-from devbox.ssh import keys
+from devbox.remote import keys
 from devbox.text import clean
 
 Check = tuple[str, str, str]

@@ -16,7 +16,7 @@ import msgspec
 from devbox.errors import DevboxError, ProviderError
 from devbox.files import write_atomic
 from devbox.model import Hardware, Offer, Price
-from devbox.providers.hf import notes
+from devbox.providers.hf import local_records
 from devbox.providers.hf.hub import Hub
 from devbox.text import brief, clean, parse_size
 
@@ -142,7 +142,7 @@ class Rates:
 
     def _file(self) -> Path:
         digest = hashlib.sha256(self._hub.endpoint.encode()).hexdigest()[:12]
-        return notes.folder() / f"hardware-{self._kind}-{digest}.json"
+        return local_records.folder() / f"hardware-{self._kind}-{digest}.json"
 
 
 def has_gpu(flavour: str) -> bool:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from devbox import __version__, secrets
+from devbox.box.address import is_readable
 from devbox.errors import ProviderError, WrongPlace
-from devbox.onbox.address import is_readable
 from devbox.providers import library_logs
 from devbox.providers.hf import errors
 from devbox.providers.hf.times import Skew

@@ -11,13 +11,13 @@ from devbox.files import locked
 from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.base import HasRunLogs, Kept, Observation, Provider, Request
-from devbox.providers.hf import account, image, notes, tags, volumes
+from devbox.providers.hf import account, image, local_records, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates, has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, resolve
-from devbox.providers.hf.job_look import LIVE, JobLook, Row, job_id
-from devbox.providers.hf.notes import Notebook, Notes
-from devbox.providers.hf.space_make import ceiling, check
+from devbox.providers.hf.job_observe import LIVE, JobLook, Row, job_id
+from devbox.providers.hf.local_records import LocalRecords, Notes
+from devbox.providers.hf.space_create import ceiling, check
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
@@ -54,7 +54,7 @@ class HfJob(Provider, HasRunLogs):
         self._hub = Hub(config, clock)
         self._clock = clock
         self._rates = Rates(self._hub, "jobs", self.name, clock)
-        self._notebook = Notebook(self._hub.endpoint)
+        self._notebook = LocalRecords(self._hub.endpoint)
         self._look = JobLook(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
 
     def identity(self) -> str:
@@ -78,7 +78,9 @@ class HfJob(Provider, HasRunLogs):
         check(request)
         namespace = self._hub.namespace()
         try:
-            with locked(notes.folder() / f"{namespace}.{request.name}.lock", timeout=_PATIENCE):
+            with locked(
+                local_records.folder() / f"{namespace}.{request.name}.lock", timeout=_PATIENCE
+            ):
                 return self._create(namespace, request)
         except Locked as error:
             raise Unavailable(

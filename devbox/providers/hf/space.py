@@ -24,9 +24,9 @@ from devbox.providers.base import (
 from devbox.providers.hf import account, errors, hardware, stages, tags
 from devbox.providers.hf.hardware import has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
-from devbox.providers.hf.notes import Notebook
-from devbox.providers.hf.space_look import Look
-from devbox.providers.hf.space_make import Maker, pause_url
+from devbox.providers.hf.local_records import LocalRecords
+from devbox.providers.hf.space_create import SpaceCreator, pause_url
+from devbox.providers.hf.space_observe import Look
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
@@ -59,9 +59,9 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
         self._pause_token = config.pause_token
         self._clock = clock
         self._rates = hardware.Rates(self._hub, "spaces", self.name, clock)
-        self._notebook = Notebook(self._hub.endpoint)
+        self._notebook = LocalRecords(self._hub.endpoint)
         self._look = Look(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
-        self._maker = Maker(self._hub, self._notebook, self._look, config.pause_token, clock)
+        self._maker = SpaceCreator(self._hub, self._notebook, self._look, config.pause_token, clock)
 
     def identity(self) -> str:
         return self._hub.identity()

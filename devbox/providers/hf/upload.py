@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from devbox.providers.hf import code, image
+from devbox.providers.hf import image, project_files
 from devbox.providers.hf.hub import Hub
 from devbox.spec import BoxSpec
 from devbox.text import counted
@@ -19,7 +19,7 @@ Content = Path | bytes
 def wanted(title: str, spec: BoxSpec, root: str, *, adopted: bool) -> dict[str, Content]:
     """What the repository should hold: the project, and what a Space needs around it. An adopted
     Space keeps its own Dockerfile and metadata unless the project brings some."""
-    files: dict[str, Content] = dict(code.collect(root, spec.sync))
+    files: dict[str, Content] = dict(project_files.collect(root, spec.sync))
     if adopted:
         readme = files.get(image.README)
         if isinstance(readme, Path) and not image.has_metadata(readme.read_bytes()):

@@ -19,9 +19,9 @@ from devbox import names
 from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, UsageError
 from devbox.model import BoxState, Endpoint, Hardware, Offer
 from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request, own_price
-from devbox.providers.host import person, scripts
-from devbox.providers.host.person import Unreached
+from devbox.providers.host import scripts, user_ssh
 from devbox.providers.host.record import Record, Records
+from devbox.providers.host.user_ssh import Unreached
 from devbox.spec import BoxSpec, ProviderConfig
 from devbox.text import clean
 
@@ -79,11 +79,13 @@ class Host(Provider, CanPause, CanAdmit):
             names.env_name(k): v for k, v in {**request.spec.env, **request.secrets}.items()
         }
         try:
-            done = person.ask(record.target, scripts.adopt(token, request.public_key, environment))
+            done = user_ssh.ask(
+                record.target, scripts.adopt(token, request.public_key, environment)
+            )
         except (AuthError, Unreached):
             self._records.remove(token)  # it surely did nothing
             raise
-        keys = tuple(dict.fromkeys((*record.host_keys, *person.host_keys(done.out))))
+        keys = tuple(dict.fromkeys((*record.host_keys, *user_ssh.host_keys(done.out))))
         if done.code or not keys:
             self._records.remove(token)
             said = clean(done.err.strip()[-200:], 200) or "its host keys cannot be read"
@@ -103,7 +105,7 @@ class Host(Provider, CanPause, CanAdmit):
         if self._clock() - self._answered.pop(handle, -inf) < _SAME_MOMENT:
             return self._seen(record)
         try:
-            person.ask(record.target, "true")
+            user_ssh.ask(record.target, "true")
         except Unreached:
             if record.paused is None:
                 raise
@@ -128,7 +130,7 @@ class Host(Provider, CanPause, CanAdmit):
         if record is None:
             return
         try:
-            done = person.ask(record.target, scripts.release(record.token), timeout=_RELEASE)
+            done = user_ssh.ask(record.target, scripts.release(record.token), timeout=_RELEASE)
         except DevboxError as error:
             error.means = "devbox's line stays in its authorized_keys, and the box shows stopping"
             error.fix = f"{error.fix}; when it is gone for good: devbox down {record.name} --forget"
@@ -175,7 +177,7 @@ class Host(Provider, CanPause, CanAdmit):
         asked = msgspec.structs.replace(record, paused=before or self._clock())
         self._records.put(asked)
         try:
-            person.ask(record.target, scripts.later(record.pause_command))
+            user_ssh.ask(record.target, scripts.later(record.pause_command))
         except (AuthError, Unreached):
             if before is None:
                 self._records.put(record)
@@ -185,7 +187,7 @@ class Host(Provider, CanPause, CanAdmit):
     def resume(self, request: Request, handle: str) -> str:
         record = self._known(handle)
         try:
-            person.ask(record.target, "true")
+            user_ssh.ask(record.target, "true")
         except Unreached as error:
             raise ProviderError(
                 f"{clean(record.target, 80)} is off or asleep, and devbox cannot wake it",
@@ -199,7 +201,7 @@ class Host(Provider, CanPause, CanAdmit):
 
     def admit(self, handle: str, public_key: str) -> None:
         record = self._known(handle)
-        done = person.ask(record.target, scripts.admit(handle, public_key))
+        done = user_ssh.ask(record.target, scripts.admit(handle, public_key))
         if done.code:
             said = clean(done.err.strip()[-200:], 200) or "it was not adopted for this box"
             raise Gone(f"{clean(record.target, 80)} did not take the new key: {said}")
@@ -234,7 +236,7 @@ class Host(Provider, CanPause, CanAdmit):
                 f"the box {request.name} names no host",
                 fix=f'set host = "user@machine" in [boxes.{request.name}]',
             )
-        found = person.way(target)
+        found = user_ssh.way(target)
 
         def allow(other: Record) -> None:
             if (other.host, other.port, other.user) == found[:3]:

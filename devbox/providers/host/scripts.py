@@ -67,13 +67,13 @@ mv -f "$file.devbox" "$file"
 _RELEASE = """\
 set -u
 cd || exit
-if [ -f .devbox-box/onbox.pyz ]; then
-    python3 .devbox-box/onbox.pyz end {mark} >&2 || echo left running
+if [ -f .devbox-box/devbox-box.pyz ]; then
+    python3 .devbox-box/devbox-box.pyz end {mark} >&2 || echo left running
 fi
 if grep -qF {token} .devbox-box/config.json 2>/dev/null; then
     pid=$(sed -n 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/p' .devbox-box/agent.json 2>/dev/null)
     case $(ps -o args= -p "${{pid:-0}}" 2>/dev/null) in
-    *onbox*agent*) kill "$pid" ;;
+    *devbox-box*agent*) kill "$pid" ;;
     esac
     rm -f .devbox-box/config.json .devbox-box/agent.json
 fi
@@ -90,7 +90,8 @@ cd .devbox-box 2>/dev/null || exit 0
 for other in enter-*; do
     [ ! -e "$other" ] || exit 0
 done
-rm -rf onbox.pyz onbox-*.pyz *.json *.jsonl *.lock agent.log history active inputs packages streams
+rm -rf devbox-box.pyz devbox-box-*.pyz
+rm -rf *.json *.jsonl *.lock agent.log history active inputs packages streams
 rmdir runs 2>/dev/null || [ ! -d runs ] || echo kept runs
 cd .. && rmdir .devbox-box 2>/dev/null
 exit 0

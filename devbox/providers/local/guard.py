@@ -15,7 +15,7 @@ import sys
 import time
 from contextlib import suppress
 
-from devbox.providers.local.folder import Folder
+from devbox.providers.local.box_dir import BoxDir
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _LATE = 5.0  # seconds past its ceiling at which a server counts as hung
@@ -28,7 +28,7 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def watch(folder: Folder, life: int, server: int, uptime: float) -> None:
+def watch(folder: BoxDir, life: int, server: int, uptime: float) -> None:
     """Until the server is gone; then end the box's processes and stamp the end of the life.
 
     server: its pid, a child of this process. uptime: seconds it may live.
@@ -40,7 +40,7 @@ def watch(folder: Folder, life: int, server: int, uptime: float) -> None:
 
 
 def finish(
-    folder: Folder, life: int, reason: str, *, at: float | None = None, failed: bool = False
+    folder: BoxDir, life: int, reason: str, *, at: float | None = None, failed: bool = False
 ) -> bool:
     """End every process of the box, then stamp the end of its life: `at`, else now. False when
     another user's process outlived it; then the life goes on."""
@@ -73,7 +73,7 @@ def _wait(server: int, uptime: float) -> int | None:
             os.read(reader, 4096)
 
 
-def _why(folder: Folder, status: int | None) -> tuple[str, bool]:
+def _why(folder: BoxDir, status: int | None) -> tuple[str, bool]:
     """Why the server is gone, and whether by its own fault."""
     if status is None:
         return "max_uptime reached and its server hung", False

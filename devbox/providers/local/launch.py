@@ -17,7 +17,7 @@ from pathlib import Path
 import devbox
 from devbox.errors import ProviderError
 from devbox.providers.base import Request
-from devbox.providers.local.folder import MARK, Folder, replace
+from devbox.providers.local.box_dir import MARK, BoxDir, replace
 from devbox.text import clean
 
 PROFILE = """\
@@ -37,7 +37,7 @@ _START = 20.0  # seconds for the guard to take its lock
 _ALREADY = 3  # server.ALREADY, without the import
 
 
-def start(folder: Folder, request: Request, life: int) -> None:
+def start(folder: BoxDir, request: Request, life: int) -> None:
     """Start the server of one life; it is on its own when this returns. A box that has a living
     guard is left alone. Secrets go through a pipe and are never on disk."""
     message = {
@@ -71,7 +71,7 @@ def start(folder: Folder, request: Request, life: int) -> None:
         )
 
 
-def ask_to_stop(folder: Folder, life: int, reason: str, patience: float) -> None:
+def ask_to_stop(folder: BoxDir, life: int, reason: str, patience: float) -> None:
     """Tell the server to part from its sessions, and wait until it and its guard are gone or
     `patience` seconds are over. One that does not listen yet has nobody to part from."""
     import psutil
@@ -130,7 +130,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
     return data[4 : 4 + length], data[4 + length :]
 
 
-def _environment(folder: Folder, here: Mapping[str, str]) -> dict[str, str]:
+def _environment(folder: BoxDir, here: Mapping[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in here.items() if _KEPT.fullmatch(key)}
     programs = Path(sys.executable).parent
     return {

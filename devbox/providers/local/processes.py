@@ -17,12 +17,12 @@ from pathlib import Path
 
 import psutil
 
-from devbox.providers.local.folder import MARK, Folder
+from devbox.providers.local.box_dir import MARK, BoxDir
 
 GRACE = 5.0  # seconds between asking and killing
 
 
-def of_box(folder: Folder) -> list[psutil.Process]:
+def of_box(folder: BoxDir) -> list[psutil.Process]:
     """Its live processes, but this one. Zombies are over and not listed."""
     every: list[psutil.Process] = []
     children: dict[int, list[psutil.Process]] = {}
@@ -40,7 +40,7 @@ def of_box(folder: Folder) -> list[psutil.Process]:
     return [p for p in every if p.pid != os.getpid() and _lives(p)]
 
 
-def end_all(folder: Folder, *, grace: float = GRACE, limit: float = 12.0) -> list[psutil.Process]:
+def end_all(folder: BoxDir, *, grace: float = GRACE, limit: float = 12.0) -> list[psutil.Process]:
     """Ask every process to end, kill what is left after `grace` seconds, and look again until
     nothing is. What is born meanwhile may be saving, so it is not asked. Returns those that
     outlived even that for `limit` seconds (another user's)."""
@@ -58,7 +58,7 @@ def end_all(folder: Folder, *, grace: float = GRACE, limit: float = 12.0) -> lis
     return []
 
 
-def of_group(folder: Folder, group: int) -> list[psutil.Process]:
+def of_group(folder: BoxDir, group: int) -> list[psutil.Process]:
     """The box's processes in one process group."""
     found = []
     for process in of_box(folder):

@@ -20,8 +20,8 @@ from devbox.errors import (
 )
 from devbox.model import Offer
 from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request, own_price
-from devbox.providers.local import guard, hardware, launch, look, volumes
-from devbox.providers.local.folder import PAUSED, RUNNING, TERMINATED, Folder, replace
+from devbox.providers.local import guard, hardware, launch, observe, volumes
+from devbox.providers.local.box_dir import PAUSED, RUNNING, TERMINATED, BoxDir, replace
 from devbox.spec import ProviderConfig
 from devbox.text import clean
 
@@ -76,10 +76,10 @@ class Local(Provider, CanPause, CanAdmit):
 
     def observe(self, handle: str) -> Observation | None:
         folder = self._folder(handle)
-        seen = look.at(folder, self._clock())
+        seen = observe.at(folder, self._clock())
         if seen is not None and seen.needs_end:
             self._bury(folder)
-            seen = look.at(folder, self._clock())
+            seen = observe.at(folder, self._clock())
         return seen.observation if seen is not None else None
 
     def find(self, token: str | None = None) -> list[Observation]:
@@ -141,12 +141,12 @@ class Local(Provider, CanPause, CanAdmit):
     def doctor(self) -> list[tuple[str, str, str]]:
         return hardware.doctor(self._root)
 
-    def _make(self, folder: Folder, request: Request) -> None:
+    def _make(self, folder: BoxDir, request: Request) -> None:
         """The folder appears whole or not at all: a crash leaves only a `.new-` one."""
-        new = Folder(self._new(request.token))
+        new = BoxDir(self._new(request.token))
         shutil.rmtree(new.path, ignore_errors=True)
         try:
-            for each in (new.path, new.home, new.onbox):
+            for each in (new.path, new.home, new.box_root):
                 each.mkdir(mode=0o700)
             (new.home / ".profile").write_text(launch.PROFILE)
             self._configure(new, request)
@@ -156,7 +156,7 @@ class Local(Provider, CanPause, CanAdmit):
             shutil.rmtree(new.path, ignore_errors=True)
             raise
 
-    def _configure(self, folder: Folder, request: Request) -> None:
+    def _configure(self, folder: BoxDir, request: Request) -> None:
         """Write what holds until the next resume. An empty host key keeps the one there is."""
         names.name(request.name)
         launch.check(request)
@@ -182,7 +182,7 @@ class Local(Provider, CanPause, CanAdmit):
             }
         )
 
-    def _end(self, folder: Folder, want: str, reason: str) -> None:
+    def _end(self, folder: BoxDir, want: str, reason: str) -> None:
         """Bring a box down: its server and guard do it where they live, else we do."""
         life = _life(folder)
         folder.write_goal(want, life)
@@ -198,24 +198,24 @@ class Local(Provider, CanPause, CanAdmit):
                 fix=f"end what has {folder.mark} in its environment (sudo?), then try again",
             )
 
-    def _bury(self, folder: Folder) -> None:
+    def _bury(self, folder: BoxDir) -> None:
         """End what is left of a box whose server and guard were both killed."""
         with suppress(Unavailable), self._at(folder.path.name, patience=0.0):
-            seen = look.at(folder, self._clock())
+            seen = observe.at(folder, self._clock())
             if seen is not None and seen.needs_end:
                 at = folder.last_beat()
                 guard.finish(folder, _life(folder), "its server was killed", at=at)
 
-    def _want(self, folder: Folder) -> str:
+    def _want(self, folder: BoxDir) -> str:
         goal = folder.goal()
         if goal is None or goal.want == TERMINATED:
             raise Gone(f"the local box {folder.path.name} is gone", fix="see: devbox ls")
         return goal.want
 
-    def _folder(self, token: str) -> Folder:
+    def _folder(self, token: str) -> BoxDir:
         if not _TOKEN.fullmatch(token):
             raise ProviderError(f"{clean(token, 60)!r} is not the handle of a local box")
-        return Folder(self._root / token)
+        return BoxDir(self._root / token)
 
     def _new(self, token: str) -> Path:
         return self._root / f"{_NEW}{token}"
@@ -242,12 +242,12 @@ class Local(Provider, CanPause, CanAdmit):
             raise ProviderError(f"the local box {clean(token, 60)}: {error}") from error
 
 
-def _life(folder: Folder) -> int:
+def _life(folder: BoxDir) -> int:
     goal = folder.goal()
     return goal.life if goal else 0
 
 
-def _is_down(folder: Folder) -> bool:
+def _is_down(folder: BoxDir) -> bool:
     life = folder.life(_life(folder))
     return not folder.alive() and life is not None and life.ended is not None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from devbox.providers.local import guard
-from devbox.providers.local.folder import RUNNING, Folder
+from devbox.providers.local.box_dir import RUNNING, BoxDir
 
 ALREADY = 3
 """Exit code: this box has a living guard already."""
@@ -30,7 +30,7 @@ def main() -> int:
         # nohup or a shell's '&' may have made us ignore some, and every session would with us.
         signal.signal(number, signal.SIG_DFL)
     start = json.load(sys.stdin)
-    folder = Folder(Path(sys.argv[1]))
+    folder = BoxDir(Path(sys.argv[1]))
     held = folder.take("guard.lock")
     if held is None:
         return ALREADY
@@ -47,7 +47,7 @@ def main() -> int:
     return _serve(folder, start)
 
 
-def _serve(folder: Folder, start: dict[str, Any]) -> int:
+def _serve(folder: BoxDir, start: dict[str, Any]) -> int:
     folder.take("server.lock")
     goal = folder.goal()
     if goal is None or (goal.want, goal.life) != (RUNNING, start["life"]):
@@ -68,7 +68,7 @@ def _serve(folder: Folder, start: dict[str, Any]) -> int:
     os._exit(0)
 
 
-def _listen(folder: Folder) -> socket.socket:
+def _listen(folder: BoxDir) -> socket.socket:
     """On the port of the last life where it is free, so that open editors find the box again."""
     last = (folder.server() or {}).get("port", 0)
     for port in (last, 0):

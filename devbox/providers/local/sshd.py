@@ -15,9 +15,9 @@ from typing import Any
 
 import asyncssh
 
-from devbox.providers.local import folder as on_disk
+from devbox.providers.local import box_dir as on_disk
+from devbox.providers.local.box_dir import BoxDir
 from devbox.providers.local.child import Children
-from devbox.providers.local.folder import Folder
 from devbox.providers.local.forward import Forwards
 from devbox.providers.local.session import Session
 from devbox.providers.local.traffic import Traffic
@@ -32,7 +32,7 @@ _EXCHANGES = ["curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-ni
 
 
 def serve(
-    folder: Folder, start: dict[str, Any], listener: socket.socket, began: tuple[float, float]
+    folder: BoxDir, start: dict[str, Any], listener: socket.socket, began: tuple[float, float]
 ) -> str:
     """Serve until told to stop or the ceiling is reached; returns why.
 
@@ -45,13 +45,13 @@ def serve(
 class Server:
     """One life of a box's SSH server."""
 
-    def __init__(self, folder: Folder, start: dict[str, Any], began: tuple[float, float]) -> None:
+    def __init__(self, folder: BoxDir, start: dict[str, Any], began: tuple[float, float]) -> None:
         self.folder = folder
         self.environment = _environment(folder, start["env"])
         self.name = (folder.settings() or {}).get("name", "")
         self.keys = {asyncssh.import_public_key(line).public_data for line in start["keys"]}
         self.children = Children()
-        self.traffic = Traffic(folder.onbox / "ssh.json")
+        self.traffic = Traffic(folder.box_root / "ssh.json")
         self.sessions: set[Session] = set()
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self._wall, self._clock = (each + start["uptime"] for each in began)
@@ -171,14 +171,14 @@ def _nothing() -> None:
     """The server has no terminal to lose."""
 
 
-def _environment(folder: Folder, extra: dict[str, str]) -> dict[str, str]:
+def _environment(folder: BoxDir, extra: dict[str, str]) -> dict[str, str]:
     """Of every session: this machine's PATH and the like, the spec's, and ours on top."""
     machine = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     shell = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
     ours = {
         "HOME": str(folder.home),
         "SHELL": shell,
-        "DEVBOX_BOX_ROOT": str(folder.onbox),
+        "DEVBOX_BOX_ROOT": str(folder.box_root),
         on_disk.MARK: folder.mark,
     }
     every = {"LANG": "C.UTF-8", **machine, **extra, **ours}

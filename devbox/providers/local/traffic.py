@@ -7,10 +7,10 @@ import logging
 import re
 from pathlib import Path
 
-from devbox.providers.local.folder import replace
+from devbox.providers.local.box_dir import replace
 
 # devbox's own telemetry must not keep a box awake.
-_OURS = re.compile(r"onbox\S*\s+(?:stream|verdict|job\s+follow)\b")
+_OURS = re.compile(r"devbox-box\S*\s+(?:stream|verdict|job\s+follow)\b")
 
 
 def is_ours(command: str | None) -> bool:

@@ -14,8 +14,8 @@ from devbox import paths
 from devbox.errors import BuildFailed
 from devbox.images.render import render, write
 from devbox.providers.modal.account import Account
+from devbox.remote import agent_bootstrap
 from devbox.spec import BoxSpec
-from devbox.ssh import boxhalf
 from devbox.text import clean
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def image_for(wanted: BoxSpec) -> modal.Image:
         base = modal.Image.from_registry(name, add_python=PYTHON).apt_install(*_PACKAGES)
     else:
         base = _from_template(name, wanted.build_args)
-    half = boxhalf.build()
+    half = agent_bootstrap.build()
     # Layers of their own: Modal builds a Dockerfile as one, and this changes with devbox.
-    link = f"ln -s {half.name} /root/{boxhalf.LINK}"
-    return base.add_local_file(half, f"/root/{boxhalf.FOLDER}/{half.name}", copy=True).run_commands(
-        f"{_PREPARE} && {link}"
-    )
+    link = f"ln -s {half.name} /root/{agent_bootstrap.LINK}"
+    return base.add_local_file(
+        half, f"/root/{agent_bootstrap.FOLDER}/{half.name}", copy=True
+    ).run_commands(f"{_PREPARE} && {link}")
 
 
 def _from_template(name: str, args: Mapping[str, str]) -> modal.Image:

@@ -32,14 +32,14 @@ from devbox.providers.base import (
     Step,
     at_once,
 )
-from devbox.providers.modal import bill, entrypoint, image, logs, look, record
+from devbox.providers.modal import bill, entrypoint, image, logs, observe, record
 from devbox.providers.modal.account import CALL, Account, resolve
 from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
-from devbox.providers.modal.generations import Generations
 from devbox.providers.modal.launch import LATE, Plan, launch, public_line, warnings
 from devbox.providers.modal.rates import Rates
 from devbox.providers.modal.record import ENDED, PAUSED, Record
+from devbox.providers.modal.sandbox_lineage import Generations
 from devbox.providers.modal.sandboxes import Sandboxes
 from devbox.providers.modal.sizes import CPU, hardware_name, size_of
 from devbox.spec import BoxSpec, ProviderConfig
@@ -113,7 +113,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             return self._seen(found)
         sandbox, kept = record.parse(handle)
         if kept and self._sandboxes.has_image(kept):
-            return look.forgotten(record.handle(sandbox, kept))
+            return observe.forgotten(record.handle(sandbox, kept))
         return None
 
     def find(self, token: str | None = None) -> list[Observation]:
@@ -322,13 +322,13 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             tunnel = self._tunnels.get(found.id)
             if tunnel is None and found.scheduled:
                 tunnel = self._tunnel(found.id)
-            return look.running(found, tunnel)
+            return observe.running(found, tunnel)
         kept = self._generations.image(found)
         if kept == "":
-            return look.saving(found)
+            return observe.saving(found)
         if kept and self._sandboxes.has_image(kept):
-            return look.paused(found, kept)
-        return look.over(found)
+            return observe.paused(found, kept)
+        return observe.over(found)
 
     def _tunnel(self, sandbox: str) -> tuple[str, int] | None:
         try:

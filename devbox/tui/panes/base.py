@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from textual.widget import Widget
 
 from devbox.tui.feed import BoxView, Feed
-from devbox.tui.lines import Lines
-from devbox.tui.paint import Line
+from devbox.tui.static_lines import Lines
+from devbox.tui.text_layout import Line
 
 if TYPE_CHECKING:
-    from devbox.tui.asks import Asks
-    from devbox.tui.operations import Operations
+    from devbox.tui.operation_manager import Operations
+    from devbox.tui.queries import Asks
 
 
 class Seen(NamedTuple):

@@ -8,11 +8,11 @@ from devbox.errors import DevboxError
 from devbox.money.report import Line as CostLine
 from devbox.text import dollars, duration
 from devbox.tui import background
+from devbox.tui.bars import rate
 from devbox.tui.feed import RunView
-from devbox.tui.frame import rate
 from devbox.tui.ledger_view import Costs
-from devbox.tui.paint import Line, beside, fit, plain
 from devbox.tui.panes.base import Page, Seen
+from devbox.tui.text_layout import Line, beside, fit, plain
 
 _EVERY = 10.0  # seconds
 

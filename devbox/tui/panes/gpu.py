@@ -5,23 +5,14 @@ from __future__ import annotations
 import math
 
 from devbox.model import Box, BoxState
-from devbox.telemetry.cells import Cell
-from devbox.telemetry.picture import STALE, rate, share
+from devbox.telemetry.live import LiveTelemetry
+from devbox.telemetry.render import STALE, rate, share
 from devbox.telemetry.sample import Gpu, Sample
 from devbox.text import duration, size
-from devbox.tui import marks
+from devbox.tui import symbols
 from devbox.tui.history import History
-from devbox.tui.paint import (
-    Line,
-    bar,
-    beside,
-    chart,
-    fit,
-    percent,
-    plain,
-    titled,
-)
 from devbox.tui.panes.base import Page, Seen
+from devbox.tui.text_layout import Line, bar, beside, chart, fit, percent, plain, titled
 
 WINDOWS = (300.0, 3600.0)
 _STATUS = {
@@ -77,7 +68,7 @@ class GpuPane(Page):
 
 def absent(box: Box) -> list[Line]:
     """A box that sends nothing: why, and the key that leads on."""
-    shape, style = marks.BOX[box.state]
+    shape, style = symbols.BOX[box.state]
     lines: list[Line] = [[], [(f" {shape} {plain(box.name)} is {box.state}", style)]]
     if box.message:
         lines += [[(f"   {plain(part, 300)}", "")] for part in box.message.splitlines()[:8]]
@@ -86,7 +77,7 @@ def absent(box: Box) -> list[Line]:
     return lines
 
 
-def status_line(cell: Cell, now: float) -> Line:
+def status_line(cell: LiveTelemetry, now: float) -> Line:
     shape, style = _STATUS[cell.status]
     line: Line = [(f" {shape} {cell.status}", style)]
     age = cell.age(now)

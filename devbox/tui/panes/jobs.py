@@ -10,12 +10,12 @@ from devbox.jobs import status
 from devbox.jobs.status import Status
 from devbox.model import Run
 from devbox.text import dollars, duration, size
-from devbox.tui import marks
+from devbox.tui import symbols
 from devbox.tui.feed import RunView
 from devbox.tui.grid import Column, Grid
-from devbox.tui.lines import Lines
-from devbox.tui.paint import Line, bar, percent, plain
 from devbox.tui.panes.base import Seen
+from devbox.tui.static_lines import Lines
+from devbox.tui.text_layout import Line, bar, percent, plain
 
 _COLUMNS = (
     Column("edge", "", 0),
@@ -96,7 +96,7 @@ class JobsPane(Vertical):
         found = self._of(run)
         match column.key:
             case "state":
-                shape, style = marks.RUN[run.state]
+                shape, style = symbols.RUN[run.state]
                 return [(f"{shape} {run.state}", style)]
             case "run":
                 return [(plain(run.id), "bold")]

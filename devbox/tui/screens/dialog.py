@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from devbox.tui import background
-from devbox.tui.paint import plain
+from devbox.tui.text_layout import plain
 
 R = TypeVar("R")
 T = TypeVar("T")

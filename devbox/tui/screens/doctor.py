@@ -9,11 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.errors import DevboxError
-from devbox.tui import marks
-from devbox.tui.asks import Check
-from devbox.tui.lines import Lines
-from devbox.tui.paint import Line, plain, wrapped
+from devbox.tui import symbols
+from devbox.tui.queries import Check
 from devbox.tui.screens.dialog import Answer, Dialog
+from devbox.tui.static_lines import Lines
+from devbox.tui.text_layout import Line, plain, wrapped
 
 
 class Doctor(Dialog[str]):
@@ -57,7 +57,7 @@ class Doctor(Dialog[str]):
 
 
 def lines(check: Check, width: int) -> list[Line]:
-    shape, style = marks.LEVEL.get(check.level, marks.LEVEL["fail"])
+    shape, style = symbols.LEVEL.get(check.level, symbols.LEVEL["fail"])
     first, *rest = wrapped(plain(check.what, 600), width - 4)
     out: list[Line] = [[(f" {shape} ", style), (first, "")]]
     out += [[("   " + part, "")] for part in rest]

@@ -10,10 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.model import BoxState
-from devbox.tui import actions, marks
-from devbox.tui.lines import Lines
-from devbox.tui.paint import Line, wrapped
+from devbox.tui import actions, symbols
 from devbox.tui.screens.dialog import Answer, Dialog
+from devbox.tui.static_lines import Lines
+from devbox.tui.text_layout import Line, wrapped
 
 _KEYS, _TEXT, _IDS = 18, 46, 19  # columns
 
@@ -67,7 +67,7 @@ def listing(keymap: Mapping[str, str], settings: str, width: int = 110) -> list[
             lines += [[(" " * (_KEYS + 3) + part, "")] for part in about[1:]]
     lines += [[], [(" States", "accent bold")]]
     for state in BoxState:
-        shape, style = marks.BOX[state]
+        shape, style = symbols.BOX[state]
         lines.append([(f"  {shape}  ", style), (str(state), "")])
     lines += [[], [(f" Keys and theme are set in {settings}", "dim")]]
     return lines[1:]

@@ -13,8 +13,8 @@ from devbox.errors import ProviderError, UsageError
 from devbox.images import build, plan
 from devbox.model import BoxState
 from devbox.providers.docker.provider import Docker
+from devbox.remote import agent_bootstrap
 from devbox.spec import Bytes, Seconds, Volume
-from devbox.ssh import boxhalf
 from tests.contract.harness_docker import DockerHarness
 from tests.images import standins
 from tests.images.conftest import PYTHON
@@ -229,8 +229,8 @@ def test_a_template_of_devbox_is_a_box(
             "/home/user",
             "/opt/venv/bin/python3",
         ]
-        baked = connection.run(["readlink", boxhalf.LINK]).out.strip()
-        assert boxhalf.install(connection).endswith(baked)
+        baked = connection.run(["readlink", agent_bootstrap.LINK]).out.strip()
+        assert agent_bootstrap.install(connection).endswith(baked)
     provider.terminate(seen.handle)
     harness.gone(provider, seen.handle)
     space.client.remove_image(built.reference)

@@ -27,14 +27,14 @@ from devbox.providers import registry
 from devbox.providers.base import Provider
 from devbox.providers.docker import hardware
 from devbox.providers.docker.engine import Engine
+from devbox.remote import keys
+from devbox.remote.connection import connect
 from devbox.spec import ProviderConfig
-from devbox.ssh import keys
-from devbox.ssh.connection import connect
 from tests.contract.harness_docker import DockerHarness
 from tests.emulators.common import Fault
 from tests.providers.docker import world
 from tests.providers.docker.conftest import Open
-from tests.ssh.sshd import Sshd, free_port
+from tests.remote.sshd import Sshd, free_port
 
 
 def provider_at(host: str) -> Provider:

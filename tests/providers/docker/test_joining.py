@@ -9,7 +9,7 @@ import pytest
 from devbox.errors import Conflict, Gone
 from devbox.model import BoxState
 from devbox.providers.base import Request
-from devbox.providers.docker import container, look
+from devbox.providers.docker import container, observe
 from devbox.providers.docker.provider import Docker
 from devbox.spec import ProviderConfig
 from tests.contract.harness_docker import DockerHarness
@@ -90,7 +90,7 @@ def test_what_a_dead_computer_never_started_is_made_anew(
     assert seen is not None
     assert seen.state is BoxState.PROVISIONING
     config = ProviderConfig(docker_host=harness.proxy.address, namespace=space.namespace)
-    later = Docker(config, clock=lambda: look.moment(_made(space)) + look.ABANDONED + 1)  # type: ignore[operator]
+    later = Docker(config, clock=lambda: observe.moment(_made(space)) + observe.ABANDONED + 1)  # type: ignore[operator]
     assert (old := later.observe(left["Id"])) is not None
     assert old.state is BoxState.FAILED
     handle = later.create(fresh)

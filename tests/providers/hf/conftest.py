@@ -16,8 +16,8 @@ from devbox.model import BoxState
 from devbox.providers.base import Observation, Provider
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
+from devbox.remote import keys
 from devbox.spec import ProviderConfig
-from devbox.ssh import keys
 from tests.boxes import wait_for_state
 from tests.emulators.hf import HfEmulator, Times
 

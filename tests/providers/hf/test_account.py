@@ -22,11 +22,12 @@ from devbox.providers.hf.hardware import Rates
 from devbox.providers.hf.hub import Hub
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
+from devbox.remote import keys
+from devbox.remote.config import known_hosts, ssh_config
 from devbox.spec import ProviderConfig
-from devbox.ssh import config, keys, known_hosts
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
-from tests.ssh.sshd import make_box
+from tests.remote.sshd import make_box
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -188,6 +189,6 @@ def test_a_gateways_pin_outlives_the_boxes_behind_it(home: Path, configured: str
     behind = gateway.endpoint("ssh.hf.space", configured, "me-space")
     key = keys.new_host_key()[1].rsplit(" ", 1)[0]
     known_hosts.pin(behind.host_key_alias, [key])
-    config.publish([make_box("a", behind, "hf-space"), make_box("b")])
-    config.publish([make_box("b")])
+    ssh_config.publish([make_box("a", behind, "hf-space"), make_box("b")])
+    ssh_config.publish([make_box("b")])
     assert known_hosts.pinned(behind.host_key_alias) == (key,)

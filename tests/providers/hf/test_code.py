@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devbox.errors import UsageError
-from devbox.providers.hf import code, image, upload
+from devbox.providers.hf import image, project_files, upload
 from devbox.providers.hf.space import HfSpace
 from devbox.spec import BoxSpec, Sync
 from tests.boxes import request_for
@@ -33,7 +33,7 @@ def write(root: Path, **files: str) -> None:
 
 
 def kept(root: Path, sync: Sync | None = None) -> set[str]:
-    return set(code.collect(str(root), sync or Sync())) - {"devbox.toml"}
+    return set(project_files.collect(str(root), sync or Sync())) - {"devbox.toml"}
 
 
 def test_ignore_files_are_kept_to(root: Path) -> None:
@@ -63,8 +63,8 @@ def test_junk_and_symlinks_stay_behind(root: Path) -> None:
 
 def test_a_folder_without_devbox_toml_is_no_project(home: Path) -> None:
     (home / "diary.txt").write_text("dear diary")
-    assert code.collect(str(home), Sync()) == {}
-    assert code.collect("", Sync()) == {}
+    assert project_files.collect(str(home), Sync()) == {}
+    assert project_files.collect("", Sync()) == {}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_likely_secrets_are_refused(root: Path, name: str, text: str) -> None:
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).write_text(text)
     with pytest.raises(UsageError) as caught:
-        code.collect(str(root), Sync())
+        project_files.collect(str(root), Sync())
     assert name in caught.value.what
     assert text not in caught.value.render()
     (root / ".gitignore").write_text(f"/{name}\n")
@@ -97,11 +97,11 @@ def test_examples_of_env_files_are_no_secrets(root: Path) -> None:
 
 
 def test_too_much_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "_MOST_FILES", 3)
+    monkeypatch.setattr(project_files, "_MOST_FILES", 3)
     for number in range(4):
         (root / f"{number}").write_text("x")
     with pytest.raises(UsageError, match="too much"):
-        code.collect(str(root), Sync())
+        project_files.collect(str(root), Sync())
 
 
 def test_the_metadata_goes_above_the_projects_own_words() -> None:

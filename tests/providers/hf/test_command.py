@@ -14,8 +14,8 @@ from devbox import lifecycle
 from devbox.errors import BuildFailed, Conflict, Unavailable, UsageError
 from devbox.model import Box, BoxState
 from devbox.providers.hf.job import HfJob
+from devbox.remote import preconditions
 from devbox.spec import ProviderConfig, load
-from devbox.ssh import ready
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -145,8 +145,8 @@ def test_no_login_is_tried(home: Path, project: Project) -> None:
     ws = opened(project("hf-job", box=command("sleep 600")))
     box = lifecycle.up(ws, "train")
     with pytest.raises(Conflict, match="box train is a command"):
-        ready.check_running(box)
-    assert lifecycle.verdict(ws, box) is None
+        preconditions.check_running(box)
+    assert lifecycle.idle_status(ws, box) is None
     assert not (home / ".devbox" / "ssh" / "config").exists()
     lifecycle.down(ws, box)
     ws.store.close()

@@ -140,7 +140,7 @@ def test_a_refused_key_says_which_and_where(
 ) -> None:
     from devbox import lifecycle
     from devbox.errors import KeyRefused
-    from devbox.ssh import keys
+    from devbox.remote import keys
 
     assert hub.account.ssh_keys is not None
     hub.account.ssh_keys.clear()
@@ -153,7 +153,7 @@ def test_a_refused_key_says_which_and_where(
 
     ws = Workspace.open(folder)
     monkeypatch.setattr(
-        "devbox.ssh.wait.for_login.__kwdefaults__", {"refused_for": 2.0, "unknown_for": 2.0}
+        "devbox.remote.wait.for_login.__kwdefaults__", {"refused_for": 2.0, "unknown_for": 2.0}
     )
     with pytest.raises(KeyRefused) as caught:
         lifecycle.up(ws, "train")
@@ -171,7 +171,7 @@ def test_two_computers_get_one_space(
     folder = project("hf-space")
     devbox(folder, "up")
     monkeypatch.setenv("DEVBOX_HOME", str(home / "second"))
-    from devbox.ssh import keys
+    from devbox.remote import keys
 
     project("hf-space")  # and trusts it there
     assert hub.account.ssh_keys is not None

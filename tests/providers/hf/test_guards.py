@@ -57,7 +57,7 @@ def test_with_one_its_watchdog_keeps_it(
     assert found.ceiling
     assert "its watchdog pauses it when it is idle and at max_uptime" in found.lines
     assert found.fix == ""
-    verdict = lifecycle.verdict(ws, box)
+    verdict = lifecycle.idle_status(ws, box)
     assert verdict is not None
     assert verdict.pauses_at is not None
 

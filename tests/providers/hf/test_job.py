@@ -11,7 +11,7 @@ from devbox.model import BoxState
 from devbox.providers.base import Request
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.job_command import stop_file
-from devbox.providers.hf.job_look import row
+from devbox.providers.hf.job_observe import row
 from devbox.providers.hf.times import Skew
 from devbox.spec import BoxSpec, ProviderConfig, Seconds, Volume
 from tests.boxes import request_for, wait_for_state

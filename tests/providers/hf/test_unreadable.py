@@ -9,7 +9,7 @@ import pytest
 
 from devbox.errors import Unavailable
 from devbox.model import BoxState
-from devbox.providers.hf import notes
+from devbox.providers.hf import local_records
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
 from devbox.spec import BoxSpec, ProviderConfig
@@ -38,7 +38,7 @@ def test_what_is_asked_of_spaces(
 ) -> None:
     handle = space.create(request_for("b", spec(), hardware="t4-small"))
     hub.knobs.set(route, BODIES[body])
-    for file in notes.folder().glob("*.json"):
+    for file in local_records.folder().glob("*.json"):
         file.unlink()
     fresh = HfSpace(config)
     asks: list[Callable[[], object]] = [lambda: fresh.observe(handle), fresh.find]

@@ -10,7 +10,7 @@ import pytest
 from devbox.providers.host.provider import Host
 from devbox.spec import ProviderConfig
 from tests.providers.host.machine import Machine
-from tests.ssh.sshd import close_masters
+from tests.remote.sshd import close_masters
 
 MakeMachine = Callable[..., Machine]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from devbox.ssh import keys
-from tests.ssh.sshd import Sshd
+from devbox.remote import keys
+from tests.remote.sshd import Sshd
 
 
 class Machine:

@@ -13,7 +13,7 @@ import pytest
 
 from devbox import lifecycle, spec
 from devbox.model import BoxState
-from devbox.providers.host import person
+from devbox.providers.host import user_ssh
 from devbox.workspace import Workspace
 from tests.providers.host.machine import Machine
 
@@ -80,7 +80,7 @@ def test_an_up_that_died_between_record_and_line_is_finished_by_reconcile(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(person, "ask", die)
+        patch.setattr(user_ssh, "ask", die)
         with pytest.raises(KeyboardInterrupt):
             lifecycle.up(ws, "b")
     assert [f.kind for f in lifecycle.reconcile(ws)] == ["finished"]
@@ -99,7 +99,7 @@ def test_down_ends_what_was_started_through_devbox_and_nothing_else(
     hidden = f"nohup setsid sh -c {shlex.quote(stubborn)} >/dev/null 2>&1 &"
     devbox(project, "exec", "b", "--", "sh", "-c", hidden)
     started = devbox(project, "run", "-d", "--", "sh", "-c", "echo begun; sleep 3000")
-    person.ask("lab", "nohup sleep 3001 >/dev/null 2>&1 &")
+    user_ssh.ask("lab", "nohup sleep 3001 >/dev/null 2>&1 &")
     assert len([p for p in lab.processes() if p.cmdline()[-1:] == ["3001"]]) == 1
     told = devbox(project, "down", "--yes", "--no-save").stderr
     assert "results of runs stay there" in told
@@ -114,10 +114,10 @@ def test_down_ends_what_was_started_through_devbox_and_nothing_else(
 def test_a_box_of_another_computer_on_the_same_host_goes_on(lab: Machine, project: Path) -> None:
     devbox(project, "up")
     (lab.home / ".devbox-box" / "enter-other").write_text("#!/bin/sh\n")
-    person.ask("lab", "DEVBOX_BOX_TOKEN=other nohup sleep 3002 >/dev/null 2>&1 &")
+    user_ssh.ask("lab", "DEVBOX_BOX_TOKEN=other nohup sleep 3002 >/dev/null 2>&1 &")
     devbox(project, "down", "--yes", "--no-save")
     assert [" ".join(p.cmdline()) for p in lab.processes()] == ["sleep 3002"]
-    assert (lab.home / ".devbox-box" / "onbox.pyz").exists()
+    assert (lab.home / ".devbox-box" / "devbox-box.pyz").exists()
 
 
 def test_a_host_that_is_gone_for_good_is_given_up(lab: Machine, project: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_host_that_is_gone_for_good_is_given_up(lab: Machine, project: Path) -
     lab.on()
     assert len(lab.ours) == 1
     _, _, by_hand = done.stderr.partition("until you type on it: ")
-    person.ask("lab", by_hand.splitlines()[0])
+    user_ssh.ask("lab", by_hand.splitlines()[0])
     assert lab.ours == []
     devbox(project, "up")
     devbox(project, "down", "--forget", "--yes")

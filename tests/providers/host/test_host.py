@@ -20,15 +20,15 @@ from devbox.errors import (
 )
 from devbox.model import BoxState
 from devbox.providers.base import Request
-from devbox.providers.host import person, scripts
+from devbox.providers.host import scripts, user_ssh
 from devbox.providers.host.provider import Host
+from devbox.remote.config import ssh_config
+from devbox.remote.connection import Connection, connect
 from devbox.spec import BoxSpec, ProviderConfig
-from devbox.ssh import config
-from devbox.ssh.connection import Connection, connect
 from tests.boxes import request_for
 from tests.providers.host.conftest import MakeMachine
 from tests.providers.host.machine import Machine
-from tests.ssh.sshd import free_port, make_box, wait_until
+from tests.remote.sshd import free_port, make_box, wait_until
 
 HOSTILE = [
     "-oProxyCommand=touch /tmp/pwned", "$(touch /tmp/pwned)", "`touch /tmp/pwned`", "a b", "a\nb",
@@ -47,7 +47,7 @@ def login(provider: Host, handle: str) -> Connection:
     seen = provider.observe(handle)
     assert seen is not None
     box = make_box(seen.name, seen.endpoint, "ssh")
-    config.publish([box])
+    ssh_config.publish([box])
     return connect(box)
 
 
@@ -119,7 +119,7 @@ def test_environment_and_secrets_are_in_one_private_file_until_the_release(
         connection.put(b"bytes", "folder/note.bin")
         assert connection.get("folder/note.bin") == b"bytes"
     assert (lab.home / "folder" / "note.bin").read_bytes() == b"bytes"
-    assert person.ask("lab", "printenv HIDDEN || echo none").out == "none\n"
+    assert user_ssh.ask("lab", "printenv HIDDEN || echo none").out == "none\n"
     provider.terminate(handle)
     assert not file.exists()
     with pytest.raises(UsageError, match="environment variable"):
@@ -182,7 +182,7 @@ def test_an_unknown_host_key_is_the_persons_to_accept(
     lab.sshd.new_host_key()
     lab.on()
     with pytest.raises(AuthError, match="another host key"):
-        person.ask("lab", "true")
+        user_ssh.ask("lab", "true")
 
 
 def test_a_refused_login(lab: Machine, provider: Host) -> None:
@@ -253,7 +253,7 @@ def test_two_creates_on_one_host_at_once_adopt_it_once(lab: Machine, provider: H
 def test_an_adoption_that_was_cut_off_is_finished_by_create(
     lab: Machine, provider: Host, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    request, ask = wanted(), person.ask
+    request, ask = wanted(), user_ssh.ask
 
     def cut(target: str, script: str) -> object:
         if step == "after":
@@ -261,7 +261,7 @@ def test_an_adoption_that_was_cut_off_is_finished_by_create(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(person, "ask", cut)
+        patch.setattr(user_ssh, "ask", cut)
         with pytest.raises(KeyboardInterrupt):
             provider.create(request)
     (seen,) = provider.find(request.token)

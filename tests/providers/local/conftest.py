@@ -18,7 +18,7 @@ import pytest
 
 from devbox import paths
 from devbox.model import Box
-from devbox.providers.local.folder import Folder
+from devbox.providers.local.box_dir import BoxDir
 
 Run = subprocess.CompletedProcess[bytes]
 
@@ -28,7 +28,7 @@ class Client:
 
     def __init__(self, box: Box) -> None:
         self.box = box
-        self.folder = Folder(paths.local_boxes() / box.token)
+        self.folder = BoxDir(paths.local_boxes() / box.token)
         self.options = ["-F", str(paths.ssh_config())]
         self.alone = ["-o", "ControlPath=none"]  # last: the first value of an option counts
         self._open: list[subprocess.Popen[bytes]] = []

@@ -18,7 +18,7 @@ from devbox import paths
 from devbox.model import BoxState
 from devbox.providers.base import Request
 from devbox.providers.local import processes
-from devbox.providers.local.folder import Folder
+from devbox.providers.local.box_dir import BoxDir
 from devbox.providers.local.provider import Local
 from devbox.spec import BoxSpec, ProviderConfig
 from tests.boxes import request_for, wait_for_state
@@ -139,8 +139,8 @@ def test_many_processes_at_odds_leave_one_truth(local: Local, request_: Request)
     assert_nothing_left(local)
 
 
-def folder() -> Folder:
-    return Folder(paths.local_boxes() / "tok")
+def folder() -> BoxDir:
+    return BoxDir(paths.local_boxes() / "tok")
 
 
 def assert_answers(local: Local) -> None:

@@ -170,7 +170,7 @@ def test_a_nul_in_a_command_is_refused_alone(client: Client) -> None:
 def test_what_people_move_is_counted_and_our_streams_are_not(
     client: Client, until: Callable[..., None]
 ) -> None:
-    counts = client.folder.onbox / "ssh.json"
+    counts = client.folder.box_root / "ssh.json"
 
     def read() -> dict[str, int]:
         return dict(json.loads(counts.read_text())) if counts.exists() else {}
@@ -180,8 +180,8 @@ def test_what_people_move_is_counted_and_our_streams_are_not(
     before = read()
     assert before["rx_bytes"] >= 200_000
     big = "head -c 900000 /dev/zero"
-    client.run(f"{big} # python3 .devbox-box/onbox.pyz stream --follow")
-    client.run(f"{big} # python3 .devbox-box/onbox.pyz job follow r1")
+    client.run(f"{big} # python3 .devbox-box/devbox-box.pyz stream --follow")
+    client.run(f"{big} # python3 .devbox-box/devbox-box.pyz job follow r1")
     client.run("echo mark")
     until(lambda: read() != before)
     assert read()["tx_bytes"] - before["tx_bytes"] < 1000

@@ -36,7 +36,7 @@ def test_forwarded_bytes_count_as_use(
     port = free_port()
     client.forward("-L", f"127.0.0.1:{port}:127.0.0.1:{echo}")
     ask(("127.0.0.1", port), b"x" * 500_000)
-    counts = client.folder.onbox / "ssh.json"
+    counts = client.folder.box_root / "ssh.json"
 
     def counted() -> bool:
         read: dict[str, int] = json.loads(counts.read_text()) if counts.exists() else {}

@@ -20,7 +20,7 @@ from devbox.errors import DevboxError, ProviderError
 from devbox.model import Box, BoxState, Price
 from devbox.providers.base import Observation
 from devbox.providers.local import processes, provider
-from devbox.providers.local.folder import Folder
+from devbox.providers.local.box_dir import BoxDir
 from devbox.providers.local.provider import Local
 from devbox.spec import BoxSpec, ProviderConfig, Seconds, Volume
 from devbox.workspace import Workspace
@@ -219,7 +219,7 @@ def test_a_stranger_with_the_servers_pid_is_never_hit(
 
 def test_a_server_that_cannot_start_is_failed_and_says_why(local: Local) -> None:
     request = request_for("b", BoxSpec())
-    folder = Folder(paths.local_boxes() / request.token)
+    folder = BoxDir(paths.local_boxes() / request.token)
     local.create(request)
     wait_for_state(local, request.token, BoxState.RUNNING)
     local.pause(request.token)

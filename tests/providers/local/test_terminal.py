@@ -119,11 +119,11 @@ def running(box_home: Path) -> set[str]:
     """Command lines of the box's processes that are not stopped."""
     import psutil
 
-    from devbox.providers.local.folder import Folder
+    from devbox.providers.local.box_dir import BoxDir
     from devbox.providers.local.processes import of_box
 
     found = set()
-    for process in of_box(Folder(box_home.parent)):
+    for process in of_box(BoxDir(box_home.parent)):
         try:
             if process.status() != psutil.STATUS_STOPPED:
                 found.add(" ".join(process.cmdline()))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox.ssh import command
+from devbox.remote import command
 from tests.providers.local.conftest import Client
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devbox.errors import AuthError, ProviderError, Unavailable
-from devbox.lifecycle.steps import retried
+from devbox.lifecycle.steps import with_retries
 from devbox.model import BoxState
 from devbox.providers.base import Request
 from devbox.providers.modal import account
@@ -85,7 +85,7 @@ def judge(verb: str, harness: ModalHarness, request: Request, handle: str) -> No
     if verb == "pause":
         harness.reaches(provider, handle, BoxState.PAUSED)
         assert harness.live() == 0
-        handle = retried(patient(), lambda: provider.resume(request, handle))
+        handle = with_retries(patient(), lambda: provider.resume(request, handle))
     seen = harness.running(provider, handle)
     assert harness.live() == 1
     assert [each.handle for each in provider.find()] == [handle]
@@ -112,7 +112,7 @@ def test_a_call_that_fails_for_a_while_is_got_over(
         harness.emulator.knobs.set(route, fault, times=FOR_GOOD)
         before = len(harness.emulator.calls.routes)
         fresh: Any = harness.make()
-        handle = retried(patient(), lambda: act(verb, fresh, request, handle))  # noqa: B023
+        handle = with_retries(patient(), lambda: act(verb, fresh, request, handle))  # noqa: B023
         assert route in harness.emulator.calls.routes[before:]
         harness.emulator.knobs.clear()
         judge(verb, harness, request, handle)

@@ -13,7 +13,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.model import BoxState
-from devbox.ssh import command
+from devbox.remote import command
 from devbox.workspace import Workspace
 from tests.emulators.modal import ModalEmulator
 

@@ -11,7 +11,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.model import Box, BoxState
-from devbox.ssh import command
+from devbox.remote import command
 from devbox.workspace import Workspace
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.modal import ModalEmulator
@@ -34,7 +34,7 @@ def test_the_whole_life_of_a_box(project: Open, emulator: ModalEmulator) -> None
     assert box.state is BoxState.RUNNING
     assert ssh(box, "pwd") == "/root"
     ssh(box, "sh", "-c", "echo precious >work/kept.txt")
-    assert lifecycle.verdict(ws, box) is not None
+    assert lifecycle.idle_status(ws, box) is not None
     assert any("files" in line and "devbox pause" in line for line in said)
 
     box = lifecycle.pause(ws, box)
@@ -115,7 +115,7 @@ def test_without_waiting_up_returns_and_settle_finishes(
     ws = project()
     box = lifecycle.up(ws, "b", wait=False)
     assert box.handle.startswith("sb-")
-    assert lifecycle.settle(ws, box).state is BoxState.RUNNING
+    assert lifecycle.resume_goal(ws, box).state is BoxState.RUNNING
     assert len(emulator.sandboxes) == 1
 
 

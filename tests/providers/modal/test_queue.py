@@ -13,8 +13,8 @@ from devbox.errors import TimedOut
 from devbox.model import BoxState
 from devbox.providers.modal.launch import LATE
 from devbox.providers.modal.provider import Modal
+from devbox.remote import command
 from devbox.spec import ProviderConfig, Seconds
-from devbox.ssh import command
 from devbox.workspace import Workspace
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.modal import ModalEmulator, Stages

@@ -1,0 +1,31 @@
+"""`python3 devbox-box.pyz VERB …`: the box half. A verb's module is imported when called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+VERBS = {
+    "app": "devbox.box.app",  # app restart: the program of a Space, in its container
+    "arm": "devbox.box.watchdog.arm",  # config JSON on stdin → written, agent (re)started
+    "guard": "devbox.box.watchdog.guard",  # the orders a box was made with, before anybody logs in
+    "agent": "devbox.box.watchdog.daemon",  # the sampler and watchdog loop
+    "keep": "devbox.box.watchdog.keep",
+    "verdict": "devbox.box.watchdog.verdict",  # the watchdog's present verdict as JSON
+    "stream": "devbox.box.stream",  # samples and events as JSON lines
+    "job": "devbox.box.runs.commands",  # job start|follow|cancel|list …
+    "doctor": "devbox.box.doctor",
+    "unsynced": "devbox.box.files.unsynced",
+    "end": "devbox.box.kill_marked",  # what was started with a mark, on a machine that goes on
+}
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
+        print("usage: devbox-box VERB …; verbs: " + " ".join(VERBS), file=sys.stderr)
+        return 2
+    return int(import_module(VERBS[sys.argv[1]]).main(sys.argv[2:]) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Frames of a video file or of a folder of images, as BGR uint8 arrays of height × width × 3."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from devbox.box.jobs.track import video
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class Frame(NamedTuple):
+    """number: from 0, as in the file. time: seconds from the first frame. image: None when this
+    frame could not be read."""
+
+    number: int
+    time: float
+    image: Optional[Any]
+
+
+class Sequence:
+    """What one item of the job reads. fps: frames a second, on the average where they vary;
+    expected: frames the container declares, 0 if unknown; width and height in pixels."""
+
+    def __init__(
+        self, name: str, paths: List[Path], fps: float, expected: int, width: int, height: int
+    ) -> None:
+        self.name, self.fps, self.expected = name, fps, expected
+        self.width, self.height = width, height
+        self._paths = paths
+
+    def read(self) -> Iterator[Frame]:
+        """Every frame in order. One that cannot be read has no image, so that the count of frames
+        of a folder is the count of files, and a damaged video keeps its numbers."""
+        if _is_images(self._paths):
+            for index, path in enumerate(self._paths):
+                yield Frame(index, index / self.fps, self._image(path))
+            return
+        for found in video.read(self._paths[0], self.fps, self.expected):
+            yield Frame(*found)
+
+    def blank(self) -> Any:
+        """A grey frame in place of one that could not be read."""
+        import numpy as np
+
+        return np.full((self.height, self.width, 3), 96, np.uint8)
+
+    def _image(self, path: Path) -> Optional[Any]:
+        import cv2
+
+        image = load_image(path)
+        if image is not None and image.shape[:2] != (self.height, self.width):
+            image = cv2.resize(image, (self.width, self.height))
+        return image
+
+
+def sequences(files: List[Path], root: Path) -> Dict[str, List[Path]]:
+    """Item name → its files: every video is an item; all images together are one, in the order a
+    person counts in (frame2 before frame10)."""
+    videos = {
+        str(path.relative_to(root)) if path != root else path.name: [path]
+        for path in files
+        if not _is_images([path])
+    }
+    images = sorted((path for path in files if _is_images([path])), key=_natural)
+    if images and not videos:
+        return {root.name: images}
+    return videos
+
+
+def folders(names: List[str]) -> Dict[str, str]:
+    """Item name → its folder in the results, "" for the only one: its path without the suffix, or
+    with it where two would share one, or all numbered where two would still. Folders differ in
+    more than case: a computer that fetches them may ignore it."""
+    if len(names) == 1:
+        return {names[0]: ""}
+    stems = [str(Path(name).with_suffix("")) for name in names]
+    taken = Counter(stem.casefold() for stem in stems)
+    found = [stem if taken[stem.casefold()] == 1 else name for name, stem in zip(names, stems)]
+    if len({folder.casefold() for folder in found}) < len(names):
+        found = [f"{number}/{name}" for number, name in enumerate(names, 1)]
+    return {name: f"{folder}/" for name, folder in zip(names, found)}
+
+
+def open_sequence(paths: List[Path], fps: float) -> Sequence:
+    """Look at the size and rate. ValueError when nothing of it can be read."""
+    name = paths[0].name if len(paths) == 1 else paths[0].parent.name
+    if _is_images(paths):
+        for path in paths:
+            image = load_image(path)
+            if image is not None:
+                height, width = image.shape[:2]
+                return Sequence(name, paths, fps, len(paths), width, height)
+        raise ValueError(f"{name}: no image of it can be read")
+    seen = video.look(paths[0])
+    if seen is None:
+        raise ValueError(f"{name} is not a video that OpenCV can read")
+    return Sequence(name, paths, seen.fps or fps, seen.expected, seen.width, seen.height)
+
+
+def load_image(path: Path) -> Optional[Any]:
+    """None for what is no image, or one larger than OpenCV or this box's memory takes."""
+    import cv2
+
+    try:
+        return cv2.imread(str(path))
+    except (cv2.error, MemoryError):
+        return None
+
+
+def _is_images(paths: List[Path]) -> bool:
+    return paths[0].suffix.lower() in IMAGES
+
+
+def _natural(path: Path) -> List[Tuple[int, Any]]:
+    parts = re.split(r"([0-9]+)", str(path))
+    return [(1, int(part)) if part.isdecimal() and part.isascii() else (0, part) for part in parts]

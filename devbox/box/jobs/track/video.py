@@ -1,0 +1,112 @@
+"""A video file frame by frame: its true numbers and times, past damage in the middle."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+
+from devbox.box.jobs.track import avi
+
+_SCANNED = 60  # frames looked at for the rate
+_FASTEST = 480.0  # frames a second; what is declared above that is a clock, not a rate
+_SAME = 0.1  # by which intervals and rates may differ and still be one
+_PATIENCE = 1000  # frames in a row that cannot be decoded before a video counts as over
+
+
+class Look(NamedTuple):
+    """fps: 0 where neither the container nor its timestamps tell. expected: 0 if unknown."""
+
+    width: int
+    height: int
+    fps: float
+    expected: int
+
+
+def look(path: Path) -> Optional[Look]:
+    """What a video says of itself; None when OpenCV cannot read it. The rate is the one its
+    timestamps show: what a container declares may be the speed of its clock."""
+    import cv2
+
+    with _opened(path) as capture:
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        declared = float(capture.get(cv2.CAP_PROP_FPS))
+        if width <= 0 or height <= 0:
+            return None
+        return Look(width, height, _rate(declared, _times(capture)), max(0, expected))
+
+
+def read(path: Path, fps: float, expected: int) -> Iterator[Tuple[int, float, Optional[Any]]]:
+    """(number, seconds, image) of every frame in order; no image for one that is lost. fps, as
+    `look` found it, gives the times where the container has none."""
+    import cv2
+
+    lost = avi.lost_frames(path) if path.suffix.lower() == ".avi" else set()
+    counted = path.suffix.lower() == ".avi"
+    index, failed, first, before = 0, 0, None, -1.0
+    with _opened(path) as capture:
+        # A container may declare too few frames, or none.
+        while failed <= (min(_PATIENCE, expected - index) if index < expected else _PATIENCE):
+            image = capture.retrieve()[1] if capture.grab() else None
+            if image is None:
+                failed += 1
+                continue
+            at = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            first = at if first is None else first
+            # An .avi has one rate, and its time counts the frames that were found.
+            number = index + failed
+            if counted:
+                number = _nth(round((at - first) * fps), lost, index)
+            while index < number:
+                yield index, max(before, index / fps), None
+                index += 1
+            time = at - first
+            if time <= before or counted:
+                time = max(index / fps, before)
+            yield index, round(time, 6), image
+            index, failed, before = index + 1, 0, time
+
+
+def _nth(found: int, lost: "set[int]", least: int) -> int:
+    """The number of the frame that was found as the `found`th, from 0."""
+    number = found
+    for each in sorted(lost):
+        if each > number:
+            break
+        number += 1
+    return max(number, least)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    try:
+        yield capture
+    finally:
+        capture.release()
+
+
+def _times(capture: Any) -> List[float]:
+    """Timestamps of the first frames, seconds."""
+    import cv2
+
+    times: List[float] = []
+    while len(times) < _SCANNED and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    return times
+
+
+def _rate(declared: float, times: List[float]) -> float:
+    steps = [times[n] - times[n - 1] for n in range(1, len(times))]
+    shown = 0.0
+    if len(steps) >= 2 and min(steps) > 0:
+        even = all(abs(step - median(steps)) <= _SAME * median(steps) + 0.0011 for step in steps)
+        shown = 1 / median(steps) if even else len(steps) / sum(steps)
+    if 0 < declared <= _FASTEST and (not shown or abs(declared - shown) <= _SAME * shown):
+        return declared
+    return shown if 0 < shown <= _FASTEST else 0.0

@@ -1,0 +1,95 @@
+"""Python packages that a job needs: found in the box's Python, or installed once beside it.
+
+They go to a folder named by the list itself, so the box's own environment is never changed and a
+second run finds them there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Callable, List, Optional, Sequence
+
+from devbox.box import paths
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class PackagesMissing(Exception):
+    """pip could not install them."""
+
+
+def provide(requirements: Sequence[str], say: Callable[[str], None]) -> Optional[Path]:
+    """Make sure of every requirement (PEP 508). The folder to put on sys.path, or None when the
+    box's Python has them all. What pip prints goes to stdout."""
+    missing = [text for text in requirements if not _is_here(text)]
+    if not missing:
+        return None
+    folder = _folder(missing)
+    if not folder.is_dir():
+        say("installing " + ", ".join(missing))
+        _install(missing, folder)
+    return folder
+
+
+def _install(missing: List[str], folder: Path) -> None:
+    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"),
+            *("--target", str(part), *missing),
+        ],
+        stdin=subprocess.DEVNULL,
+        check=False,
+        # `-m` takes modules from the current folder first, and -P is newer than the oldest Python
+        cwd=folder.parent,
+    )
+    if done.returncode:
+        shutil.rmtree(part, ignore_errors=True)
+        raise PackagesMissing(
+            f"pip could not install {', '.join(missing)} (code {done.returncode}); "
+            "choose an image that has them, or install them in the box's Python"
+        )
+    try:
+        os.replace(part, folder)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)  # another run was first: its folder is as good
+
+
+def _folder(missing: List[str]) -> Path:
+    version = ".".join(map(str, sys.version_info[:2]))
+    digest = hashlib.sha256("\n".join([version, *sorted(missing)]).encode()).hexdigest()[:16]
+    path = paths.root() / "packages"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path / digest
+
+
+def _is_here(text: str) -> bool:
+    name = _NAME.match(text)
+    if not name:
+        return False
+    try:
+        version = metadata.version(name[0])
+    except metadata.PackageNotFoundError:
+        return False
+    requirement = _requirement(text)
+    return requirement is None or bool(requirement.specifier.contains(version, prereleases=True))
+
+
+def _requirement(text: str) -> Optional[Any]:
+    """Parsed by the packaging library, pip's copy where there is no other; without either the
+    installed version is taken as good."""
+    for module in ("packaging.requirements", "pip._vendor.packaging.requirements"):
+        try:
+            return importlib.import_module(module).Requirement(text)
+        except ImportError:
+            continue
+    return None

@@ -1,0 +1,71 @@
+"""GPUs of a box: NVML where pynvml is installed, else a running nvidia-smi, else none.
+
+A source's `read(now)` gives the "gpus" part of a sample (schema in devbox.box.wire): a list, one
+object a GPU, empty when there is none; None while it is not known. It never blocks for long.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Dict, List, Optional
+
+from devbox.box.with_timeout import Detached
+
+Reading = Optional[List[Dict[str, Any]]]
+
+PROCESS_EVERY = 5.0  # seconds between process lists: they cost 50 times a plain reading
+STALE = 5.0  # seconds after which a value that stopped coming is None
+MAX_PROCESSES = 64  # per GPU
+_WSL_SMI = "/usr/lib/wsl/lib/nvidia-smi"
+_OPEN_PATIENCE = 10.0  # seconds; without persistence mode the driver wakes the GPU first
+
+
+class Source:
+    """No GPU; the base of the real ones."""
+
+    name = "none"
+
+    def read(self, now: float) -> Reading:
+        del now
+        return []
+
+    def close(self) -> None:
+        """End what the source started."""
+
+
+class Detachment(Source):
+    """NVML asked on a thread of its own, so that a hung driver cannot hang the watchdog."""
+
+    name = "nvml"
+
+    def __init__(self, api: Any) -> None:
+        from devbox.box.probes.gpu.nvml import Nvml
+
+        self._nvml = Nvml(api)
+        self._now = 0.0
+        self._reading = Detached(lambda: self._nvml.read(self._now), patience=0.1, stale=STALE)
+        opening = Detached(self._nvml.open, patience=_OPEN_PATIENCE, stale=float("inf"))
+        self.usable = opening.get(0.0) is not False
+
+    def read(self, now: float) -> Reading:
+        self._now = now
+        return self._reading.get(now)
+
+
+def detect() -> Source:
+    """The best source of this box."""
+    try:
+        import pynvml
+    except ImportError:
+        pynvml = None
+    if pynvml is not None:
+        found = Detachment(pynvml)
+        if found.usable:
+            return found
+    program = shutil.which("nvidia-smi") or (_WSL_SMI if os.path.exists(_WSL_SMI) else None)
+    if program:
+        from devbox.box.probes.gpu.smi import Smi
+
+        return Smi(program)
+    return Source()

@@ -1,0 +1,143 @@
+"""GPUs through nvidia-smi, where pynvml is missing: one long-lived child that prints every second.
+
+Starting nvidia-smi costs 7-640 ms, so the plain query runs once with `-l 1`; the process list,
+which prints nothing at all while no process runs, is asked by short calls, the slower the rarer.
+Nothing here waits for a child.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from devbox.box.probes.gpu import MAX_PROCESSES, PROCESS_EVERY, STALE, Reading, Source
+from devbox.box.probes.gpu.child import Child
+from devbox.box.probes.gpu.csv import FIELDS, INVALID, LOST, parse_gpu, parse_process, without
+
+_SILENT = 15.0  # seconds without a row after which the child is taken for hung
+_MAX_BACKOFF = 60.0
+_NO_GPU = "No devices were found"
+
+
+class Smi(Source):
+    """program: path of nvidia-smi. clock: seconds that only go forward."""
+
+    name = "nvidia-smi"
+
+    def __init__(self, program: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._program, self._clock = program, clock
+        self._fields = list(FIELDS)
+        self._child: Optional[Child] = None
+        self._dying: List[Child] = []
+        self._start_at, self._backoff = float("-inf"), 1.0
+        self._heard = 0.0
+        self._rows: Dict[int, Dict[str, Any]] = {}
+        self._heard_row: Dict[int, float] = {}
+        self._none = False
+        self._lost_at = float("-inf")
+        self._processes = _Processes(program, self._dying)
+
+    def read(self, now: float) -> Reading:
+        del now
+        at = self._clock()
+        self._dying[:] = [child for child in self._dying if child.is_alive()]
+        self._tend(at)
+        if self._rows:
+            self._processes.tend(at)
+        if self._none:
+            return []
+        return [self._row(index, at) for index in sorted(self._rows)] or None
+
+    def close(self) -> None:
+        for child in (self._child, self._processes.child, *self._dying):
+            if child:
+                child.end(patience=1.0)
+        self._child = self._processes.child = None
+
+    def _tend(self, at: float) -> None:
+        """Start, read, replace the long-lived child."""
+        if self._child is None:
+            # a child that outlives its SIGKILL hangs in the driver: another one would too
+            if at >= self._start_at and not self._dying:
+                query = "--query-gpu=" + ",".join(self._fields)
+                self._child = Child(
+                    [self._program, query, "--format=csv,noheader,nounits", "-l", "1"]
+                )
+                self._heard = at
+            return
+        alive = self._child.is_alive()  # asked first: what it printed last is read below
+        for line in self._child.lines():
+            self._take(line, at)
+        if not alive or at - self._heard > _SILENT:
+            self._child.end()
+            self._dying.append(self._child)
+            self._child = None
+            self._start_at = at + self._backoff
+            self._backoff = min(_MAX_BACKOFF, self._backoff * 2)
+
+    def _take(self, line: str, at: float) -> None:
+        row = parse_gpu(line, self._fields)
+        if row is not None:
+            self._rows[row["index"]], self._heard_row[row["index"]] = row, at
+            self._heard, self._backoff, self._none = at, 1.0, False
+        elif INVALID.search(line):  # an older driver does not know a field: ask without it
+            self._fields = without(self._fields, line)
+            self._backoff = 0.0 if self._fields else _MAX_BACKOFF
+        elif LOST in line:  # of one GPU, whose name is a bus address; nothing else is printed then
+            self._lost_at = at
+        elif _NO_GPU in line:
+            self._none, self._backoff = True, _MAX_BACKOFF
+
+    def _row(self, index: int, at: float) -> Dict[str, Any]:
+        row = dict(self._rows[index])
+        if at - self._heard_row[index] > STALE:
+            kept = ("index", "uuid", "name", "mem_total", "mig")
+            row = {key: value if key in kept else None for key, value in row.items()}
+            # of several GPUs the line does not say which: none of them is called lost then
+            row["lost"] = len(self._rows) == 1 and at - self._lost_at <= 2 * _MAX_BACKOFF
+        row["processes"] = self._processes.of(str(row.get("uuid")))
+        return row
+
+
+class _Processes:
+    """The process lists, from one short call at a time."""
+
+    def __init__(self, program: str, dying: List[Child]) -> None:
+        query = "--query-compute-apps=gpu_uuid,pid,used_memory,process_name"
+        self._argv = [program, query, "--format=csv,noheader,nounits"]
+        self._dying = dying
+        self._lists: Optional[Dict[str, List[Dict[str, Any]]]] = None
+        self._lines: List[str] = []
+        self._begun, self._next = 0.0, float("-inf")
+        self.child: Optional[Child] = None
+
+    def of(self, uuid: str) -> Optional[List[Dict[str, Any]]]:
+        """Processes of one GPU, largest first; None while unknown."""
+        return None if self._lists is None else self._lists.get(uuid, [])
+
+    def tend(self, at: float) -> None:
+        if self.child is None:
+            if at >= self._next and not self._dying:
+                self.child, self._begun, self._lines = Child(self._argv), at, []
+            return
+        alive = self.child.is_alive()
+        self._lines += self.child.lines()
+        took = at - self._begun
+        if alive and took <= _SILENT:
+            return
+        ended_well = self.child.code() == 0
+        self.child.end()
+        self._dying.append(self.child)
+        self.child = None
+        self._next = at + max(PROCESS_EVERY, 30 * (took - 1)) if ended_well else at + _MAX_BACKOFF
+        self._lists = self._group() if ended_well else None
+
+    def _group(self) -> Dict[str, List[Dict[str, Any]]]:
+        lists: Dict[str, List[Dict[str, Any]]] = {}
+        for line in self._lines:
+            found = parse_process(line)
+            if found and len(lists.setdefault(found[0], [])) < MAX_PROCESSES:
+                lists[found[0]].append(found[1])
+        for rows in lists.values():
+            rows.sort(key=lambda row: -(row["mem_used"] or 0))
+        return lists

@@ -1,0 +1,9 @@
+"""Runs on the box: started, supervised to their end, logged and followed.
+
+commands.py    the verbs              supervise.py  the process that watches one run
+worker.py      the process that works process_group.py  its processes, as one thing
+folder.py      runs/<id>/ on disk     log.py, jsonl.py, progress.py, outcome.py  what is kept of it
+follow.py      the stream to a reader inputs.py     what was sent for it
+
+May import box/ and box/probes.
+"""

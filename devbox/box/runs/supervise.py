@@ -1,0 +1,258 @@
+"""The process that watches one run to its end, with nobody logged in.
+
+It is detached from the ssh session that started it, keeps the run's log and events, ends the run
+on cancel and timeout with everything it started, and is the only writer of status.json. A worker
+of a job with items that crashes costs the item it was at; the others go on in a new worker.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from typing import Any, Dict, List, Optional
+
+from devbox.box import processes
+from devbox.box.job import PART, read_items
+from devbox.box.runs import worker
+from devbox.box.runs.folder import RunFolder
+from devbox.box.runs.jsonl import EventLog, Tail, append
+from devbox.box.runs.log import LogWriter
+from devbox.box.runs.outcome import Outcome, judge, signal_name
+from devbox.box.runs.process_group import Work, python_command
+from devbox.box.runs.progress import Tally
+from devbox.box.runs.vram import GpuReader, PeakVram
+
+_TICK = 0.1
+_STATUS_EVERY = 0.5
+_USAGE_EVERY = 2.0
+_LEFTOVER_GRACE = 2.0  # for what a finished run left behind
+_UNKILLABLE = 10.0  # seconds after SIGKILL that a process stuck in the kernel is waited for
+_CRASHES = 20  # workers in a row that crash before the run is given up
+_LOCK_PATIENCE = 5.0  # for the supervisor of an attempt that is over to be gone
+
+
+def main(argv: List[str]) -> int:
+    """Runs in a session of its own; says "ready" on stdout once status.json says running."""
+    folder = RunFolder(argv[0])
+    request = folder.request() or {}
+    with open(folder.path / "supervisor.lock", "ab") as lock:
+        give_up = time.monotonic() + _LOCK_PATIENCE
+        while True:
+            status = folder.status()
+            if status is not None and status["attempt"] >= request["attempt"]:
+                return 0  # a start whose reply was lost has done it already
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    return 0
+                time.sleep(0.02)
+        Supervisor(folder, request, folder.status()).run()
+    return 0
+
+
+class Supervisor:
+    """One attempt of one run. previous: the status the last attempt left."""
+
+    def __init__(
+        self, folder: RunFolder, request: Dict[str, Any], previous: Optional[Dict[str, Any]]
+    ) -> None:
+        self._folder, self._request = folder, request
+        self._attempt = int(request["attempt"])
+        self._log = LogWriter(folder.path)
+        self._log_error = ""
+        self._events = EventLog(folder.events)
+        items = read_items(folder.items)
+        self._tally = Tally(
+            {name for name, record in items.items() if record.get("state") == "done"},
+            {name for name, record in items.items() if record.get("state") == "skipped"},
+        )
+        self._tails = [Tail(folder.items, at_end=True), Tail(folder.reports, at_end=True)]
+        self._started, self._begun = time.time(), time.monotonic()
+        self._attempts = list((previous or {}).get("attempts") or [])
+        self._attempts.append({"started": self._started, "ended": None})
+        self._vram, self._gpus = PeakVram(), GpuReader()
+        self._rss = 0
+        self._stopped = ""
+        self._status_at = self._usage_at = 0.0
+        self._dirty = True
+
+    def run(self) -> None:
+        """To the end, whatever happens: even a fault in here leaves an honest status."""
+        processes.adopt_orphans()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        try:
+            self._prepare()
+            self._finish(judge(self._work(), self._stopped, self._request["timeout"], self._tally))
+        except Exception as error:
+            traceback.print_exc()  # into supervisor.log
+            self._folder.end_strays()
+            message = f"the supervisor failed: {type(error).__name__}: {error}"
+            self._finish(Outcome("failed", "error", message, 1, None))
+
+    def _on_terminate(self, *_: object) -> None:
+        """A cancel leaves its mark before the signal; without one the box is going down."""
+        if not self._stopped:
+            cancelled = self._folder.cancel_mark.exists()
+            self._stopped = "cancelled" if cancelled else "interrupted"
+
+    def _prepare(self) -> None:
+        for part in self._folder.out.rglob(f".*{PART}*"):
+            part.unlink()  # an output that an earlier attempt left unfinished
+        self._save("running")
+        self._events.add({"kind": "started", "attempt": self._attempt})
+        os.write(1, b"ready\n")
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 1)
+        os.close(nothing)
+
+    def _work(self) -> int:
+        """Workers, until one ends for a reason of the run and not of one item. Its code."""
+        crashes = 0
+        while True:
+            done_before = len(self._tally.done)
+            work = Work(
+                python_command("worker", self._folder.id),
+                worker.environment(self._folder, self._request, self._attempt),
+                self._folder.mark,
+            )
+            code = self._watch(work)
+            self._sweep(work)
+            crashes = 0 if len(self._tally.done) > done_before else crashes + 1
+            if code >= 0 or self._stopped or crashes > _CRASHES or not self._blame(-code):
+                return code
+            self._events.add({"kind": "restarted", "message": "the worker crashed on an item"})
+
+    def _watch(self, work: Work) -> int:
+        """Until the worker has ended; its code."""
+        timeout = self._request["timeout"]
+        while work.exit is None:
+            self._listen(work, _TICK)
+            work.reap()
+            if timeout is not None and time.monotonic() - self._begun >= timeout:
+                self._stopped = self._stopped or "timeout"
+            if self._folder.cancel_mark.exists():
+                self._stopped = self._stopped or "cancelled"
+            if self._stopped:
+                # A box that goes down has asked every process already; a second SIGTERM would end
+                # the helpers that save by now.
+                work.end(self._request["grace"], ask=self._stopped != "interrupted")
+            if time.monotonic() - self._usage_at >= _USAGE_EVERY:
+                self._measure(work.pid)
+            self._observe()
+        return work.exit
+
+    def _sweep(self, work: Work) -> None:
+        """End what the worker left behind, then take in the last of what it said."""
+        give_up = time.monotonic() + self._request["grace"] + _UNKILLABLE
+        while work.pids() and time.monotonic() < give_up:
+            work.end(_LEFTOVER_GRACE)
+            self._listen(work, 0.02)
+            work.reap()
+        while self._listen(work, 0.0):
+            continue
+        work.close()
+        while any(tail.is_behind for tail in self._tails):
+            self._observe()
+
+    def _listen(self, work: Work, patience: float) -> bool:
+        data = work.read(patience)
+        try:
+            self._log.write(data)
+        except OSError as error:  # a full disk must not end the run's only witness
+            self._log_error = f"the log is not complete: {error.strerror}"
+        self._dirty = self._dirty or bool(data)
+        return bool(data)
+
+    def _observe(self) -> None:
+        """Take in reports and publish."""
+        now = time.monotonic()
+        for tail in self._tails:
+            for line in tail.lines():
+                self._dirty = True
+                for event in self._tally.feed(line, now):
+                    self._events.add(event)
+        if self._dirty and now - self._status_at >= _STATUS_EVERY:
+            self._events.progress(self._tally, now - self._begun, now)
+            self._save("running")
+
+    def _measure(self, pid: int) -> None:
+        self._usage_at = time.monotonic()
+        table = processes.table()
+        work = {process.pid: process for process in processes.descendants(pid, table)}
+        work.update({process.pid: process for process in table if process.pid == pid})
+        self._rss = max(self._rss, sum(process.rss for process in work.values()))
+        self._vram.feed(self._gpus.latest, work)
+
+    def _blame(self, number: int) -> bool:
+        """After a worker was killed by a signal: fail the items it was at. True when there was
+        one, so that a new worker may go on with the rest."""
+        at = [
+            name
+            for name, record in read_items(self._folder.items).items()
+            if record.get("state") == "started" and record.get("attempt") == self._attempt
+        ]
+        why = f"crashed the worker ({signal_name(number)})"
+        for name in at:
+            record = {"item": name, "state": "failed", "error": why, "attempt": self._attempt}
+            append(self._folder.items, record, before=b"\n")
+        return bool(at)
+
+    def _finish(self, outcome: Outcome) -> None:
+        while any(tail.is_behind for tail in self._tails):
+            self._observe()
+        self._gpus.close()
+        (self._folder.path / "secrets.json").unlink(missing_ok=True)
+        # What was too short to be sampled; the kernel keeps it for the largest single process.
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        self._rss = max(self._rss, largest * (1 if sys.platform == "darwin" else 1024))
+        self._vram.measured(self._tally.vram)
+        self._attempts[-1]["ended"] = time.time()
+        self._events.progress(self._tally, 0.0, float("inf"))
+        self._events.add({"kind": "ended", **outcome._asdict()})
+        self._log.close()
+        self._save(outcome.state, outcome)
+
+    def _save(self, state: str, outcome: Optional[Outcome] = None) -> None:
+        self._status_at, self._dirty = time.monotonic(), False
+        tally = self._tally.fields()
+        status = {
+            "v": 1,
+            "id": self._folder.id,
+            "job": self._request["job"],
+            "state": state,
+            "reason": outcome.reason if outcome else "",
+            "attempt": self._attempt,
+            "attempts": self._attempts,
+            "started": self._started,
+            "ended": self._attempts[-1]["ended"],
+            "exit_code": outcome.exit_code if outcome else None,
+            "signal": outcome.signal if outcome else None,
+            **tally,
+            "eta": None if outcome else tally["eta"],
+            "peak": {
+                "rss": self._rss or None,
+                "vram": self._vram.peak,
+                "vram_source": self._vram.source,
+            },
+            "log_bytes": self._log.offset,
+            "log_dropped": self._log.dropped,
+            "t": time.time(),
+            "supervisor": processes.identity(os.getpid()),
+            "message": "; ".join(
+                text for text in (outcome.message if outcome else "", self._log_error) if text
+            ),
+        }
+        try:
+            self._folder.write_status(status)
+        except OSError:
+            # A full disk: tried again at the next tick. Should the last write fail too, then a
+            # reader finds this process gone and calls the run interrupted.
+            self._dirty = True

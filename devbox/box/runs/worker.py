@@ -1,0 +1,190 @@
+"""The process that does a run's work: prepares, then runs the job's module or becomes the command.
+
+Started by the supervisor in the run's own session. Exit codes of a module job: 0 all well,
+3 some items failed, 1 it raised, 4 it could not be prepared.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Dict, List
+
+from devbox.box import packages, processes
+from devbox.box.job import Job
+from devbox.box.runs import vram
+from devbox.box.runs.folder import RunFolder
+from devbox.box.runs.process_group import python_command
+
+FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
+
+
+def main(argv: List[str]) -> int:
+    processes.die_with_parent()
+    folder = RunFolder(argv[0])
+    request = folder.request() or {}
+    try:
+        os.chdir(workdir(request))
+        extra = packages.provide(request["packages"], lambda text: print(text, flush=True))
+    except (OSError, packages.PackagesMissing) as error:
+        return _fail(folder, str(error), UNPREPARED)
+    lacking = _lacks_memory(request["vram"])
+    if lacking:
+        return _fail(folder, lacking, UNPREPARED)
+    if request["checkpoints"] and subprocess.call(python_command("checkpoints.provide", folder.id)):
+        return UNPREPARED  # it has said why
+    if request["command"]:
+        return _become(folder, request, [str(extra)] if extra else [])
+    # Behind the box half, before what the box has: the job's own packages; last the workdir.
+    sys.path[1:1] = [str(extra)] if extra else []
+    sys.path.append(os.getcwd())
+    return _run_module(folder, request)
+
+
+def environment(folder: RunFolder, request: Dict[str, Any], attempt: int) -> Dict[str, str]:
+    """What every process of a run finds in its environment."""
+    inputs = {
+        "DEVBOX_INPUT_" + re.sub(r"[^A-Z0-9]", "_", name.upper()): str(home(path))
+        for name, path in request["inputs"].items()
+    }
+    mark, _, value = folder.mark.partition("=")
+    return {
+        "PYTHONUNBUFFERED": "1",
+        **os.environ,
+        **request["env"],
+        **inputs,
+        mark: value,
+        "DEVBOX_RUN_ID": folder.id,
+        "DEVBOX_ATTEMPT": str(attempt),
+        "DEVBOX_OUT": str(folder.out),
+        "DEVBOX_EVENTS": str(folder.reports),
+    }
+
+
+def home(path: str) -> Path:
+    """A path of a request: absolute, or relative to the login folder."""
+    return Path.home() / path
+
+
+def workdir(request: Dict[str, Any]) -> Path:
+    """Where the work runs; made when missing."""
+    path = home(request["workdir"])
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def fill(command: List[str], values: Dict[str, Any]) -> List[str]:
+    """A command with {name} replaced by that value, where `name` is known; an item that is just
+    {args} becomes `--name value` for every argument that has one. Other braces stay."""
+    filled: List[str] = []
+    args = values.get("args", {})
+    known = {**{k: v for k, v in args.items() if v is not None}, **values.get("places", {})}
+    for item in command:
+        if item == "{args}":
+            filled += _options(args)
+            continue
+        filled.append(
+            re.sub(
+                r"\{([A-Za-z0-9_-]+)\}",
+                lambda match: _word(known[match[1]]) if match[1] in known else match[0],
+                item,
+            )
+        )
+    return filled
+
+
+def _options(args: Dict[str, Any]) -> List[str]:
+    words: List[str] = []
+    for name, value in args.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            # One word, so that a value that begins with '-' stays a value.
+            words.append(f"{option}={value}")
+    return words
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _become(folder: RunFolder, request: Dict[str, Any], extra: List[str]) -> int:
+    command = list(request["command"])
+    if request["template"]:
+        places = {name: str(home(path)) for name, path in request["inputs"].items()}
+        places.update({name: str(home(path)) for name, path in request["checkpoints"].items()})
+        places["out"] = str(folder.out)
+        command = fill(command, {"args": request["args"], "places": places})
+    command += request["extra"]
+    if extra:
+        rest = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(extra + ([rest] if rest else []))
+    # Python ignores these; a program that inherited that would not die of a closed pipe.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except FileNotFoundError:
+        return _fail(folder, f"{command[0]}: command not found on the box", 127)
+    except OSError as error:
+        return _fail(folder, f"{command[0]}: {error.strerror}", 126)
+
+
+def _run_module(folder: RunFolder, request: Dict[str, Any]) -> int:
+    job = Job(
+        folder.path,
+        args=request["args"],
+        inputs={name: home(path) for name, path in request["inputs"].items()},
+        checkpoints={name: home(path) for name, path in request["checkpoints"].items()},
+        patterns=request["patterns"],
+        id=folder.id,
+        attempt=int(os.environ.get("DEVBOX_ATTEMPT", "1")),
+    )
+    signal.signal(signal.SIGTERM, lambda *_: job.cancel())
+    try:
+        importlib.import_module(request["module"]).run(job)
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(folder, f"{type(error).__name__}: {error}", RAISED)
+    finally:
+        _report_vram(folder)
+    return FAILED_ITEMS if job.failed else 0
+
+
+def _lacks_memory(wanted: int) -> str:
+    """Why the GPUs of this box are too small for the job; "" when they are not, or do not tell."""
+    have = vram.total() if wanted else None
+    if have is None or have >= wanted:
+        return ""
+    gigabytes = f"{wanted / (1 << 30):.0f} GB of GPU memory"
+    if not have:
+        return f"the job needs a GPU with {gigabytes}, and this box has none"
+    return f"the job needs {gigabytes}, and this box has {have / (1 << 30):.0f} GB"
+
+
+def _report_vram(folder: RunFolder) -> None:
+    """torch knows the exact peak of what it held; sampling from outside may miss it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return
+    peak = sum(torch.cuda.max_memory_reserved(i) for i in range(torch.cuda.device_count()))
+    _report(folder, {"vram": int(peak)})
+
+
+def _fail(folder: RunFolder, message: str, code: int) -> int:
+    print(message, file=sys.stderr, flush=True)
+    _report(folder, {"error": message[:500]})
+    return code
+
+
+def _report(folder: RunFolder, report: Dict[str, Any]) -> None:
+    with folder.reports.open("ab") as stream:
+        stream.write(json.dumps(report).encode() + b"\n")

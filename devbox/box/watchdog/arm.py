@@ -1,0 +1,185 @@
+"""`arm`: orders as JSON on stdin (schema in `config`) → kept, and the agent heeds them.
+
+Where the pause recipe names a file "armed", the box half's folder is written into it: the box's
+own main process waits for that (devbox.providers.guarded).
+An agent of the same code is told to look; one of other code, or one that does not answer, is
+replaced. Prints {"armed": true, "pid", "restarted"} once the agent says it follows these orders.
+The agent shows under the words of this verb, which are free: devbox says `arm agent`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import List, Optional
+
+from devbox.box import event_log, json_file, paths, processes
+from devbox.box.format import brief
+from devbox.box.watchdog import config, daemon
+
+MOST = 64 << 10  # bytes of orders
+# Seconds an agent has to heed, to start, to stop, and to let go of its lock.
+_HEED, _START, _STOP, _LOCK = 5.0, 20.0, 5.0, 2.0
+_LEFTOVERS = ("ladder.json", "verdict.json", "syncing.json")
+
+
+def main(args: List[str]) -> int:
+    """The verb. Exit code 2: the orders are wrong, and those before stay in force."""
+    del args
+    root = paths.root()
+    with open(root / "arm.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            document = json.loads(sys.stdin.buffer.read(MOST + 1))
+            if not isinstance(document, dict):
+                raise ValueError("orders are not an object")
+            given = config.receive(root, document, config.moment())
+        except (ValueError, RecursionError) as error:
+            print(f"these orders cannot be followed: {error}", file=sys.stderr)
+            return 2
+        forget(root)
+        _leave_mark(root, given)
+        pid, restarted = _heeding(root, given.id)
+    if pid is None:
+        print(f"the watchdog did not start: {_last_words(root)}", file=sys.stderr)
+        return 1
+    event_log.append(root, "armed", summary(given))
+    print(json.dumps({"armed": True, "pid": pid, "restarted": restarted}))
+    return 0
+
+
+def forget(root: Path) -> None:
+    """What belongs to the orders before."""
+    for name in _LEFTOVERS:
+        (root / name).unlink(missing_ok=True)
+
+
+def summary(given: config.Orders) -> str:
+    """What these orders come to, for an event."""
+    policy = given.policy
+    idle = f"pauses after {brief(policy.after)} of quiet" if policy.enabled else "no idle pause"
+    ceiling = f"at most {brief(given.ceiling.left)} from now" if given.ceiling else "no max_uptime"
+    return f"{idle}, {ceiling}"
+
+
+def _leave_mark(root: Path, given: config.Orders) -> None:
+    """Tell the box's main process that it is armed, and where, when it waits for that."""
+    mark = (given.pause or {}).get("armed")
+    if not isinstance(mark, str):
+        return
+    try:
+        Path(mark).write_text(str(root))
+    except (OSError, ValueError) as error:
+        print(f"{mark}: {error}", file=sys.stderr)
+
+
+def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:
+    """The pid of an agent that follows `order`, and whether it had to be started."""
+    known = json_file.read(root / "agent.json")
+    if known and processes.is_alive(known):
+        if known.get("code") == daemon.code():
+            processes.send([known["pid"]], signal.SIGHUP)
+            if _follows(root, order, _HEED):
+                return known["pid"], False
+        _stop(known)
+    _await_lock(root)
+    started = _start(root)
+    if _follows(root, order, _START, started):
+        return (json_file.read(root / "agent.json") or {}).get("pid"), True
+    return None, True
+
+
+def _follows(root: Path, order: str, seconds: float, started: Optional[int] = None) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        known = json_file.read(root / "agent.json") or {}
+        if known.get("orders") == order and processes.is_alive(known):
+            return True
+        code = None if started is None else _ended(started)
+        if code is not None:
+            started = None
+            if code != _ANOTHER_RUNS:
+                return False
+        time.sleep(0.005)
+    return False
+
+
+_ANOTHER_RUNS = 3  # exit code of an agent that found the lock taken: the holder heeds the file
+
+
+def _stop(known: dict[str, int]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        processes.send([known["pid"]], number)
+        until = time.monotonic() + _STOP
+        while time.monotonic() < until:
+            if not processes.is_alive(known):
+                return
+            time.sleep(0.02)
+
+
+def _await_lock(root: Path) -> None:
+    """Until no agent holds the lock, for a moment: of one that has ended the main thread is gone
+    a little before the last of its threads, and with that the lock."""
+    until = time.monotonic() + _LOCK
+    with open(root / daemon.LOCK, "ab") as lock:
+        while time.monotonic() < until:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.005)
+
+
+def _start(root: Path) -> int:
+    """The agent, as a fork of this process, whose imports it shares: a second interpreter would
+    take as long again. In a session of its own, holding nothing of the login that started it.
+    Its pid, a child of ours."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        os.setsid()
+        os.chdir(Path.home())
+        log = os.open(root / "agent.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
+            os.dup2(source, number)
+        for name in os.listdir("/dev/fd"):
+            if int(name) > 2:
+                _close(int(name))
+        code = daemon.main([])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:  # the one that listed them
+        return
+
+
+def _ended(child: int) -> Optional[int]:
+    """The exit code of a child of ours, None while it runs."""
+    pid, status = os.waitpid(child, os.WNOHANG)
+    if pid == 0:
+        return None
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+
+
+def _last_words(root: Path) -> str:
+    try:
+        return (root / "agent.log").read_bytes()[-400:].decode(errors="replace").strip()
+    except OSError as error:
+        return str(error)

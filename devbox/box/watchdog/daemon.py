@@ -1,0 +1,328 @@
+"""`agent`: the one process that samples this box once a second and watches over it.
+
+It survives whatever one of its parts meets: the fault becomes an event and the loop goes on, so
+that neither a broken driver nor a full disk keeps a box past its ceiling. One agent runs per box
+(a lock that dies with its process); SIGHUP makes it look at its orders now. It ends on SIGTERM,
+and when its folder is gone: on a machine that stays up the box is over then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import stat
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Tuple, TypeVar
+
+from devbox.box import event_log, json_file, paths, processes
+from devbox.box.files import volume_save
+from devbox.box.probes.gpu.health import Health
+from devbox.box.probes.terminals import Terminals
+from devbox.box.runs import folder
+from devbox.box.watchdog import config, policy
+from devbox.box.watchdog import effects as deeds
+from devbox.box.watchdog.deadline import Moment
+from devbox.box.watchdog.escalation import CALM, Effects, Rung, Watchdog
+from devbox.box.with_timeout import within
+
+T = TypeVar("T")
+
+LOCK = "agent.lock"
+JUDGE_EVERY = 5.0  # seconds between verdicts; sampling is once a second
+_FAULT_EVERY = 600.0  # seconds before the same fault is told again
+_RETRY_SAMPLER = 60.0
+_LOG_MOST = 1 << 20  # bytes of agent.log
+_SYNC_MOST = 3600.0  # seconds a sync before the pause may ask not to count
+_TELLING = 2.0  # seconds to tell what was saved before a pause: a volume may hang
+_SETTLE_EVERY = 60.0  # seconds between looks for runs whose supervisor died
+# After a warning ssh traffic counts this much later: a laptop that comes to fetch what the pause
+# would lose says so (`keep --syncing`) only once it is logged in, and its login is no use either.
+_LATE = 5.0
+_OWN_ECHO = 3.0  # seconds in which our own line on a terminal passes through ssh
+
+
+class Sampler(Protocol):
+    def sample(self, now: float) -> Dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
+class History(Protocol):
+    def append(self, sample: Dict[str, Any]) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+def main(args: List[str]) -> int:
+    """The verb; it stays in the foreground. Exit code 3: another agent runs."""
+    del args
+    root = paths.root()
+    lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another agent watches this box already", file=sys.stderr)
+        return 3
+    from devbox.box.history import History as DiskHistory
+    from devbox.box.probes.sampler import Sampler as BoxSampler
+
+    wake = _Signals()
+    agent = Agent(
+        root,
+        lambda: BoxSampler(root),
+        DiskHistory(root / "history"),
+        owns=lambda: _owns(root, lock),
+    )
+    while not wake.ended and not _is_replaced(root, lock):
+        now = config.moment()
+        agent.tick(now, woken=wake.woken)
+        wake.wait(int(now.mono + 1) - config.moment().mono)
+    agent.close()
+    return 0
+
+
+def code() -> str:
+    """Names the code this process runs, so that `arm` sees whether the agent's is the same."""
+    program = os.path.realpath(sys.argv[0])
+    if program.endswith(".pyz"):
+        return os.path.basename(program)
+    return str(max(path.stat().st_mtime_ns for path in Path(__file__).parent.rglob("*.py")))
+
+
+def _owns(root: Path, lock: int) -> bool:
+    """Whether the folder is the one this agent locked. Orders in another are another agent's."""
+    try:
+        return (root / LOCK).stat().st_ino == os.fstat(lock).st_ino
+    except OSError:
+        return False
+
+
+def _is_replaced(root: Path, lock: int) -> bool:
+    """Whether the folder is gone, or was made again and has an agent of its own. One that cannot
+    be looked at now does not end the watch."""
+    try:
+        return (root / LOCK).stat().st_ino != os.fstat(lock).st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+class Agent:
+    """The loop's one second, with its parts handed in. sampler: makes the sampler. effects: what
+    the ladder does under some orders (default: the real things)."""
+
+    def __init__(
+        self,
+        root: Path,
+        sampler: Callable[[], Sampler],
+        history: History,
+        *,
+        effects: Callable[[config.Orders], Effects] | None = None,
+        ttys: Optional[Terminals] = None,
+        owns: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._root, self._make, self._history = root, sampler, history
+        self._owns = owns
+        self._ttys = Terminals() if ttys is None else ttys
+        self._effects = effects or (lambda given: deeds.Deeds(root, given, self._ttys, self._spoke))
+        self._sampler: Optional[Sampler] = None
+        self._made_at = float("-inf")
+        self._watch: Optional[_Watch] = None
+        self._stamp: Tuple[int, int] = (0, 0)
+        self._muted_until = float("-inf")
+        self._faults: Dict[str, float] = {}
+        self._settled_at: Optional[float] = None
+        self._pending: Deque[Tuple[float, Any]] = deque()
+        self._now = Moment(0.0, 0.0)
+        self._health = Health()
+
+    def tick(self, now: Moment, *, woken: bool = False) -> None:
+        """One sample; a verdict and the ladder's steps when they are due. Never raises."""
+        self._now = now
+        self._guard("orders", self._heed)
+        sample = self._guard("sampling", self._sample)
+        if sample is not None:
+            self._guard("the history", lambda: self._keep(sample))
+            self._guard("the GPUs' health", lambda: self._tell_health(sample))
+        if self._settled_at is None:
+            self._settled_at = now.mono
+        elif now.mono - self._settled_at >= _SETTLE_EVERY:
+            self._settled_at = now.mono
+            self._guard("dead runs", folder.settle_dead)
+        watch = self._watch
+        if watch is None:
+            return
+        if self._guard("the sample", lambda: self._observe(watch, sample)) is None:
+            self._observe(watch, None)
+        often = woken or watch.ladder.rung.name != CALM or watch.policy.after < 12 * JUDGE_EVERY
+        if often or now.mono - watch.judged_at >= JUDGE_EVERY:
+            watch.judged_at = now.mono
+            self._guard("the watchdog", lambda: self._judge(watch))
+            self._guard("agent.log", _bound_log)
+
+    def close(self) -> None:
+        """The end of an agent that was asked to end."""
+        self._guard("the history", self._history.close)
+        if self._sampler is not None:
+            self._guard("sampling", self._sampler.close)
+
+    def _heed(self) -> None:
+        """Take new orders when config.json changed, and say whose are followed."""
+        if self._stamp == self._stamped() or not self._owns():
+            return
+        given = config.read(self._root, self._now)
+        self._stamp = self._stamped()  # after reading, which may have rewritten it
+        if given is not None:
+            self._watch = self._obey(given)
+            self._guard("what was saved before a pause", lambda: self._tell_saved(given))
+        me = {**(processes.identity(os.getpid()) or {}), "code": code()}
+        json_file.write(self._root / "agent.json", {**me, "orders": given.id if given else None})
+
+    def _tell_saved(self, given: config.Orders) -> None:
+        """Before the orders are answered, so that whoever armed the box reads it then."""
+        if given.volumes:
+            within(_TELLING, lambda: volume_save.tell(self._root, given.volumes, given.box))
+
+    def _stamped(self) -> Tuple[int, int]:
+        try:
+            found = (self._root / config.FILE).stat()
+        except FileNotFoundError:
+            return (0, 1)
+        return found.st_mtime_ns, found.st_ino
+
+    def _obey(self, given: config.Orders) -> _Watch:
+        effects, state, rung = self._effects(given), policy.begin(self._now, given.ceiling), None
+        saved = (json_file.read(self._root / "ladder.json") or {}) if self._watch is None else {}
+        seen = json_file.number(saved.get("mono"))
+        # An agent that was killed a moment ago goes on from where it stood, under the same orders.
+        if saved.get("orders") == given.id and saved.get("boot") == processes.boot_id() and seen:
+            if 0 <= self._now.mono - seen <= given.policy.tuning.patience:
+                state = policy.restored(state, saved.get("idle"), self._now)
+                rung = Rung.read(saved.get("rung"))
+                effects.event("restarted", "the watchdog was restarted and goes on")
+            else:
+                message = "the watchdog was not running; the idle clock begins afresh"
+                effects.event("restarted", message)
+        can_pause = given.pause is not None
+        ladder = Watchdog(given.policy, given.box, effects, can_pause=can_pause, rung=rung)
+        return _Watch(given, state, ladder)
+
+    def _sample(self) -> Optional[Dict[str, Any]]:
+        if self._sampler is None:
+            if self._now.mono - self._made_at < _RETRY_SAMPLER:
+                return None
+            self._made_at = self._now.mono
+            self._sampler = self._make()
+        sample = self._sampler.sample(self._now.wall)
+        sample["tty"] = self._ttys.look(self._now.mono)
+        return sample
+
+    def _keep(self, sample: Dict[str, Any]) -> None:
+        if not self._history.append(sample):
+            raise OSError("the disk does not take it")
+
+    def _tell_health(self, sample: Dict[str, Any]) -> None:
+        for kind, message in self._health.observe(sample.get("gpus"), self._now.mono):
+            event_log.append(self._root, kind, message)
+
+    def _observe(self, watch: _Watch, sample: Optional[Dict[str, Any]]) -> bool:
+        muted = self._muted()
+        sample = self._late(sample, calm=watch.ladder.rung.name == CALM, syncing=all(muted))
+        watch.state = policy.observe(watch.policy, watch.state, sample, self._now, muted=muted)
+        return True
+
+    def _late(
+        self, sample: Optional[Dict[str, Any]], *, calm: bool, syncing: bool
+    ) -> Optional[Dict[str, Any]]:
+        """The sample with its ssh counters as they were _LATE ago, while a pause is announced."""
+        if sample is None or calm or syncing:
+            self._pending.clear()
+            return sample
+        self._pending.append((self._now.mono, sample.get("ssh")))
+        due = self._now.mono - _LATE
+        while len(self._pending) > 1 and self._pending[1][0] <= due:
+            self._pending.popleft()
+        at, part = self._pending[0]
+        return {**sample, "ssh": part if at <= due else None}
+
+    def _judge(self, watch: _Watch) -> None:
+        now = self._now
+        watch.state = watch.state._replace(hold=config.hold(self._root, now))
+        verdict = policy.judge(watch.policy, watch.state, now)
+        verdict = watch.ladder.tick(verdict, watch.state, now)
+        json_file.write(self._root / "verdict.json", {**verdict.as_json(), "t": now.wall})
+        saved = {
+            "orders": watch.given.id,
+            "boot": processes.boot_id(),
+            "mono": now.mono,
+            "rung": watch.ladder.rung._asdict(),
+            "idle": policy.summary(watch.policy, watch.state, now),
+        }
+        json_file.write(self._root / "ladder.json", saved)
+
+    def _muted(self) -> Tuple[bool, bool]:
+        """ssh directions that do not count now: a sync that belongs to the pause, our own lines."""
+        syncing = json_file.read(self._root / "syncing.json") or {}
+        until = json_file.number(syncing.get("until")) or 0.0
+        if self._now.wall < until <= self._now.wall + _SYNC_MOST:
+            return True, True
+        return False, self._now.mono < self._muted_until
+
+    def _spoke(self) -> None:
+        self._muted_until = self._now.mono + _OWN_ECHO
+
+    def _guard(self, what: str, work: Callable[[], T]) -> Optional[T]:
+        try:
+            return work()
+        except Exception as error:  # one broken part must not stop the watchdog
+            if self._now.mono - self._faults.get(what, float("-inf")) >= _FAULT_EVERY:
+                self._faults[what] = self._now.mono
+                fault = f"{what}: {type(error).__name__}: {error}"
+                print(fault, file=sys.stderr, flush=True)
+                try:
+                    event_log.append(self._root, "fault", fault)
+                except OSError as second:
+                    print(f"events: {second}", file=sys.stderr, flush=True)
+            return None
+
+
+class _Watch:
+    """Orders being followed, and how far."""
+
+    def __init__(self, given: config.Orders, state: policy.State, ladder: Watchdog) -> None:
+        self.given, self.policy, self.state, self.ladder = given, given.policy, state, ladder
+        self.judged_at = float("-inf")
+
+
+class _Signals:
+    """Waiting that a signal ends at once."""
+
+    def __init__(self) -> None:
+        self.ended = self.woken = False
+        self._read, write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGHUP, lambda *_: None)
+
+    def wait(self, seconds: float) -> None:
+        self.woken = bool(select.select([self._read], [], [], max(0.0, seconds))[0])
+        if self.woken:
+            os.read(self._read, 512)
+
+    def _end(self, *_: Any) -> None:
+        self.ended = True
+
+
+def _bound_log() -> None:
+    """agent.log is our stderr; it begins anew when it has grown too long."""
+    about = os.fstat(2)
+    if stat.S_ISREG(about.st_mode) and about.st_size > _LOG_MOST:
+        os.ftruncate(2, 0)

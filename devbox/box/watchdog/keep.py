@@ -1,0 +1,70 @@
+"""`keep --until UNIX --now UNIX`: no idle pause before then. Both times are by the caller's clock.
+
+Prints {"until", "capped", "now"} by the same clock. The ceiling does not move: a time past it is
+cut to it, and `capped` says so. A keep never shortens one that is in force; a time that is not
+in the future ends it.
+
+`keep --syncing SECONDS`: ssh traffic of so long belongs to the pause that is coming (the laptop
+fetches what would be lost), so it does not count as use; 0 ends that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from typing import List
+
+from devbox.box import event_log, json_file, paths, processes
+from devbox.box.format import brief
+from devbox.box.watchdog import config
+
+
+def main(args: List[str]) -> int:
+    """The verb. Exit code 3: this box was never armed."""
+    options = _parser().parse_args(args)
+    root, now = paths.root(), config.moment()
+    if options.syncing is not None:
+        json_file.write(root / "syncing.json", {"until": now.wall + options.syncing})
+        print(json.dumps({"syncing": options.syncing}))
+        return 0
+    given = config.read(root, now)
+    if given is None:
+        print("this box was never armed", file=sys.stderr)
+        return 3
+    wanted = options.until - options.now
+    if wanted <= 0:
+        (root / "keep.json").unlink(missing_ok=True)
+        granted, capped = 0.0, False
+        message = "kept no longer"
+    else:
+        before = config.hold(root, now)
+        granted = max(wanted, (before or 0.0) - now.mono)
+        ceiling = given.ceiling
+        left = ceiling.due(now) + ceiling.lead - now.mono if ceiling else granted
+        capped = granted > left
+        granted = max(0.0, min(granted, left))
+        config.set_hold(root, now.mono + granted, now)
+        message = f"kept for {brief(granted)}" + (", until its max_uptime" if capped else "")
+    event_log.append(root, "keep", message)
+    known = json_file.read(root / "agent.json")
+    if known and processes.is_alive(known):
+        processes.send([known["pid"]], signal.SIGHUP)
+    print(json.dumps({"until": options.now + granted, "capped": capped, "now": options.now}))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="devbox-box keep")
+    parser.add_argument("--until", type=_time, default=0.0)
+    parser.add_argument("--now", type=_time, default=0.0)
+    parser.add_argument("--syncing", type=_time)
+    return parser
+
+
+def _time(text: str) -> float:
+    found = json_file.number(float(text))
+    if found is None:
+        raise ValueError(text)
+    return found

@@ -1,0 +1,57 @@
+"""What the box is busy with by its own account: running jobs, and requests it has served."""
+
+from __future__ import annotations
+
+from typing import Any, List, NamedTuple, Optional, Tuple
+
+from devbox.box.format import brief
+from devbox.box.json_file import number
+from devbox.box.watchdog.signals import ACTIVE, QUIET, Finding, Tuning, is_recent, silence
+from devbox.box.wire import clean
+
+
+class Jobs(NamedTuple):
+    """A running job is use, whatever the hardware does meanwhile."""
+
+    running: Tuple[str, ...] = ()
+    seen: Optional[float] = None
+    used: Optional[float] = None
+
+    def observe(self, part: Any, now: float) -> Jobs:
+        if not isinstance(part, list):
+            return self
+        running = tuple(clean(str(item), 60) for item in part[:100])
+        return Jobs(running, now, now if running else self.used)
+
+    def findings(self, tuning: Tuning, now: float) -> List[Finding]:
+        if self.seen is None:
+            return []
+        if now - self.seen > tuning.patience:
+            return [silence("the list of jobs", self.seen, now)]
+        if not self.running:
+            return [Finding(QUIET, "no job runs")]
+        if len(self.running) == 1:
+            return [Finding(ACTIVE, f"job {self.running[0]} runs")]
+        return [Finding(ACTIVE, f"{len(self.running)} jobs run, {self.running[0]} first")]
+
+
+class Requests(NamedTuple):
+    """Served requests. A service that stops takes its count with it, and that is not silence."""
+
+    total: Optional[float] = None
+    used: Optional[float] = None
+
+    def observe(self, part: Any, now: float) -> Requests:
+        total = number(part)
+        if total is None:
+            return self
+        served = self.total is not None and total != self.total and total > 0
+        return Requests(total, now if served else self.used)
+
+    def findings(self, tuning: Tuning, now: float) -> List[Finding]:
+        if self.total is None:
+            return []
+        if self.used is None:
+            return [Finding(QUIET, "no request served")]
+        kind = ACTIVE if is_recent(self.used, now, tuning.window) else QUIET
+        return [Finding(kind, f"last request served {brief(now - self.used)} ago")]

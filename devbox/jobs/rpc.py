@@ -1,0 +1,57 @@
+"""One question to the job runner on a box, and its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from devbox.errors import Conflict, DevboxError, NotFound, SshError, UsageError
+from devbox.model import Box, BoxState
+from devbox.remote import agent_bootstrap, preconditions
+from devbox.remote.connection import Connection
+from devbox.text import clean
+
+_ERRORS: dict[str, type[DevboxError]] = {
+    "conflict": Conflict,
+    "not_found": NotFound,
+    "missing": NotFound,
+    "bad_request": UsageError,
+}
+
+
+def call(
+    connection: Connection, *words: str, request: Any = None, timeout: float = 60.0
+) -> dict[str, Any]:
+    """`devbox-box job WORDS…` with `request` as JSON on its stdin; the JSON object it answers with.
+
+    NotFound, Conflict and UsageError are the box's own refusals; SshError is everything else.
+    """
+    body = b"" if request is None else msgspec.json.encode(request)
+    done = connection.run(
+        agent_bootstrap.command("job", *words), input=body, timeout=timeout, check=False
+    )
+    try:
+        answer = msgspec.json.decode(done.out)
+    except (msgspec.DecodeError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        said = clean((done.err or done.out).strip()[-300:], 300) or "nothing"
+        raise SshError(
+            f"the job runner on {connection.box.name} answered with code {done.code}: {said}",
+            fix=f"devbox doctor {connection.box.name}",
+        )
+    error = answer.get("error")
+    if isinstance(error, dict):
+        kind = _ERRORS.get(str(error.get("kind")), SshError)
+        raise kind(f"{connection.box.name}: {clean(str(error.get('message')), 500)}")
+    return answer
+
+
+def require_running(box: Box) -> None:
+    """Conflict when runs cannot be started or reached on a box in that state."""
+    if box.state == BoxState.RUNNING:
+        preconditions.check_running(box)
+        return
+    verb = "resume" if box.state == BoxState.PAUSED else "up"
+    raise Conflict(f"box {box.name} is {box.state}", fix=f"devbox {verb} {box.name}")

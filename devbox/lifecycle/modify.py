@@ -1,0 +1,148 @@
+"""Changes to a box that runs: its app started anew, its image rebuilt, other hardware, a successor
+past its provider's longest life. Each ends with the box reachable again, like `up`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from devbox import spec
+from devbox.errors import Conflict, DevboxError, ProviderError
+from devbox.lifecycle import asking, converge, refusal, saving
+from devbox.lifecycle.steps import Journal, box_lock, reload
+from devbox.lifecycle.verbs import observe_now
+from devbox.lifecycle.waiting import waiting
+from devbox.model import Box, BoxState
+from devbox.money import budget
+from devbox.money.fit import best
+from devbox.providers.base import CanChangeHardware, CanPause, CanRestart, CanSucceed, Step
+from devbox.text import dollars
+from devbox.workspace import Workspace
+
+
+def restart(
+    ws: Workspace,
+    box: Box,
+    *,
+    factory: bool = False,
+    save: bool = True,
+    fetch_ignored: bool = False,
+) -> Box:
+    """Start the box's app again; with `factory` build its image again. It keeps what a pause
+    keeps; `save` and `fetch_ignored` as in `verbs.pause`."""
+    provider = ws.provider_of(box)
+    if not isinstance(provider, CanRestart):
+        raise _cannot(box, "restart", _again(ws, box))
+    verb = "restart {} --factory" if factory else "restart {}"
+
+    def ask(box: Box, step: Step) -> None:
+        step("restart", lambda: provider.restart(box.handle, factory=factory))
+
+    return _change(ws, box, verb, ask, _Fetch(save, fetch_ignored))
+
+
+def change_hardware(
+    ws: Workspace, box: Box, hardware: str, *, save: bool = True, fetch_ignored: bool = False
+) -> Box:
+    """Move a box to other hardware of its provider, at that hardware's price from then on."""
+    provider = ws.provider_of(box)
+    if not isinstance(provider, CanChangeHardware):
+        takes = isinstance(provider, CanPause) and "hardware" in provider.resume_takes
+        edit = "change hardware in devbox.toml, then: "
+        fix = f"{edit}devbox pause {box.name} && devbox up {box.name}" if takes else ""
+        raise _cannot(box, "change hardware", fix)
+    wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
+    try:
+        offer = best(provider, wanted)
+        now = ws.clock()
+        limits = ws.project_of(box).budget
+        budget.check(limits, ws.store.database, offer.price, wanted.max_uptime, now)
+    except DevboxError as error:
+        error.means = refusal.standing(ws, box)
+        raise
+    price = dollars(offer.price.micro_per_hour, per_hour=True)
+    ws.narrate(f"{box.name}: to {hardware} at {price} ({offer.price.source})")
+
+    def ask(box: Box, step: Step) -> None:
+        # The wish is part of the box from here on, also when its provider is slow to show it.
+        ws.store.boxes.update(
+            msgspec.structs.replace(reload(ws, box), spec=spec.encode_box(wanted))
+        )
+        step("hardware", lambda: provider.change_hardware(box.handle, hardware))
+
+    def undo() -> None:
+        ws.store.boxes.update(msgspec.structs.replace(reload(ws, box), spec=box.spec))
+
+    return _change(ws, box, f"hardware {{}} {hardware}", ask, _Fetch(save, fetch_ignored), undo)
+
+
+def succeed(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
+    """Go on in a successor with the same files; what runs on the box ends."""
+    provider = ws.provider_of(box)
+    if not isinstance(provider, CanSucceed):
+        raise _cannot(box, "continue in a successor", _again(ws, box))
+
+    def hand_over(box: Box, step: Step) -> None:
+        asked = converge.request(ws, box)
+        asking.ask_for(
+            ws, box, lambda: provider.succeed(asked, box.handle, step), BoxState.STARTING
+        )
+
+    return _change(ws, box, "succeed {}", hand_over, _Fetch(save, fetch_ignored))
+
+
+class _Fetch(NamedTuple):
+    """What is fetched first: what the sync rules name, and what they leave out."""
+
+    save: bool
+    ignored: bool
+
+
+def _change(
+    ws: Workspace,
+    box: Box,
+    verb: str,
+    ask: Callable[[Box, Step], object],
+    fetch: _Fetch,
+    undo: Callable[[], object] = lambda: None,
+) -> Box:
+    """verb: what the user typed, with {} where the box's name goes. ask: makes the provider's
+    calls, each as a step that is journalled and retried alone. undo: takes back what `ask`
+    recorded here, for a change that is refused."""
+    with box_lock(ws, box.id, box.name):
+        box = observe_now(ws, reload(ws, box))
+        if box.state is not BoxState.RUNNING:
+            raise Conflict(
+                f"{box.name} is {box.state}, not running",
+                means="nothing was changed",
+                fix=f"devbox up {box.name}",
+            )
+        if fetch.save:
+            saving.save_or_raise(ws, box, verb, ignored=fetch.ignored)
+        change: dict[str, object] = {"change": verb.split(maxsplit=1)[0]}
+        journal = Journal(ws, ws.store.boxes.begin(box.id, "running", change, ws.clock()))
+        with (
+            refusal.refusable(ws, box, journal, undo),
+            waiting(ws, box, f"being changed ({change['change']})"),
+        ):
+            ask(box, journal.call)
+        return converge.to_running(ws, reload(ws, box), journal)
+
+
+def _again(ws: Workspace, box: Box) -> str:
+    """How a box that can pause starts again with what a pause keeps; '' for one that cannot."""
+    try:
+        converge.require_can_pause(ws, box)
+    except ProviderError:
+        return ""
+    return f"start it again with: devbox pause {box.name} && devbox resume {box.name}"
+
+
+def _cannot(box: Box, what: str, fix: str) -> ProviderError:
+    return ProviderError(
+        f"boxes of provider {box.provider} cannot {what}",
+        means=f"{box.name} continues as it is",
+        fix=fix or f"end it and make a new one: devbox down {box.name} && devbox up {box.name}",
+    )

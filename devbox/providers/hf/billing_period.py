@@ -1,0 +1,83 @@
+"""When a Space began and ceased to cost, as exactly as can be known.
+
+The Hub tells a stage and no times. Three things tell better than the moment we look: when we asked
+for it ourselves, the times of the build log's lines (the last one is the moment the app starts and
+the bill begins), and those of the run log's (an image of ours prints twice a minute).
+"""
+
+from __future__ import annotations
+
+from devbox.providers.hf import logs
+from devbox.providers.hf.hub import Hub
+from devbox.providers.hf.local_records import Notes
+from devbox.providers.hf.stages import Runtime
+
+_SLACK = 1.0  # seconds between the Hub's clock and ours that order nothing
+_PATIENCE = 600.0
+_HEARTBEAT = "devbox: "
+
+
+def follow(
+    hub: Hub, handle: str, notes: Notes, runtime: Runtime, now: float, created: float, *, free: bool
+) -> bool:
+    """Bring `since` and `ended` of `notes` up to the runtime just seen; True when they changed.
+    free: the hardware costs nothing, so that times need not be exact."""
+    if runtime.billed:
+        changed = False
+        if notes.since is None:
+            notes.since = _began(hub, handle, notes, now, created, free=free)
+            notes.asked_start = None
+            changed = True
+        if notes.asked_stop is not None:
+            notes.asked_stop = now  # asked for and not there yet: it ends no earlier than now
+            changed = True
+        return changed
+    if notes.since is None:
+        return _forget_start(notes, runtime, now)
+    notes.ended = max(notes.since, _ended(hub, handle, notes, runtime, now, free=free))
+    notes.since = notes.asked_stop = None
+    return True
+
+
+def _forget_start(notes: Notes, runtime: Runtime, now: float) -> bool:
+    """A start that we asked for long ago and that never came is not the next one's."""
+    stale = notes.asked_start is not None and now - notes.asked_start > _PATIENCE
+    if not stale or runtime.stage not in ("PAUSED", "STOPPED"):
+        return False
+    notes.asked_start = None
+    return True
+
+
+def _began(hub: Hub, handle: str, notes: Notes, now: float, created: float, *, free: bool) -> float:
+    asked = notes.asked_start
+    earliest = max(notes.ended or 0.0, created if asked is None else asked - _SLACK)
+    if not free:
+        last = logs.tail(hub, f"/api/spaces/{handle}/logs/build", 1)
+        built = last[0].at if last else None
+        if built is not None and earliest <= built <= now + _SLACK:
+            return min(built, now)
+        if asked is None:
+            start = logs.first(hub, f"/api/spaces/{handle}/logs/run")
+            if start and start.at is not None and earliest <= start.at <= now:
+                return start.at
+    return now if asked is None else min(asked, now)
+
+
+def _ended(
+    hub: Hub, handle: str, notes: Notes, runtime: Runtime, now: float, *, free: bool
+) -> float:
+    if notes.asked_stop is not None:
+        return min(notes.asked_stop, now)
+    if free:
+        return now
+    since = notes.since or 0.0
+    if runtime.stage == "BUILDING":
+        start = logs.first(hub, f"/api/spaces/{handle}/logs/build")
+        told = start.at if start else None
+    else:
+        last = logs.tail(hub, f"/api/spaces/{handle}/logs/run", 200)
+        speaks = runtime.stage == "RUNTIME_ERROR" or any(
+            line.text.startswith(_HEARTBEAT) for line in last
+        )
+        told = last[-1].at if last and speaks else None
+    return told if told is not None and since <= told <= now else now

@@ -1,0 +1,325 @@
+"""Programmatic exec and file pushes over one ssh connection: fabric, held to our pinned host
+keys and our key. Everything that comes back is bounded in size and given as it came; whoever
+shows it to a person cleans it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from devbox import names, paths
+from devbox.errors import HostKeyRefused, KeyRefused, NoAnswer, SshError
+from devbox.model import Box, Endpoint
+from devbox.process import Completed
+from devbox.remote import keys
+from devbox.remote.command import answer, marked
+from devbox.remote.config import known_hosts
+from devbox.remote.offered import Offer
+from devbox.remote.proxy import ProxySocket
+from devbox.remote.pump import chunks, feed
+from devbox.text import clean, size
+
+if TYPE_CHECKING:
+    import fabric
+    import paramiko
+
+MAX_OUTPUT = 64 * 1024**2  # bytes of one stream of one command
+MAX_FILE = 64 * 1024**2  # bytes `get` reads
+MAX_LINE = 1024**2  # bytes of one line of `stream`
+_BLOCK = 256 * 1024
+
+
+def connect(box: Box, *, timeout: float = 15.0) -> Connection:
+    """Log in to a box. NoAnswer, KeyRefused or HostKeyRefused (all SshError) say what stood in
+    the way. timeout: seconds for each of TCP, the ssh banner and the login."""
+    return Connection(box, timeout=timeout)
+
+
+def preload() -> None:
+    """Import what a login needs, which takes as long as the login: for a time of waiting."""
+    import fabric  # noqa: F401
+
+
+class Connection:
+    """A logged-in connection, and a context manager that closes it. One thread at a time."""
+
+    def __init__(self, box: Box, *, timeout: float) -> None:
+        if box.endpoint is None:
+            raise NoAnswer(
+                f"box {box.name} has no ssh address yet", fix=f"devbox status {box.name}"
+            )
+        keys.require_identity(box)
+        self.box = box
+        #: what the box's login shell printed before the last program's own output
+        self.noise = b""
+        self._fabric = _log_in(box, box.endpoint, timeout)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | None = None,
+        timeout: float | None = 60.0,
+        check: bool = True,
+    ) -> Completed:
+        """Run a program on the box to its end; arguments arrive unchanged.
+
+        input: all of its stdin (None: empty). timeout: seconds, after which its channel is closed
+        and SshError raised. check: SshError on a non-zero exit. A program killed by a signal has
+        code -1. Output past 64 MiB a stream is an SshError.
+        """
+        out, err = bytearray(), bytearray()
+        with self._started(argv) as channel:
+            feed(channel, input or b"")
+            deadline = None if timeout is None else time.monotonic() + timeout
+            try:
+                for kind, data in chunks(channel, deadline):
+                    kept = out if kind == "out" else err
+                    kept += data
+                    if len(kept) > MAX_OUTPUT:
+                        raise SshError(f"{_shown(argv)} on {self.box.name} printed over 64 MiB")
+            except TimeoutError:
+                raise SshError(
+                    f"{_shown(argv)} on {self.box.name} did not finish within {timeout:.0f} s",
+                    means="it may still be running there",
+                ) from None
+            code = self._code(channel, argv)
+        self.noise, own = answer(bytes(out))
+        done = Completed(code, own.decode(errors="replace"), err.decode(errors="replace"))
+        if check and code:
+            raise _failed(self.box, argv, code, done.err or done.out)
+        return done
+
+    def stream(self, argv: Sequence[str]) -> Iterator[bytes]:
+        """The lines a program on the box prints (without their newline), as they come. Ends when
+        it ends; SshError when it fails, NoAnswer when the connection is cut. Closing the
+        iterator closes the channel, and with it the program's stdout."""
+        rest, err, begun = b"", b"", False
+        with self._started(argv) as channel:
+            feed(channel, b"")
+            for kind, data in chunks(channel, None):
+                if kind == "err":
+                    err = (err + data)[-4096:]
+                    continue
+                rest += data
+                if not begun and answer(rest)[1] != rest:
+                    begun, rest = True, answer(rest)[1]
+                if begun:
+                    *lines, rest = rest.split(b"\n")
+                    yield from lines
+                if len(rest) > MAX_LINE:
+                    raise SshError(f"{_shown(argv)} on {self.box.name} printed a line over 1 MiB")
+            if rest:
+                yield rest
+            code = self._code(channel, argv)
+        if code:
+            raise _failed(self.box, argv, code, err.decode(errors="replace"))
+
+    def put(self, data: bytes | Path, remote: str, mode: int = 0o600) -> None:
+        """Write a file on the box in one step: a reader sees the old or the new one, never half.
+        Missing folders are made. remote: absolute, or relative to the login folder."""
+        target = names.remote_path(remote)
+        temporary = posixpath.join(
+            posixpath.dirname(target), f".{posixpath.basename(target)[:80]}.{os.urandom(6).hex()}"
+        )
+        with self._faults(f"writing {clean(remote, 100)}"):
+            sftp = self._fabric.sftp()
+            _make_folders(sftp, posixpath.dirname(target))
+            try:
+                with sftp.open(temporary, "wx") as stream:
+                    stream.set_pipelined(True)
+                    for block in _blocks(data):
+                        stream.write(block)
+                sftp.chmod(temporary, mode)
+                sftp.posix_rename(temporary, target)
+            except BaseException:
+                _discard(sftp, temporary)
+                raise
+
+    def get(self, remote: str, *, most: int | None = None) -> bytes:
+        """The content of a file on the box. SshError when it is not there or over `most` bytes
+        (MAX_FILE unless told)."""
+        most = MAX_FILE if most is None else most
+        with (
+            self._faults(f"reading {clean(remote, 100)}"),
+            self._fabric.sftp().open(names.remote_path(remote), "rb") as stream,
+        ):
+            stream.prefetch(min(stream.stat().st_size or 0, most))
+            data: bytes = stream.read(most + 1)
+        if len(data) > most:
+            raise SshError(f"{clean(remote, 100)} on {self.box.name} is over {size(most)}")
+        return data
+
+    def close(self) -> None:
+        """End the connection; twice is fine."""
+        self._fabric.close()
+        self._fabric.client.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _started(self, argv: Sequence[str]) -> Iterator[paramiko.Channel]:
+        """The channel of a program that was started; closed on the way out."""
+        line = marked(argv)
+        with self._faults(f"running {_shown(argv)}"):
+            channel = self._fabric.create_session()
+            with closing(channel):
+                channel.exec_command(os.fsencode(line))
+                yield channel
+
+    @contextmanager
+    def _faults(self, doing: str) -> Iterator[None]:
+        """paramiko's and the socket's errors as ours."""
+        import paramiko
+
+        # fabric would try to open a connection that was cut again, over its dead socket.
+        if not self._fabric.is_connected:
+            raise _cut(self.box, doing)
+        try:
+            yield
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if not self._fabric.is_connected or isinstance(error, ConnectionError):
+                raise _cut(self.box, doing) from error
+            why = getattr(error, "strerror", None) or str(error)
+            raise SshError(f"{doing} on {self.box.name} failed: {clean(why, 200)}") from error
+
+    def _code(self, channel: paramiko.Channel, argv: Sequence[str]) -> int:
+        code: int = channel.recv_exit_status()
+        if code == -1 and not (channel.transport and channel.transport.is_active()):
+            raise _cut(self.box, f"running {_shown(argv)}")
+        return code
+
+
+def _log_in(box: Box, endpoint: Endpoint, timeout: float) -> fabric.Connection:
+    import fabric
+    import paramiko
+
+    # Without a handler Python prints paramiko's own account of a failed login on stderr.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    where = f"box {box.name} ({endpoint.host} port {endpoint.port})"
+    alias = known_hosts.alias(box)
+    user = names.user(endpoint.user)
+    connection = fabric.Connection(
+        # The host is looked up in known_hosts by this name; the socket says where it really is.
+        host=alias,
+        port=22,
+        user=user,
+        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
+        connect_kwargs={
+            "sock": (sock := _socket(box, endpoint, where, timeout)),
+            "auth_strategy": Offer(box, user),
+            "banner_timeout": timeout,
+            "auth_timeout": timeout,
+            "channel_timeout": timeout,
+        },
+    )
+    connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        if not known_hosts.pinned(alias):
+            raise HostKeyRefused(
+                f"no host key of {where} is pinned",
+                means="nothing was sent to it",
+                fix=f"devbox up {box.name}",
+            )
+        connection.client.load_system_host_keys(str(paths.known_hosts()))
+        connection.open()
+        connection.transport.set_keepalive(30)
+    except BaseException as error:
+        connection.client.close()
+        sock.close()
+        proxy = sock.said if isinstance(sock, ProxySocket) else ""
+        if isinstance(error, paramiko.BadHostKeyException):
+            raise HostKeyRefused(
+                f"{where} shows another host key than the pinned one",
+                means="someone may be in between, or the box was rebuilt; nothing was sent to it",
+                fix=f"devbox reconcile, which asks the provider; then: devbox ssh {box.name}",
+            ) from error
+        if isinstance(error, paramiko.AuthenticationException):
+            raise KeyRefused(
+                f"{where} does not accept the key {paths.identity()}",
+                fix="let it know this public key: " + keys.ensure_identity(),
+            ) from error
+        if isinstance(error, (paramiko.SSHException, EOFError, OSError)):
+            raise NoAnswer(
+                f"{where} does not answer as an ssh server: {clean(proxy or str(error), 200)}",
+                fix=f"devbox status {box.name}",
+                box=box.id,
+            ) from error
+        raise
+    return connection
+
+
+def _socket(box: Box, endpoint: Endpoint, where: str, timeout: float) -> socket.socket:
+    if endpoint.via:
+        return ProxySocket(endpoint)
+    try:
+        connected = socket.create_connection((endpoint.host, endpoint.port), timeout)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise NoAnswer(f"{where} does not answer: {clean(why, 200)}", box=box.id) from error
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # paramiko's keepalive sends and never looks for the reply; the kernel does.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
+    return connected
+
+
+def _blocks(data: bytes | Path) -> Iterator[bytes]:
+    if isinstance(data, Path):
+        with data.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                yield block
+    else:
+        for start in range(0, len(data), _BLOCK):
+            yield data[start : start + _BLOCK]
+
+
+def _make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
+    """Like mkdir -p, with one question when the folder is there."""
+    missing = []
+    while folder not in ("", "/"):
+        try:
+            sftp.stat(folder)
+            break
+        except FileNotFoundError:
+            missing.append(folder)
+            folder = posixpath.dirname(folder)
+    for path in reversed(missing):
+        sftp.mkdir(path)
+
+
+def _discard(sftp: paramiko.SFTPClient, path: str) -> None:
+    """Best effort: the error that brought us here is the one to tell."""
+    try:
+        sftp.remove(path)
+    except (OSError, EOFError) as error:
+        logging.getLogger(__name__).debug("left %s behind: %s", path, error)
+
+
+def _shown(argv: Sequence[str]) -> str:
+    """The program's name for an error; arguments may hold more than a person wants to see."""
+    return clean(posixpath.basename(argv[0]), 60)
+
+
+def _failed(box: Box, argv: Sequence[str], code: int, err: str) -> SshError:
+    ended = "was killed" if code == -1 else f"ended with code {code}"
+    return SshError(f"{_shown(argv)} on {box.name} {ended}: {clean(err.strip()[-600:], 600)}")
+
+
+def _cut(box: Box, doing: str) -> NoAnswer:
+    return NoAnswer(f"the connection to {box.name} was cut while {doing}", box=box.id)

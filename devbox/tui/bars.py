@@ -1,0 +1,108 @@
+"""The dashboard's one-line bars: the summary on top, the tabs, and what is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.message import Message
+
+from devbox.model import BoxState
+from devbox.text import dollars, local_time
+from devbox.tui import fleet
+from devbox.tui.actions import PANES
+from devbox.tui.feed import BoxView, Feed, Totals
+from devbox.tui.operation_manager import Operation
+from devbox.tui.static_lines import Lines
+from devbox.tui.text_layout import Line, fit_line, percent, plain, width_of
+
+
+class Bar(Lines, can_focus=False):
+    """One line that is not for moving in."""
+
+    DEFAULT_CSS = "Bar { height: 1; overflow: hidden hidden; }"
+
+
+class Tabs(Bar):
+    """The tabs of the details, and whose they are."""
+
+    class Picked(Message):
+        def __init__(self, pane: str) -> None:
+            super().__init__()
+            self.pane = pane
+
+    _ends: Sequence[tuple[int, str]] = ()
+
+    def draw(self, pane: str, view: BoxView | None) -> None:
+        line: Line = [(" ", "")]
+        ends = []
+        wide = self.size.width >= 70
+        for number, (name, title) in enumerate(PANES.items(), 1):
+            label = f" {number} {title} " if wide else f" {title} "
+            line.append((label, "accent bold reverse" if name == pane else "dim"))
+            ends.append((width_of(line), name))
+        self._ends = ends
+        if view:
+            shape = fleet.state(view)[0]
+            who: Line = [shape, (plain(view.box.name), "bold")]
+            where = f"  {view.box.alias}" if view.box.state is BoxState.RUNNING else ""
+            if self.size.width - width_of(line) > 40 + len(where):
+                who.append((where, "dim"))
+            gap = self.size.width - width_of(line) - width_of(who) - 1
+            if gap > 0:
+                line += [(" " * gap, ""), *who]
+        self.show([line])
+
+    def on_click(self, event: events.Click) -> None:
+        for end, pane in self._ends:
+            if event.x < end:
+                self.post_message(self.Picked(pane))
+                return
+
+
+def summary(
+    feed: Feed, *, shown: int, held: bool, readonly: bool, words: str, marked: int, width: int
+) -> Line:
+    """The line on top: how many boxes, what they cost, and what is unusual about the view."""
+    totals = feed.totals
+    running = sum(view.box.state is BoxState.RUNNING for view in feed.views)
+    count = len(feed.views)
+    boxes = f"{count} box{'' if count == 1 else 'es'}" if shown == count else f"{shown} of {count}"
+    line: Line = [(" devbox ", "accent bold reverse"), (f"  {boxes}, {running} running", "bold")]
+    line.append((f"   {rate(totals)}", "warn bold" if totals.rate or totals.unpriced else "dim"))
+    line.append((f"   today {dollars(totals.today)}", ""))
+    if width >= 90:
+        line.append((f"   month {dollars(totals.month)}", ""))
+    if marked:
+        line.append((f"   ◆ {marked} marked", "accent bold"))
+    if words:
+        line.append((f"   / {plain(words, 40)}", "info bold"))
+    if held:
+        line.append(("   ‖ display paused (p)", "warn bold"))
+    if readonly:
+        line.append(("   read-only", "info bold"))
+    if feed.error:
+        line.append((f"   ✖ {plain(feed.error, 200)}", "bad bold"))
+    clock = local_time(feed.clock(), "%H:%M:%S ")
+    room = width - len(clock)
+    if width_of(line) >= room:
+        return fit_line(line, width)
+    return [*fit_line(line, room), (clock, "dim")]
+
+
+def rate(totals: Totals) -> str:
+    """'$3.60/h', '$3.60/h + 1 unknown'."""
+    known = dollars(totals.rate, per_hour=True)
+    return f"{known} + {totals.unpriced} unknown" if totals.unpriced else known
+
+
+def under_way(operations: Sequence[Operation]) -> Line:
+    line: Line = []
+    for operation in operations[:6]:
+        line.append((" ▶ ", "good bold"))
+        line.append((plain(operation.title, 60), "bold"))
+        share = "" if operation.share is None else f" {percent(100 * operation.share)}"
+        line.append((f"{share} {plain(operation.note, 60)} ", "dim"))
+    if len(operations) > 6:
+        line.append((f" and {len(operations) - 6} more (m)", "dim"))
+    return line

@@ -1,0 +1,214 @@
+"""Boxes: up, pause, resume, keep, terminate, reconcile, doctor, and syncing their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from devbox.errors import DevboxError
+from devbox.model import Box, BoxState
+from devbox.text import parse_duration
+from devbox.tui import background
+from devbox.tui.feed import BoxView
+from devbox.tui.queries import bill
+from devbox.tui.screens.choose import Choose, Item
+from devbox.tui.screens.confirm import Confirm
+from devbox.tui.screens.dialog import Answer
+from devbox.tui.screens.doctor import Doctor
+from devbox.tui.screens.prompt import Prompt
+from devbox.tui.screens.up import Up
+
+if TYPE_CHECKING:
+    from devbox.tui.app import Dashboard
+
+_SYNCS = (
+    Item("up", "Send", "what changed here goes to the box"),
+    Item("down", "Fetch", "what changed on the box comes here"),
+    Item("up?", "Send, dry run", "say what would be sent, change nothing"),
+    Item("down?", "Fetch, dry run", "say what would be fetched, change nothing"),
+)
+
+
+async def up(app: Dashboard) -> None:
+    """Choose a box of devbox.toml, see its offers, start it."""
+    names = await background.call(app.asks.names, "spec")
+    if not names:
+        names = await _from_template(app)
+        if not names:
+            return
+    alive = [view.box for view in app.feed.views if not view.box.state.is_over]
+    own = await background.call(lambda: app.asks.own(alive), "spec")
+    live = {box.name: box for box in own}
+    items = [
+        Item(name, name, str(live[name].state) if name in live else f"{wanted.provider}, not up")
+        for name, wanted in names
+    ]
+    name: str | None = items[0].key
+    if len(items) > 1:
+        name = await app.push_screen_wait(Choose("Bring up which box?", items))
+    if name is None:
+        return
+    if name in live:
+        # it exists: finishing or resuming it takes no choice
+        app.operations.start("up", f"up {name}", live[name].ref, hardware="")
+        return
+    wish = await app.push_screen_wait(Up(app.asks, name))
+    if wish:
+        app.await_box(wish[0])
+        app.operations.start("up", f"up {wish[0]}", wish[0], hardware=wish[1])
+
+
+async def pause(app: Dashboard) -> None:
+    views = _in(app, "pause", BoxState.RUNNING)
+    if not views:
+        return
+    facts = _bills(views)
+    facts += ["a paused box costs nothing for its hardware"]
+
+    def look() -> list[str]:
+        notes = [f"{view.box.name}: {app.asks.pause_means(view.box)}" for view in views]
+        return notes + [line for view in views for line in app.asks.losses(view.box, "pause")]
+
+    answers = (
+        Answer("save", "Fetch, then pause"),
+        Answer("leave", "Pause without fetching", danger=True),
+    )
+    which = await app.push_screen_wait(Confirm(f"Pause {_names(views)}?", facts, answers, look))
+    for view in views if which else []:
+        title = f"pause {view.box.name}"
+        app.operations.start("pause", title, view.box.ref, save=which == "save")
+
+
+def rescue(app: Dashboard, boxes: list[Box]) -> None:
+    """Fetch what a pause that their watchdogs announced would lose. Not a key's: see `standby`."""
+
+    async def start(app: Dashboard) -> None:
+        for box in await background.call(lambda: app.asks.savable(boxes), "spec"):
+            title = f"fetch from {box.name} before it pauses"
+            app.operations.start("rescue", title, box.ref)
+
+    guarded(start)(app)
+
+
+async def resume(app: Dashboard) -> None:
+    for view in _in(app, "resume", BoxState.PAUSED):
+        app.operations.start("resume", f"resume {view.box.name}", view.box.ref)
+
+
+async def keep(app: Dashboard) -> None:
+    views = _in(app, "keep", BoxState.RUNNING)
+    if not views:
+        return
+    line = await app.push_screen_wait(
+        Prompt(f"Keep {_names(views)} awake", "for how long, such as 30m or 2h", "2h",
+               parse_duration)
+    )  # fmt: skip
+    for view in views if line else []:
+        name, seconds = view.box.name, parse_duration(line or "")
+        app.operations.start("keep", f"keep {name} {line}", view.box.ref, seconds=seconds)
+
+
+async def terminate(app: Dashboard) -> None:
+    views = [view for view in app.targets() if not view.box.state.is_over]
+    if not views:
+        app.tell("no box to end is selected")
+        return
+    facts = _bills(views)
+    facts += ["it ends for good, with what is on it"]
+
+    def look() -> list[str]:
+        return [line for view in views for line in app.asks.losses(view.box, "down")]
+
+    answers = (
+        Answer("save", "Fetch, then end"),
+        Answer("leave", "End without fetching", danger=True),
+    )
+    which = await app.push_screen_wait(Confirm(f"End {_names(views)}?", facts, answers, look))
+    for view in views if which else []:
+        title = f"down {view.box.name}"
+        app.operations.start("down", title, view.box.ref, save=which == "save")
+
+
+async def reconcile(app: Dashboard) -> None:
+    app.operations.start("reconcile", "reconcile")
+
+
+async def doctor(app: Dashboard) -> None:
+    view = app.view
+    box = view.box if view else None
+    name = box.name if box else "this computer"
+    app.push_screen(Doctor(name, lambda: app.asks.doctor(box)))
+
+
+async def sync(app: Dashboard) -> None:
+    views = _in(app, "sync", BoxState.RUNNING)
+    if not views:
+        return
+    which = await app.push_screen_wait(Choose(f"Sync {_names(views)}", _SYNCS))
+    for view in views if which else []:
+        name, direction = view.box.name, (which or "").removesuffix("?")
+        dry = (which or "").endswith("?")
+        title = f"sync {direction} {name}" + (" (dry run)" if dry else "")
+        app.operations.start("sync", title, view.box.ref, direction=direction, dry_run=dry)
+    if which:
+        app.open_pane("sync")
+
+
+async def _from_template(app: Dashboard) -> Any:
+    templates = await background.call(app.asks.templates, "templates")
+    if not templates:
+        app.tell("devbox.toml names no box: add a [boxes.NAME] table", "warning")
+        return []
+    items = [Item(template.name, template.name, template.summary) for template in templates]
+    note = f"There is no devbox.toml in {app.asks.start}. Make one from a template:"
+    name = await app.push_screen_wait(Choose("No boxes yet", items, note))
+    if name is None:
+        return []
+    written = await background.call(lambda: app.asks.write_template(name), "template")
+    app.tell("wrote " + ", ".join(path.name for path in written))
+    return await background.call(app.asks.names, "spec")
+
+
+def _in(app: Dashboard, verb: str, state: BoxState) -> list[BoxView]:
+    """The boxes to act on that are in that state; says so when there are none."""
+    views = [view for view in app.targets() if view.box.state is state]
+    if not views:
+        app.tell(f"nothing to {verb}: no {state} box is selected", "warning")
+    return views
+
+
+def _names(views: list[BoxView]) -> str:
+    if len(views) <= 3:
+        return ", ".join(view.box.name for view in views)
+    return f"{len(views)} boxes"
+
+
+def _bills(views: list[BoxView]) -> list[str]:
+    return [line for view in views for line in (f"{view.box.name}:", *_indent(bill(view)))]
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def guarded(deed: Callable[[Dashboard], Coroutine[Any, Any, None]]) -> Callable[[Dashboard], None]:
+    """As a worker whose errors are shown, not raised."""
+
+    async def run(app: Dashboard) -> None:
+        try:
+            await deed(app)
+        except DevboxError as error:
+            app.tell_error(error)
+        except OSError as error:
+            app.tell(str(error), "error")
+
+    def start(app: Dashboard) -> None:
+        app.run_worker(run(app), group="deeds")
+
+    return start
+
+
+DEEDS = {
+    deed.__name__: guarded(deed)
+    for deed in (up, pause, resume, keep, terminate, reconcile, doctor, sync)
+}

@@ -1,0 +1,90 @@
+"""Reaching a box: shell, editor, forward."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from textual.app import SuspendNotSupported
+
+from devbox.errors import DevboxError, NotFound
+from devbox.model import Box
+from devbox.tui import background, queries
+from devbox.tui.handlers.boxes import guarded
+from devbox.tui.operation_manager import Operation
+from devbox.tui.screens.prompt import Prompt
+
+if TYPE_CHECKING:
+    from devbox.tui.app import Dashboard
+
+
+async def shell(app: Dashboard) -> None:
+    """The person's terminal becomes the box's until the shell ends."""
+    from devbox.process import require
+    from devbox.remote.command import argv
+
+    box = _running(app)
+    line = argv(box, tty=True)
+    try:
+        with app.suspend():
+            print(f"— shell on {box.name}; its end leads back to the dashboard —", flush=True)
+            subprocess.run([require(line[0]), *line[1:]], check=False)
+    except SuspendNotSupported:
+        app.tell(f"a shell needs a terminal: devbox ssh {box.name}", "warning")
+
+
+async def editor(app: Dashboard) -> None:
+    box = _running(app)
+    link, opened = await background.call(lambda: app.asks.open_editor(box), "editor")
+    app.tell(f"opening {link}" if opened else f"no editor was found; open this link: {link}")
+
+
+async def forward(app: Dashboard) -> None:
+    """Held open by this dashboard; `work` lists it and stops it."""
+    from devbox.remote import forward as ssh_forward
+
+    box = _running(app)
+    line = await app.push_screen_wait(
+        Prompt(f"Forward a port of {box.name}", "[LOCAL:]REMOTE, such as 8888", "8888",
+               ssh_forward.parse)
+    )  # fmt: skip
+    if line:
+        app.operations.add(held(box, line))
+
+
+def held(box: Box, ports: str) -> Operation:
+    """A forward on a thread of its own, as work that can be stopped."""
+    work = Operation(f"forward-{time.monotonic_ns()}", "forward", f"forward {box.name} {ports}",
+                     box.name, time.time())  # fmt: skip
+    leave = threading.Event()
+
+    def ready(where: str) -> None:
+        work.note = f"answers on {where}"
+        work.lines.append(work.note)
+
+    def hold() -> None:
+        try:
+            queries.forward(box, ports, ready, leave.is_set)
+            work.finish("done", "ended")
+        except DevboxError as error:
+            work.error = {"what": error.what, "means": error.means, "fix": error.fix}
+            work.finish("failed", error.what)
+
+    thread = threading.Thread(target=hold, name="devbox-forward", daemon=True)
+    work.stop, work.wait = leave.set, thread.join
+    thread.start()
+    return work
+
+
+def _running(app: Dashboard) -> Box:
+    from devbox.remote.preconditions import check_running
+
+    if app.view is None:
+        raise NotFound("no box is selected")
+    check_running(app.view.box)
+    return app.view.box
+
+
+DEEDS = {deed.__name__: guarded(deed) for deed in (shell, editor, forward)}

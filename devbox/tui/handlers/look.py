@@ -1,0 +1,202 @@
+"""Looking around: moving, tabs, filter, search, sort, marks, themes, help, quit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from devbox.tui import settings
+from devbox.tui.actions import PANES
+from devbox.tui.fleet import SORTS
+from devbox.tui.handlers.boxes import guarded
+from devbox.tui.screens.choose import Choose, Item
+from devbox.tui.screens.help import Help
+from devbox.tui.screens.work import Work
+
+if TYPE_CHECKING:
+    from devbox.tui.app import Dashboard
+
+
+def details(app: Dashboard) -> None:
+    app.panes[app.pane].target().focus()
+
+
+def back(app: Dashboard) -> None:
+    """One step out: the search, the filter, the details, the marks."""
+    if app.pane == "logs" and app.logs_pane.view.words and app.in_details:
+        app.logs_pane.end_search()
+    elif app.filtering or app.words:
+        app.end_filter()
+    elif app.in_details:
+        app.fleet.focus()
+    else:
+        unmark(app)
+
+
+def filter_(app: Dashboard) -> None:
+    if app.pane == "logs" and app.in_details:
+        app.logs_pane.start_search()
+    else:
+        app.start_filter()
+
+
+def logs(app: Dashboard) -> None:
+    run = app.jobs_pane.run if app.pane == "jobs" and app.in_details else None
+    if run:
+        app.logs_pane.show_run(run)
+    app.open_pane("logs")
+    app.logs_pane.view.focus()
+
+
+def log_source(app: Dashboard) -> None:
+    app.open_pane("logs")
+    app.logs_pane.next_kind()
+
+
+def follow(app: Dashboard) -> None:
+    view = app.logs_pane.view
+    view.set_follow(not view.follow)
+    app.logs_pane.refresh_from(app.seen())
+
+
+def match(direction: int, app: Dashboard) -> None:
+    if app.pane == "logs":
+        app.logs_pane.step(direction)
+
+
+def window(app: Dashboard) -> None:
+    app.gpu_pane.next_window()
+    app.redraw()
+
+
+def which_gpu(app: Dashboard) -> None:
+    history = app.feed.history(app.view.box.id) if app.view else None
+    app.gpu_pane.next_gpu(history.gpus if history else 0)
+    app.redraw()
+
+
+def display(app: Dashboard) -> None:
+    app.held = not app.held
+    app.redraw(always=True)
+
+
+def refresh(app: Dashboard) -> None:
+    targets = app.targets() if app.marked else app.feed.views
+    app.feed.hurry([view.box.id for view in targets])
+    if app.pane == "sync" and app.view:
+        app.sync_pane.ask(app.seen())
+    app.tell("asking the providers")
+
+
+def work(app: Dashboard) -> None:
+    app.push_screen(Work(app.operations))
+
+
+def move(rows: int, app: Dashboard) -> None:
+    app.movable.move(rows)
+    app.moved()
+
+
+def page(direction: int, app: Dashboard) -> None:
+    app.movable.move(direction * app.movable.page)
+    app.moved()
+
+
+def first(app: Dashboard) -> None:
+    app.movable.go(0)
+    app.moved()
+
+
+def last(app: Dashboard) -> None:
+    app.movable.go(10**9)
+    app.moved()
+
+
+def mark(app: Dashboard) -> None:
+    if app.view:
+        app.toggle_mark(app.view.box.id)
+        app.fleet.move(1)
+
+
+def unmark(app: Dashboard) -> None:
+    app.marked.clear()
+    app.redraw()
+
+
+def pane_step(direction: int, app: Dashboard) -> None:
+    names = list(PANES)
+    app.open_pane(names[(names.index(app.pane) + direction) % len(names)])
+
+
+def pane(name: str, app: Dashboard) -> None:
+    app.open_pane(name)
+
+
+def sort(column: str, app: Dashboard) -> None:
+    app.sort_by(column)
+
+
+def palette(app: Dashboard) -> None:
+    app.action_command_palette()
+
+
+async def theme(app: Dashboard) -> None:
+    names = sorted(app.available_themes, key=lambda name: (not name.startswith("devbox"), name))
+    items = [Item(name, name, "in force" if name == app.theme else "") for name in names]
+    name = await app.push_screen_wait(Choose("Colours", items))
+    if name:
+        app.theme = name
+        settings.save_theme(name)
+
+
+def screenshot(app: Dashboard) -> None:
+    path = app.save_screenshot(path=str(app.asks.start))
+    app.tell(f"saved {path}")
+
+
+def help_(app: Dashboard) -> None:
+    app.push_screen(Help(app.settings.keys, str(settings.file())))
+
+
+async def quit_(app: Dashboard) -> None:
+    await app.action_quit()
+
+
+DEEDS: dict[str, Callable[[Dashboard], None]] = {
+    **{
+        deed.__name__.rstrip("_"): deed
+        for deed in (
+            details,
+            back,
+            filter_,
+            logs,
+            log_source,
+            follow,
+            window,
+            which_gpu,
+            display,
+            refresh,
+            work,
+            first,
+            last,
+            mark,
+            unmark,
+            palette,
+            screenshot,
+            help_,
+        )
+    },
+    "theme": guarded(theme),
+    "quit": guarded(quit_),
+    "match_next": partial(match, 1),
+    "match_previous": partial(match, -1),
+    "down": partial(move, 1),
+    "up_row": partial(move, -1),
+    "page_down": partial(page, 1),
+    "page_up": partial(page, -1),
+    "next_pane": partial(pane_step, 1),
+    "previous_pane": partial(pane_step, -1),
+    **{f"pane_{name}": partial(pane, name) for name in PANES},
+    **{f"sort_{column}": partial(sort, column) for column in SORTS},
+}

@@ -1,0 +1,323 @@
+"""Exec, files and faults over a real OpenSSH server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from devbox.errors import HostKeyRefused, KeyRefused, NoAnswer, SshError, UsageError
+from devbox.model import Box
+from devbox.remote import keys, wait
+from devbox.remote.config import known_hosts, ssh_config
+from devbox.remote.connection import Connection, connect
+from tests.remote.sshd import Sshd, box_at, free_port, make_box
+
+HOSTILE = [
+    "", " ", "a b", "it's", '"double"', "$HOME", "`id`", "$(id)", "a;b", "a&b", "a|b", "a\nb",
+    "-oProxyCommand=touch /tmp/x", "../..", "*", "~", "é€😀", "\\", "'\\''", "!!", "\t",
+    "x" * 10_000, "#c", "a=b", "{a,b}", "<", ">", "\r", "\x1b[31m", "%h", "%%",
+]  # fmt: skip
+
+
+@pytest.fixture
+def connection(sshd: Sshd) -> Connection:
+    box = sshd.box()
+    ssh_config.publish([box])
+    return connect(box)
+
+
+def test_run_gives_code_and_both_streams(connection: Connection) -> None:
+    with connection:
+        done = connection.run(["sh", "-c", "echo out; echo err >&2; exit 3"], check=False)
+    assert (done.code, done.out, done.err) == (3, "out\n", "err\n")
+
+
+def test_a_failure_names_program_and_last_words(connection: Connection) -> None:
+    with connection, pytest.raises(SshError, match=r"sh on one ended with code 4: no luck"):
+        connection.run(["sh", "-c", "echo no luck >&2; exit 4"])
+
+
+def test_arguments_arrive_unchanged(connection: Connection) -> None:
+    with connection:
+        done = connection.run(["printf", "%s\\0", *HOSTILE])
+        assert done.out.split("\0")[:-1] == HOSTILE
+        with pytest.raises(UsageError):
+            connection.run(["echo", "a\0b"])
+
+
+def test_megabytes_both_ways_at_once(connection: Connection) -> None:
+    data = os.urandom(1) * 9_000_000
+    with connection:
+        done = connection.run(["sh", "-c", "tee /dev/stderr | wc -c"], input=data)
+    assert done.out.strip() == str(len(data))
+    assert len(done.err) >= len(data)
+
+
+def test_a_program_that_ignores_its_input_ends(connection: Connection) -> None:
+    with connection:
+        assert connection.run(["true"], input=b"x" * 9_000_000).code == 0
+
+
+def test_a_program_that_closes_its_output_is_waited_for(connection: Connection) -> None:
+    with connection:
+        done = connection.run(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 7"], check=False)
+    assert done.code == 7
+
+
+def test_timeout(connection: Connection) -> None:
+    with connection, pytest.raises(SshError, match="did not finish within 0 s"):
+        connection.run(["sleep", "30"], timeout=0.2)
+
+
+def test_killed_by_a_signal(connection: Connection) -> None:
+    with connection, pytest.raises(SshError, match="was killed"):
+        connection.run(["sh", "-c", "kill -9 $$"])
+
+
+def test_put_is_atomic_and_get_reads_it_back(connection: Connection, home: Path) -> None:
+    data = os.urandom(700_000)
+    target = home / "new folder" / "deep" / "it's.bin"
+    with connection:
+        connection.put(data, str(target), mode=0o640)
+        assert connection.get(str(target)) == data
+        connection.put(b"second", str(target))
+        file = home / "source"
+        file.write_bytes(b"from a path")
+        connection.put(file, str(target.with_name("b")))
+    assert target.read_bytes() == b"second"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert target.with_name("b").read_bytes() == b"from a path"
+    assert sorted(p.name for p in target.parent.iterdir()) == ["b", "it's.bin"]
+
+
+def test_put_and_get_refuse(connection: Connection, home: Path) -> None:
+    with connection:
+        with pytest.raises(UsageError):
+            connection.put(b"", "../escape")
+        with pytest.raises(SshError, match="No such file"):
+            connection.get(str(home / "missing"))
+        (home / "folder").mkdir()
+        with pytest.raises(SshError):
+            connection.put(b"x", str(home / "folder"))
+    assert list((home / "folder").parent.glob(".folder.*")) == []
+
+
+def test_stream_gives_lines_as_they_come(connection: Connection, home: Path) -> None:
+    go = home / "go"
+    script = f"echo one; while [ ! -e {go} ]; do sleep 0.02; done; printf 'two\\nend'"
+    with connection:
+        lines = connection.stream(["sh", "-c", script])
+        assert next(lines) == b"one"
+        go.touch()
+        assert list(lines) == [b"two", b"end"]
+        with pytest.raises(SshError, match="code 5: gone wrong"):
+            list(connection.stream(["sh", "-c", "echo x; echo gone wrong >&2; exit 5"]))
+
+
+def test_what_a_box_sends_is_bounded(
+    connection: Connection, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAX_OUTPUT", "MAX_LINE", "MAX_FILE"):
+        monkeypatch.setattr(f"devbox.remote.connection.{name}", 100_000)
+    (home / "large").write_bytes(b"x" * 100_001)
+    with connection:
+        for stream in ("", " >&2"):
+            with pytest.raises(SshError, match="printed over"):
+                connection.run(["sh", "-c", f"yes{stream}"])
+        with pytest.raises(SshError, match="printed a line over"):
+            list(connection.stream(["sh", "-c", "tr '\\0' x < /dev/zero"]))
+        with pytest.raises(SshError, match="is over"):
+            connection.get(str(home / "large"))
+        assert connection.run(["echo", "well"]).out == "well\n"
+
+
+def test_leaving_a_stream_frees_the_connection(connection: Connection) -> None:
+    with connection:
+        lines = connection.stream(["yes"])
+        assert next(lines) == b"y"
+        lines.close()  # type: ignore[attr-defined]
+        assert connection.run(["echo", "still here"]).out == "still here\n"
+
+
+def test_a_cut_connection_is_told(sshd: Sshd, connection: Connection) -> None:
+    with connection:
+        lines = connection.stream(["sh", "-c", "echo up; sleep 60"])
+        assert next(lines) == b"up"
+        sshd.stop()
+        with pytest.raises(NoAnswer, match="was cut while running sh"):
+            list(lines)
+        with pytest.raises(NoAnswer):
+            connection.run(["true"])
+        with pytest.raises(NoAnswer):
+            connection.put(b"", "file")
+
+
+def test_a_changed_host_key_is_refused(sshd: Sshd) -> None:
+    box = sshd.box()
+    ssh_config.publish([box])
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    with pytest.raises(HostKeyRefused, match="another host key"):
+        connect(box)
+    rebuilt = sshd.box()
+    ssh_config.publish([rebuilt])
+    with connect(rebuilt) as connection:
+        assert connection.run(["true"]).code == 0
+
+
+def test_an_unpinned_host_is_refused_and_first_use_is_explicit(sshd: Sshd) -> None:
+    box = sshd.box(told=False)
+    ssh_config.publish([box])
+    with pytest.raises(HostKeyRefused, match="no host key"):
+        connect(box)
+    said: list[str] = []
+    mark = known_hosts.pin_first_use(box, narrate=said.append)
+    assert mark == known_hosts.fingerprint(sshd.host_key)
+    assert len(said) == 1
+    assert mark in said[0]
+    with connect(box) as connection:
+        assert connection.run(["true"]).code == 0
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    assert known_hosts.pin_first_use(box, narrate=said.append) == mark
+    with pytest.raises(HostKeyRefused):
+        connect(box)
+
+
+def test_a_refused_key_is_told(sshd: Sshd, keypair: Callable[[], tuple[Path, str]]) -> None:
+    sshd.authorise(keypair()[1])
+    box = sshd.box()
+    ssh_config.publish([box])
+    with pytest.raises(KeyRefused, match="does not accept the key") as caught:
+        connect(box)
+    assert "ssh-ed25519 " in caught.value.fix
+
+
+def test_the_persons_key_serves_where_the_provider_knows_it(
+    sshd: Sshd, keypair: Callable[[], tuple[Path, str]], home: Path
+) -> None:
+    private, public = keypair()
+    (home / ".ssh").mkdir(mode=0o700)
+    private.rename(home / ".ssh" / "id_ed25519")
+    sshd.authorise(public)
+    box = sshd.box(provider="hf-space")
+    ssh_config.publish([box])
+    with connect(box) as connection:
+        assert connection.run(["true"]).code == 0
+    with pytest.raises(KeyRefused):
+        connect(sshd.box(provider="local"))
+
+
+def test_nobody_there(home: Path) -> None:
+    del home
+    box = box_at(free_port(), keys.new_host_key()[1])
+    ssh_config.publish([box])
+    with pytest.raises(NoAnswer, match="does not answer"):
+        connect(box)
+    with pytest.raises(NoAnswer, match="no ssh address"):
+        connect(make_box())
+
+
+def test_something_else_there(home: Path) -> None:
+    del home
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        box = box_at(listener.getsockname()[1], keys.new_host_key()[1])
+        ssh_config.publish([box])
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(NoAnswer, match="does not answer as an ssh server"):
+            connect(box)
+        thread.join()
+
+
+def test_waiting_survives_a_late_start_and_a_late_key(sshd: Sshd) -> None:
+    sshd.stop()
+    box = sshd.box()
+    ssh_config.publish([box])
+    ticks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        ticks.append(seconds)
+        if len(ticks) == 3:
+            sshd.start()
+
+    with wait.for_login(box, timeout=60, clock=lambda: sum(ticks), sleep=sleep) as connection:
+        assert connection.run(["true"]).code == 0
+    assert ticks == sorted(ticks)
+
+
+def test_an_early_attempt_is_given_up_sooner_than_a_late_one(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel may take a connection before the box listens, and never say a word."""
+    box = sshd.box()
+    ssh_config.publish([box])
+    tried: list[float] = []
+    now = [0.0]
+
+    def silent(_: Box, *, timeout: float) -> Connection:
+        tried.append(timeout)
+        now[0] += timeout
+        raise NoAnswer("silence")
+
+    monkeypatch.setattr(wait, "connect", silent)
+    with pytest.raises(NoAnswer):
+        wait.for_login(box, timeout=60, clock=lambda: now[0], sleep=lambda _: None)
+    assert tried[0] == 4.0
+    assert tried[1:4] == sorted(tried[1:4])
+    assert max(tried) == 15.0
+    assert sum(tried) == pytest.approx(60, abs=1)
+
+
+def test_waiting_gives_up_with_the_reason(
+    sshd: Sshd, keypair: Callable[[], tuple[Path, str]]
+) -> None:
+    box = sshd.box()
+    ssh_config.publish([box])
+    sshd.authorise(keypair()[1])
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += 10 * seconds
+
+    told: list[float] = []
+    with pytest.raises(KeyRefused, match="does not accept"):
+        wait.for_login(
+            box,
+            timeout=600,
+            clock=lambda: now[0],
+            sleep=sleep,
+            refused=lambda: told.append(now[0]),
+        )
+    assert now[0] >= 30
+    assert len(told) == 1
+    assert told[0] < 10
+    sshd.stop()
+    with pytest.raises(NoAnswer, match=r"no login on one after \d+ s"):
+        wait.for_login(box, timeout=100, clock=lambda: now[0], sleep=sleep)
+
+
+def test_waiting_trusts_a_first_answer_only_when_told(sshd: Sshd) -> None:
+    box = sshd.box(told=False)
+    ssh_config.publish([box])
+    with pytest.raises(HostKeyRefused):
+        wait.for_login(box, timeout=5, clock=time.monotonic, sleep=time.sleep)
+    said: list[str] = []
+    found = wait.for_login(
+        box, timeout=5, clock=time.monotonic, sleep=time.sleep, first_use=said.append
+    )
+    with found as connection:
+        assert connection.run(["true"]).code == 0
+    assert "SHA256:" in said[0]
