@@ -148,6 +148,7 @@ def test_old_versions_go_but_for_the_newest_and_those_in_use(
     for number in range(6):
         path = root / f"devbox-box-{number:012x}.pyz"
         path.write_text("import time\ntime.sleep(60)\n")
+        path.with_suffix(".d").mkdir()
         os.utime(path, (1_000_000 + number, 1_000_000 + number))
     user = subprocess.Popen([sys.executable, str(root / "devbox-box-000000000001.pyz")])
     try:
@@ -156,6 +157,8 @@ def test_old_versions_go_but_for_the_newest_and_those_in_use(
     finally:
         user.kill()
         user.wait()
+    trees = sorted(path.stem for path in root.glob("devbox-box-*.d"))
+    assert trees == [f"devbox-box-{number:012x}" for number in (1, 4, 5)]
     left = sorted(path.name for path in root.glob("devbox-box-*.pyz"))
     assert left == sorted(
         [agent_bootstrap.build().name] + [f"devbox-box-{number:012x}.pyz" for number in (1, 4, 5)]
@@ -180,8 +183,8 @@ def test_a_running_verb_survives_an_upgrade_of_the_link(
         "import devbox.box; print(devbox.box.__file__, sys.argv[0])\n"
     )
     done = connection.run(["python3", "-c", code], check=False)
-    own = str(root / agent_bootstrap.build().name)
-    assert done.out.split() == [f"{own}/devbox/box/__init__.py", own]
+    own = root / agent_bootstrap.build().name
+    assert done.out.split() == [f"{own.with_suffix('.d')}/devbox/box/__init__.py", str(own)]
 
 
 class Bare:
@@ -194,6 +197,28 @@ class Bare:
 
     def run(self, argv: Sequence[str], **_: Any) -> Completed:
         return Completed(self.code, "", "no\x1b[31m room")
+
+
+def test_its_first_start_unpacks_it_and_keeps_the_compiled_modules(tmp_path: Path) -> None:
+    program = Path(shutil.copy(agent_bootstrap.build(), tmp_path))
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, program, "verdict"], capture_output=True, check=False
+        )
+        assert b"no watchdog runs" in done.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            program.with_suffix(".d").name, program.name,
+        ]  # fmt: skip
+    compiled = program.with_suffix(".d") / "devbox" / "box" / "__pycache__"
+    assert any(path.name.startswith("paths.") for path in compiled.iterdir())
+
+
+def test_it_runs_where_it_cannot_be_unpacked(tmp_path: Path) -> None:
+    program = Path(shutil.copy(agent_bootstrap.build(), tmp_path))
+    program.with_suffix(".d").write_text("in the way")
+    done = subprocess.run([sys.executable, program, "verdict"], capture_output=True, check=False)
+    assert b"no watchdog runs" in done.stderr
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_box_without_python_or_room_says_what_it_means() -> None:

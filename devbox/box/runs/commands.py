@@ -178,7 +178,7 @@ def _spawn(folder: RunFolder) -> None:
     """Start the supervisor so that it outlives this ssh session."""
     with open(folder.path / "supervisor.log", "ab") as errors:
         child = subprocess.Popen(
-            python_command("supervise", folder.id),
+            python_command("runs.supervise", folder.id),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

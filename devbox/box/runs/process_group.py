@@ -97,7 +97,7 @@ class Work:
 def python_command(module: str, *args: str) -> List[str]:
     """argv that runs `devbox.box.<module>.main(args)` from where this code is now, be it a
     zipapp. The real path: the link to the box half may point at a newer one tomorrow."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     boot = (
         "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
         f"from devbox.box.{module} import main; sys.exit(main(sys.argv[1:]))"

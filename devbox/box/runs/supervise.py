@@ -119,7 +119,7 @@ class Supervisor:
         while True:
             done_before = len(self._tally.done)
             work = Work(
-                python_command("worker", self._folder.id),
+                python_command("runs.worker", self._folder.id),
                 worker.environment(self._folder, self._request, self._attempt),
                 self._folder.mark,
             )

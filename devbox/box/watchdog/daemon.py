@@ -90,7 +90,7 @@ def code() -> str:
     program = os.path.realpath(sys.argv[0])
     if program.endswith(".pyz"):
         return os.path.basename(program)
-    return str(max(path.stat().st_mtime_ns for path in Path(__file__).parent.rglob("*.py")))
+    return str(max(path.stat().st_mtime_ns for path in Path(__file__).parents[1].rglob("*.py")))
 
 
 def _owns(root: Path, lock: int) -> bool:

@@ -90,7 +90,7 @@ cd .devbox-box 2>/dev/null || exit 0
 for other in enter-*; do
     [ ! -e "$other" ] || exit 0
 done
-rm -rf devbox-box.pyz devbox-box-*.pyz
+rm -rf devbox-box.pyz devbox-box-*.pyz devbox-box-*.d
 rm -rf *.json *.jsonl *.lock agent.log history active inputs packages streams
 rmdir runs 2>/dev/null || [ ! -d runs ] || echo kept runs
 cd .. && rmdir .devbox-box 2>/dev/null
