@@ -20,6 +20,7 @@ from devbox.lifecycle.repair import repair
 from devbox.lifecycle.saving import (
     Losses,
     ends_disk,
+    is_saved_before_pause,
     lost_by_pause,
     question,
     save_before_watchdog_pause,
@@ -41,6 +42,7 @@ __all__ = [
     "guards",
     "guards_for",
     "idle_status",
+    "is_saved_before_pause",
     "keep",
     "lost_by_pause",
     "observe_now",

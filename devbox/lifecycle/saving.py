@@ -195,14 +195,19 @@ def save(ws: Workspace, box: Box, *, whole: bool = False, ignored: bool = False)
         fetch.fetch(ws, run)
 
 
+def is_saved_before_pause(ws: Workspace, box: Box) -> bool:
+    """Whether files and run results are fetched when the watchdog announces a pause: the spec does
+    not rule it out, and the folder they belong to is known."""
+    known = bool(box.root) or ws.here.has(box)
+    return known and not spec.is_headless(box) and spec.decode_box(box.spec).sync.before_pause
+
+
 def save_before_watchdog_pause(ws: Workspace, box: Box) -> None:
-    """Fetch what a pause that was announced would lose, without calling that pause off. For
-    whoever follows a box (the dashboard, `sync watch`) when its watchdog warns."""
-    rules = spec.decode_box(box.spec).sync
-    if not rules.before_pause:
-        return
-    with connect(box) as connection, arming.syncing(connection):
-        save(ws, box, whole=ends_disk(ws, box, "pause"))
+    """Fetch what a pause that was announced would lose or lock away, without calling that pause
+    off. For what follows a box (the dashboard, `sync watch`) when its watchdog warns."""
+    if is_saved_before_pause(ws, box):
+        with connect(box) as connection, arming.syncing(connection):
+            save(ws, box, whole=ends_disk(ws, box, "pause"))
 
 
 def save_or_raise(ws: Workspace, box: Box, verb: str, *, ignored: bool = False) -> None:

@@ -102,20 +102,11 @@ class Asks:
         here = self._open().here
         return [box for box in boxes if here.has(box)]
 
-    def savable(self, boxes: list[Box]) -> list[Box]:
-        """Those of them of which files are fetched before a pause, into a project's folder that is
-        known: named by their sync rules, or lost by the pause."""
-        from devbox import lifecycle, spec
+    def saved_before_pause(self, boxes: list[Box]) -> list[Box]:
+        from devbox import lifecycle
 
         ws = self._open()
-
-        def is_savable(box: Box) -> bool:
-            rules = spec.decode_box(box.spec).sync
-            ours = bool(box.root or ws.here.has(box))
-            wanted = bool(rules.down) or lifecycle.ends_disk(ws, box, "pause")
-            return ours and rules.before_pause and wanted
-
-        return [box for box in boxes if is_savable(box)]
+        return [box for box in boxes if lifecycle.is_saved_before_pause(ws, box)]
 
     def pause_means(self, box: Box) -> str:
         """What a pause of it keeps, or that it cannot be paused."""

@@ -55,7 +55,7 @@ def test_a_warning_that_is_over_is_not_answered() -> None:
 async def test_its_files_are_fetched_by_work_that_goes_on_by_itself(dashboard: Open) -> None:
     async with dashboard() as it:
         said(it.feed, 2, "warning", 5)
-        it.asks.savable = lambda boxes: boxes  # type: ignore[method-assign]
+        it.asks.saved_before_pause = lambda boxes: boxes  # type: ignore[method-assign]
         await it.turn()
         await it.until(lambda: it.operations.begun)
         await it.turn()
@@ -66,13 +66,13 @@ async def test_its_files_are_fetched_by_work_that_goes_on_by_itself(dashboard: O
 async def test_nothing_is_fetched_where_one_only_looks(dashboard: Open) -> None:
     async with dashboard(readonly=True) as it:
         said(it.feed, 2, "warning", 5)
-        it.asks.savable = lambda boxes: boxes  # type: ignore[method-assign]
+        it.asks.saved_before_pause = lambda boxes: boxes  # type: ignore[method-assign]
         await it.turn()
         await it.turn()
         assert it.operations.begun == []
 
 
-def test_only_what_rules_name_and_a_known_folder_owns(home: Path) -> None:
+def test_boxes_of_a_known_folder_are_saved_unless_their_spec_says_no(home: Path) -> None:
     project = home / "project"
     project.mkdir()
     (project / "devbox.toml").write_text("[boxes.train]\n[boxes.train.sync]\ndown = ['results/']\n")
@@ -85,5 +85,11 @@ def test_only_what_rules_name_and_a_known_folder_owns(home: Path) -> None:
 
     ours = replace(box("train", down), root=str(project))
     known = replace(box("other", down), root=str(home / "elsewhere"))
-    assert names(asks.savable([ours, known, box("train", down)])) == ["train", "other"]
-    assert asks.savable([replace(ours, spec=spec.encode_box(x)) for x in (late, BoxSpec())]) == []
+    assert names(asks.saved_before_pause([ours, known, box("train", down)])) == ["train", "other"]
+    # Results of runs are fetched also where no rule names a file and the pause keeps the disk.
+    assert names(asks.saved_before_pause([replace(ours, spec=spec.encode_box(BoxSpec()))])) == [
+        "train"
+    ]
+    command = BoxSpec(command=("train.sh",))
+    for wanted in (late, command):
+        assert asks.saved_before_pause([replace(ours, spec=spec.encode_box(wanted))]) == []

@@ -83,7 +83,7 @@ def rescue(app: Dashboard, boxes: list[Box]) -> None:
     """Fetch what a pause that their watchdogs announced would lose. Not a key's: see `standby`."""
 
     async def start(app: Dashboard) -> None:
-        for box in await background.call(lambda: app.asks.savable(boxes), "spec"):
+        for box in await background.call(lambda: app.asks.saved_before_pause(boxes), "spec"):
             title = f"fetch from {box.name} before it pauses"
             app.operations.start("rescue", title, box.ref)
 
