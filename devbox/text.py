@@ -6,7 +6,7 @@ import re
 import time
 
 from devbox.box.format import brief, duration, size
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 __all__ = [
     "brief",

@@ -21,7 +21,7 @@ from devbox.box.format import size
 from devbox.box.paths import root
 from devbox.box.probes import gpu
 from devbox.box.probes.gpu import health
-from devbox.box.wire import VERSION, clean, encode
+from devbox.wire.codec import VERSION, clean, encode
 
 Check = Tuple[str, str, str]
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
-from devbox.box.wire import clean, decode, encode
+from devbox.wire.codec import clean, decode, encode
 
 FILE = "events.jsonl"
 MAX_BYTES = 256 << 10

@@ -18,12 +18,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from devbox.box import wire
+from devbox.wire import codec
 
 Position = Tuple[str, int]  # (boot, seq)
 
 _NAME = re.compile(r"(\d{8})\.jsonl(\.gz)?")
-# `wire.encode` keeps a sample's key order, so its name and time are read without parsing it all
+# `codec.encode` keeps a sample's key order, so its name and time are read without parsing it all
 _HEAD = re.compile(rb'\{"v":\d+,"boot":"([\w-]{1,64})","seq":(\d{1,15}),"t":(-?[0-9.e+]{1,30})[,}]')
 
 
@@ -60,7 +60,7 @@ class History:
     def append(self, sample: Dict[str, Any]) -> bool:
         """Store one sample with a single write. False when the disk did not take it; it is then
         missing from the history, and the next one is tried anew."""
-        line, t = wire.encode(sample), float(sample["t"])
+        line, t = codec.encode(sample), float(sample["t"])
         full = self._size + len(line) > self._segment_bytes
         if full or not 0 <= t - self._began < self._segment_age:
             self.close()

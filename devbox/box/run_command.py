@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Sequence
 
 from devbox.box import processes
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 _TAIL = 600  # bytes
 _GRACE = 5.0  # seconds between asking and killing

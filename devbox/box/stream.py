@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from devbox.box import event_log, json_file, paths, processes, wire
+from devbox.box import event_log, json_file, paths, processes
 from devbox.box.history import Position, Tail
 from devbox.box.probes.system.streams import Account
+from devbox.wire import codec
 
 HEARTBEAT = 10.0  # seconds
 _POLL = 0.25
@@ -88,11 +89,11 @@ class Stream:
             if size >= _BLOCK:
                 self._flush(block, now)
                 block, size = [], 0
-        block += [wire.encode({"v": wire.VERSION, "event": event}) for event in self._events()]
+        block += [codec.encode({"v": codec.VERSION, "event": event}) for event in self._events()]
         quiet = self._sent_at is None or not 0 <= now - self._sent_at < HEARTBEAT
         if not block and quiet:
             alive = processes.is_alive(json_file.read(self._root / "agent.json"))
-            block = [wire.encode({"v": wire.VERSION, "hb": round(now, 3), "agent": alive})]
+            block = [codec.encode({"v": codec.VERSION, "hb": round(now, 3), "agent": alive})]
         self._flush(block, now)
 
     def _flush(self, block: List[bytes], now: float) -> None:

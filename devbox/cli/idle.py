@@ -102,7 +102,7 @@ class _Lines:
         self.skipped = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from devbox.box.wire import MAX_LINE, decode
+        from devbox.wire.codec import MAX_LINE, decode
 
         first: str | None = None
         while line := self._stream.readline(MAX_LINE + 1):

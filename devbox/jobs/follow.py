@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from devbox.box.wire import decode
 from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import status
 from devbox.jobs.status import Status
@@ -15,6 +14,7 @@ from devbox.model import Run, RunState
 from devbox.remote import agent_bootstrap, command
 from devbox.remote.link import Link
 from devbox.text import clean
+from devbox.wire.codec import decode
 from devbox.workspace import Workspace
 
 PATIENCE = 180.0  # seconds without an answer after which following ends

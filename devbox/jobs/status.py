@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from devbox.box.wire import LATEST
 from devbox.errors import SshError
 from devbox.model import Run, RunState
 from devbox.text import clean
+from devbox.wire.codec import LATEST
 
 _MAX_TEXT, _MAX_MEMBERS, _MAX_DEPTH = 1000, 500, 6
 _LARGEST = 1 << 62

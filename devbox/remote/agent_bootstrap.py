@@ -47,6 +47,7 @@ if os.path.isdir(tree):
 from devbox.box.__main__ import main
 sys.exit(main())
 """
+_ROOMS = ("box", "wire")
 _OLDEST_PYTHON = (3, 9)
 # Exit codes of the script that no verb has.
 _MISSING, _NO_PYTHON, _FAILED = 93, 94, 95
@@ -198,10 +199,9 @@ shift 2
 
 
 def _sources() -> dict[str, Path]:
-    """Archive name → file: the empty package and everything under box/."""
-    folder = Path(box.__file__).parent
-    package = folder.parent
-    found = [package / "__init__.py", *folder.rglob("*")]
+    """Archive name → file: the empty package and everything under box/ and wire/."""
+    package = Path(box.__file__).parents[1]
+    found = [package / "__init__.py", *(p for half in _ROOMS for p in (package / half).rglob("*"))]
     return {
         str(Path("devbox") / path.relative_to(package)): path
         for path in sorted(found)

@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from devbox import spec
-from devbox.box.wire import LATEST
 from devbox.errors import NotFound, SshError
 from devbox.model import Box
 from devbox.providers.guarded import policy_fields
 from devbox.remote import agent_bootstrap
 from devbox.text import brief, clean
+from devbox.wire.codec import LATEST
 
 _NO_ANSWER = 3  # exit code: no watchdog runs, or the box was never armed
 _SYNC_MOST = 3600.0

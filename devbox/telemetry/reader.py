@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from devbox.box import wire
 from devbox.errors import SshError
 from devbox.model import Box
 from devbox.remote import agent_bootstrap, command
 from devbox.telemetry.sample import BoxEvent, Message, Sample, parse
 from devbox.text import clean
+from devbox.wire import codec
 
 Position = tuple[str, int]
 
@@ -71,7 +71,7 @@ class Reader:
             lines.pop(0)
             self._overlong = False
         self._rest = rest
-        if len(rest) > wire.MAX_LINE:
+        if len(rest) > codec.MAX_LINE:
             self._rest, self._overlong = b"", True
         yield from self._fresh(parse(line) for line in lines)
 

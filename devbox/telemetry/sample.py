@@ -1,4 +1,4 @@
-"""What a box says, validated. The wire form is in devbox.box.wire; a box is not trusted.
+"""What a box says, validated. The wire form is in devbox.wire.codec; a box is not trusted.
 
 A line that is too long, not JSON or without a usable name is dropped. In a sample every other
 leaf of a wrong type or beyond sense is None, unknown keys are ignored, texts are cleaned and cut,
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from devbox.box import wire
 from devbox.text import clean
+from devbox.wire import codec
 
 MAX_GPUS = 64
 MAX_PROCESSES = 64
@@ -146,8 +146,8 @@ Message = Sample | BoxEvent | Heartbeat
 
 def parse(line: bytes) -> Message | None:
     """One line of a stream; None when it is nothing we know."""
-    body = wire.decode(line)
-    if body is None or body.get("v") != wire.VERSION:
+    body = codec.decode(line)
+    if body is None or body.get("v") != codec.VERSION:
         return None
     if isinstance(body.get("event"), dict):
         return _event(body["event"])
@@ -212,7 +212,7 @@ def _number(value: object) -> float | None:
 def _moment(value: object) -> float | None:
     """Unix seconds that a calendar knows."""
     found = _number(value)
-    return found if found is not None and found <= wire.LATEST else None
+    return found if found is not None and found <= codec.LATEST else None
 
 
 def _integer(value: object) -> int | None:

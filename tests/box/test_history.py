@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from devbox.box import wire
 from devbox.box.history import History, Tail
+from devbox.wire import codec
 
 
 def sample(seq: int, boot: str = "b1", t: float | None = None, **more: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def test_lines_come_back_as_written(folder: Path) -> None:
     one = sample(1, gpus=[{"name": "é\n"}], t=1795310810.471)
     history.append(one)
     (row,) = history.read()
-    assert row.line + b"\n" == wire.encode(one)
+    assert row.line + b"\n" == codec.encode(one)
     assert (row.boot, row.seq, row.t) == ("b1", 1, 1795310810.471)
 
 
@@ -130,7 +130,7 @@ def test_a_torn_last_line_is_ignored_and_writing_goes_on(folder: Path) -> None:
     fill(History(folder), 1, 3)
     (path,) = folder.iterdir()
     with path.open("ab") as stream:
-        stream.write(wire.encode(sample(4))[:-10])
+        stream.write(codec.encode(sample(4))[:-10])
     assert seqs(History(folder).read()) == [1, 2, 3]
     fill(History(folder), 1, 2, boot="b2")
     assert seqs(History(folder).read()) == [1, 2, 3, 1, 2]
@@ -149,7 +149,7 @@ def test_damage_costs_only_what_is_damaged(folder: Path) -> None:
 
 def seqs_of(path: Path) -> list[int]:
     lines = gzip.decompress(path.read_bytes()).splitlines()
-    return [int(message["seq"]) for message in map(wire.decode, lines) if message]
+    return [int(message["seq"]) for message in map(codec.decode, lines) if message]
 
 
 @pytest.mark.parametrize("stage", ["before packing", "packed, not yet removed", "half packed"])

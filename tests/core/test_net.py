@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from devbox import paths, spec
-from devbox.box import wire
 from devbox.cli import net
 from devbox.errors import DevboxError, SpecError, SshError, SyncError
 from devbox.jobs import status
 from devbox.sync import remote
 from devbox.telemetry import sample
 from devbox.text import local_time, parse_duration, parse_size
+from devbox.wire import codec
 
 
 def devbox(*words: str, cwd: Path, **env: str) -> tuple[int, str, str]:
@@ -166,7 +166,7 @@ TIMES = (b"1e308", b"1e999", b"-1", b"NaN", b"4102444801", b'"soon"')
 
 @pytest.mark.parametrize("line", [DEEP, b"{" * 100_000, b'{"v":' + DEEP, b"\xff", b"", b"nul"])
 def test_a_line_that_is_nothing_is_nothing(line: bytes) -> None:
-    assert wire.decode(line) is None
+    assert codec.decode(line) is None
     assert sample.parse(line) is None
 
 

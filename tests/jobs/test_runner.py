@@ -244,7 +244,8 @@ def test_a_run_works_from_a_zipapp_that_is_replaced_meanwhile(box: BoxHalf, tmp_
         "    job.write('x', devbox.box.packages.__file__)\n"
     )
     archive, link = tmp_path / "one.pyz", tmp_path / "devbox-box.pyz"
-    shutil.copytree(REPOSITORY / "devbox/box", tmp_path / "app/devbox/box")
+    for room in ("box", "wire"):
+        shutil.copytree(REPOSITORY / "devbox" / room, tmp_path / "app/devbox" / room)
     (tmp_path / "app/devbox/__init__.py").write_text("")
     subprocess.run(
         [

@@ -44,22 +44,28 @@ def test_it_holds_the_box_half_and_nothing_of_ours() -> None:
     with zipfile.ZipFile(agent_bootstrap.build()) as archive:
         names = archive.namelist()
     assert {"__main__.py", "devbox/__init__.py", "devbox/box/probes/sampler.py"} < set(names)
+    assert "devbox/wire/codec.py" in names
     assert "devbox/box/jobs/track/job.toml" in names
-    assert not [n for n in names if not n.startswith("devbox/box/") and n.count("/") > 1]
+    assert not [
+        n for n in names if not n.startswith(("devbox/box/", "devbox/wire/")) and n.count("/") > 1
+    ]
     assert not [n for n in names if "__pycache__" in n or n.endswith(".pyc")]
 
 
 def test_another_code_gives_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first = agent_bootstrap.build().name
     package = tmp_path / "devbox"
-    shutil.copytree(Path(box.__file__).parent, package / "box")
+    for room in ("box", "wire"):
+        shutil.copytree(Path(box.__file__).parents[1] / room, package / room)
     shutil.copy(Path(box.__file__).parents[1] / "__init__.py", package)
     monkeypatch.setattr(box, "__file__", str(package / "box" / "__init__.py"))
     assert agent_bootstrap.build().name == first  # another place, the same content
-    (package / "box" / "paths.py").write_text("CHANGED = 1\n")
-    changed = agent_bootstrap.build()
-    assert changed.name != first
-    assert [path.name for path in changed.parent.glob("devbox-box-*.pyz")] == [changed.name]
+    for file in ("box/paths.py", "wire/codec.py"):
+        (package / file).write_text("CHANGED = 1\n")
+        changed = agent_bootstrap.build()
+        assert changed.name != first
+        assert [path.name for path in changed.parent.glob("devbox-box-*.pyz")] == [changed.name]
+        first = changed.name
 
 
 def test_an_unchanged_build_reads_no_source(monkeypatch: pytest.MonkeyPatch) -> None:

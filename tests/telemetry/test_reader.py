@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from devbox.box import wire
 from devbox.errors import SshError
 from devbox.telemetry.reader import Reader
 from devbox.telemetry.sample import Heartbeat, Message, Sample
+from devbox.wire import codec
 from tests.remote.sshd import make_box
 
 
@@ -79,7 +79,7 @@ def test_a_half_line_of_a_cut_connection_joins_nothing(reader: Reader) -> None:
 def test_an_endless_line_is_skipped_not_kept(reader: Reader) -> None:
     for _ in range(200):
         assert feed(reader, b"x" * 65536) == []
-        assert len(reader._rest) <= wire.MAX_LINE + 65536
+        assert len(reader._rest) <= codec.MAX_LINE + 65536
     assert feed(reader, b"tail of it\n" + line("a", 1)) == [("a", 1)]
 
 

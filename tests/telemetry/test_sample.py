@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devbox.box import wire
 from devbox.telemetry import sample as telemetry
 from devbox.telemetry.sample import BoxEvent, Gpu, Heartbeat, Sample, parse
+from devbox.wire import codec
 
 GOOD: dict[str, Any] = {
     "v": 1, "boot": "b1", "seq": 7, "t": 1795310810.5,
@@ -79,7 +79,7 @@ def test_a_wrong_leaf_is_null_and_the_rest_stays(bad: Any) -> None:
         b'{"v":1,"boot":"../b","seq":1,"t":1}', b'{"v":1,"boot":"b","seq":-1,"t":1}',
         b'{"v":1,"boot":"b\\n","seq":1,"t":1}', b'{"v":1,"boot":"b","seq":1,"t":NaN}',
         b'{"v":1,"hb":"x"}', b'{"v":1,"event":{"seq":1}}', b'{"v":1,"event":7}',
-        b'{"v":1,"boot":"b","seq":1,"t":1,"pad":"' + b"x" * wire.MAX_LINE + b'"}',
+        b'{"v":1,"boot":"b","seq":1,"t":1,"pad":"' + b"x" * codec.MAX_LINE + b'"}',
     ],
 )  # fmt: skip
 def test_what_is_no_message_is_dropped(line: bytes) -> None:

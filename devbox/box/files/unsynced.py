@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from devbox.box import json_file, paths
 from devbox.box.format import size
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 NAMES = 200
 _SECONDS = 20.0  # the walk stops then, and says so

@@ -1,4 +1,4 @@
-"""One sample of the box: what every part of it does now (schema in devbox.box.wire).
+"""One sample of the box: what every part of it does now (schema in devbox.wire.codec).
 
 A reading takes well under a millisecond of CPU time without GPUs, and never blocks: what may hang
 is read on threads of its own or from children.
@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from devbox.box import wire
 from devbox.box.probes import gpu, workload
 from devbox.box.probes.system import Probe, probes
 from devbox.box.probes.system.ssh import SshTraffic
+from devbox.wire import codec
 
 
 class Sampler:
@@ -39,7 +39,7 @@ class Sampler:
         """The sample at unix time `now`. Call it about once a second: rates are since the last."""
         self.seq += 1
         return {
-            "v": wire.VERSION,
+            "v": codec.VERSION,
             "boot": self.boot,
             "seq": self.seq,
             "t": round(now, 3),

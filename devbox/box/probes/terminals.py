@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
 from devbox.box import processes
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 PTS = Path("/dev/pts")
 #: In the environment of every process of a box that shares its machine with the person.

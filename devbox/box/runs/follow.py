@@ -23,7 +23,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from devbox.box.runs import log
 from devbox.box.runs.folder import OVER, BadRequest, RunFolder
 from devbox.box.runs.jsonl import EventReader
-from devbox.box.wire import encode
+from devbox.wire.codec import encode
 
 _TICK = 0.1
 _SETTLE_EVERY = 2.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from devbox.box.runs.progress import Tally
-from devbox.box.wire import decode
+from devbox.wire.codec import decode
 
 MAX_REPORT = 1 << 16  # bytes; a longer line is not a report
 _TRUNCATE = 64 << 20  # bytes of read reports after which the file is emptied

@@ -20,7 +20,7 @@ from devbox.box.files import volume_save
 from devbox.box.watchdog import pause_recipe
 from devbox.box.watchdog.deadline import Ceiling, Moment
 from devbox.box.watchdog.policy import Policy
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 FILE = "config.json"
 

@@ -14,7 +14,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from devbox.box import run_command
 from devbox.box.address import is_readable
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 TIMEOUT = 60.0
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[::1\])(:\d{1,5})?(/[!-~]*)?")

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Mapping
 
 from devbox.box.address import is_loopback
 from devbox.box.watchdog.pause_recipe import Outcome
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 
 def call(recipe: Dict[str, Any], environ: Mapping[str, str], timeout: float) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 from devbox.box.format import brief
 from devbox.box.json_file import number
 from devbox.box.watchdog.signals import ACTIVE, QUIET, Finding, Tuning, is_recent, silence
-from devbox.box.wire import clean
+from devbox.wire.codec import clean
 
 
 class Jobs(NamedTuple):
