@@ -200,7 +200,7 @@ def _state(ws: Workspace) -> list[Check]:
     ]
     for box in ws.store.boxes.all():
         try:
-            spec.decode_box(box.spec)
+            spec.require_whole(box)
         except DevboxError as error:
             checks.append(Check("fail", f"{box.name}: {error.what}", error.fix))
     return checks or [Check("ok", f"state file {paths.state_db()}")]

@@ -88,6 +88,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     via: str = ""
 
 
+#: identity of a connection whose record cannot be read: nobody who answers is known to be it
+UNREADABLE = "unreadable"
+
+
 class Connection(msgspec.Struct, frozen=True):
     """Where a box was made: the settings of its provider at that time, with the defaults that the
     environment gave, and who answered. It holds references to secrets, never their values.

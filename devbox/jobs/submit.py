@@ -75,7 +75,7 @@ def submit(
 def _journalled(run: Run) -> dict[str, Any]:
     """What was asked for and from where. NotFound when the record of it is damaged."""
     found: dict[str, Any] = msgspec.json.decode(run.request)
-    if {"request", "sources"} <= found.keys():
+    if all(isinstance(found.get(key), dict) for key in ("request", "sources")):
         return found
     raise NotFound(
         f"the record of what run {run.id} was asked to do cannot be read",

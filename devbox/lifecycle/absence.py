@@ -10,7 +10,7 @@ import msgspec
 
 from devbox.errors import AuthError, DevboxError, WrongPlace
 from devbox.lifecycle.steps import with_retries
-from devbox.model import Box, Connection
+from devbox.model import UNREADABLE, Box, Connection
 from devbox.providers.base import Observation
 from devbox.text import clean
 from devbox.workspace import Workspace
@@ -67,6 +67,8 @@ def check_place(ws: Workspace, box: Box) -> None:
     if not made:
         return
     answers = ws.provider_of(box).identity()
+    if made == UNREADABLE and not answers:
+        return  # its provider knows no accounts
     if answers != made:
         raise WrongPlace(
             f"{box.name} was made at {_place(box, made)}, but {_place(box, answers)} answers",
@@ -78,7 +80,7 @@ def check_place(ws: Workspace, box: Box) -> None:
 
 def learned(ws: Workspace, box: Box) -> Connection | None:
     """Where a box lives, now that its provider has shown it: rows of older versions do not say."""
-    if box.connection is not None and box.connection.identity:
+    if box.connection is not None and box.connection.identity not in ("", UNREADABLE):
         return box.connection
     with suppress(DevboxError):  # why: who it is only sharpens later answers
         known = box.connection or ws.connection(box.provider)

@@ -216,7 +216,9 @@ def _half_made(ws: Workspace, box: Box) -> bool:
 
 
 def request(ws: Workspace, box: Box) -> Request:
-    """What a provider needs to make this box; its secrets are read now."""
+    """What a provider needs to make this box; its secrets are read now. StateDamaged when a
+    part of its spec cannot be read: nothing is started by a guess."""
+    spec.require_whole(box)
     wanted = with_image(ws.provider_of(box), spec.decode_box(box.spec), box.hardware)
     wanted = msgspec.structs.replace(wanted, start_timeout=Seconds(start_timeout(ws, box)))
     return Request(

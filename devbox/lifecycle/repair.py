@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from devbox import paths, spec
-from devbox.errors import DevboxError, StateDamaged
+from devbox.errors import StateDamaged
 from devbox.files import write_atomic
 from devbox.lifecycle.reconcile import Finding, providers_in_use, reconcile
 from devbox.model import Box
@@ -21,11 +23,12 @@ def repair(ws: Workspace) -> list[str]:
     thing done, none when nothing was damaged. Copies of what was damaged stay in devbox's
     folder."""
     done = _file(ws)
-    dropped: list[Unreadable] = []
-    for row in ws.store.boxes.unreadable():
-        done.append(_row(ws, row, dropped))
+    dropped = ws.store.boxes.unreadable()
+    done += [_drop(ws, row) for row in dropped]
+    mended = [_mend(ws, box) for box in ws.store.boxes.all() if spec.unread(box.spec)]
     if not done:
-        return []
+        return mended
+    done += mended
     known, findings = set(providers_in_use(ws)), []
     for provider in registry.NAMES:
         found = reconcile(ws, provider=provider, wanted="adopt")
@@ -51,26 +54,25 @@ def _file(ws: Workspace) -> list[str]:
     return [f"the damaged state file is kept as {aside}; {kept} rows of it could be read"]
 
 
-def _row(ws: Workspace, row: Unreadable, dropped: list[Unreadable]) -> str:
-    raw = ws.store.boxes.raw(row.id)
-    name = "".join(c if c.isalnum() else "_" for c in row.id[:40])
-    copy = paths.home() / f"damaged-{name}.json"
-    write_atomic(copy, raw["body"] if isinstance(raw["body"], bytes) else str(raw["body"]))
-    box = salvage.mended(raw)
-    if box is not None and box.provider in registry.NAMES:
-        ws.store.boxes.update(msgspec.structs.replace(box, spec=_spec(box)))
-        return f"{clean(row.name, 60)}: its record was mended; the damaged one is kept as {copy}"
+def _drop(ws: Workspace, row: Unreadable) -> str:
+    copy = _keep_copy(ws, row.id)
     ws.store.boxes.delete(row.id)
-    dropped.append(row)
     return f"{clean(row.name, 60)}: its record cannot be mended; it is kept as {copy}"
 
 
-def _spec(box: Box) -> bytes:
-    try:
-        spec.decode_box(box.spec)
-    except DevboxError:
-        return spec.encode_box(spec.BoxSpec(provider=box.provider))
-    return box.spec
+def _mend(ws: Workspace, box: Box) -> str:
+    copy = _keep_copy(ws, box.id)
+    whole = msgspec.structs.replace(spec.decode_box(box.spec), provider=box.provider)
+    ws.store.boxes.update(msgspec.structs.replace(box, spec=spec.encode_box(whole)))
+    return f"{box.name}: its record was mended; the damaged one is kept as {copy}"
+
+
+def _keep_copy(ws: Workspace, box_id: str) -> Path:
+    body = ws.store.boxes.raw(box_id)["body"]
+    name = "".join(c if c.isalnum() else "_" for c in box_id[:40])
+    copy = paths.home() / f"damaged-{name}.json"
+    write_atomic(copy, body if isinstance(body, bytes) else str(body))
+    return copy
 
 
 def _account(ws: Workspace, row: Unreadable, findings: list[Finding]) -> str:

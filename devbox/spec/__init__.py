@@ -6,15 +6,20 @@ the project's [defaults], the box's own table. `load` keeps where each value cam
 
 from devbox.spec.load import (
     asked,
-    decode_box,
     decode_job,
-    encode_box,
     find,
-    is_headless,
     load,
     project_name,
     read_toml,
     trust_file,
+)
+from devbox.spec.stored import (
+    decode_box,
+    encode_box,
+    is_headless,
+    lenient,
+    require_whole,
+    unread,
 )
 from devbox.spec.tables import (
     FILE_NAME,
@@ -54,8 +59,11 @@ __all__ = [
     "encode_box",
     "find",
     "is_headless",
+    "lenient",
     "load",
     "project_name",
     "read_toml",
+    "require_whole",
     "trust_file",
+    "unread",
 ]

@@ -68,13 +68,6 @@ def hook(kind: type, value: Any) -> Any:
     return Bytes(0 if value == 0 else text.parse_size(written))
 
 
-def stored_hook(kind: type, value: Any) -> Any:
-    """Durations and sizes as the database keeps them: numbers of seconds and bytes."""
-    if kind in (Seconds, Bytes) and isinstance(value, (int, float)):
-        return kind(value)
-    raise NotImplementedError(kind)  # why: msgspec's contract for a type the hook does not know
-
-
 def check(
     rule: Callable[..., str], value: str, source: Path, key: str, what: str | None = None
 ) -> None:

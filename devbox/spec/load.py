@@ -6,22 +6,19 @@ import codecs
 import math
 import re
 import tomllib
-from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 
 from devbox import names, paths, text
-from devbox.errors import SpecError, StateDamaged
-from devbox.model import Box
+from devbox.errors import SpecError
 from devbox.spec import trust
 from devbox.spec.convert import (
     OURS,
     check,
     convert,
     each,
-    stored_hook,
     unknown,
     validate,
     validate_job,
@@ -141,47 +138,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     return _read(path)
 
 
-def encode_box(box: BoxSpec) -> bytes:
-    """The frozen form kept in the database."""
-    return msgspec.json.encode(box, enc_hook=_plain)
-
-
-def decode_box(blob: bytes) -> BoxSpec:
-    """Inverse of `encode_box`; values are seconds and bytes as numbers. Keys of another devbox's
-    are left out: a box must be endable whichever version made it. StateDamaged when the rest
-    cannot be read."""
-    try:
-        known = _known(msgspec.json.decode(blob), BoxSpec)
-        return msgspec.convert(known, BoxSpec, dec_hook=stored_hook)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise StateDamaged(
-            f"what a box was asked to be cannot be read: {text.clean(str(error), 200)}",
-            means="the box at its provider is untouched, and costs what it did if it runs",
-            fix="devbox doctor --fix keeps a copy and rebuilds the record",
-        ) from error
-
-
-def _known(value: Any, kind: Any) -> Any:
-    """`value` without the keys that the struct `kind`, or one inside it, does not have."""
-    if not isinstance(value, dict):
-        return value
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        kinds = _kinds(kind)
-        return {key: _known(inner, kinds[key]) for key, inner in value.items() if key in kinds}
-    inner_kind = get_args(kind)[1] if get_origin(kind) is dict else None
-    return {key: _known(inner, inner_kind) for key, inner in value.items()}
-
-
-@cache
-def _kinds(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {field.name: field.type for field in msgspec.structs.fields(kind)}
-
-
-def is_headless(box: Box) -> bool:
-    """Whether it was asked for as a command, so that nobody can log in to it."""
-    return bool(decode_box(box.spec).command)
-
-
 def project_name(folder: Path) -> str:
     """A valid project name made from a folder's."""
     slug = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-")[:40].strip("-")
@@ -269,7 +225,3 @@ def _expect_tables(merged: dict[str, Any], source: Path) -> None:
                     f"{source}: {section}.{text.clean(name, 40)} must be a table",
                     fix=f"write it as [{section}.{text.clean(name, 40)}]",
                 )
-
-
-def _plain(value: Any) -> Any:
-    return float(value) if isinstance(value, float) else int(value)

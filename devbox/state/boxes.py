@@ -11,7 +11,7 @@ import msgspec
 
 from devbox.errors import Conflict, StateDamaged
 from devbox.model import Box, BoxState
-from devbox.state import lookup
+from devbox.state import lookup, salvage
 from devbox.state.database import Database
 from devbox.text import clean
 
@@ -242,6 +242,8 @@ def _decoded(row: sqlite3.Row) -> Box | Unreadable:
     try:
         return msgspec.json.decode(row["body"], type=Box)
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as error:
+        if box := salvage.mended(row):
+            return box
         why = clean(str(error), 200)
         return Unreadable(str(row["id"]), str(row["name"]), str(row["state"]), why)
 

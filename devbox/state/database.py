@@ -1,7 +1,7 @@
 """One SQLite file in WAL mode, safe under many devbox processes at once.
 
-Migrations are a list; `PRAGMA user_version` counts the ones applied. Every write is its own short
-IMMEDIATE transaction, so that two processes never both read, decide and then write.
+`PRAGMA user_version` counts the migrations that were applied (`state.migrations`). Every write is
+its own short IMMEDIATE transaction, so that two processes never both read, decide and then write.
 """
 
 from __future__ import annotations
@@ -14,59 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devbox.errors import DevboxError, StateDamaged
+from devbox.state import migrations
 from devbox.text import clean
-
-MIGRATIONS = [
-    """
-    CREATE TABLE boxes (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, project TEXT NOT NULL,
-        created REAL NOT NULL, body BLOB NOT NULL
-    );
-    CREATE UNIQUE INDEX one_live_box_per_name ON boxes (name)
-        WHERE state NOT IN ('terminated', 'lost');
-    CREATE TABLE intents (
-        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL REFERENCES boxes (id), goal TEXT NOT NULL,
-        step TEXT NOT NULL, pid INTEGER NOT NULL, options BLOB NOT NULL, created REAL NOT NULL,
-        updated REAL NOT NULL, finished REAL, outcome TEXT NOT NULL DEFAULT ''
-    );
-    CREATE INDEX open_intents ON intents (box_id) WHERE finished IS NULL;
-    CREATE TABLE intervals (
-        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL, box_name TEXT NOT NULL,
-        provider TEXT NOT NULL, hardware TEXT NOT NULL, micro_per_hour INTEGER,
-        price_source TEXT NOT NULL, start REAL NOT NULL, end REAL
-    );
-    CREATE UNIQUE INDEX one_open_interval_per_box ON intervals (box_id) WHERE end IS NULL;
-    CREATE INDEX intervals_of_box ON intervals (box_id, start);
-    CREATE INDEX intervals_by_start ON intervals (start, end, micro_per_hour);
-    CREATE TABLE runs (
-        id TEXT PRIMARY KEY, box_id TEXT NOT NULL, box_name TEXT NOT NULL, job TEXT NOT NULL,
-        state TEXT NOT NULL, created REAL NOT NULL, started REAL, ended REAL, exit_code INTEGER,
-        request BLOB NOT NULL, status BLOB NOT NULL
-    );
-    CREATE INDEX runs_of_box ON runs (box_id, created);
-    CREATE TABLE events (
-        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL,
-        message TEXT NOT NULL
-    );
-    CREATE INDEX events_of_box ON events (box_id, at);
-    """,
-    """
-    ALTER TABLE boxes ADD COLUMN root TEXT NOT NULL DEFAULT '';
-    ALTER TABLE boxes ADD COLUMN slug TEXT NOT NULL DEFAULT '';
-    UPDATE boxes SET slug = name;
-    DROP INDEX one_live_box_per_name;
-    CREATE UNIQUE INDEX one_live_box_per_project_and_name ON boxes (root, project, name)
-        WHERE state NOT IN ('terminated', 'lost');
-    CREATE UNIQUE INDEX one_live_box_per_slug ON boxes (slug)
-        WHERE state NOT IN ('terminated', 'lost');
-    CREATE INDEX boxes_by_name ON boxes (name)
-    """,
-    """
-    ALTER TABLE intervals ADD COLUMN unit INTEGER NOT NULL DEFAULT 0;
-    DROP INDEX intervals_by_start;
-    CREATE INDEX intervals_by_start ON intervals (start, end, micro_per_hour, unit)
-    """,
-]
 
 
 class Database:
@@ -130,19 +79,16 @@ class Database:
             raise
 
     def _migrate(self) -> None:
-        version = self._version()
-        if version > len(MIGRATIONS):
+        version, newest = self._version(), len(migrations.MIGRATIONS)
+        if version > newest:
             raise DevboxError(
                 f"{self.path} was written by a newer devbox",
                 fix="upgrade devbox, or point DEVBOX_HOME at another folder",
             )
-        if version == len(MIGRATIONS):
-            return
-        with self.write() as connection:
-            for number in range(self._version(), len(MIGRATIONS)):
-                for statement in MIGRATIONS[number].split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number + 1}")
+        if version < newest:
+            with self.write() as connection:
+                # Another process may have migrated the file since.
+                migrations.apply(connection, self._version(), time.time())
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])

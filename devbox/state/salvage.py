@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from devbox.model import UNKNOWN_PRICE, Box, BoxState
+from devbox import spec
+from devbox.model import UNKNOWN_PRICE, UNREADABLE, Box, BoxState, Connection
 from devbox.state.database import Database, explained
 
 _MOST_BYTES = 8 << 30
@@ -86,24 +87,32 @@ def mended(row: sqlite3.Row) -> Box | None:
         return None
     if not isinstance(said, dict):
         return None
-    fields: dict[str, Any] = {
+    readable = row["state"] in tuple(BoxState)
+    columns = {
         "id": str(row["id"]),
         "name": str(row["name"]),
-        "state": BoxState.STARTING,  # the next look at its provider says what it is
+        # Where it cannot be read, the next look at its provider says what it is.
+        "state": row["state"] if readable else BoxState.STARTING,
         "hardware": "",
-        "price": UNKNOWN_PRICE,
+        "price": msgspec.to_builtins(UNKNOWN_PRICE),
         "created": row["created"],
         "updated": row["created"],
         "seen": row["created"],
     }
-    for field in msgspec.structs.fields(Box):
-        try:
-            fields[field.name] = msgspec.convert(said[field.name], field.type)
-        except (KeyError, msgspec.ValidationError):
-            continue
-    if not fields.get("provider") or not fields.get("token"):
+    _, lost = spec.lenient({**columns, **said}, Box)
+    unread = {key for key in lost if "." not in key}
+    kept = {key: value for key, value in said.items() if key not in unread}
+    found, _ = spec.lenient({**columns, **kept}, Box)
+    if not found or not found.provider or not found.token:
         return None
-    return Box(**fields)
+    message = f"part of its record cannot be read: {', '.join(lost)}"
+    if any(key.startswith("connection") for key in lost):
+        # Who made it is not known any more: nobody's "not found" proves its end.
+        known = found.connection or Connection()
+        found = msgspec.structs.replace(
+            found, connection=msgspec.structs.replace(known, identity=UNREADABLE)
+        )
+    return msgspec.structs.replace(found, message=message)
 
 
 def _copy_table(source: sqlite3.Connection, into: Database, table: str) -> int:

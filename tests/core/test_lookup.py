@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from pathlib import Path
 
@@ -13,11 +12,12 @@ from devbox import paths
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import BoxState
 from devbox.names import name as valid_name
-from devbox.state import database, fast_lookup
+from devbox.state import fast_lookup
 from devbox.state.lookup import Here
 from devbox.state.store import Store
 from tests.core.hostile import ALL
 from tests.core.test_state import a_box
+from tests.old_files import old_file, put_box
 
 
 @pytest.fixture
@@ -155,21 +155,9 @@ def test_the_fast_look_means_the_same_box(home: Path, store: Store) -> None:
     assert seen(one.root, "one/dev") is None
 
 
-def test_rows_of_the_first_version_are_found_by_name_and_project(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as old:
-        old.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
-        database.Database(paths.state_db()).close()
-    body = msgspec.to_builtins(a_box("dev", project="one", id="old"))
-    for field in ("root", "slug", "host_alias"):
-        del body[field]
-    raw = sqlite3.connect(paths.state_db())
-    raw.execute(
-        "INSERT INTO boxes VALUES ('old', 'dev', 'running', 'one', 1.0, ?)",
-        (msgspec.json.encode(body),),
-    )
-    raw.commit()
+def test_rows_of_the_first_version_are_found_by_name_and_project(home: Path) -> None:
+    raw = old_file(1)
+    put_box(raw, 1, a_box("dev", project="one", id="old"))
     raw.close()
     store = Store.open()
     one, two = a_project(home, "one"), a_project(home, "two")

@@ -13,7 +13,7 @@ import pytest
 from devbox import paths
 from devbox.errors import Conflict, DevboxError, StateDamaged
 from devbox.model import Box, BoxState, Price, Run, RunState
-from devbox.state import database
+from devbox.state import database, migrations
 from devbox.state.store import Store
 
 HOUR = 3600.0
@@ -194,16 +194,18 @@ def test_ten_processes_open_a_new_file_at_once() -> None:
 def test_a_migration_that_fails_leaves_the_old_version(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE extra (x)")
+        connection.execute("INSERT INTO no_such_table VALUES (1)")
+
     Store.open().close()
-    monkeypatch.setattr(
-        database,
-        "MIGRATIONS",
-        [*database.MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO no_such_table VALUES (1)"],
-    )
+    before = len(migrations.MIGRATIONS)
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, broken))
     with pytest.raises(StateDamaged, match="no_such_table"):
         Store.open()
     raw = sqlite3.connect(paths.state_db())
-    assert raw.execute("PRAGMA user_version").fetchone()[0] == len(database.MIGRATIONS) - 1
+    assert raw.execute("PRAGMA user_version").fetchone()[0] == before
+    assert raw.execute("SELECT COUNT(*) FROM migrations").fetchone()[0] == before
     assert not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'extra'").fetchall()
 
 

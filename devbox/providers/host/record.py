@@ -6,13 +6,16 @@ record is `create`, removing it is `terminate`.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from devbox import paths
+from devbox import paths, spec
+from devbox.errors import StateDamaged
 from devbox.files import locked, private_dir, write_atomic
+from devbox.text import clean
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -43,10 +46,21 @@ class Records:
         self._folder = private_dir(folder or paths.home() / "hosts", parents=True)
 
     def get(self, token: str) -> Record | None:
+        """StateDamaged when what finds the machine cannot be read."""
+        file = self._file(token)
         try:
-            return msgspec.json.decode(self._file(token).read_bytes(), type=Record)
+            record, lost = spec.lenient(msgspec.json.decode(file.read_bytes()), Record)
         except FileNotFoundError:
             return None
+        except (msgspec.MsgspecError, RecursionError, ValueError):
+            record, lost = None, ("all of it",)
+        if record:
+            return record
+        raise StateDamaged(
+            f"{file}, the record of a machine, cannot be read: {clean(', '.join(lost), 200)}",
+            means="the machine is untouched; devbox's line may still be in its authorized_keys",
+            fix=f"move it away: mv {shlex.quote(str(file))} {shlex.quote(str(file))}.damaged",
+        )
 
     def all(self) -> Iterator[Record]:
         for file in sorted(self._folder.glob("*.json")):

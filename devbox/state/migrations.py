@@ -1,0 +1,115 @@
+"""The schema of the state file: one named function for each step from an empty file to today's.
+
+The functions run in order, each once in the life of a file, all in one transaction. A released
+function never changes. One that changes JSON bodies may meet bodies that it has changed already
+(rows rescued from a damaged file), and leaves what it cannot read as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+Migration = Callable[[sqlite3.Connection], None]
+
+
+def first_tables(connection: sqlite3.Connection) -> None:
+    """Boxes, the journal, the ledger, runs and events."""
+    _execute(
+        connection,
+        """
+    CREATE TABLE boxes (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, project TEXT NOT NULL,
+        created REAL NOT NULL, body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX one_live_box_per_name ON boxes (name)
+        WHERE state NOT IN ('terminated', 'lost');
+    CREATE TABLE intents (
+        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL REFERENCES boxes (id), goal TEXT NOT NULL,
+        step TEXT NOT NULL, pid INTEGER NOT NULL, options BLOB NOT NULL, created REAL NOT NULL,
+        updated REAL NOT NULL, finished REAL, outcome TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX open_intents ON intents (box_id) WHERE finished IS NULL;
+    CREATE TABLE intervals (
+        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL, box_name TEXT NOT NULL,
+        provider TEXT NOT NULL, hardware TEXT NOT NULL, micro_per_hour INTEGER,
+        price_source TEXT NOT NULL, start REAL NOT NULL, end REAL
+    );
+    CREATE UNIQUE INDEX one_open_interval_per_box ON intervals (box_id) WHERE end IS NULL;
+    CREATE INDEX intervals_of_box ON intervals (box_id, start);
+    CREATE INDEX intervals_by_start ON intervals (start, end, micro_per_hour);
+    CREATE TABLE runs (
+        id TEXT PRIMARY KEY, box_id TEXT NOT NULL, box_name TEXT NOT NULL, job TEXT NOT NULL,
+        state TEXT NOT NULL, created REAL NOT NULL, started REAL, ended REAL, exit_code INTEGER,
+        request BLOB NOT NULL, status BLOB NOT NULL
+    );
+    CREATE INDEX runs_of_box ON runs (box_id, created);
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL,
+        message TEXT NOT NULL
+    );
+    CREATE INDEX events_of_box ON events (box_id, at)
+    """,
+    )
+
+
+def boxes_belong_to_projects(connection: sqlite3.Connection) -> None:
+    """A name is unique in its project; a slug among all live boxes."""
+    _execute(
+        connection,
+        """
+    ALTER TABLE boxes ADD COLUMN root TEXT NOT NULL DEFAULT '';
+    ALTER TABLE boxes ADD COLUMN slug TEXT NOT NULL DEFAULT '';
+    UPDATE boxes SET slug = name;
+    DROP INDEX one_live_box_per_name;
+    CREATE UNIQUE INDEX one_live_box_per_project_and_name ON boxes (root, project, name)
+        WHERE state NOT IN ('terminated', 'lost');
+    CREATE UNIQUE INDEX one_live_box_per_slug ON boxes (slug)
+        WHERE state NOT IN ('terminated', 'lost');
+    CREATE INDEX boxes_by_name ON boxes (name)
+    """,
+    )
+
+
+def intervals_have_billing_units(connection: sqlite3.Connection) -> None:
+    """Time is billed in the provider's unit."""
+    _execute(
+        connection,
+        """
+    ALTER TABLE intervals ADD COLUMN unit INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX intervals_by_start;
+    CREATE INDEX intervals_by_start ON intervals (start, end, micro_per_hour, unit)
+    """,
+    )
+
+
+def migrations_are_named(connection: sqlite3.Connection) -> None:
+    """Which migrations this file has had, and when. Files older than this table only count them,
+    in `PRAGMA user_version`."""
+    _execute(connection, "CREATE TABLE migrations (name TEXT PRIMARY KEY, applied REAL NOT NULL)")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    first_tables,
+    boxes_belong_to_projects,
+    intervals_have_billing_units,
+    migrations_are_named,
+)
+
+
+def apply(connection: sqlite3.Connection, applied: int, now: float) -> None:
+    """Run what comes after the first `applied` migrations, and record their names. The caller
+    holds the transaction."""
+    for migration in MIGRATIONS[applied:]:
+        migration(connection)
+    connection.executemany(
+        "INSERT OR IGNORE INTO migrations (name, applied) VALUES (?, ?)",
+        [(migration.__name__, now) for migration in MIGRATIONS],
+    )
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _execute(connection: sqlite3.Connection, script: str) -> None:
+    """Statement by statement: sqlite3's executescript would end the transaction."""
+    for statement in script.split(";"):
+        connection.execute(statement)

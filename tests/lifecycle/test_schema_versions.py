@@ -1,0 +1,144 @@
+"""A box is listed and ended whichever devbox version wrote its record."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from devbox import lifecycle, paths, spec
+from devbox.cli.main import cli
+from devbox.errors import StateDamaged
+from devbox.model import Box
+from devbox.state.migrations import MIGRATIONS
+from devbox.state.store import Store
+from devbox.workspace import Workspace
+from tests.old_files import VERSIONS, old_file, put_box
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """run("ls", "--json") → what it printed; it must end well."""
+    monkeypatch.chdir(ws.spec.root)
+
+    def call(*words: str) -> str:
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        return done.output
+
+    return call
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_boxes_of_every_schema_version_are_listed_and_ended(
+    ws: Workspace, run: Run, version: int
+) -> None:
+    box = lifecycle.up(ws, "b")
+    ws.close()
+    raw = old_file(version)
+    put_box(raw, version, box)
+    raw.close()
+    assert '"name":"b"' in run("ls", "--json")
+    assert "running" in run("status", "b")
+    assert "r1" in run("runs")
+    run("down", "b", "-y")
+    assert_ended(ws, box)
+    names = [
+        row["name"] for row in ws.store.database.rows("SELECT name FROM migrations ORDER BY rowid")
+    ]
+    assert names == [migration.__name__ for migration in MIGRATIONS]
+
+
+def _newer(body: dict[str, Any]) -> None:
+    body |= {"later": 1, "price": {**body["price"], "later": 1}, "connection": {"later": {}}}
+
+
+def _price(body: dict[str, Any]) -> None:
+    body["price"] = "cheap"
+
+
+def _state(body: dict[str, Any]) -> None:
+    body["state"] = "hibernating"
+
+
+def _endpoint(body: dict[str, Any]) -> None:
+    body["endpoint"] = {"port": "many"}
+
+
+def _connection(body: dict[str, Any]) -> None:
+    body["connection"] = 7
+
+
+def _spec(body: dict[str, Any]) -> None:
+    body["spec"] = "bm9uc2Vuc2U="
+
+
+def _times(body: dict[str, Any]) -> None:
+    body |= {"seen": None, "created": "yesterday", "deadline": []}
+
+
+@pytest.mark.parametrize("change", [_newer, _price, _state, _endpoint, _connection, _spec, _times])
+def test_a_record_that_is_partly_unreadable_is_listed_and_ended(
+    ws: Workspace, run: Run, change: Callable[[dict[str, Any]], None]
+) -> None:
+    box = lifecycle.up(ws, "b")
+    spoil(ws, box, change)
+    assert '"name":"b"' in run("ls", "--json")
+    assert "running" in run("status", "b")
+    run("down", "b", "-y")
+    assert_ended(ws, box)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"idle": {"after": "soon"}},
+        {"provider": 7, "later": True},
+        {"sync": {"down": 1}, "volumes": {"v": {"source": "s"}}},
+    ],
+)
+def test_a_spec_that_is_partly_unreadable_ends_its_box_and_starts_none(
+    ws: Workspace, run: Run, change: dict[str, Any]
+) -> None:
+    box = lifecycle.up(ws, "b")
+    lifecycle.pause(ws, box)
+    stored = msgspec.json.decode(spec.encode_box(spec.BoxSpec())) | change
+    damaged = msgspec.structs.replace(
+        ws.store.boxes.get(box.id) or box, spec=msgspec.json.encode(stored)
+    )
+    ws.store.boxes.update(damaged)
+    assert spec.unread(damaged.spec)
+    with pytest.raises(StateDamaged, match="cannot be read") as refused:
+        lifecycle.resume(ws, damaged)
+    assert "doctor --fix" in refused.value.fix
+    assert "was mended" in run("doctor", "--fix")
+    assert not spec.unread((ws.store.boxes.get(box.id) or box).spec)
+    ws.store.boxes.update(damaged)
+    run("down", "b", "-y")
+    assert_ended(ws, box)
+
+
+def spoil(ws: Workspace, box: Box, change: Callable[[dict[str, Any]], None]) -> None:
+    body: dict[str, Any] = msgspec.json.decode(ws.store.boxes.raw(box.id)["body"])
+    change(body)
+    ws.close()
+    raw = sqlite3.connect(paths.state_db())
+    raw.execute("UPDATE boxes SET body = ? WHERE id = ?", (msgspec.json.encode(body), box.id))
+    raw.commit()
+    raw.close()
+
+
+def assert_ended(ws: Workspace, box: Box) -> None:
+    assert ws.provider("local").observe(box.handle) is None
+    store = Store.open()
+    found = store.boxes.get(box.id)
+    assert found
+    assert found.state.is_over
+    assert store.ledger.current(box.id) is None
+    store.close()
