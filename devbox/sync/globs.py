@@ -1,8 +1,8 @@
 """One glob of an ignore file → the same thing as rsync patterns and as a regular expression.
 
 Git, Docker and rsync share one matching engine ("wildmatch") but wrap it differently: in git a
-name without a slash matches at any depth, `**` needs its own path component and the last matching
-line wins; in rsync `**` spans slashes anywhere and the first match wins. Here a glob is taken
+name without a slash matches at any depth, `**` needs its own path component (or a start that is
+plain text: `a**/b` is `a`, any folders, `b`, also `ab`) and the last matching line wins; in rsync `**` spans slashes anywhere and the first match wins. Here a glob is taken
 apart into components and written out again in both forms, so that rsync and our own matcher
 decide alike. Everything is bytes, as names on disk are.
 
@@ -43,6 +43,9 @@ Part = tuple[Token, ...]
 DOUBLE: Part = (Token(b"**", None, b""),)
 _STAR = Token(b"*", None, rb"[^/]*")
 _ANY_ONE = Token(b"?", None, rb"[^/]")
+# `**` after plain text, which git compares by itself: at the end of a glob, and before a slash.
+_SPAN = Token(b"**", None, rb".*")
+_OPEN = Token(b"**", None, rb"(?:.*/)?")
 
 
 class Glob(NamedTuple):
@@ -57,7 +60,8 @@ class Glob(NamedTuple):
         out, last = b"", len(self.parts) - 1
         for at, part in enumerate(self.parts):
             if part is not DOUBLE:
-                out += b"".join(token.regex for token in part) + (b"/" if at < last else b"")
+                ends = at == last or part[-1] is _OPEN
+                out += _regex(part) + (b"" if ends else b"/")
             else:
                 out += rb".+" if at == last else rb"(?:.*/)?"
         return out
@@ -77,7 +81,7 @@ class Glob(NamedTuple):
         """The folders on the way to it, as far as they are written out (not below a `**`)."""
         out: list[Glob] = []
         for at, part in enumerate(self.parts[:-1]):
-            if part is DOUBLE:
+            if part is DOUBLE or part[-1] in (_OPEN, _SPAN):
                 break
             out.append(Glob(self.parts[: at + 1], folders_only=True))
         return out
@@ -88,6 +92,12 @@ class Glob(NamedTuple):
         if not self.parts:
             return []
         head, rest = self.parts[0], self.parts[1:]
+        if head[-1] in (_OPEN, _SPAN):
+            if not re.match(_regex(head[:-1]), folder):
+                return []
+            joined = Glob(((*head[:-1], *rest[0]), *rest[1:]), self.folders_only) if rest else None
+            below = Glob((DOUBLE, *rest), self.folders_only)
+            return [below, *(joined.inside(folder) if joined else [])]
         out = [self, *Glob(rest, self.folders_only).inside(folder)] if head is DOUBLE else []
         if head is not DOUBLE and re.fullmatch(_regex(head), folder, re.DOTALL):
             out.append(Glob(rest, self.folders_only))
@@ -110,6 +120,7 @@ def parse(text: bytes, *, under: bytes = b"", anywhere: bool = True) -> Glob | N
     parts = _parts(text)
     if parts is None or not all(parts):
         return None
+    parts = parts if free or not anywhere else _with_text_before_double(text, parts)
     if free:
         name = (_STAR,) if parts[0] is DOUBLE else parts[0]
         parts = [DOUBLE, name]
@@ -122,6 +133,19 @@ def parse(text: bytes, *, under: bytes = b"", anywhere: bool = True) -> Glob | N
             fix="write it as several simpler patterns",
         )
     return Glob((*prefix, *squeezed), folders_only)
+
+
+def _with_text_before_double(text: bytes, parts: list[Part]) -> list[Part]:
+    """git compares plain text at the start of a pattern by itself, so that a `**` right after it
+    begins its own pattern, where it stands for any folders (dir.c, match_pathname)."""
+    found = re.match(rb"([^*?\[\\]*[^*?\[\\/])\*\*+(?=/|$)", text)
+    if not found:
+        return parts
+    at = found[1].count(b"/")
+    rest = parts[at + 1 :]
+    while rest and rest[0] is DOUBLE:
+        rest = rest[1:]
+    return [*parts[:at], (*parts[at][:-1], _OPEN if rest else _SPAN), *rest]
 
 
 def literal(name: bytes) -> Part:
@@ -153,6 +177,8 @@ def _choices(parts: tuple[Part, ...]) -> list[tuple[Part, ...]]:
         return [()]
     head, rest = parts[0], _choices(parts[1:])
     out = [(head, *tail) for tail in rest]
+    if head[-1] is _OPEN:
+        return out + [((*head[:-1], *tail[0]), *tail[1:]) for tail in rest]
     return out + rest if head is DOUBLE and parts[1:] else out
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devbox import spec
@@ -64,8 +64,11 @@ def _rsync_files(root: Path, filters: bytes) -> set[bytes]:
         }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(paths=_PATHS, top=_FILE, nested=_FILE)
+@example(paths=[["a"], ["ab"], ["ab", "b"]], top="a**/*", nested="")
+@example(paths=[["a", "b"], ["ab", "c", "b"], ["ab", "c"], ["ba"]], top="a**/b", nested="b**")
+@example(paths=[["a", "ab"], ["a", "abc", "b"], ["aa", "b"]], top="*\n!a/\n!a/ab**", nested="")
 def test_git_rsync_and_we_choose_the_same_files(
     paths: list[list[str]], top: str, nested: str
 ) -> None:
