@@ -2,9 +2,10 @@
 
 Git, Docker and rsync share one matching engine ("wildmatch") but wrap it differently: in git a
 name without a slash matches at any depth, `**` needs its own path component (or a start that is
-plain text: `a**/b` is `a`, any folders, `b`, also `ab`) and the last matching line wins; in rsync `**` spans slashes anywhere and the first match wins. Here a glob is taken
-apart into components and written out again in both forms, so that rsync and our own matcher
-decide alike. Everything is bytes, as names on disk are.
+plain text: `a**/b` is `a`, any folders, `b`, also `ab`) and the last matching line wins; in rsync
+`**` spans slashes anywhere and the first match wins. Here a glob is taken apart into components
+and written out again in both forms, so that rsync and our own matcher decide alike. Everything is
+bytes, as names on disk are.
 
 Facts: gitignore(5); git's wildmatch.c and dir.c; rsync(1), "PATTERN MATCHING RULES".
 """

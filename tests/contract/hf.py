@@ -58,7 +58,8 @@ class HfHarness(Harness):
 
     @contextmanager
     def fault(self, kind: str) -> Iterator[None]:
-        fault = Fault.unauthorized() if kind == "auth" else Fault.server_error()
+        # Turned away: after a 5xx a create waits until what it may have made would be listed.
+        fault = Fault.unauthorized() if kind == "auth" else Fault.rate_limited()
         for route in self.changing:
             self.hub.knobs.set(route, fault, times=None)
         yield
