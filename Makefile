@@ -23,8 +23,8 @@ test: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux \
 		chromium:chromium chromedriver:chromium-driver \
 		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
-	# A test against real processes that misses its time on a busy machine is shown and tried again.
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --reruns 2 -r R --timeout 400
+	# -r R shows the tests marked real_time that were tried a second time.
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -r R --timeout 400
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -19,6 +19,8 @@ from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.world import Emulated
 from tests.faults.worlds import SpaceWorld
 
+pytestmark = pytest.mark.real_time
+
 
 def test_a_lost_box_is_not_found_in_the_next_one_of_its_handle(make_world: MakeWorld) -> None:
     world = make_world("hf-space")

@@ -17,6 +17,8 @@ from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.world import World
 from tests.faults.worlds import WORLDS
 
+pytestmark = pytest.mark.real_time
+
 NAMES = [each.name for each in WORLDS if not each.ahead]
 
 

@@ -13,6 +13,8 @@ from tests.faults.points import KILL_AFTER, SSH_CONFIG, UNWRITABLE, Point
 from tests.faults.world import World
 from tests.faults.worlds import WORLDS, LocalWorld
 
+pytestmark = pytest.mark.real_time
+
 #: trials a provider: evenly over its calls and kinds of fault
 TRIALS = {"local": 8, "ssh": 3, "hf-space": 8, "hf-job": 5, "modal": 6, "docker": 4}
 TRIALS |= {"hf-space-ahead": 2, "hf-job-ahead": 2}

@@ -14,6 +14,8 @@ from tests.faults.campaign import Devbox
 from tests.faults.conftest import MakeWorld
 from tests.faults.world import World
 
+pytestmark = pytest.mark.real_time
+
 NAMES = ["hf-space", "hf-job", "modal"]
 
 

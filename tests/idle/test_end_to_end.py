@@ -21,6 +21,8 @@ import pytest
 from devbox.remote import agent_bootstrap
 from tests.jobs.conftest import PYTHONS, oldest_python, until
 
+pytestmark = pytest.mark.real_time
+
 # The machine under the tests may be as busy as it likes.
 QUIET: dict[str, Any] = {"cpu_util": 1000, "net_bytes": 1e15, "gpu_util": 1000}
 SHORT: dict[str, Any] = {**QUIET, "after": 3, "warn": 1.5}

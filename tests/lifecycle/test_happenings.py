@@ -14,6 +14,8 @@ from devbox.model import BoxState
 from devbox.remote import command
 from devbox.workspace import Workspace
 
+pytestmark = pytest.mark.real_time
+
 # This whole machine counts as the box, so its other work must not.
 TOML = """\
 [boxes.b]

@@ -21,6 +21,8 @@ from tests.tui import browser
 from tests.tui.terminal import Terminal
 from tests.tui.waiting import until
 
+pytestmark = pytest.mark.real_time
+
 UI = [sys.executable, "-m", "devbox.cli.main", "ui"]
 TOML = (
     '[boxes.demo]\n[providers.local]\nprice = 1.0\n[jobs.hi]\ncommand = ["echo", "job says hi"]\n'

@@ -28,6 +28,8 @@ from devbox.tui.queries import Asks
 from devbox.tui.settings import Settings
 from devbox.workspace import Workspace
 
+pytestmark = pytest.mark.real_time
+
 TOML = "[boxes.b]\n[boxes.other]\n[providers.local]\nprice = 1.0\n"
 SOON = 2.0  # seconds within which a change made elsewhere shows
 SLACK = 6.0  # more for a machine that is busy with other tests

@@ -17,6 +17,8 @@ from devbox.providers.host import user_ssh
 from devbox.workspace import Workspace
 from tests.providers.host.machine import Machine
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).parents[3]
 TOML = """\
 project = "p"

@@ -30,6 +30,8 @@ from tests.providers.host.conftest import MakeMachine
 from tests.providers.host.machine import Machine
 from tests.remote.sshd import free_port, make_box, wait_until
 
+pytestmark = pytest.mark.real_time
+
 HOSTILE = [
     "-oProxyCommand=touch /tmp/pwned", "$(touch /tmp/pwned)", "`touch /tmp/pwned`", "a b", "a\nb",
     "a;touch /tmp/pwned", "user@", "@host", "a@b@c", "ssh://", "\x1b[31m", "é" * 300, "a\0b", "'",
