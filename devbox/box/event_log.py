@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
-from devbox.wire.codec import clean, decode, encode
+from devbox.wire.codec import clean, encode, load_or_none
 
 FILE = "events.jsonl"
 MAX_BYTES = 256 << 10
@@ -50,7 +50,7 @@ def _lines(path: Path) -> List[Dict[str, Any]]:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    found = (decode(line) for line in data.split(b"\n"))
+    found = (load_or_none(line) for line in data.split(b"\n"))
     return [event for event in found if event and isinstance(event.get("seq"), int)]
 
 
@@ -63,7 +63,7 @@ def _last(path: Path) -> int:
     except FileNotFoundError:
         return 0
     for line in reversed(tail.split(b"\n")):
-        event = decode(line)
+        event = load_or_none(line)
         if event and isinstance(event.get("seq"), int):
             return int(event["seq"])
     events = _lines(path)

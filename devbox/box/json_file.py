@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple, Type, TypeVar
+
+from devbox.wire.codec import Unreadable, convert, plain
+
+M = TypeVar("M", bound=Tuple[Any, ...])
 
 MAX_BYTES = 1 << 20
 
 
-def write(path: Path, value: Dict[str, Any]) -> None:
-    """Replace `path` in one step, mode 0600. OSError when the disk is full or read-only."""
+def write(path: Path, value: Any) -> None:
+    """Replace `path` in one step by a message or plain JSON, mode 0600. OSError when the disk is
+    full or read-only."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(value, stream, separators=(",", ":"))
+            json.dump(plain(value), stream, separators=(",", ":"))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -29,6 +34,14 @@ def read(path: Path) -> Optional[Dict[str, Any]]:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def load(path: Path, kind: Type[M]) -> Optional[M]:
+    """The message in `path`; None when there is none that can be read."""
+    try:
+        return convert(read(path), kind)
+    except Unreadable:
+        return None
 
 
 def number(value: Any) -> Optional[float]:

@@ -29,6 +29,7 @@ from devbox.model import Box, Run
 from devbox.money.report import report
 from devbox.sync import rsync
 from devbox.telemetry import client
+from devbox.telemetry.arming import sentence
 from devbox.telemetry.sample import Sample
 from devbox.text import dollars, duration, size
 from devbox.workspace import Workspace
@@ -96,7 +97,7 @@ def _tour(project: Path, target: Path, *, keep_it: bool) -> bool:
     _step("what it is doing now, and when it would pause", f"devbox status {_BOX}")
     verdict = lifecycle.idle_status(ws, box)
     if verdict:
-        _say(verdict.sentence(ws.clock()))
+        _say(sentence(verdict, ws.clock()))
     if keep_it:
         home = f"DEVBOX_HOME={paths.home()}"
         _say(f"the box stays up; shell: {home} devbox ssh {_BOX}")

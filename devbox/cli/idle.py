@@ -13,8 +13,8 @@ from devbox.errors import UsageError
 
 if TYPE_CHECKING:
     from devbox import spec
-    from devbox.box.watchdog.policy import Policy
     from devbox.telemetry.replay import Replay
+    from devbox.wire.messages import Policy
 
 
 @click.group("idle")
@@ -87,11 +87,10 @@ def replay_command(
 
 def _policy(file: Path | None, name: str | None) -> Policy:
     from devbox import spec
-    from devbox.box.watchdog.policy import Policy
-    from devbox.providers.guarded import policy_fields
+    from devbox.providers.guarded import policy_of
 
     wanted: spec.Idle = spec.load(file).box(name)[1].idle if file else spec.Idle()
-    return Policy.read(policy_fields(wanted))
+    return policy_of(wanted)
 
 
 class _Lines:
@@ -102,11 +101,11 @@ class _Lines:
         self.skipped = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from devbox.wire.codec import MAX_LINE, decode
+        from devbox.wire.codec import MAX_LINE, load_or_none
 
         first: str | None = None
         while line := self._stream.readline(MAX_LINE + 1):
-            body = decode(line) or {}
+            body = load_or_none(line) or {}
             sample, box = body.get("sample", body), body.get("box")
             if isinstance(box, str) and self._box not in (None, box):
                 continue

@@ -153,7 +153,7 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
         guards = lifecycle.guards(ws, box, answers=verdict is not None)
     lost = lifecycle.lost_by_pause(ws, box)
     if as_json:
-        idle = msgspec.to_builtins(verdict) if verdict else None
+        idle = verdict._asdict() if verdict else None
         told = msgspec.to_builtins(guards)
         print_json("status", **box_fields(ws, box), idle=idle, lost=lost, guards=told)
         return
@@ -231,8 +231,10 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
     if verdict is not None and verdict.unsynced:
         lines.append(("files", f"{verdict.unsynced} in {box.workdir}, by the box's own count"))
     if verdict is not None:
-        lines.append(("idle", verdict.sentence(now)))
-        lines += [("", f"- {reason}") for reason in verdict.reasons[verdict.SAID :]]
+        from devbox.telemetry import arming
+
+        lines.append(("idle", arming.sentence(verdict, now)))
+        lines += [("", f"- {reason}") for reason in verdict.reasons[arming.SAID :]]
     if box.deadline and box.state in _ALIVE:
         left = duration(max(0.0, box.deadline - now))
         kept = guards is None or guards.ceiling

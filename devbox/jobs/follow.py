@@ -14,7 +14,7 @@ from devbox.model import Run, RunState
 from devbox.remote import agent_bootstrap, command
 from devbox.remote.link import Link
 from devbox.text import clean
-from devbox.wire.codec import decode
+from devbox.wire.codec import load_or_none
 from devbox.workspace import Workspace
 
 PATIENCE = 180.0  # seconds without an answer after which following ends
@@ -128,7 +128,7 @@ class _Reader:
         self.ended = False
 
     def feed(self, line: bytes) -> list[Message]:
-        message = decode(line)
+        message = load_or_none(line)
         if message is None:
             return []  # not ours: a login banner, or a line of impossible length
         error = message.get("error")

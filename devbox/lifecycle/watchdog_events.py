@@ -6,8 +6,6 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 
-import msgspec
-
 from devbox.errors import DevboxError
 from devbox.lifecycle import saving
 from devbox.lifecycle.guards import guards
@@ -18,6 +16,7 @@ from devbox.spec import is_headless
 from devbox.telemetry import arming, client
 from devbox.telemetry.rearm import ensure_watchdog
 from devbox.telemetry.sample import BoxEvent, Message, parse
+from devbox.wire.messages import Verdict
 from devbox.workspace import Workspace
 
 _MOST = 200
@@ -35,7 +34,7 @@ def import_events(ws: Workspace, box: Box, connection: Connection) -> list[BoxEv
     return [e for e in found if isinstance(e, BoxEvent) and _record(ws, box, e)]
 
 
-def idle_status(ws: Workspace, box: Box, *, unsynced: bool = False) -> arming.Verdict | None:
+def idle_status(ws: Workspace, box: Box, *, unsynced: bool = False) -> Verdict | None:
     """The watchdog's present verdict, its notes recorded on the way; one that died is armed again.
     None when the box does not run or cannot be asked. unsynced: with its count of files that are
     only there."""
@@ -52,7 +51,7 @@ def idle_status(ws: Workspace, box: Box, *, unsynced: bool = False) -> arming.Ve
     if guards(ws, box).pauses:
         return found
     # It would like to, and has no way to.
-    return msgspec.structs.replace(found, pauses_at=None, cause=None)
+    return found._replace(pauses_at=None, cause=None)
 
 
 @contextmanager

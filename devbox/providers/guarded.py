@@ -8,7 +8,6 @@ an agent that ended is started again.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Mapping
@@ -18,6 +17,8 @@ import msgspec
 
 from devbox import spec
 from devbox.providers.base import Request
+from devbox.wire.codec import convert, encode
+from devbox.wire.messages import PauseRecipe, Policy, WatchdogConfig
 
 #: seconds that a box without the box half has at least to be armed: a login may wait five minutes
 LEAST = 900.0
@@ -86,22 +87,20 @@ done
 
 
 def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
-    """The orders a box is made with; the schema is in box/watchdog/guard. Its provider keeps its
+    """The orders a box is made with; see box/watchdog/guard. Its provider keeps its
     disk when it pauses or ends itself."""
     wanted = request.spec
-    return json.dumps(
-        {
-            "v": 1,
-            "box": request.name,
-            "token": request.token,
-            "policy": policy_fields(wanted.idle),
-            "max_uptime": wanted.max_uptime,
-            "pause": dict(recipe),
-            "workdir": wanted.workdir,
-            "disk_kept": True,
-            "volumes": [each.mount for each in wanted.volumes.values() if not each.read_only],
-        }
-    ).encode()
+    return encode(
+        WatchdogConfig(
+            box=request.name,
+            policy=policy_of(wanted.idle),
+            deadline=None,
+            max_uptime=wanted.max_uptime,
+            pause=convert(dict(recipe), PauseRecipe),
+            workdir=wanted.workdir,
+            volumes=tuple(v.mount for v in wanted.volumes.values() if not v.read_only),
+        )
+    )
 
 
 def command(
@@ -118,7 +117,6 @@ def unarmed(wanted: spec.BoxSpec) -> int:
     return math.ceil(max(LEAST, wanted.idle.after)) if wanted.idle.enabled else 0
 
 
-def policy_fields(wanted: spec.Idle) -> dict[str, Any]:
+def policy_of(wanted: spec.Idle) -> Policy:
     """A spec's idle table as the box half's policy: seconds, per cent, bytes a minute."""
-    fields = msgspec.structs.asdict(wanted)
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+    return Policy(**msgspec.structs.asdict(wanted))

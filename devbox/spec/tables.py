@@ -11,6 +11,7 @@ import msgspec
 from devbox import text
 from devbox.errors import NotFound
 from devbox.spec import trust
+from devbox.wire.messages import Policy
 
 FILE_NAME = "devbox.toml"
 
@@ -27,6 +28,9 @@ class Bytes(int):
 _Number = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
+_POLICY = Policy()
+
+
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A TOML table: keys that are not listed are an error."""
 
@@ -39,16 +43,16 @@ class Idle(_Table, frozen=True):
     which a transfer counts as use; save_command: run on the box before a pause, at most
     save_timeout long."""
 
-    enabled: bool = True
-    after: Seconds = Seconds(1800)
-    warn: Seconds = Seconds(300)
-    stuck_after: Seconds = Seconds(7200)
-    gpu_util: _Number = 5.0
-    cpu_util: _Number = 20.0
-    ssh_bytes: Bytes = Bytes(2048)
-    net_bytes: Bytes = Bytes(64 * 1024**2)
-    save_command: tuple[str, ...] = ()
-    save_timeout: Seconds = Seconds(120)
+    enabled: bool = _POLICY.enabled
+    after: Seconds = Seconds(_POLICY.after)
+    warn: Seconds = Seconds(_POLICY.warn)
+    stuck_after: Seconds = Seconds(_POLICY.stuck_after)
+    gpu_util: _Number = _POLICY.gpu_util
+    cpu_util: _Number = _POLICY.cpu_util
+    ssh_bytes: Bytes = Bytes(int(_POLICY.ssh_bytes))
+    net_bytes: Bytes = Bytes(int(_POLICY.net_bytes))
+    save_command: tuple[str, ...] = _POLICY.save_command
+    save_timeout: Seconds = Seconds(_POLICY.save_timeout)
 
 
 class Sync(_Table, frozen=True):

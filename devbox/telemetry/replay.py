@@ -10,6 +10,7 @@ import msgspec
 from devbox.box.json_file import number
 from devbox.box.watchdog import policy as idle
 from devbox.box.watchdog.deadline import Ceiling, Moment
+from devbox.wire.messages import Policy
 
 _JUDGE_EVERY = 5.0  # as the box's agent does
 
@@ -50,7 +51,7 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 def replay(
-    policy: idle.Policy, samples: Iterable[dict[str, Any]], *, max_uptime: float | None = None
+    policy: Policy, samples: Iterable[dict[str, Any]], *, max_uptime: float | None = None
 ) -> Replay:
     """Run the policy over samples (schema in devbox.wire.codec) in the order they come.
 
@@ -67,7 +68,7 @@ def replay(
 
 
 class _Run:
-    def __init__(self, policy: idle.Policy, max_uptime: float | None) -> None:
+    def __init__(self, policy: Policy, max_uptime: float | None) -> None:
         self._policy, self._max_uptime = policy, max_uptime
         self._state: idle.State | None = None
         self._start = self._t = self._mono = 0.0

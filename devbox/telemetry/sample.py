@@ -146,7 +146,7 @@ Message = Sample | BoxEvent | Heartbeat
 
 def parse(line: bytes) -> Message | None:
     """One line of a stream; None when it is nothing we know."""
-    body = codec.decode(line)
+    body = codec.load_or_none(line)
     if body is None or body.get("v") != codec.VERSION:
         return None
     if isinstance(body.get("event"), dict):

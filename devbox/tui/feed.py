@@ -11,7 +11,7 @@ from devbox.telemetry.live import LiveTelemetry
 from devbox.tui.history import History
 
 if TYPE_CHECKING:
-    from devbox.telemetry.arming import Verdict
+    from devbox.wire.messages import Verdict
 
 
 class BoxView(NamedTuple):

@@ -16,7 +16,7 @@ from devbox.tui.grid import Column
 from devbox.tui.text_layout import Line, bar, percent, plain
 
 if TYPE_CHECKING:
-    from devbox.telemetry.arming import Verdict
+    from devbox.wire.messages import Verdict
 
 COLUMNS = (
     Column("mark", "", 1),

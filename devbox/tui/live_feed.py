@@ -27,7 +27,7 @@ from devbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from devbox.lifecycle.guards import Guards
-    from devbox.telemetry.arming import Verdict
+    from devbox.wire.messages import Verdict
 
 _COSTS_EVERY = 5.0
 _RECENT, _RUNS_SHOWN = 100, 30

@@ -14,7 +14,7 @@ from devbox.tui.feed import BoxView, Feed
 from devbox.tui.text_layout import plain
 
 if TYPE_CHECKING:
-    from devbox.telemetry.arming import Verdict
+    from devbox.wire.messages import Verdict
 
 Severity = Literal["information", "warning", "error"]
 

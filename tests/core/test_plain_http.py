@@ -18,6 +18,7 @@ from devbox.errors import AuthError, DevboxError
 from devbox.providers.hf.hub import Hub
 from devbox.providers.modal.account import Account
 from devbox.spec import ProviderConfig
+from devbox.wire.messages import PauseRecipe
 
 FAR = "http://hub.example:8080"
 
@@ -110,7 +111,7 @@ def cloud_storage(folder: Path) -> None:
 
 
 def pause_call(_: Path) -> None:
-    check({"kind": "http", "url": FAR, "token_env": "T"})
+    check(PauseRecipe("http", url=FAR, token_env="T"))
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,9 @@ def test_it_samples_every_second_and_judges_every_five() -> None:
     world.live(11)
     assert len(world.parts.kept) == 11
     assert world.parts.kept[-1]["tty"] is None
-    assert world.verdict()["t"] == T0 + 11
+    assert world.verdict()["now"] == T0 + 11
     world.live(3)
-    assert world.verdict()["t"] == T0 + 11
+    assert world.verdict()["now"] == T0 + 11
 
 
 def test_an_idle_box_asks_its_provider_to_pause() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devbox.box.watchdog.deadline import Ceiling, Moment
-from devbox.box.watchdog.policy import Policy
+from devbox.wire.messages import Policy
 from tests.idle.traces import HOUR, MINUTE, T0, ceiling, minutes, run, sample
 
 BUSY = sample(jobs=["r1"])

@@ -11,7 +11,8 @@ import pytest
 from devbox.box.watchdog import policy as idle
 from devbox.box.watchdog.deadline import Ceiling, Moment
 from devbox.box.watchdog.escalation import CONFIRM, Report, Rung, Thread, Watchdog
-from devbox.box.watchdog.policy import Policy, Verdict
+from devbox.wire.codec import Unreadable, convert
+from devbox.wire.messages import Policy, Verdict
 from tests.idle.traces import HOUR, MINUTE, T0, Sample, ceiling, sample
 
 POLICY = Policy(save_command=("make", "save"))
@@ -284,7 +285,7 @@ def test_an_agent_that_was_killed_goes_on_from_its_rung(at: int) -> None:
     box.takes = 60
     box.answers = [Report(False, "HTTP 503")]
     box.live(at)
-    rung = Rung.read(_through_json(box.ladder.rung._asdict()))
+    rung = convert(_through_json(box.ladder.rung._asdict()), Rung)
     assert rung == box.ladder.rung
     box.ladder = box.new_ladder(rung=rung)
     box.live(20 * MINUTE)
@@ -296,10 +297,17 @@ def test_an_agent_that_was_killed_goes_on_from_its_rung(at: int) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [None, 3, {}, {"name": "asleep"}, {**Rung()._asdict(), "since": "x"}, {"name": "saving"}],
+    [
+        None,
+        3,
+        {"name": "asleep"},
+        {**Rung()._asdict(), "since": "x"},
+        {"name": "saving", "cause": "whim"},
+    ],
 )
-def test_a_rung_that_makes_no_sense_is_none(fields: Any) -> None:
-    assert Rung.read(fields) is None
+def test_a_rung_that_makes_no_sense_is_refused(fields: Any) -> None:
+    with pytest.raises(Unreadable):
+        convert(fields, Rung)
 
 
 def test_a_hook_that_raises_is_a_report() -> None:

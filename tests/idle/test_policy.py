@@ -10,9 +10,11 @@ import pytest
 from devbox import spec
 from devbox.box.watchdog import policy as idle
 from devbox.box.watchdog.deadline import Moment
-from devbox.box.watchdog.policy import Policy
+from devbox.box.watchdog.policy import tuning_of
 from devbox.box.watchdog.signals.gpus import Gpus
-from devbox.providers.guarded import policy_fields
+from devbox.providers.guarded import policy_of
+from devbox.wire.codec import convert
+from devbox.wire.messages import Policy, WatchdogConfig
 from tests.idle.traces import GB, HOUR, MINUTE, Outcome, Sample, gpu, minutes, run, sample
 
 POLICY = Policy()
@@ -158,14 +160,14 @@ def test_a_gpu_that_fell_off_the_bus_does_not_hold_the_box(later: list[dict[str,
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_gpu_that_names_itself_late_is_one_gpu(index: int) -> None:
     first = {**gpu(index=index), **GONE, "uuid": None, "lost": True}
-    gpus = Gpus().observe([first], POLICY.tuning, 1.0)
-    gpus = gpus.observe([gpu(90, index=index)], POLICY.tuning, 2.0)
-    assert [f.text for f in gpus.findings(POLICY.tuning, 2.0)] == [f"GPU {index} at 90 %"]
+    gpus = Gpus().observe([first], tuning_of(POLICY), 1.0)
+    gpus = gpus.observe([gpu(90, index=index)], tuning_of(POLICY), 2.0)
+    assert [f.text for f in gpus.findings(tuning_of(POLICY), 2.0)] == [f"GPU {index} at 90 %"]
 
 
 def test_gpus_listed_out_of_order_without_names_are_kept_apart() -> None:
     rows = [gpu(90, index=1, uuid=None), gpu(3, index=0, uuid=None)]
-    gpus = Gpus().observe(rows, POLICY.tuning, 1.0)
+    gpus = Gpus().observe(rows, tuning_of(POLICY), 1.0)
     assert [(gpu.label, gpu.util) for _, gpu in gpus.known] == [("GPU 1", 90), ("GPU 0", 3)]
 
 
@@ -333,7 +335,7 @@ def test_many_gpus_are_told_in_few_words() -> None:
 
 
 def test_the_defaults_are_those_of_the_spec() -> None:
-    assert Policy.read(policy_fields(spec.Idle())) == Policy()
+    assert policy_of(spec.Idle()) == Policy()
 
 
 @pytest.mark.parametrize(
@@ -351,7 +353,7 @@ def test_the_defaults_are_those_of_the_spec() -> None:
 )
 def test_a_policy_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"policy\."):
-        Policy.read(fields)
+        convert({"box": "b", "policy": fields, "deadline": None}, WatchdogConfig)
 
 
 @pytest.mark.parametrize(

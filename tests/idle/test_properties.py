@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox.box.watchdog.deadline import Moment
-from devbox.box.watchdog.policy import Policy
+from devbox.wire.messages import Policy
 from tests.idle.traces import GB, T0, Sample, ceiling, gpu, run, sample
 
 POLICY = Policy(after=120.0, warn=30.0, stuck_after=60.0)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from devbox.box.watchdog.policy import Policy
 from devbox.cli.main import cli
 from devbox.errors import DevboxError, NotFound, UsageError
 from devbox.telemetry.replay import replay
+from devbox.wire.messages import Policy
 from tests.idle.traces import HOUR, MINUTE, T0, Sample, sample
 
 

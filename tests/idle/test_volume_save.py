@@ -20,6 +20,7 @@ from devbox.box.probes.terminals import Terminals
 from devbox.box.watchdog import config
 from devbox.box.watchdog import effects as deeds_module
 from devbox.box.watchdog.effects import Deeds
+from devbox.wire.messages import WatchdogConfig
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def synced(root: Path, work: Path) -> None:
     os.utime(root / "synced.json", (then, then))
 
 
-def given(root: Path, **more: object) -> config.Orders:
+def given(root: Path, **more: object) -> WatchdogConfig:
     document = {"v": 1, "box": "b", "policy": {}, "deadline": None, "sent": time.time(), **more}
     return config.receive(root, document, config.moment())
 
@@ -151,8 +152,8 @@ def test_volumes_that_make_no_sense_are_refused(root: Path, wrong: object) -> No
 def test_a_box_that_copies_begins_early_enough_before_its_deadline(root: Path) -> None:
     now = time.time()
     more = {"deadline": now + 8 * 3600, "started": now, "sent": now}
-    plain = given(root, **more).ceiling
-    copies = given(root, **more, disk_kept=False, volumes=["/data"]).ceiling
+    plain = config.ceiling(given(root, **more))
+    copies = config.ceiling(given(root, **more, disk_kept=False, volumes=["/data"]))
     assert plain
     assert copies
     assert copies.lead == plain.lead + volume_save.SECONDS

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from devbox.box.watchdog import policy as idle
 from devbox.box.watchdog.deadline import Ceiling, Moment
-from devbox.box.watchdog.policy import Policy, State, Verdict
+from devbox.box.watchdog.policy import State
+from devbox.wire.messages import Policy, Verdict
 
 GB = 1 << 30
 MINUTE, HOUR = 60, 3600

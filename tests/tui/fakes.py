@@ -23,7 +23,6 @@ from devbox.model import (
 from devbox.money.report import Line
 from devbox.spec import BoxSpec, JobSpec, Spec
 from devbox.sync.status import Difference, Differing, File
-from devbox.telemetry.arming import Verdict
 from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.sample import (
     BoxEvent,
@@ -42,6 +41,7 @@ from devbox.tui.history import History
 from devbox.tui.ledger_view import Costs, Spent
 from devbox.tui.operation_manager import Operation
 from devbox.tui.queries import Asks, Check, Choice, LogKind
+from devbox.wire.messages import Verdict
 
 NOW = time.mktime((2026, 7, 21, 15, 4, 5, 0, 0, -1))
 GB = 1024**3

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from devbox.box.runs.progress import Tally
-from devbox.wire.codec import decode
+from devbox.wire.codec import load_or_none
 
 MAX_REPORT = 1 << 16  # bytes; a longer line is not a report
 _TRUNCATE = 64 << 20  # bytes of read reports after which the file is emptied
@@ -109,7 +109,7 @@ class EventReader:
         found: List[Dict[str, Any]] = []
         while self._tail.is_behind:
             for line in self._tail.lines():
-                event = decode(line)
+                event = load_or_none(line)
                 if event is not None and isinstance(event.get("seq"), int):
                     found.append(event)
         return found

@@ -22,6 +22,8 @@ from typing import List, Optional
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
 from devbox.box.watchdog import config, daemon
+from devbox.wire.codec import load
+from devbox.wire.messages import WatchdogConfig
 
 MOST = 64 << 10  # bytes of orders
 # Seconds an agent has to heed, to start, to stop, and to let go of its lock.
@@ -36,16 +38,14 @@ def main(args: List[str]) -> int:
     with open(root / "arm.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            document = json.loads(sys.stdin.buffer.read(MOST + 1))
-            if not isinstance(document, dict):
-                raise ValueError("orders are not an object")
-            given = config.receive(root, document, config.moment())
-        except (ValueError, RecursionError) as error:
+            body = load(sys.stdin.buffer.read(MOST + 1), MOST)
+            given = config.receive(root, body, config.moment())
+        except ValueError as error:
             print(f"these orders cannot be followed: {error}", file=sys.stderr)
             return 2
         forget(root)
         _leave_mark(root, given)
-        pid, restarted = _heeding(root, given.id)
+        pid, restarted = _heeding(root, given.armed.id)
     if pid is None:
         print(f"the watchdog did not start: {_last_words(root)}", file=sys.stderr)
         return 1
@@ -60,18 +60,19 @@ def forget(root: Path) -> None:
         (root / name).unlink(missing_ok=True)
 
 
-def summary(given: config.Orders) -> str:
+def summary(given: WatchdogConfig) -> str:
     """What these orders come to, for an event."""
     policy = given.policy
     idle = f"pauses after {brief(policy.after)} of quiet" if policy.enabled else "no idle pause"
-    ceiling = f"at most {brief(given.ceiling.left)} from now" if given.ceiling else "no max_uptime"
-    return f"{idle}, {ceiling}"
+    ceiling = config.ceiling(given)
+    told = f"at most {brief(ceiling.left)} from now" if ceiling else "no max_uptime"
+    return f"{idle}, {told}"
 
 
-def _leave_mark(root: Path, given: config.Orders) -> None:
+def _leave_mark(root: Path, given: WatchdogConfig) -> None:
     """Tell the box's main process that it is armed, and where, when it waits for that."""
-    mark = (given.pause or {}).get("armed")
-    if not isinstance(mark, str):
+    mark = given.pause.armed if given.pause else ""
+    if not mark:
         return
     try:
         Path(mark).write_text(str(root))

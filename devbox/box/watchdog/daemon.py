@@ -16,7 +16,7 @@ import stat
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Tuple, TypeVar
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Protocol, Tuple, TypeVar
 
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.files import volume_save
@@ -28,6 +28,7 @@ from devbox.box.watchdog import effects as deeds
 from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.escalation import CALM, Effects, Rung, Watchdog
 from devbox.box.with_timeout import within
+from devbox.wire.messages import WatchdogConfig
 
 T = TypeVar("T")
 
@@ -122,7 +123,7 @@ class Agent:
         sampler: Callable[[], Sampler],
         history: History,
         *,
-        effects: Callable[[config.Orders], Effects] | None = None,
+        effects: Callable[[WatchdogConfig], Effects] | None = None,
         ttys: Optional[Terminals] = None,
         owns: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -181,9 +182,10 @@ class Agent:
             self._watch = self._obey(given)
             self._guard("what was saved before a pause", lambda: self._tell_saved(given))
         me = {**(processes.identity(os.getpid()) or {}), "code": code()}
-        json_file.write(self._root / "agent.json", {**me, "orders": given.id if given else None})
+        order = given.armed.id if given else None
+        json_file.write(self._root / "agent.json", {**me, "orders": order})
 
-    def _tell_saved(self, given: config.Orders) -> None:
+    def _tell_saved(self, given: WatchdogConfig) -> None:
         """Before the orders are answered, so that whoever armed the box reads it then."""
         if given.volumes:
             within(_TELLING, lambda: volume_save.tell(self._root, given.volumes, given.box))
@@ -195,15 +197,15 @@ class Agent:
             return (0, 1)
         return found.st_mtime_ns, found.st_ino
 
-    def _obey(self, given: config.Orders) -> _Watch:
-        effects, state, rung = self._effects(given), policy.begin(self._now, given.ceiling), None
-        saved = (json_file.read(self._root / "ladder.json") or {}) if self._watch is None else {}
-        seen = json_file.number(saved.get("mono"))
-        # An agent that was killed a moment ago goes on from where it stood, under the same orders.
-        if saved.get("orders") == given.id and saved.get("boot") == processes.boot_id() and seen:
-            if 0 <= self._now.mono - seen <= given.policy.tuning.patience:
-                state = policy.restored(state, saved.get("idle"), self._now)
-                rung = Rung.read(saved.get("rung"))
+    def _obey(self, given: WatchdogConfig) -> _Watch:
+        effects, rung = self._effects(given), None
+        state = policy.begin(self._now, config.ceiling(given))
+        saved = json_file.load(self._root / "ladder.json", _Saved) if self._watch is None else None
+        # An agent that was killed a moment ago continues where it stood, under the same config.
+        if saved and (saved.orders, saved.boot) == (given.armed.id, processes.boot_id()):
+            if 0 <= self._now.mono - saved.mono <= policy.tuning_of(given.policy).patience:
+                state = policy.restored(state, saved.idle, self._now)
+                rung = saved.rung
                 effects.event("restarted", "the watchdog was restarted and goes on")
             else:
                 message = "the watchdog was not running; the idle clock begins afresh"
@@ -255,14 +257,9 @@ class Agent:
         watch.state = watch.state._replace(hold=config.hold(self._root, now))
         verdict = policy.judge(watch.policy, watch.state, now)
         verdict = watch.ladder.tick(verdict, watch.state, now)
-        json_file.write(self._root / "verdict.json", {**verdict.as_json(), "t": now.wall})
-        saved = {
-            "orders": watch.given.id,
-            "boot": processes.boot_id(),
-            "mono": now.mono,
-            "rung": watch.ladder.rung._asdict(),
-            "idle": policy.summary(watch.policy, watch.state, now),
-        }
+        json_file.write(self._root / "verdict.json", verdict)
+        idle = policy.summary(watch.policy, watch.state, now)
+        saved = _Saved(watch.given.armed.id, processes.boot_id(), now.mono, watch.ladder.rung, idle)
         json_file.write(self._root / "ladder.json", saved)
 
     def _muted(self) -> Tuple[bool, bool]:
@@ -291,10 +288,20 @@ class Agent:
             return None
 
 
+class _Saved(NamedTuple):
+    """ladder.json: where an agent stood at `mono` of that boot, under the config of that arming."""
+
+    orders: str
+    boot: str
+    mono: float
+    rung: Rung
+    idle: policy.Idle
+
+
 class _Watch:
     """Orders being followed, and how far."""
 
-    def __init__(self, given: config.Orders, state: policy.State, ladder: Watchdog) -> None:
+    def __init__(self, given: WatchdogConfig, state: policy.State, ladder: Watchdog) -> None:
         self.given, self.policy, self.state, self.ladder = given, given.policy, state, ladder
         self.judged_at = float("-inf")
 

@@ -12,9 +12,9 @@ from devbox.box.files import unsynced, volume_save
 from devbox.box.files.losses import Losses
 from devbox.box.probes.terminals import Terminals
 from devbox.box.watchdog import config, pause_recipe
-from devbox.box.watchdog.config import Orders
 from devbox.box.watchdog.escalation import Report
 from devbox.box.with_timeout import within
+from devbox.wire.messages import WatchdogConfig
 
 _GLANCE = 3.0  # seconds that a warning may take to look what is unsynced
 _LOOK = 25.0  # seconds that the save may take for that, where the disk is kept
@@ -26,7 +26,7 @@ class Deeds:
     """spoke: called whenever a line went to the terminals."""
 
     def __init__(
-        self, root: Path, given: Orders, ttys: Terminals, spoke: Callable[[], None]
+        self, root: Path, given: WatchdogConfig, ttys: Terminals, spoke: Callable[[], None]
     ) -> None:
         self._root, self._orders, self._ttys, self._spoke = root, given, ttys, spoke
 
@@ -76,7 +76,7 @@ class Deeds:
 
     def _copying(self) -> float:
         """Seconds that the copying may take: less where max_uptime is near."""
-        ceiling = self._orders.ceiling
+        ceiling = config.ceiling(self._orders)
         if ceiling is None:
             return volume_save.COPYING
         now = config.moment()

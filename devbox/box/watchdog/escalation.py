@@ -16,15 +16,19 @@ pause-unconfirmed, cannot-pause.
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, Dict, NamedTuple, Optional, Protocol
+from typing import Annotated, Callable, Final, Literal, NamedTuple, Optional, Protocol
 
-from devbox.box import json_file
 from devbox.box.format import brief
 from devbox.box.watchdog import policy as idle
 from devbox.box.watchdog.deadline import Moment
-from devbox.box.watchdog.policy import Policy, State, Verdict
+from devbox.box.watchdog.policy import State
+from devbox.wire.codec import Text
+from devbox.wire.messages import Cause, Policy, Verdict
 
-_RUNGS = CALM, WARNED, SAVING, PAUSING = "calm", "warned", "saving", "pausing"
+CALM: Final = "calm"
+WARNED: Final = "warned"
+SAVING: Final = "saving"
+PAUSING: Final = "pausing"
 GRACE = 60.0  # seconds a person has at least between an idle warning and the saving
 CONFIRM = 120.0  # seconds an accepted pause may take before it is asked for again
 _BACKOFF, _BACKOFF_MOST = 15.0, 300.0
@@ -68,33 +72,16 @@ class Rung(NamedTuple):
     for; again: when (mono) to ask next; accepted: when (mono) the provider said yes; failure: how
     the last attempt failed; called: the last call was given."""
 
-    name: str = CALM
+    name: Literal["calm", "warned", "saving", "pausing"] = "calm"
     since: float = 0.0
-    cause: str = ""
-    losses: str = ""
+    cause: Optional[Cause] = None
+    losses: Annotated[str, Text(500)] = ""
     saved: float = 0.0
     attempts: int = 0
     again: float = 0.0
     accepted: Optional[float] = None
-    failure: str = ""
+    failure: Annotated[str, Text(500)] = ""
     called: bool = False
-
-    @classmethod
-    def read(cls, fields: Any) -> Optional[Rung]:
-        """From JSON; None when it is not one."""
-        if not isinstance(fields, dict) or fields.get("name") not in _RUNGS:
-            return None
-        values: Dict[str, Any] = {}
-        for name, default in zip(cls._fields, cls()):
-            value = fields.get(name)
-            if isinstance(default, (bool, str)):
-                good = type(value) is type(default)
-            else:
-                good = json_file.number(value) is not None or (default is None and value is None)
-            if not good:
-                return None
-            values[name] = value
-        return cls(**values)
 
 
 class Watchdog:
@@ -146,8 +133,8 @@ class Watchdog:
             grace = min(GRACE, self._policy.warn)
             if rung.cause == idle.CEILING or now.mono >= rung.since + grace:
                 self._save(verdict, now)
-        elif not rung.called and verdict.due - now.mono <= min(_LAST_CALL, self._policy.warn / 2):
-            self._effects.say(f"this box pauses in {brief(verdict.due - now.mono)}")
+        elif not rung.called and _left(verdict) <= min(_LAST_CALL, self._policy.warn / 2):
+            self._effects.say(f"this box pauses in {brief(_left(verdict))}")
             self._step(rung._replace(called=True))
 
     def _from_saving(self, state: State, now: Moment) -> None:
@@ -216,7 +203,7 @@ class Watchdog:
 
     def _warn(self, verdict: Verdict, now: Moment) -> None:
         cause = verdict.cause or idle.IDLE
-        left = brief(max(0.0, verdict.due - now.mono))
+        left = brief(max(0.0, _left(verdict)))
         why = "; ".join(verdict.reasons[:4])
         if cause == idle.CEILING:
             hint = "max_uptime is a ceiling: save your work"
@@ -248,7 +235,8 @@ class Watchdog:
         if (idle.person_use(state) or 0.0) > began:
             return True
         # The save command's own work may still show for a window after it ended.
-        after = self.rung.saved + self._policy.tuning.window + self._policy.tuning.patience
+        tuning = idle.tuning_of(self._policy)
+        after = self.rung.saved + tuning.window + tuning.patience
         return self.rung.name == PAUSING and idle.last_use(self._policy, state, now) > after
 
     def _step(self, rung: Rung) -> None:
@@ -266,6 +254,11 @@ class Watchdog:
             return verdict
         # Our own save command is at work now; it must not show as a reason to stay.
         return verdict._replace(pauses_at=now.wall, cause=rung.cause)
+
+
+def _left(verdict: Verdict) -> float:
+    """Seconds until the pause of a verdict that names one."""
+    return (verdict.pauses_at or verdict.now) - verdict.now
 
 
 class Thread:

@@ -9,13 +9,14 @@ who calls this (devbox.providers.guarded).
 from __future__ import annotations
 
 import fcntl
-import json
 import sys
 from pathlib import Path
 from typing import List
 
 from devbox.box import event_log, json_file, paths
 from devbox.box.watchdog import arm, config
+from devbox.wire.codec import decode, plain
+from devbox.wire.messages import WatchdogConfig
 
 
 def main(args: List[str]) -> int:
@@ -24,17 +25,16 @@ def main(args: List[str]) -> int:
     root = paths.root()
     with open(root / "arm.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = json_file.read(root / config.FILE) or {}
-        if (mark.exists() and known) or known.get("started") == started:
+        known = json_file.load(root / config.FILE, WatchdogConfig)
+        if known and (mark.exists() or known.started == started):
             return 0
         now = config.moment()
         try:
-            document = json.loads(file.read_bytes())
-            longest = json_file.number(document.pop("max_uptime", None))
-            deadline = None if longest is None else started + longest
-            times = {"deadline": deadline, "started": started, "sent": now.wall}
-            given = config.receive(root, {**document, **times}, now)
-        except (OSError, ValueError, AttributeError) as error:
+            first = decode(file.read_bytes(), WatchdogConfig)
+            deadline = None if first.max_uptime is None else started + first.max_uptime
+            first = first._replace(deadline=deadline, started=started, sent=now.wall)
+            given = config.receive(root, plain(first), now)
+        except (OSError, ValueError) as error:
             print(f"the box's first orders cannot be followed: {error}", file=sys.stderr)
             return 2
         arm.forget(root)

@@ -1,6 +1,6 @@
 """`keep --until UNIX --now UNIX`: no idle pause before then. Both times are by the caller's clock.
 
-Prints {"until", "capped", "now"} by the same clock. The ceiling does not move: a time past it is
+Prints a `Kept` by the same clock. The ceiling does not move: a time past it is
 cut to it, and `capped` says so. A keep never shortens one that is in force; a time that is not
 in the future ends it.
 
@@ -11,7 +11,6 @@ fetches what would be lost), so it does not count as use; 0 ends that.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from typing import List
@@ -19,6 +18,8 @@ from typing import List
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
 from devbox.box.watchdog import config
+from devbox.wire.codec import encode
+from devbox.wire.messages import Kept
 
 
 def main(args: List[str]) -> int:
@@ -27,7 +28,7 @@ def main(args: List[str]) -> int:
     root, now = paths.root(), config.moment()
     if options.syncing is not None:
         json_file.write(root / "syncing.json", {"until": now.wall + options.syncing})
-        print(json.dumps({"syncing": options.syncing}))
+        sys.stdout.buffer.write(encode(Kept(now.wall + options.syncing)))
         return 0
     given = config.read(root, now)
     if given is None:
@@ -41,7 +42,7 @@ def main(args: List[str]) -> int:
     else:
         before = config.hold(root, now)
         granted = max(wanted, (before or 0.0) - now.mono)
-        ceiling = given.ceiling
+        ceiling = config.ceiling(given)
         left = ceiling.due(now) + ceiling.lead - now.mono if ceiling else granted
         capped = granted > left
         granted = max(0.0, min(granted, left))
@@ -51,7 +52,7 @@ def main(args: List[str]) -> int:
     known = json_file.read(root / "agent.json")
     if known and processes.is_alive(known):
         processes.send([known["pid"]], signal.SIGHUP)
-    print(json.dumps({"until": options.now + granted, "capped": capped, "now": options.now}))
+    sys.stdout.buffer.write(encode(Kept(options.now + granted, capped)))
     return 0
 
 

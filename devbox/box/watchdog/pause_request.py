@@ -7,30 +7,31 @@ import json
 import os
 import urllib.error
 import urllib.request
-from typing import Any, Dict, List, Mapping
+from typing import Any, List, Mapping
 
 from devbox.box.address import is_loopback
 from devbox.box.watchdog.pause_recipe import Outcome
 from devbox.wire.codec import clean
+from devbox.wire.messages import PauseRecipe
 
 
-def call(recipe: Dict[str, Any], environ: Mapping[str, str], timeout: float) -> Outcome:
+def call(recipe: PauseRecipe, environ: Mapping[str, str], timeout: float) -> Outcome:
     """One request, as a checked recipe says. It never raises for what the network does."""
-    name = recipe.get("token_env") or ""
+    name = recipe.token_env
     token = _token(name, environ) if name else ""
     if name and not token:
         return Outcome(False, f"the box has no {name} in its environment to pause itself with")
-    body = recipe.get("body")
+    body = recipe.body
     request = urllib.request.Request(  # noqa: S310 - the scheme was checked when it was received
-        recipe["url"],
+        recipe.url,
         data=None if body is None else json.dumps(body).encode(),
-        method=recipe.get("method", "POST"),
+        method=recipe.method,
         headers={"Content-Type": "application/json", "User-Agent": "devbox"},
     )
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     handlers: List[urllib.request.BaseHandler] = [_NoRedirect()]
-    if is_loopback(recipe["url"]):
+    if is_loopback(recipe.url):
         handlers.append(urllib.request.ProxyHandler({}))
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as reply:

@@ -16,69 +16,22 @@ the ceiling (max_uptime) ends everything. What counts as use is said in devbox.b
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Annotated, Any, Dict, Final, List, NamedTuple, Optional, Tuple
 
 from devbox.box.format import brief
-from devbox.box.json_file import number
 from devbox.box.watchdog.deadline import Ceiling, Moment
 from devbox.box.watchdog.signals import ACTIVE, QUIET, SILENT, Finding, Tuning
 from devbox.box.watchdog.signals.gpus import Gpu, Gpus
 from devbox.box.watchdog.signals.machine import Cpu, Network
 from devbox.box.watchdog.signals.traffic import Ssh, Terminals
 from devbox.box.watchdog.signals.work import Jobs, Requests
+from devbox.wire.codec import Text
+from devbox.wire.messages import Cause, Policy, Verdict, VerdictState
 
-IDLE, CEILING = "idle", "ceiling"
+IDLE: Final = "idle"
+CEILING: Final = "ceiling"
 _NEVER = float("inf")
 _MUTED_BOTH, _MUTED_NONE = (True, True), (False, False)
-
-
-class Policy(NamedTuple):
-    """Fields and units as in devbox.spec.Idle: seconds, per cent, bytes a minute."""
-
-    enabled: bool = True
-    after: float = 1800.0
-    warn: float = 300.0
-    stuck_after: float = 7200.0
-    gpu_util: float = 5.0
-    cpu_util: float = 20.0
-    ssh_bytes: float = 2048.0
-    net_bytes: float = 64.0 * (1 << 20)
-    save_command: Tuple[str, ...] = ()
-    save_timeout: float = 120.0
-
-    @property
-    def tuning(self) -> Tuning:
-        """Windows are a minute, and shorter when `after` is."""
-        return Tuning(
-            window=min(60.0, self.after / 2),
-            patience=min(60.0, max(10.0, self.after / 2)),
-            gpu_util=self.gpu_util,
-            cpu_util=self.cpu_util,
-            ssh_bytes=self.ssh_bytes,
-            net_bytes=self.net_bytes,
-            stuck_after=self.stuck_after,
-        )
-
-    @classmethod
-    def read(cls, fields: Dict[str, Any]) -> Policy:
-        """From JSON. ValueError names the field that is wrong; unknown ones are left alone."""
-        values: Dict[str, Any] = {}
-        for name, default in zip(cls._fields, cls()):
-            if name not in fields:
-                continue
-            value = fields[name]
-            if isinstance(default, bool):
-                good = isinstance(value, bool)
-            elif isinstance(default, tuple):
-                good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-                value = tuple(value) if good else value
-            else:
-                value = number(value)
-                good = value is not None and (name != "after" or value > 0)
-            if not good:
-                raise ValueError(f"policy.{name} is not what it should be")
-            values[name] = value
-        return cls(**values)
 
 
 class State(NamedTuple):
@@ -99,26 +52,17 @@ class State(NamedTuple):
     ceiling: Optional[Ceiling] = None
 
 
-class Verdict(NamedTuple):
-    """state: active, idle, held (idle, but kept), warned (the pause is near), saving, pausing.
-    idle_for: seconds. pauses_at: when it would pause as things stand now, by the box's clock, and
-    cause: for which of "idle" and "ceiling"; None where nothing would. keep_until, deadline: unix
-    seconds; warned: whether the person has been told. due: pauses_at on the mono clock."""
-
-    state: str
-    idle_for: float
-    pauses_at: Optional[float]
-    cause: Optional[str]
-    reasons: Tuple[str, ...]
-    keep_until: Optional[float]
-    deadline: Optional[float]
-    warned: bool = False
-    due: float = _NEVER
-
-    def as_json(self) -> Dict[str, Any]:
-        fields = self._asdict()
-        del fields["due"]
-        return {**fields, "reasons": list(self.reasons), "idle_for": round(self.idle_for, 1)}
+def tuning_of(policy: Policy) -> Tuning:
+    """Windows are a minute, and shorter when `after` is."""
+    return Tuning(
+        window=min(60.0, policy.after / 2),
+        patience=min(60.0, max(10.0, policy.after / 2)),
+        gpu_util=policy.gpu_util,
+        cpu_util=policy.cpu_util,
+        ssh_bytes=policy.ssh_bytes,
+        net_bytes=policy.net_bytes,
+        stuck_after=policy.stuck_after,
+    )
 
 
 def begin(now: Moment, ceiling: Optional[Ceiling] = None) -> State:
@@ -143,7 +87,7 @@ def observe(
     muted: Tuple[bool, bool] = _MUTED_NONE,
 ) -> State:
     """Fold one sample in. muted: ssh directions (in, out) whose bytes are our own doing now."""
-    tuning = policy.tuning
+    tuning = tuning_of(policy)
     if _is_gap(state.last, now, tuning.patience):
         state, muted = _afresh(state, now), _MUTED_BOTH
     part = sample or {}
@@ -165,7 +109,7 @@ def observe(
 
 def judge(policy: Policy, state: State, now: Moment) -> Verdict:
     """The verdict at `now` on what was observed so far."""
-    tuning = policy.tuning
+    tuning = tuning_of(policy)
     findings = _findings(state, tuning, now.mono)
     quiet_since = last_use(policy, state, now)
     idle_for = max(0.0, now.mono - quiet_since)
@@ -174,11 +118,12 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
     if policy.enabled:
         idle_due = max(quiet_since + policy.after, state.hold or 0.0)
     ceiling_due = state.ceiling.due(now) if state.ceiling else _NEVER
-    cause = IDLE if idle_due < ceiling_due else CEILING
+    cause: Cause = IDLE if idle_due < ceiling_due else CEILING
     due = min(idle_due, ceiling_due)
     ahead = min(policy.warn, policy.after - tuning.window) if cause == IDLE else 0.0
     if cause == CEILING and state.ceiling:
         ahead = state.ceiling.warn
+    name: VerdictState
     active = any(f.kind in (ACTIVE, SILENT) for f in findings)
     if not active and idle_for < tuning.window:
         active = True
@@ -198,37 +143,38 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
         idle_for=idle_for,
         pauses_at=None if due == _NEVER else now.wall + due - now.mono,
         cause=None if due == _NEVER else cause,
+        now=now.wall,
         reasons=_reasons(policy, state, findings, now, cause == CEILING and name != "active"),
         keep_until=now.wall + state.hold - now.mono if held and state.hold else None,
         deadline=state.ceiling.deadline if state.ceiling else None,
-        due=due,
     )
 
 
 def uses(policy: Policy, state: State, now: Moment) -> List[str]:
     """In words, what is in use now; empty when nothing is seen to be."""
-    return [f.text for f in _findings(state, policy.tuning, now.mono) if f.kind == ACTIVE]
+    return [f.text for f in _findings(state, tuning_of(policy), now.mono) if f.kind == ACTIVE]
 
 
-def summary(policy: Policy, state: State, now: Moment) -> Dict[str, Any]:
-    """What `restored` needs, as JSON."""
-    gpus = {key: [gpu.label, now.mono - gpu.last_use()] for key, gpu in state.gpus.known}
-    return {"idle_for": now.mono - last_use(policy, state, now), "gpus": gpus}
+class Idle(NamedTuple):
+    """What `restored` needs. gpus: key → label and seconds without use."""
+
+    idle_for: float = 0.0
+    gpus: Dict[str, Tuple[Annotated[str, Text(20)], float]] = {}  # noqa: RUF012 - never written to
 
 
-def restored(state: State, saved: Any, now: Moment) -> State:
+def summary(policy: Policy, state: State, now: Moment) -> Idle:
+    """The idle times up to now."""
+    gpus = {key: (gpu.label, now.mono - gpu.last_use()) for key, gpu in state.gpus.known}
+    return Idle(now.mono - last_use(policy, state, now), gpus)
+
+
+def restored(state: State, saved: Idle, now: Moment) -> State:
     """`state`, just begun, with the idle times of a watch that ended a moment ago."""
-    fields = saved if isinstance(saved, dict) else {}
-    idle_for = number(fields.get("idle_for")) or 0.0
-    gpus = fields.get("gpus") if isinstance(fields.get("gpus"), dict) else {}
-    known = []
-    for key, value in (gpus or {}).items():
-        label, unused = value if isinstance(value, list) and len(value) == 2 else ("", None)
-        seconds = number(unused)
-        if seconds is not None:
-            since = now.mono - seconds
-            known.append((key, Gpu(str(label)[:20], since, util_at=now.mono, memory_at=None)))
-    return state._replace(armed=now.mono - idle_for, gpus=Gpus(tuple(known)))
+    known = tuple(
+        (key, Gpu(label, now.mono - seconds, util_at=now.mono, memory_at=None))
+        for key, (label, seconds) in saved.gpus.items()
+    )
+    return state._replace(armed=now.mono - saved.idle_for, gpus=Gpus(known))
 
 
 def last_use(policy: Policy, state: State, now: Moment) -> float:
@@ -238,7 +184,7 @@ def last_use(policy: Policy, state: State, now: Moment) -> float:
         state.blind,
         state.cpu.used,
         state.network.used,
-        state.gpus.last_active(policy.tuning, now.mono),
+        state.gpus.last_active(tuning_of(policy), now.mono),
         person_use(state),
     )
     return max(at for at in times if at is not None)

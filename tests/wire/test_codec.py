@@ -1,0 +1,185 @@
+"""Every message comes through unchanged, and whatever else arrives raises one error only."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    Optional,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devbox.wire import messages
+from devbox.wire.codec import (
+    BIG,
+    Between,
+    Exactly,
+    Most,
+    Text,
+    Unreadable,
+    Word,
+    clean,
+    convert,
+    decode,
+    encode,
+)
+
+KINDS: list[Any] = [
+    kind
+    for kind in vars(messages).values()
+    if isinstance(kind, type) and kind.__module__ == messages.__name__
+]
+NAMES = sorted({name for kind in KINDS for name in kind._fields} | {"v"})
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=8)
+    ),
+    max_leaves=30,
+)
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one a kind of hint
+    """What a field with that annotation may hold."""
+    notes = getattr(hint, "__metadata__", ())
+    hint = hint.__origin__ if notes else hint
+    origin, args = get_origin(hint), get_args(hint)
+    if hasattr(hint, "_fields"):
+        return message(hint)
+    if origin is Union:
+        return st.none() | values(args[0])
+    if origin is Literal:
+        return st.sampled_from(args)
+    if hint is Any:
+        small = st.floats(-BIG, BIG) | st.integers(-(1 << 53), 1 << 53) | st.text()
+        return st.none() | small | st.lists(small) | st.dictionaries(st.text(), small)
+    if hint is bool:
+        return st.booleans()
+    if hint is str:
+        if notes and isinstance(notes[0], Exactly):
+            return st.from_regex(re.compile(notes[0].pattern), fullmatch=True)
+        note = notes[0] if notes else Text()
+        cleaned = st.text().map(lambda text: clean(text, note.limit))
+        return cleaned if note.lines else cleaned.map(lambda text: text.replace("\n", " "))
+    if hint in (int, float):
+        least, most = notes[0] if notes else Between()
+        if hint is float:
+            return st.floats(least, most)
+        return st.integers(math.ceil(least), math.floor(most))
+    most = notes[0].members if notes else 5
+    if origin is dict:
+        return st.dictionaries(values(args[0]), values(args[1]), max_size=min(5, most))
+    assert origin is tuple
+    if args[-1] is Ellipsis:
+        return st.lists(values(args[0]), max_size=min(5, most)).map(tuple)
+    return st.tuples(*map(values, args))
+
+
+def message(kind: Any) -> st.SearchStrategy[Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return st.builds(kind, **{name: values(hint) for name, hint in hints.items()})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_message_comes_through_unchanged(kind: Any) -> None:
+    @given(message(kind))
+    def check(sent: Any) -> None:
+        line = encode(sent)
+        assert line.count(b"\n") == 1
+        assert decode(line, kind, limit=1 << 30) == sent
+
+    check()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_whatever_arrives_raises_one_error_only(kind: Any) -> None:
+    # Correct messages of which one field holds anything.
+    spoiled = st.tuples(message(kind), st.sampled_from(kind._fields), JSON).map(
+        lambda drawn: {**drawn[0]._asdict(), drawn[1]: drawn[2]}
+    )
+
+    @given(JSON.map(json.dumps).map(str.encode) | st.binary() | spoiled.map(encode_loosely))
+    def check(line: bytes) -> None:
+        try:
+            found = decode(line, kind)
+        except Unreadable as error:
+            assert str(error).isprintable()
+        else:
+            assert isinstance(found, kind)
+            assert decode(encode(found), kind) == found
+
+    check()
+
+
+def encode_loosely(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, default=str).encode()
+
+
+class Part(NamedTuple):
+    sizes: tuple[int, ...] = ()
+
+
+class Whole(NamedTuple):
+    name: Word
+    parts: dict[str, Part] = {}  # noqa: RUF012 - never written to
+    limit: Optional[float] = 1.0
+
+
+class Other(NamedTuple):
+    at: float
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"x" * (1 << 21), "is longer than 1048576 bytes"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"7", "is not an object"),
+        (b'{"v":2,"name":"n"}', "is not an object of version 1"),
+        (b"{}", "name is missing"),
+        (b'{"name":null}', "name is missing"),
+        (b'{"name":"a\\u0000"}', "name is not a text of its form"),
+        (b'{"name":"n","limit":NaN}', "limit is not a number from 0 to 4.61168601842739e+18"),
+        (b'{"name":"n","limit":1e999}', "limit is not a number from 0 to 4.61168601842739e+18"),
+        (b'{"name":"n","limit":true}', "limit is not a number from 0 to 4.61168601842739e+18"),
+        (
+            b'{"name":"n","parts":{"a\\u001b[31m":{"sizes":[1,1.5]}}}',
+            "parts[a].sizes[1] is not a whole number from 0 to 4.61168601842739e+18",
+        ),
+    ],
+)
+def test_an_error_names_the_place(line: bytes, said: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        decode(line, Whole)
+    assert str(caught.value) == said
+
+
+def test_null_is_the_default_unless_it_may_be_null() -> None:
+    assert decode(b'{"name":"n","parts":null,"new":1}', Whole) == Whole("n")
+    assert decode(b'{"name":"n","limit":null}', Whole).limit is None
+
+
+def test_the_kind_is_the_first_whose_required_keys_are_there() -> None:
+    found: Any = convert({"at": 2}, Whole, Other)
+    assert found == Other(2.0)
+    assert convert({"name": "n", "at": 2}, Whole, Other) == Whole("n")
+
+
+def test_lists_are_cut_where_their_bound_says() -> None:
+    assert Most(20) in get_type_hints(messages.Verdict, include_extras=True)["reasons"].__metadata__
+    reasons = ["r"] * 50
+    body = {"state": "idle", "idle_for": 1, "pauses_at": None, "reasons": reasons}
+    assert len(convert(body, messages.Verdict).reasons) == 20
