@@ -45,10 +45,6 @@ class Price(msgspec.Struct, frozen=True):
     source: str = ""
     unit: int = 0
 
-    @property
-    def dollars_per_hour(self) -> float | None:
-        return None if self.micro_per_hour is None else self.micro_per_hour / 1_000_000
-
 
 UNKNOWN_PRICE = Price(None, "unknown")
 

@@ -19,6 +19,7 @@ from devbox.model import Box, BoxState
 from devbox.providers.base import Observation, Provider, Request
 from devbox.remote import keys
 from devbox.remote.config import ssh_config
+from devbox.remote.connection import Connection
 from devbox.spec import BoxSpec, ProviderConfig, Spec, encode_box
 from devbox.workspace import Workspace
 
@@ -117,3 +118,9 @@ def wait_for_state(
             return seen
         assert time.monotonic() < until, f"wanted {state}, last saw {seen}"
         time.sleep(0.01)
+
+
+def put(connection: Connection, data: bytes, path: str) -> None:
+    """Write a file on a box. path: relative to the login folder."""
+    script = 'mkdir -p "$(dirname "$1")" && cat >"$1"'
+    connection.run(["sh", "-c", script, "sh", path], input=data)

@@ -79,11 +79,9 @@ def amount(progress: Progress) -> str:
 
 
 class _Quiet:
-    def say(self, text: str) -> None:
-        del text
+    def say(self, text: str) -> None: ...
 
-    def progress(self, progress: Progress) -> None:
-        del progress
+    def progress(self, progress: Progress) -> None: ...
 
 
 class _Lines:

@@ -128,7 +128,6 @@ class Provider(ABC):
 
     def offers_for(self, wanted: BoxSpec) -> list[Offer]:
         """The offers for one spec, where a part of it (cpu, memory) changes the price."""
-        del wanted
         return self.offers()
 
     def hardware_name(self, asked: str) -> str:
@@ -140,7 +139,6 @@ class Provider(ABC):
         """The image of a box on that hardware whose spec names none: one with CUDA and torch where
         it has a GPU. Empty where boxes have no image of devbox's. The spec of a `create` or
         `resume` request always has the image in it."""
-        del hardware
         return ""
 
     @abstractmethod
@@ -170,42 +168,35 @@ class Provider(ABC):
 
     def end_means(self, wanted: BoxSpec) -> str:
         """What the end of such a box does, for the question before it: 'End b and …?'."""
-        del wanted
         return "delete what is on it"
 
     def pause_keeps(self, wanted: BoxSpec) -> Kept:
         """What such a box has after a pause, and after whatever else stops it for a while: a
         restart, other hardware, a successor."""
-        del wanted
         return Kept(disk=True)
 
     def forget(self, handle: str) -> str:
         """Drop what this computer keeps of a box, without asking anybody: the person gives up on
         it. Returns what may go on without us and how to end it, for the person; '' for nothing
         beyond that."""
-        del handle
         return ""
 
     def own_guards(self, hardware: str) -> list[str]:
         """What the provider itself does to a box on that hardware when nobody acts, each a
         sentence; none where it does nothing."""
-        del hardware
         return []
 
     def can_arm(self, handle: str) -> bool:
         """Whether the box's watchdog gets a way to pause it (`watchdog`); no call is made."""
-        del handle
         return True
 
     def arm_help(self, handle: str) -> str:
         """What would give it one; '' for nothing."""
-        del handle
         return ""
 
     def wakes(self, stage: str) -> str:
         """What may start a box that does not run, in this stage of the provider's own, without any
         command of ours; '' for nothing."""
-        del stage
         return ""
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
@@ -215,13 +206,11 @@ class Provider(ABC):
         {"kind": "exec", "argv": [...]} runs a program; {"kind": "http", "method", "url",
         "token_env", "body"} calls the provider with a token found in the box's environment.
         """
-        del handle
         return None
 
     def login_help(self, handle: str) -> str:
         """What the person must do when the box's gateway does not accept our key; '' when there
         is nothing to add to the ssh error itself."""
-        del handle
         return ""
 
     def doctor(self) -> list[tuple[str, str, str]]:
@@ -235,9 +224,8 @@ class CanPause(ABC):
     #: keys of the spec that `resume` follows as they are then; the others stay as they were made
     resume_takes: frozenset[str] = frozenset()
 
-    def check_pause(self, handle: str) -> None:
+    def check_pause(self, handle: str) -> None:  # noqa: B027
         """ProviderError when this box can never be paused, before anything is done for it."""
-        del handle
 
     @abstractmethod
     def pause(self, handle: str) -> str:

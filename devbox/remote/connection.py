@@ -1,5 +1,5 @@
-"""Programmatic exec and file pushes over one ssh connection: fabric, held to our pinned host
-keys and our key. Everything that comes back is bounded in size and given as it came; whoever
+"""Programs and files of a box over one ssh connection: fabric, held to our pinned host keys and our
+key. Everything that comes back is bounded in size and given as it came; whoever
 shows it to a person cleans it.
 """
 
@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -33,9 +32,7 @@ if TYPE_CHECKING:
     import paramiko
 
 MAX_OUTPUT = 64 * 1024**2  # bytes of one stream of one command
-MAX_FILE = 64 * 1024**2  # bytes `get` reads
-MAX_LINE = 1024**2  # bytes of one line of `stream`
-_BLOCK = 256 * 1024
+MAX_FILE = 64 * 1024**2  # bytes that `get` reads
 
 
 def connect(box: Box, *, timeout: float = 15.0) -> Connection:
@@ -98,52 +95,6 @@ class Connection:
         if check and code:
             raise _failed(self.box, argv, code, done.err or done.out)
         return done
-
-    def stream(self, argv: Sequence[str]) -> Iterator[bytes]:
-        """The lines a program on the box prints (without their newline), as they come. Ends when
-        it ends; SshError when it fails, NoAnswer when the connection is cut. Closing the
-        iterator closes the channel, and with it the program's stdout."""
-        rest, err, begun = b"", b"", False
-        with self._started(argv) as channel:
-            feed(channel, b"")
-            for kind, data in chunks(channel, None):
-                if kind == "err":
-                    err = (err + data)[-4096:]
-                    continue
-                rest += data
-                if not begun and answer(rest)[1] != rest:
-                    begun, rest = True, answer(rest)[1]
-                if begun:
-                    *lines, rest = rest.split(b"\n")
-                    yield from lines
-                if len(rest) > MAX_LINE:
-                    raise SshError(f"{_shown(argv)} on {self.box.name} printed a line over 1 MiB")
-            if rest:
-                yield rest
-            code = self._code(channel, argv)
-        if code:
-            raise _failed(self.box, argv, code, err.decode(errors="replace"))
-
-    def put(self, data: bytes | Path, remote: str, mode: int = 0o600) -> None:
-        """Write a file on the box in one step: a reader sees the old or the new one, never half.
-        Missing folders are made. remote: absolute, or relative to the login folder."""
-        target = names.remote_path(remote)
-        temporary = posixpath.join(
-            posixpath.dirname(target), f".{posixpath.basename(target)[:80]}.{os.urandom(6).hex()}"
-        )
-        with self._faults(f"writing {clean(remote, 100)}"):
-            sftp = self._fabric.sftp()
-            _make_folders(sftp, posixpath.dirname(target))
-            try:
-                with sftp.open(temporary, "wx") as stream:
-                    stream.set_pipelined(True)
-                    for block in _blocks(data):
-                        stream.write(block)
-                sftp.chmod(temporary, mode)
-                sftp.posix_rename(temporary, target)
-            except BaseException:
-                _discard(sftp, temporary)
-                raise
 
     def get(self, remote: str, *, most: int | None = None) -> bytes:
         """The content of a file on the box. SshError when it is not there or over `most` bytes
@@ -277,38 +228,6 @@ def _socket(box: Box, endpoint: Endpoint, where: str, timeout: float) -> socket.
         # paramiko's keepalive sends and never looks for the reply; the kernel does.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     return connected
-
-
-def _blocks(data: bytes | Path) -> Iterator[bytes]:
-    if isinstance(data, Path):
-        with data.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                yield block
-    else:
-        for start in range(0, len(data), _BLOCK):
-            yield data[start : start + _BLOCK]
-
-
-def _make_folders(sftp: paramiko.SFTPClient, folder: str) -> None:
-    """Like mkdir -p, with one question when the folder is there."""
-    missing = []
-    while folder not in ("", "/"):
-        try:
-            sftp.stat(folder)
-            break
-        except FileNotFoundError:
-            missing.append(folder)
-            folder = posixpath.dirname(folder)
-    for path in reversed(missing):
-        sftp.mkdir(path)
-
-
-def _discard(sftp: paramiko.SFTPClient, path: str) -> None:
-    """Best effort: the error that brought us here is the one to tell."""
-    try:
-        sftp.remove(path)
-    except (OSError, EOFError) as error:
-        logging.getLogger(__name__).debug("left %s behind: %s", path, error)
 
 
 def _shown(argv: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from devbox.errors import Gone
 from devbox.model import BoxState
 from devbox.providers.base import CanPause, Provider
+from tests.boxes import put
 from tests.contract.harness import Harness, needs
 
 
@@ -60,7 +61,7 @@ def test_files_outlive_a_pause_unless_the_provider_says_not(
     request = harness.request()
     handle = provider.create(request)
     with harness.login(request, harness.running(provider, handle)) as connection:
-        connection.put(b"kept", "note.txt")
+        put(connection, b"kept", "note.txt")
     handle = pausing(provider).pause(handle)
     harness.reaches(provider, handle, BoxState.PAUSED)
     handle = pausing(provider).resume(request, handle)

@@ -36,6 +36,7 @@ from devbox.providers.base import Provider
 from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
+from tests.boxes import put
 from tests.emulators.common import Clock
 from tests.faults.points import Point
 from tests.faults.tripwire import Tripwire
@@ -128,7 +129,7 @@ def _perform(ws: Workspace, op: str) -> Any:
 
 def _remember(ws: Workspace) -> None:
     with connect(ws.box("b")) as connection:
-        connection.put(b"precious", NOTE)
+        put(connection, b"precious", NOTE)
 
 
 def _recall(ws: Workspace) -> str:

@@ -121,7 +121,7 @@ def test_pins_follow_the_boxes_and_a_gateway_stays(home: Path) -> None:
     ssh_config.publish([box_at(22, other, "a")])
     assert known_hosts.pinned("devbox-b") == ()
     assert known_hosts.pinned("ssh.example") == (KEY,)
-    known_hosts.unpin("ssh.example")
+    known_hosts.pin("ssh.example", ())
     assert known_hosts.pinned("ssh.example") == ()
 
 

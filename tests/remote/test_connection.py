@@ -80,82 +80,50 @@ def test_killed_by_a_signal(connection: Connection) -> None:
         connection.run(["sh", "-c", "kill -9 $$"])
 
 
-def test_put_is_atomic_and_get_reads_it_back(connection: Connection, home: Path) -> None:
+def test_get_reads_a_file_back_or_says_why_not(connection: Connection, home: Path) -> None:
     data = os.urandom(700_000)
-    target = home / "new folder" / "deep" / "it's.bin"
+    (home / "it's.bin").write_bytes(data)
     with connection:
-        connection.put(data, str(target), mode=0o640)
-        assert connection.get(str(target)) == data
-        connection.put(b"second", str(target))
-        file = home / "source"
-        file.write_bytes(b"from a path")
-        connection.put(file, str(target.with_name("b")))
-    assert target.read_bytes() == b"second"
-    assert target.stat().st_mode & 0o777 == 0o600
-    assert target.with_name("b").read_bytes() == b"from a path"
-    assert sorted(p.name for p in target.parent.iterdir()) == ["b", "it's.bin"]
-
-
-def test_put_and_get_refuse(connection: Connection, home: Path) -> None:
-    with connection:
+        assert connection.get(str(home / "it's.bin")) == data
         with pytest.raises(UsageError):
-            connection.put(b"", "../escape")
+            connection.get("../escape")
         with pytest.raises(SshError, match="No such file"):
             connection.get(str(home / "missing"))
-        (home / "folder").mkdir()
-        with pytest.raises(SshError):
-            connection.put(b"x", str(home / "folder"))
-    assert list((home / "folder").parent.glob(".folder.*")) == []
-
-
-def test_stream_gives_lines_as_they_come(connection: Connection, home: Path) -> None:
-    go = home / "go"
-    script = f"echo one; while [ ! -e {go} ]; do sleep 0.02; done; printf 'two\\nend'"
-    with connection:
-        lines = connection.stream(["sh", "-c", script])
-        assert next(lines) == b"one"
-        go.touch()
-        assert list(lines) == [b"two", b"end"]
-        with pytest.raises(SshError, match="code 5: gone wrong"):
-            list(connection.stream(["sh", "-c", "echo x; echo gone wrong >&2; exit 5"]))
 
 
 def test_what_a_box_sends_is_bounded(
     connection: Connection, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MAX_OUTPUT", "MAX_LINE", "MAX_FILE"):
+    for name in ("MAX_OUTPUT", "MAX_FILE"):
         monkeypatch.setattr(f"devbox.remote.connection.{name}", 100_000)
     (home / "large").write_bytes(b"x" * 100_001)
     with connection:
         for stream in ("", " >&2"):
             with pytest.raises(SshError, match="printed over"):
                 connection.run(["sh", "-c", f"yes{stream}"])
-        with pytest.raises(SshError, match="printed a line over"):
-            list(connection.stream(["sh", "-c", "tr '\\0' x < /dev/zero"]))
         with pytest.raises(SshError, match="is over"):
             connection.get(str(home / "large"))
         assert connection.run(["echo", "well"]).out == "well\n"
 
 
-def test_leaving_a_stream_frees_the_connection(connection: Connection) -> None:
+def test_a_cut_connection_is_told(sshd: Sshd, connection: Connection, home: Path) -> None:
+    begun = home / "begun"
     with connection:
-        lines = connection.stream(["yes"])
-        assert next(lines) == b"y"
-        lines.close()  # type: ignore[attr-defined]
-        assert connection.run(["echo", "still here"]).out == "still here\n"
-
-
-def test_a_cut_connection_is_told(sshd: Sshd, connection: Connection) -> None:
-    with connection:
-        lines = connection.stream(["sh", "-c", "echo up; sleep 60"])
-        assert next(lines) == b"up"
-        sshd.stop()
+        stopper = threading.Thread(target=_stop_when, args=(sshd, begun))
+        stopper.start()
         with pytest.raises(NoAnswer, match="was cut while running sh"):
-            list(lines)
+            connection.run(["sh", "-c", f"touch {begun}; sleep 60"])
+        stopper.join()
         with pytest.raises(NoAnswer):
             connection.run(["true"])
         with pytest.raises(NoAnswer):
-            connection.put(b"", "file")
+            connection.get("file")
+
+
+def _stop_when(sshd: Sshd, begun: Path) -> None:
+    while not begun.exists():
+        time.sleep(0.01)
+    sshd.stop()
 
 
 def test_a_changed_host_key_is_refused(sshd: Sshd) -> None:

@@ -33,7 +33,6 @@ _LEFTOVERS = ("ladder.json", "verdict.json", "syncing.json")
 
 def main(args: List[str]) -> int:
     """The verb. Exit code 2: the orders are wrong, and those before stay in force."""
-    del args
     root = paths.root()
     with open(root / "arm.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

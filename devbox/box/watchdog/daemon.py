@@ -60,7 +60,6 @@ class History(Protocol):
 
 def main(args: List[str]) -> int:
     """The verb; it stays in the foreground. Exit code 3: another agent runs."""
-    del args
     root = paths.root()
     lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -163,7 +163,6 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             raise ProviderError(f"{_name(found)} did not take this computer's ssh key")
 
     def own_guards(self, hardware: str) -> list[str]:
-        del hardware
         return ["its main process ends the container at max_uptime"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:
@@ -171,7 +170,6 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         return entrypoint.stop()
 
     def login_help(self, handle: str) -> str:
-        del handle
         return "see what its sshd says with: docker logs CONTAINER, on the engine's machine"
 
     def doctor(self) -> list[tuple[str, str, str]]:
@@ -180,7 +178,6 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         """What building or pulling the image said when this computer made the box; a container
         exists only once its image is there, so there is nothing to follow."""
-        del follow
         file = _log_file(str(self._known(handle)["Config"]["Labels"]["devbox.token"]))
         if file.is_file():
             with file.open(encoding="utf-8", errors="replace") as log:

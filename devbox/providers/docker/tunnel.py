@@ -66,7 +66,6 @@ def client(far: Far, timeout: float) -> Any:
             super().__init__()
 
         def get_connection(self, url: str, proxies: Any = None) -> Any:
-            del url, proxies
             return self._pool
 
         def close(self) -> None:

@@ -129,7 +129,6 @@ class HfJob(Provider, HasRunLogs):
         return Kept(False, "only its volumes" if wanted.volumes else "none of its files")
 
     def own_guards(self, hardware: str) -> list[str]:
-        del hardware
         return ["the Hub ends the Job at max_uptime"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:

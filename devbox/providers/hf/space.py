@@ -174,11 +174,9 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
         return stages.guards(hardware)
 
     def can_arm(self, handle: str) -> bool:
-        del handle
         return bool(self._pause_token)
 
     def arm_help(self, handle: str) -> str:
-        del handle
         return account.PAUSE_TOKEN_FIX
 
     def wakes(self, stage: str) -> str:

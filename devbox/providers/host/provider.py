@@ -67,7 +67,6 @@ class Host(Provider, CanPause, CanAdmit):
         return [Offer(self.name, Hardware(HARDWARE), self._price, self._clock(), note)]
 
     def end_means(self, wanted: BoxSpec) -> str:
-        del wanted
         return "end what runs on it through devbox; its files stay"
 
     def create(self, request: Request) -> str:
@@ -210,7 +209,6 @@ class Host(Provider, CanPause, CanAdmit):
         return bool(handle) and self.watchdog(handle) is not None
 
     def arm_help(self, handle: str) -> str:
-        del handle
         return "set pause_command in its table of devbox.toml"
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:

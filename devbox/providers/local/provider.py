@@ -132,7 +132,6 @@ class Local(Provider, CanPause, CanAdmit):
                 replace(folder.admitted, f"{before}{public_key.strip()}\n")
 
     def own_guards(self, hardware: str) -> list[str]:
-        del hardware
         return ["its own process ends it at max_uptime"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:

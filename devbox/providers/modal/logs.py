@@ -16,7 +16,6 @@ _HOLD = 20.0  # seconds that a call waits for news
 
 def build(account: Account, found: Record, *, follow: bool) -> Iterator[str]:
     """The log of the image's last layer. A sandbox has an image, so its build has ended."""
-    del follow
     if not found.base:
         return
     last = ""

@@ -146,7 +146,6 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             self._sandboxes.delete_image(kept)
 
     def pause_keeps(self, wanted: BoxSpec) -> Kept:
-        del wanted
         return Kept(True, "its files, in a snapshot, for 30 days")
 
     def pause(self, handle: str) -> str:
@@ -215,7 +214,6 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
             raise ProviderError(f"{found.name} did not take this computer's ssh key")
 
     def own_guards(self, hardware: str) -> list[str]:
-        del hardware
         return ["Modal ends the sandbox at max_uptime, and after 24 hours at the latest"]
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:

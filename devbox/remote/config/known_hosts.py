@@ -42,11 +42,6 @@ def pin(name: str, host_keys: Sequence[str]) -> None:
     update({name: host_keys})
 
 
-def unpin(name: str) -> None:
-    """Forget all keys of alias `name`; nothing to forget is fine."""
-    update({name: ()})
-
-
 def pinned(name: str) -> tuple[str, ...]:
     """The 'TYPE BASE64' lines pinned under alias `name`."""
     return tuple(rest for alias_, rest in _lines() if alias_ == name)

@@ -15,6 +15,7 @@ from devbox.model import BoxState
 from devbox.providers.docker.provider import Docker
 from devbox.remote import agent_bootstrap
 from devbox.spec import Bytes, Seconds, Volume
+from tests.boxes import put
 from tests.contract.harness_docker import DockerHarness
 from tests.images import standins
 from tests.images.conftest import PYTHON
@@ -152,8 +153,8 @@ def test_volumes_outlive_the_box_and_belong_to_its_user(
             handle = provider.create(request)
             with harness.login(request, harness.running(provider, handle)) as connection:
                 if write:
-                    connection.put(b"weights", ".cache/models/w")
-                    connection.put(b"x", ".cache/other")
+                    put(connection, b"weights", ".cache/models/w")
+                    put(connection, b"x", ".cache/other")
                 assert connection.run(["cat", ".cache/models/w"]).out == "weights"
                 assert connection.run(["cat", "/data/here"]).out == "from the engine's machine"
                 assert connection.run(["touch", "/data/x"], check=False).code != 0

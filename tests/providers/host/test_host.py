@@ -25,7 +25,7 @@ from devbox.providers.host.provider import Host
 from devbox.remote.config import ssh_config
 from devbox.remote.connection import Connection, connect
 from devbox.spec import BoxSpec, ProviderConfig
-from tests.boxes import request_for
+from tests.boxes import put, request_for
 from tests.providers.host.conftest import MakeMachine
 from tests.providers.host.machine import Machine
 from tests.remote.sshd import free_port, make_box, wait_until
@@ -118,7 +118,7 @@ def test_environment_and_secrets_are_in_one_private_file_until_the_release(
         assert connection.run(["printenv", "GREETING"]).out == value + "\n"
         assert connection.run(["printenv", "HIDDEN"]).out == "s3cret\n"
         assert connection.run(["pwd"]).out.strip() == str(lab.home)
-        connection.put(b"bytes", "folder/note.bin")
+        put(connection, b"bytes", "folder/note.bin")
         assert connection.get("folder/note.bin") == b"bytes"
     assert (lab.home / "folder" / "note.bin").read_bytes() == b"bytes"
     assert user_ssh.ask("lab", "printenv HIDDEN || echo none").out == "none\n"

@@ -25,6 +25,7 @@ from devbox.model import BoxState
 from devbox.providers.modal.account import Account
 from devbox.providers.modal.provider import Modal
 from devbox.spec import Bytes, ProviderConfig, Seconds, Volume
+from tests.boxes import put
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.common import Fault
 from tests.emulators.modal import ModalEmulator, Stages
@@ -234,7 +235,7 @@ def test_a_box_without_a_gpu(
     request = harness.request()._replace(hardware="cpu")
     handle = provider.create(request)
     with harness.login(request, harness.running(provider, handle)) as connection:
-        connection.put(b"precious", "kept.txt")
+        put(connection, b"precious", "kept.txt")
     handle = provider.pause(handle)
     harness.reaches(provider, handle, BoxState.PAUSED)
     seen = harness.running(provider, provider.resume(request, handle))

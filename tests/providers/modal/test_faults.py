@@ -18,6 +18,7 @@ from devbox.providers.modal import account
 from devbox.providers.modal.provider import Modal
 from devbox.spec import ProviderConfig, Spec
 from devbox.workspace import Workspace
+from tests.boxes import put
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.common import Fault
 
@@ -67,7 +68,7 @@ def prepare(verb: str, harness: ModalHarness, provider: Modal, request: Request)
     seen = harness.running(provider, handle)
     if verb in ("pause", "resume"):
         with harness.login(request, seen) as connection:
-            connection.put(b"precious", "kept.txt")
+            put(connection, b"precious", "kept.txt")
     if verb == "resume":
         handle = provider.pause(handle)
         harness.reaches(provider, handle, BoxState.PAUSED)

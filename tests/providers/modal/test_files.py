@@ -17,6 +17,7 @@ from devbox.model import BoxState
 from devbox.providers.modal.provider import Modal
 from devbox.spec import ProviderConfig, Seconds
 from devbox.workspace import Workspace
+from tests.boxes import put
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.common import Fault
 from tests.emulators.modal import ModalEmulator
@@ -33,7 +34,7 @@ def test_a_second_computer_finds_a_paused_box_and_brings_it_back(
     first = harness.request()
     handle = provider.create(first)
     with harness.login(first, harness.running(provider, handle)) as connection:
-        connection.put(b"precious", "kept.txt")
+        put(connection, b"precious", "kept.txt")
     handle = provider.pause(handle)
     harness.reaches(provider, handle, BoxState.PAUSED)
     monkeypatch.setenv("DEVBOX_HOME", str(harness.home / "other"))
@@ -57,7 +58,7 @@ def test_a_successor_has_the_files_and_fresh_time(
     request = harness.request()
     old = provider.create(request)
     with harness.login(request, harness.running(provider, old)) as connection:
-        connection.put(b"precious", "kept.txt")
+        put(connection, b"precious", "kept.txt")
     while True:
         try:
             new = provider.succeed(request, old)
@@ -97,7 +98,7 @@ def test_the_handle_of_a_paused_box_outlives_modals_memory_of_its_sandbox(
     request = harness.request()
     handle = provider.create(request)
     with harness.login(request, harness.running(provider, handle)) as connection:
-        connection.put(b"precious", "kept.txt")
+        put(connection, b"precious", "kept.txt")
     paused = provider.pause(handle)
     harness.reaches(provider, paused, BoxState.PAUSED)
     emulator.world.sandboxes.clear()
@@ -119,7 +120,7 @@ def test_a_pause_cut_off_before_the_end_saves_again(
     with pytest.raises(Unavailable):
         provider.pause(handle)
     with harness.login(request, seen) as connection:
-        connection.put(b"later", "kept.txt")
+        put(connection, b"later", "kept.txt")
     paused = provider.pause(handle)
     harness.reaches(provider, paused, BoxState.PAUSED)
     seen = harness.running(provider, provider.resume(request, paused))
@@ -157,7 +158,7 @@ def test_an_answer_that_is_not_final_does_not_end_a_box(
     request = harness.request()
     handle = provider.create(request)
     with harness.login(request, harness.running(provider, handle)) as connection:
-        connection.put(b"precious", "kept.txt")
+        put(connection, b"precious", "kept.txt")
     sandbox = only(emulator)
     internal = outcome == "ERROR_CODE_INTERNAL"
     sandbox.exit_error = getattr(ERRORS, outcome) if internal else 99

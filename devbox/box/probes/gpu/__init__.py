@@ -27,7 +27,6 @@ class Source:
     name = "none"
 
     def read(self, now: float) -> Reading:
-        del now
         return []
 
     def close(self) -> None:

@@ -38,7 +38,6 @@ class Smi(Source):
         self._processes = _Processes(program, self._dying)
 
     def read(self, now: float) -> Reading:
-        del now
         at = self._clock()
         self._dying[:] = [child for child in self._dying if child.is_alive()]
         self._tend(at)

@@ -76,7 +76,6 @@ class Memory:
         self._meminfo, self._group = KernelFile(proc / "meminfo"), group
 
     def read(self, now: float) -> Dict[str, Any]:
-        del now
         found = dict(re.findall(r"(\w+):\s+(\d+) kB", (self._meminfo.read() or "")[:4096]))
         total = int(found["MemTotal"]) * 1024 if "MemTotal" in found else None
         free = int(found["MemAvailable"]) * 1024 if "MemAvailable" in found else None

@@ -22,7 +22,6 @@ def probes(disk: Path) -> Dict[str, Probe]:
 
 
 def _cpu(now: float) -> Dict[str, Any]:
-    del now
     return {
         "util": psutil.cpu_percent(None) if psutil else None,
         "count": os.cpu_count(),
@@ -31,7 +30,6 @@ def _cpu(now: float) -> Dict[str, Any]:
 
 
 def _mem(now: float) -> Optional[Dict[str, Any]]:
-    del now
     if not psutil:
         return None
     found = psutil.virtual_memory()
