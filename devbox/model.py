@@ -7,6 +7,7 @@ and add without rounding: $0.000164 per second is 590_400.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -89,22 +90,14 @@ UNREADABLE = "unreadable"
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """Where a box was made: the settings of its provider at that time, with the defaults that the
-    environment gave, and who answered. It holds references to secrets, never their values.
+    """Where a box was made, and who answered. settings: those of its provider at that time, with
+    the defaults that the environment gave, and references to secrets in place of their values.
 
     identity: the provider's own word for who answered ("me", a Modal workspace, the id of a Docker
     engine); '' while nobody was asked, or where a provider knows no accounts.
     """
 
-    endpoint: str = ""
-    git_endpoint: str = ""
-    ssh_gateway: str = ""
-    server_url: str = ""
-    namespace: str = ""
-    environment: str = ""
-    docker_host: str = ""
-    price: float | None = None
-    pause_token: str = ""
+    settings: dict[str, Any] = {}
     identity: str = ""
 
 

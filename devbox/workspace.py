@@ -54,8 +54,8 @@ class Workspace:
         #: seconds between lines that say that a wait is still going on
         self.tell_every = 15.0
         self._providers: dict[str, Provider] = {}
-        self._resolved: dict[str, spec.ProviderConfig | None] = {}
-        self._elsewhere: dict[tuple[str, spec.ProviderConfig], Provider] = {}
+        self._resolved: dict[str, spec.ProviderSettings | None] = {}
+        self._elsewhere: dict[tuple[str, spec.ProviderSettings], Provider] = {}
         self._projects: dict[str, spec.Spec] = {}
 
     @classmethod
@@ -97,11 +97,12 @@ class Workspace:
             self._elsewhere[key] = self._load(*key)
         return self._elsewhere[key]
 
-    def settings_of(self, box: Box) -> spec.ProviderConfig:
+    def settings_of(self, box: Box) -> spec.ProviderSettings:
         """The provider settings of a known box: those it was made with."""
         if box.connection is None:
             return self.spec.provider(box.provider)
-        made = spec.ProviderConfig(**{key: getattr(box.connection, key) for key in _SETTINGS})
+        kind = spec.settings_type(box.provider)
+        made = spec.lenient(box.connection.settings, kind)[0] or kind()
         if not self.here.has(box):
             return made
         try:
@@ -109,16 +110,18 @@ class Workspace:
         except NotTrusted:
             return made  # why: a known box does not need what its project's file says now
         # What is reckoned with and what pauses a box may be changed in its own project.
-        return msgspec.structs.replace(made, price=here.price, pause_token=here.pause_token)
+        live = {key: getattr(here, key) for key in _LIVE if key in kind.__struct_fields__}
+        return msgspec.structs.replace(made, **live)
 
     def connection(self, name: str) -> Connection:
         """Where a new box of that provider is made, before anybody there was asked who it is."""
         found = registry.resolved(name, self.spec.provider(name))
-        if found.pause_token:
-            secrets.check(found.pause_token)
-        return Connection(**{key: getattr(found, key) for key in _SETTINGS})
+        settings = {key: value for key, value in msgspec.structs.asdict(found).items() if value}
+        if reference := settings.get("pause_token"):
+            secrets.check(reference)
+        return Connection(settings)
 
-    def _settings_here(self, name: str) -> spec.ProviderConfig | None:
+    def _settings_here(self, name: str) -> spec.ProviderSettings | None:
         """This folder's settings; None when they lead nowhere."""
         if name not in self._resolved:
             try:
@@ -127,7 +130,7 @@ class Workspace:
                 self._resolved[name] = None  # why: a known box does not need this folder's settings
         return self._resolved[name]
 
-    def _load(self, name: str, config: spec.ProviderConfig) -> Provider:
+    def _load(self, name: str, config: spec.ProviderSettings) -> Provider:
         provider = registry.load(name, config)
         provider.narrate = self._narrated
         library_logs.tell(self._narrated)
@@ -161,5 +164,5 @@ class Workspace:
         return self.store.boxes.pick(name, self.here)
 
 
-#: what a connection keeps of [providers.NAME]
-_SETTINGS = tuple(spec.ProviderConfig.__struct_fields__)
+#: settings of a known box that its own project may change
+_LIVE = ("price", "pause_token")

@@ -20,7 +20,7 @@ from devbox.providers.base import Observation, Provider, Request
 from devbox.remote import keys
 from devbox.remote.config import ssh_config
 from devbox.remote.connection import Connection
-from devbox.spec import BoxSpec, ProviderConfig, Spec, encode_box
+from devbox.spec import BoxSpec, LocalSettings, Providers, Spec, encode_box
 from devbox.workspace import Workspace
 
 MakeBox = Callable[..., Box]
@@ -31,7 +31,7 @@ def local_workspace(home: Path) -> Iterator[Workspace]:
     """A workspace in HOME/project, its store open; local boxes cost one dollar an hour."""
     root = home / "project"
     root.mkdir()
-    spec = Spec(project="project", root=root, providers={"local": ProviderConfig(price=1.0)})
+    spec = Spec(project="project", root=root, providers=Providers(local=LocalSettings(price=1.0)))
     workspace = Workspace(spec)
     yield workspace
     workspace.store.close()

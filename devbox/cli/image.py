@@ -282,8 +282,11 @@ def _lint(planned: Plan, image: str) -> None:
 def _engine() -> Engine:
     """The one that docker boxes are on."""
     from devbox.providers.docker.engine import Engine
+    from devbox.spec import DockerSettings
 
-    return Engine(_project().provider("docker").docker_host)
+    settings = _project().provider("docker")
+    assert isinstance(settings, DockerSettings)
+    return Engine(settings.docker_host)
 
 
 def _project() -> Spec:

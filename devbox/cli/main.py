@@ -66,6 +66,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "image": ("image", "Dockerfiles from templates: lint, build, push"),
         "trust": ("trust", "Trust a project's settings that reach outside it"),
         "config": ("project", "Show the merged configuration and where it comes from"),
+        "schema": ("project", "Print the JSON Schema of devbox.toml, for editors"),
         "demo": ("demo", "The whole loop on this machine in under a minute"),
         "completion": ("project", "Print the shell completion script"),
     },

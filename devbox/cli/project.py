@@ -69,6 +69,19 @@ def show(as_json: bool) -> None:
             echo(f"{line}  # {origin}")
 
 
+@click.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of devbox.toml, for editors.
+
+    \b
+    devbox schema > devbox.schema.json     then, as the first line of devbox.toml:
+    #:schema ./devbox.schema.json
+    """
+    from devbox.spec.schema import schema
+
+    page(msgspec.json.format(msgspec.json.encode(schema())).decode())
+
+
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:

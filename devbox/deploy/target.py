@@ -28,9 +28,7 @@ class Target(NamedTuple):
 def find(ws: Workspace, name: str | None, space: str = "") -> Target:
     """`space` itself; else the Space that box `name` is, or is to be; without a name, that of
     the only box on Spaces. UsageError when that says nothing."""
-    boxes = {
-        key: box for key, box in ws.spec.boxes.items() if box.provider == PROVIDER or box.space
-    }
+    boxes = {key: box for key, box in ws.spec.boxes.items() if box.provider == PROVIDER}
     if name and "/" in name:
         name = _own_name(ws, name)
     if name is None and len(boxes) == 1:

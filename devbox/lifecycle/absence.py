@@ -100,6 +100,7 @@ def unsettled(ws: Workspace, box: Box) -> float:
 
 def _place(box: Box, identity: str) -> str:
     assert box.connection is not None
-    where = box.connection.endpoint or box.connection.server_url or box.connection.docker_host
-    more = f" (environment {box.connection.environment})" if box.connection.environment else ""
+    known = box.connection.settings
+    where = known.get("endpoint") or known.get("server_url") or known.get("docker_host")
+    more = f" (environment {known['environment']})" if known.get("environment") else ""
     return f"{identity or 'nobody'} at {box.provider}" + (f" {where}" if where else "") + more

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from devbox.model import BoxState, Endpoint, Offer, Price
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec
+from devbox.spec.provider_settings import OwnSettings
 
 T = TypeVar("T")
 
@@ -293,7 +294,7 @@ class HasBill(ABC):
         """The provider's own account of cost between two times: handle → micro-dollars."""
 
 
-def own_price(config: ProviderConfig) -> Price:
+def own_price(config: OwnSettings) -> Price:
     """What a machine of the user's own costs: what its provider's settings say, else nothing."""
     if config.price is None:
         return Price(0, "own machine")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from devbox.errors import UsageError
 from devbox.providers.base import Provider
-from devbox.spec import ProviderConfig
-from devbox.text import clean
+from devbox.spec import ProviderSettings, settings_type
 
 _MODULES = {
     "local": "devbox.providers.local.provider",
@@ -22,26 +20,22 @@ _MODULES = {
 NAMES = tuple(_MODULES)
 
 
-def load(name: str, config: ProviderConfig) -> Provider:
+def load(name: str, config: ProviderSettings) -> Provider:
     """The provider of that name. Each module has `make(config) -> Provider`."""
     made = _module(name).make(config)
     assert isinstance(made, Provider)
     return made
 
 
-def resolved(name: str, config: ProviderConfig) -> ProviderConfig:
+def resolved(name: str, config: ProviderSettings) -> ProviderSettings:
     """The settings with what this computer's environment adds where they are silent, so that they
     lead to the same place from any folder and shell. A module may have
-    `resolve(config) -> ProviderConfig`."""
+    `resolve(config) -> ProviderSettings`."""
     resolve = getattr(_module(name), "resolve", None)
-    found = resolve(config) if resolve else config
-    assert isinstance(found, ProviderConfig)
+    found: ProviderSettings = resolve(config) if resolve else config
     return found
 
 
 def _module(name: str) -> ModuleType:
-    if name not in _MODULES:
-        raise UsageError(
-            f"there is no provider {clean(name, 40)!r}", fix=f"use one of: {', '.join(NAMES)}"
-        )
+    settings_type(name)  # refuses a name that is none
     return import_module(_MODULES[name])

@@ -13,6 +13,16 @@ from devbox.spec.load import (
     read_toml,
     trust_file,
 )
+from devbox.spec.provider_settings import (
+    DockerSettings,
+    HfSettings,
+    LocalSettings,
+    ModalSettings,
+    Providers,
+    ProviderSettings,
+    SshSettings,
+    settings_type,
+)
 from devbox.spec.stored import (
     decode_box,
     encode_box,
@@ -26,17 +36,15 @@ from devbox.spec.tables import (
     Argument,
     BoxSpec,
     Budget,
-    Bytes,
     Checkpoint,
     Idle,
     Input,
     JobSpec,
-    ProviderConfig,
-    Seconds,
     Spec,
     Sync,
     Volume,
 )
+from devbox.spec.values import Bytes, Seconds
 
 __all__ = [
     "FILE_NAME",
@@ -45,12 +53,18 @@ __all__ = [
     "Budget",
     "Bytes",
     "Checkpoint",
+    "DockerSettings",
+    "HfSettings",
     "Idle",
     "Input",
     "JobSpec",
-    "ProviderConfig",
+    "LocalSettings",
+    "ModalSettings",
+    "ProviderSettings",
+    "Providers",
     "Seconds",
     "Spec",
+    "SshSettings",
     "Sync",
     "Volume",
     "asked",
@@ -64,6 +78,7 @@ __all__ = [
     "project_name",
     "read_toml",
     "require_whole",
+    "settings_type",
     "trust_file",
     "unread",
 ]

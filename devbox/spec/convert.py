@@ -6,14 +6,15 @@ import difflib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 from devbox import names, secrets, text
 from devbox.errors import SpecError, UsageError
-from devbox.spec import tables
-from devbox.spec.tables import Bytes, JobSpec, Seconds, Spec
+from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES, Providers, table_of
+from devbox.spec.tables import JobSpec, Spec
+from devbox.spec.values import Bytes, Seconds
 
 T = TypeVar("T")
 OURS = ("root", "origins", "file", "withheld")  # fields of Spec that are no keys of the file
@@ -28,10 +29,7 @@ def convert(table: Any, kind: type[T], source: Path, at: str) -> T:
         key = ".".join(part for part in (at, inner) if part)
         stray = re.search(r"unknown field `(.*)`", message)
         if stray:
-            owner: Any = kind
-            for part in filter(None, inner.split(".")):
-                owner = getattr(owner, "__annotations__", {}).get(part, owner)
-            raise unknown(source, key, stray[1], _table_class(owner)) from None
+            raise unknown(source, key, stray[1], _table_class(kind, inner)) from None
         raise SpecError(
             f"{source}: {text.clean(key, 200) or 'top level'}: {text.clean(message, 200)}",
             fix=f"edit {source}; `devbox config show` prints what is in force",
@@ -48,12 +46,23 @@ def unknown(source: Path, at: str, key: str, kind: type[msgspec.Struct]) -> Spec
     where = f"{text.clean(at, 100)}." if at else ""
     listing = ", ".join(known)
     fix = f"did you mean {close[0]!r}?" if close else f"the keys here are: {listing}"
+    owners = [name for name, table in TABLES.items() if key in table.__struct_fields__]
+    if kind is Providers and key in PROVIDERS:
+        fix = f"write [providers.{table_of(key)}]"
+    elif owners and at.startswith("providers."):
+        fix = f"it is a key of [providers.{owners[0]}]; the keys here are: {listing}"
     return SpecError(f"{source}: unknown key {where}{text.clean(key, 60)}", fix=fix)
 
 
-def _table_class(owner: Any) -> type[msgspec.Struct]:
-    found = getattr(tables, owner.split("[")[0], Spec) if isinstance(owner, str) else owner
-    return found if isinstance(found, type) and issubclass(found, msgspec.Struct) else Spec
+def _table_class(kind: Any, path: str) -> type[msgspec.Struct]:
+    """The struct of the table at a dotted path below the struct `kind`."""
+    for part in filter(None, path.split(".")):
+        types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        found = types.get(part, kind)
+        found = get_args(found)[1] if get_origin(found) is dict else found
+        kind = found if isinstance(found, type) and issubclass(found, msgspec.Struct) else kind
+    struct: type[msgspec.Struct] = kind
+    return struct
 
 
 def hook(kind: type, value: Any) -> Any:
@@ -77,6 +86,25 @@ def check(
         raise SpecError(
             f"{source}: {text.clean(key, 100)}: {error.what}", fix=error.fix or f"edit {source}"
         ) from error
+
+
+def check_keys(name: str, provider: Any, table: dict[str, Any], source: Path) -> None:
+    """SpecError for a provider that does not exist, and for a key of the box's own table that only
+    other providers read. [defaults] are for boxes of all providers."""
+    if provider not in PROVIDERS:
+        close = difflib.get_close_matches(str(provider), PROVIDERS, n=1)
+        asked = text.clean(str(provider), 40)
+        raise SpecError(
+            f"{source}: boxes.{name}.provider: there is no provider {asked!r}",
+            fix=f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(PROVIDERS)}",
+        )
+    for key, takers in BOX_KEYS.items():
+        if table.get(key) and provider not in takers:
+            raise SpecError(
+                f"{source}: boxes.{name}.{key} is a key of {takers[0]} boxes, and {name} is a "
+                f"{provider} box",
+                fix=f'leave {key} out, or set provider = "{takers[0]}" in [boxes.{name}]',
+            )
 
 
 def validate(spec: Spec, source: Path) -> None:

@@ -17,19 +17,20 @@ from devbox.spec import trust
 from devbox.spec.convert import (
     OURS,
     check,
+    check_keys,
     convert,
     each,
     unknown,
     validate,
     validate_job,
 )
+from devbox.spec.provider_settings import Providers
 from devbox.spec.tables import (
     FILE_NAME,
     BoxSpec,
     Budget,
     Checkpoint,
     JobSpec,
-    ProviderConfig,
     Spec,
 )
 
@@ -106,13 +107,14 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
     _expect_tables(merged, source)
     for name, table in merged["boxes"].items():
         check(names.name, name, source, f"boxes.{name}")
+        check_keys(name, {**defaults, **table}.get("provider", "local"), table, source)
         merged["boxes"][name] = _below(table, defaults, origins, f"boxes.{name}", "defaults")
     root = path.parent.absolute() if path else Path.cwd()
     sections: dict[str, Any] = {
         "boxes": each(merged.pop("boxes"), BoxSpec, source, "boxes"),
         "jobs": each(merged.pop("jobs", {}), JobSpec, source, "jobs"),
         "checkpoints": each(merged.pop("checkpoints", {}), Checkpoint, source, "checkpoints"),
-        "providers": each(merged.pop("providers", {}), ProviderConfig, source, "providers"),
+        "providers": convert(merged.pop("providers", {}), Providers, source, "providers"),
         "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
     }
     for reserved in OURS:

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Literal
-
-import msgspec
+from typing import Literal
 
 from devbox import text
 from devbox.errors import NotFound
 from devbox.spec import trust
+from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
+from devbox.spec.values import Bytes, Number, Seconds, Table
 from devbox.wire.messages import Policy
 
 FILE_NAME = "devbox.toml"
 
 
-class Seconds(float):
-    """A duration in seconds, written '30m' or '1h30m' in TOML."""
-
-
-class Bytes(int):
-    """A size in bytes, written '40GB' in TOML."""
-
-
-#: a number that is not below zero; beyond a million it is a slip of the pen
-_Number = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
-
-
 _POLICY = Policy()
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A TOML table: keys that are not listed are an error."""
-
-
-class Idle(_Table, frozen=True):
+class Idle(Table, frozen=True):
     """When a box counts as idle. after: quiet time until pause; warn: how long before that the
     warning appears; stuck_after: VRAM held without any GPU use for this long counts as idle;
     gpu_util, cpu_util: per cent below which hardware is quiet; ssh_bytes: bytes a minute, in
@@ -47,15 +31,15 @@ class Idle(_Table, frozen=True):
     after: Seconds = Seconds(_POLICY.after)
     warn: Seconds = Seconds(_POLICY.warn)
     stuck_after: Seconds = Seconds(_POLICY.stuck_after)
-    gpu_util: _Number = _POLICY.gpu_util
-    cpu_util: _Number = _POLICY.cpu_util
+    gpu_util: Number = _POLICY.gpu_util
+    cpu_util: Number = _POLICY.cpu_util
     ssh_bytes: Bytes = Bytes(int(_POLICY.ssh_bytes))
     net_bytes: Bytes = Bytes(int(_POLICY.net_bytes))
     save_command: tuple[str, ...] = _POLICY.save_command
     save_timeout: Seconds = Seconds(_POLICY.save_timeout)
 
 
-class Sync(_Table, frozen=True):
+class Sync(Table, frozen=True):
     """What is kept in step. path: local folder, relative to devbox.toml; remote: folder on the
     box, relative to the workdir; include wins over exclude and ignore files; down: patterns
     fetched by `sync down` and before a pause."""
@@ -69,7 +53,7 @@ class Sync(_Table, frozen=True):
     before_pause: bool = True
 
 
-class Volume(_Table, frozen=True):
+class Volume(Table, frozen=True):
     """Storage that outlives the box. source: the provider's own name of it."""
 
     source: str
@@ -77,7 +61,7 @@ class Volume(_Table, frozen=True):
     read_only: bool = False
 
 
-class BoxSpec(_Table, frozen=True):
+class BoxSpec(Table, frozen=True):
     """What a person asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
     BASE or PIP_INDEX; they stay readable in the image. command: the box is this program, headless,
     and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
@@ -87,7 +71,7 @@ class BoxSpec(_Table, frozen=True):
     provider: str = "local"
     hardware: str = ""
     vram: Bytes = Bytes(0)
-    max_price: _Number | None = None
+    max_price: Number | None = None
     image: str = ""
     build_args: dict[str, str] = {}
     command: tuple[str, ...] = ()
@@ -98,7 +82,7 @@ class BoxSpec(_Table, frozen=True):
     host: str = ""
     space: str = ""
     region: str = ""
-    cpu: _Number | None = None
+    cpu: Number | None = None
     memory: Bytes = Bytes(0)
     pause_command: tuple[str, ...] = ()
     idle: Idle = Idle()
@@ -108,15 +92,15 @@ class BoxSpec(_Table, frozen=True):
     env: dict[str, str] = {}
 
 
-class Budget(_Table, frozen=True):
+class Budget(Table, frozen=True):
     """Ceilings in dollars; None is no ceiling. Checked before anything billed is started."""
 
-    daily: _Number | None = None
-    monthly: _Number | None = None
-    per_box: _Number | None = None
+    daily: Number | None = None
+    monthly: Number | None = None
+    per_box: Number | None = None
 
 
-class Argument(_Table, frozen=True):
+class Argument(Table, frozen=True):
     """One argument of a job."""
 
     type: Literal["str", "int", "float", "bool", "choice"] = "str"
@@ -126,7 +110,7 @@ class Argument(_Table, frozen=True):
     required: bool = False
 
 
-class Input(_Table, frozen=True):
+class Input(Table, frozen=True):
     """A local file or folder a job reads. patterns: what counts as an item in a folder."""
 
     patterns: tuple[str, ...] = ("*",)
@@ -134,7 +118,7 @@ class Input(_Table, frozen=True):
     required: bool = True
 
 
-class JobSpec(_Table, frozen=True):
+class JobSpec(Table, frozen=True):
     """A job.toml, or a [jobs.NAME] table of devbox.toml. Exactly one of module (a module on the
     box with run(job)) and command (an argument list) is set; command items may hold {argument}
     and {input} names. outputs: name → path inside the run's output folder."""
@@ -154,7 +138,7 @@ class JobSpec(_Table, frozen=True):
     box: str = ""
 
 
-class Checkpoint(_Table, frozen=True):
+class Checkpoint(Table, frozen=True):
     """Model weights: where they come from (devbox.box.checkpoints.source), where they go on the
     box, and what they must be. size: bytes. secret: a reference, such as hf:token."""
 
@@ -165,21 +149,7 @@ class Checkpoint(_Table, frozen=True):
     secret: str = ""
 
 
-class ProviderConfig(_Table, frozen=True):
-    """[providers.NAME]: connection settings; which keys apply is the provider's to say."""
-
-    endpoint: str = ""
-    git_endpoint: str = ""
-    ssh_gateway: str = ""
-    server_url: str = ""
-    namespace: str = ""
-    environment: str = ""
-    docker_host: str = ""
-    price: _Number | None = None
-    pause_token: str = ""
-
-
-class Spec(_Table, frozen=True):
+class Spec(Table, frozen=True):
     """A whole devbox.toml with the user config under it. root: the folder it was found in. file:
     the project's, None without one. withheld: settings of it that are left out here because the
     user has not trusted them, key → shown value; `box`, `provider` and `checkpoint` refuse what
@@ -189,7 +159,7 @@ class Spec(_Table, frozen=True):
     boxes: dict[str, BoxSpec] = {}
     jobs: dict[str, JobSpec] = {}
     checkpoints: dict[str, Checkpoint] = {}
-    providers: dict[str, ProviderConfig] = {}
+    providers: Providers = Providers()
     budget: Budget = Budget()
     editor: str = ""
     root: Path = Path()
@@ -220,11 +190,14 @@ class Spec(_Table, frozen=True):
             fix = "create the file with: devbox init"
         raise NotFound(f"{asked} in {FILE_NAME} (boxes: {known})", fix=fix)
 
-    def provider(self, name: str) -> ProviderConfig:
-        """Settings of one provider; hf-space and hf-job share [providers.hf]. NotTrusted."""
-        shared = "hf" if name.startswith("hf-") else name
-        self.require_trust(f"providers.{shared}", f"providers.{name}")
-        return self.providers.get(shared, self.providers.get(name, ProviderConfig()))
+    def provider(self, name: str) -> ProviderSettings:
+        """Settings of one provider; hf-space and hf-job share [providers.hf]. NotTrusted, and
+        UsageError for a provider that does not exist."""
+        kind = settings_type(name)
+        self.require_trust(f"providers.{table_of(name)}")
+        found = getattr(self.providers, table_of(name))
+        assert isinstance(found, kind)
+        return found
 
     def checkpoint(self, name: str) -> Checkpoint | None:
         """The checkpoint of that name, None when there is none. NotTrusted."""

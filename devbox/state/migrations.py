@@ -7,8 +7,10 @@ function never changes. One that changes JSON bodies may meet bodies that it has
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -89,12 +91,28 @@ def migrations_are_named(connection: sqlite3.Connection) -> None:
     _execute(connection, "CREATE TABLE migrations (name TEXT PRIMARY KEY, applied REAL NOT NULL)")
 
 
+def connections_hold_settings(connection: sqlite3.Connection) -> None:
+    """A box's connection: its provider's settings in a table of their own, beside who answered."""
+
+    def nest(body: dict[str, Any]) -> None:
+        flat = body.get("connection")
+        if isinstance(flat, dict) and "settings" not in flat:
+            identity = flat.pop("identity", "")
+            settings = {key: value for key, value in flat.items() if value}
+            body["connection"] = {"settings": settings, "identity": identity}
+
+    _change_bodies(connection, nest)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     boxes_belong_to_projects,
     intervals_have_billing_units,
     migrations_are_named,
+    connections_hold_settings,
 )
+#: those that change JSON bodies
+BODIES: tuple[Migration, ...] = (connections_hold_settings,)
 
 
 def apply(connection: sqlite3.Connection, applied: int, now: float) -> None:
@@ -107,6 +125,20 @@ def apply(connection: sqlite3.Connection, applied: int, now: float) -> None:
         [(migration.__name__, now) for migration in MIGRATIONS],
     )
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _change_bodies(
+    connection: sqlite3.Connection, change: Callable[[dict[str, Any]], None]
+) -> None:
+    for box_id, body in connection.execute("SELECT id, body FROM boxes").fetchall():
+        try:
+            found = json.loads(body)
+        except (ValueError, TypeError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            change(found)
+            encoded = json.dumps(found, separators=(",", ":")).encode()
+            connection.execute("UPDATE boxes SET body = ? WHERE id = ?", (encoded, box_id))
 
 
 def _execute(connection: sqlite3.Connection, script: str) -> None:

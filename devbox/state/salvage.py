@@ -14,6 +14,7 @@ import msgspec
 
 from devbox import spec
 from devbox.model import UNKNOWN_PRICE, UNREADABLE, Box, BoxState, Connection
+from devbox.state import migrations
 from devbox.state.database import Database, explained
 
 _MOST_BYTES = 8 << 30
@@ -61,9 +62,13 @@ def copy(damaged: Path, into: Database) -> int:
         source.row_factory = sqlite3.Row
         source.text_factory = lambda data: data.decode(errors="replace")
         try:
-            return sum(_copy_table(source, into, table) for table in TABLES)
+            kept = sum(_copy_table(source, into, table) for table in TABLES)
         finally:
             source.close()
+    with into.write() as connection:
+        for migration in migrations.BODIES:  # the rows may be of an older version
+            migration(connection)
+    return kept
 
 
 def _pad(file: Path) -> None:

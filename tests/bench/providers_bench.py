@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from devbox import lifecycle, spec
 from devbox.model import Box, BoxState
 from devbox.providers.base import Request
@@ -141,7 +143,15 @@ def _many(worlds: list[World]) -> Row:
 
 def _workspace(worlds: list[World]) -> Workspace:
     specs = [spec.load(world.project / "devbox.toml") for world in worlds]
-    providers = {key: value for each in specs for key, value in each.providers.items()}
+    unset = spec.Providers()
+    providers = spec.Providers(
+        **{
+            key: settings
+            for each in specs
+            for key, settings in msgspec.structs.asdict(each.providers).items()
+            if settings != getattr(unset, key)
+        }
+    )
     return Workspace(spec.Spec(root=worlds[0].project, providers=providers))
 
 

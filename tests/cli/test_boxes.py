@@ -78,7 +78,7 @@ def test_hints_about_another_projects_box_name_it_whole(
     with_intent.boxes.begin(box.id, "paused", {}, 2.0)
     with_intent.close()
     monkeypatch.setattr(lifecycle, "refresh", lambda ws, boxes: boxes)
-    monkeypatch.setattr(lifecycle, "verdict", lambda ws, box, unsynced: None)
+    monkeypatch.setattr(lifecycle, "idle_status", lambda ws, box, unsynced: None)
     assert f"devbox status {other}/b --wait" in devbox("status", "other/b").out
 
 
@@ -115,7 +115,7 @@ def test_giving_up_needs_no_provider_that_can_be_loaded(
         raise DevboxError("its client is not installed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(lifecycle, "losses", fails)
+        patched.setattr(lifecycle, "unsaved_data", fails)
         done = devbox("down", "b", "--forget", "--yes")
     assert done.code == 0, done.err
     assert ws.box(box.name).state.is_over

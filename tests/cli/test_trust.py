@@ -114,7 +114,7 @@ def test_verbs_that_need_no_withheld_setting_work(cloned: Path, devbox: Devbox) 
 
 def test_trust_shows_exactly_the_lines(project: Path, devbox: Devbox) -> None:
     file = project / "devbox.toml"
-    file.write_text('[boxes.b]\nhardware = "x"\nhost = "lab"\n')
+    file.write_text('[boxes.b]\nprovider = "ssh"\nhardware = "x"\nhost = "lab"\n')
     shown = devbox("trust", "--show", "--json").data
     assert (shown["trusted"], shown["lines"]) == (False, {"boxes.b.host": "lab"})
     assert "Pass --yes" in devbox("trust").err

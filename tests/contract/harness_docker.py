@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from devbox.providers import registry
 from devbox.providers.base import Provider
-from devbox.spec import ProviderConfig
+from devbox.spec import DockerSettings
 from tests.contract.harness import Harness
 from tests.emulators.common import Fault
 from tests.emulators.docker_proxy import DockerProxy
@@ -34,7 +34,7 @@ class DockerHarness(Harness):
     def make(self) -> Provider:
         return registry.load(
             "docker",
-            ProviderConfig(
+            DockerSettings(
                 docker_host=self.proxy.address, namespace=self.space.namespace, price=1.5
             ),
         )

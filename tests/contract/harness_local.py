@@ -16,7 +16,7 @@ from devbox.providers import registry
 from devbox.providers.base import Provider
 from devbox.providers.local import provider as local
 from devbox.providers.local.box_dir import MARK
-from devbox.spec import ProviderConfig
+from devbox.spec import LocalSettings
 from tests.contract.harness import Harness
 
 
@@ -27,7 +27,7 @@ class LocalHarness(Harness):
     )
 
     def make(self) -> Provider:
-        return registry.load("local", ProviderConfig(price=1.5))
+        return registry.load("local", LocalSettings(price=1.5))
 
     def live(self) -> int:
         return len({mark for mark, _ in processes_under(paths.local_boxes())})

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from devbox.providers import registry
 from devbox.providers.base import Provider
-from devbox.spec import ProviderConfig
+from devbox.spec import ModalSettings
 from tests.contract.harness import Harness
 from tests.emulators.common import Fault
 from tests.emulators.modal import ModalEmulator, Stages
@@ -35,7 +35,7 @@ class ModalHarness(Harness):
         os.environ.update(self.emulator.env())
 
     def make(self) -> Provider:
-        return registry.load("modal", ProviderConfig())
+        return registry.load("modal", ModalSettings())
 
     def live(self) -> int:
         return len(self.emulator.meter.billing())

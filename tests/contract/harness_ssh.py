@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from devbox.providers import registry
 from devbox.providers.base import Provider, Request
-from devbox.spec import ProviderConfig
+from devbox.spec import SshSettings
 from tests.contract.harness import Harness
 from tests.providers.host.machine import Machine
 from tests.remote.sshd import close_masters
@@ -25,7 +25,7 @@ class SshHarness(Harness):
         self.machines: dict[str, Machine] = {}
 
     def make(self) -> Provider:
-        return registry.load("ssh", ProviderConfig(price=1.5))
+        return registry.load("ssh", SshSettings(price=1.5))
 
     def live(self) -> int:
         return sum(len(machine.ours) for machine in self.machines.values())

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from devbox.providers import registry
 from devbox.providers.base import Provider
 from devbox.remote import keys
-from devbox.spec import ProviderConfig
+from devbox.spec import HfSettings
 from tests.contract.harness import Harness
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator, Times
@@ -44,7 +44,7 @@ class HfHarness(Harness):
     def make(self) -> Provider:
         return registry.load(
             self.name,
-            ProviderConfig(
+            HfSettings(
                 ssh_gateway=self.hub.gateway_host_port, pause_token="env:PAUSE_TOKEN_OF_TEST"
             ),
         )

@@ -16,7 +16,15 @@ from devbox.money.costs import cost, run_cost
 from devbox.money.fit import fit
 from devbox.money.offers import gather, select
 from devbox.money.report import report, spent_between
-from devbox.spec import BoxSpec, Budget, Bytes, ProviderConfig, Spec
+from devbox.spec import (
+    BoxSpec,
+    Budget,
+    Bytes,
+    DockerSettings,
+    LocalSettings,
+    Providers,
+    Spec,
+)
 from devbox.state.store import Store
 from devbox.workspace import Workspace
 from tests.core.test_state import HOUR, a_box
@@ -149,7 +157,7 @@ def test_a_budget_counts_what_was_spent_and_what_may_come() -> None:
 
 
 def test_a_provider_that_is_set_up_wrong_hides_no_other_offers(home: Path) -> None:
-    docker = {"docker": ProviderConfig(namespace="no name!"), "local": ProviderConfig(price=1.0)}
+    docker = Providers(docker=DockerSettings(namespace="no name!"), local=LocalSettings(price=1.0))
     ws = Workspace(Spec(project="p", root=home, providers=docker))
     found, failed = gather(ws, ["docker", "local"])
     assert [offer.provider for offer in found] == ["local"]

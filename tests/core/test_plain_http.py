@@ -17,7 +17,7 @@ from devbox.box.watchdog.pause_recipe import check
 from devbox.errors import AuthError, DevboxError
 from devbox.providers.hf.hub import Hub
 from devbox.providers.modal.account import Account
-from devbox.spec import ProviderConfig
+from devbox.spec import HfSettings, ModalSettings
 from devbox.wire.messages import PauseRecipe
 
 FAR = "http://hub.example:8080"
@@ -91,15 +91,15 @@ def test_what_counts_as_this_machine() -> None:
 
 
 def hub_token(_: Path) -> None:
-    Hub(ProviderConfig(endpoint=FAR)).call("asking", lambda api: api.whoami())
+    Hub(HfSettings(endpoint=FAR)).call("asking", lambda api: api.whoami())
 
 
 def hub_headers(_: Path) -> None:
-    Hub(ProviderConfig(endpoint=FAR)).headers()
+    Hub(HfSettings(endpoint=FAR)).headers()
 
 
 def modal_client(_: Path) -> None:
-    Account(ProviderConfig(server_url=FAR)).client()
+    Account(ModalSettings(server_url=FAR)).client()
 
 
 def checkpoint(folder: Path) -> None:
@@ -129,13 +129,13 @@ def test_no_token_over_plain_http(
 
 
 def test_public_prices_are_asked_without_the_token() -> None:
-    assert "authorization" not in Hub(ProviderConfig(endpoint=FAR)).headers(public=True)
+    assert "authorization" not in Hub(HfSettings(endpoint=FAR)).headers(public=True)
 
 
 def test_the_hub_s_redirect_to_another_host_takes_no_token(serve: Callable[..., Server]) -> None:
     other = serve()
     first = serve(f"http://localhost:{other.server_port}")
-    hub = Hub(ProviderConfig(endpoint=f"http://127.0.0.1:{first.server_port}"))
+    hub = Hub(HfSettings(endpoint=f"http://127.0.0.1:{first.server_port}"))
     with hub.session().stream(
         "GET", f"{hub.endpoint}/file", headers=hub.headers(), follow_redirects=True
     ) as reply:

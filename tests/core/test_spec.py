@@ -127,3 +127,42 @@ def test_every_template_is_a_valid_spec(home: Path) -> None:
         folder.mkdir()
         templates.write(template, folder)
         assert spec.load(folder / "devbox.toml", home / "none.toml").boxes
+
+
+@pytest.mark.parametrize(
+    ("toml", "what", "fix"),
+    [
+        (
+            '[providers.local]\ndocker_host = "unix:///x"',
+            "unknown key providers.local.docker_host",
+            "it is a key of [providers.docker]; the keys here are: price",
+        ),
+        ("[providers.hf]\nprice = 1.0", "unknown key providers.hf.price", "[providers.local]"),
+        ("[providers.hf-space]", "unknown key providers.hf-space", "write [providers.hf]"),
+        ("[providers.aws]", "unknown key providers.aws", "the keys here are: local, ssh"),
+        (
+            '[boxes.b]\nspace = "me/x"',
+            "boxes.b.space is a key of hf-space boxes, and b is a local box",
+            'leave space out, or set provider = "hf-space" in [boxes.b]',
+        ),
+        (
+            '[defaults]\nprovider = "modal"\n[boxes.b]\npause_command = ["halt"]',
+            "boxes.b.pause_command is a key of ssh boxes, and b is a modal box",
+            "leave pause_command out",
+        ),
+        ('[boxes.b]\nprovider = "model"', "there is no provider 'model'", "did you mean 'modal'?"),
+    ],
+)
+def test_a_setting_of_another_provider_is_refused(
+    home: Path, toml: str, what: str, fix: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        _load(home, toml)
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+
+
+def test_defaults_are_for_boxes_of_all_providers(home: Path) -> None:
+    loaded = _load(home, '[defaults]\nregion = "us"\n[boxes.a]\n[boxes.b]\nprovider = "modal"')
+    assert loaded.boxes["b"].region == "us"
+    assert loaded.boxes["a"].provider == "local"

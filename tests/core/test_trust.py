@@ -22,8 +22,10 @@ def box(loaded: spec.Spec) -> object:
     return loaded.box("b")
 
 
-def hub(loaded: spec.Spec) -> object:
-    return loaded.provider("hf-space")
+def hub(loaded: spec.Spec) -> spec.HfSettings:
+    found = loaded.provider("hf-space")
+    assert isinstance(found, spec.HfSettings)
+    return found
 
 
 @pytest.fixture
@@ -50,8 +52,8 @@ CASES: dict[str, tuple[str, Use]] = {
         '[checkpoints.c]\nsource = "https://evil.example/w"\npath = "w"\nsecret = "hf:token"',
         lambda s: s.checkpoint("c"),
     ),
-    "boxes.b.host": ('[boxes.b]\nhost = "evil.example"', box),
-    "boxes.b.pause_command": ('[boxes.b]\npause_command = ["touch", "x"]', box),
+    "boxes.b.host": ('[boxes.b]\nprovider = "ssh"\nhost = "evil.example"', box),
+    "boxes.b.pause_command": ('[boxes.b]\nprovider = "ssh"\npause_command = ["touch", "x"]', box),
     "boxes.b.idle.save_command": ('[boxes.b.idle]\nsave_command = ["touch", "x"]', box),
     "boxes.b.secrets.K": ('[boxes.b.secrets]\nK = "file:~/.ssh/id_rsa"', box),
     "boxes.b.sync.path": ('[boxes.b.sync]\npath = "~/.ssh"', box),
@@ -83,7 +85,7 @@ def test_a_cloned_file_may_not_decide(key: str, project: Path) -> None:
 
 def test_what_is_withheld_is_not_in_the_spec(project: Path) -> None:
     project.write_text("\n".join(text for text, _ in (CASES["providers.hf.endpoint"],)))
-    assert spec.load(project).providers["hf"].endpoint == ""
+    assert spec.load(project).providers.hf == spec.HfSettings()
     project.write_text(CASES["boxes.b.sync.path"][0])
     assert spec.load(project).boxes["b"].sync.path == "."
 
@@ -130,18 +132,18 @@ def test_a_folder_that_is_a_link_leads_outside(project: Path, home: Path) -> Non
 
 
 def test_trust_is_in_the_lines_not_in_the_file(project: Path) -> None:
-    project.write_text('[boxes.b]\nhost = "lab"\n')
+    project.write_text('[boxes.b]\nprovider = "ssh"\nhost = "lab"\n')
     spec.trust_file(project)
-    project.write_text('[boxes.b]\nhost = "lab"\nhardware = "gpu"\n')
+    project.write_text('[boxes.b]\nprovider = "ssh"\nhost = "lab"\nhardware = "gpu"\n')
     assert spec.load(project).withheld == {}
-    project.write_text('[boxes.b]\nhost = "lab"\nsecrets = {K = "env:K"}\n')
+    project.write_text('[boxes.b]\nprovider = "ssh"\nhost = "lab"\nsecrets = {K = "env:K"}\n')
     assert set(spec.load(project).withheld) == {"boxes.b.host", "boxes.b.secrets.K"}
-    project.write_text('[boxes.b]\nhost = "evil.example"\n')
+    project.write_text('[boxes.b]\nprovider = "ssh"\nhost = "evil.example"\n')
     assert spec.load(project).withheld == {"boxes.b.host": "evil.example"}
 
 
 def test_trust_is_in_one_file(project: Path, home: Path) -> None:
-    project.write_text('[boxes.b]\nhost = "lab"\n')
+    project.write_text('[boxes.b]\nprovider = "ssh"\nhost = "lab"\n')
     spec.trust_file(project)
     clone = home / "clone" / "devbox.toml"
     clone.parent.mkdir()
@@ -154,10 +156,12 @@ def test_trust_is_in_one_file(project: Path, home: Path) -> None:
 
 def test_the_users_own_file_needs_no_trust(project: Path, home: Path) -> None:
     own = home / "config.toml"
-    own.write_text('[providers.hf]\nendpoint = "https://hub.work"\n[boxes.b]\nhost = "lab"\n')
+    own.write_text(
+        '[providers.hf]\nendpoint = "https://hub.work"\n[boxes.b]\nprovider = "ssh"\nhost = "lab"\n'
+    )
     project.write_text('[providers.hf]\nendpoint = "https://hub.work"\n[boxes.b]\n')
     loaded = spec.load(project, own)
-    assert (loaded.withheld, loaded.provider("hf-job").endpoint) == ({}, "https://hub.work")
+    assert (loaded.withheld, hub(loaded).endpoint) == ({}, "https://hub.work")
     project.write_text('[providers.hf]\nendpoint = ""\n')
     with pytest.raises(NotTrusted):
         spec.load(project, own).provider("hf-job")
@@ -224,4 +228,5 @@ def test_a_known_box_is_reached_where_it_was_made_without_trust(project: Path) -
         a_box("b"), provider="hf-job", project="p", connection=made.connection("hf-job")
     )
     project.write_text('project = "p"\n[providers.hf]\nendpoint = "https://evil.example"\n')
-    assert Workspace.open(project.parent).settings_of(box).endpoint == "https://hub.work"
+    found = Workspace.open(project.parent).settings_of(box)
+    assert found == spec.HfSettings(endpoint="https://hub.work")

@@ -101,8 +101,8 @@ def server(bare: Git, home: Path, hub: HfEmulator) -> Iterator[Server]:
 @pytest.fixture
 def over_http(ws: Workspace, server: Server) -> Workspace:
     address = f"http://127.0.0.1:{server.server_address[1]}"
-    config = spec.ProviderConfig(git_endpoint=address)
-    ws.spec = msgspec.structs.replace(ws.spec, providers={"hf": config})
+    config = spec.HfSettings(git_endpoint=address)
+    ws.spec = msgspec.structs.replace(ws.spec, providers=spec.Providers(hf=config))
     return ws
 
 

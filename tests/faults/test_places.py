@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import docker
 import msgspec
 import pytest
@@ -10,7 +12,7 @@ from devbox import lifecycle
 from devbox.errors import WrongPlace
 from devbox.model import Box, BoxState
 from devbox.money.report import spent_by_box
-from devbox.spec import ProviderConfig, Spec
+from devbox.spec import HfSettings, ModalSettings, Providers, Spec
 from devbox.workspace import Workspace
 from tests.core.test_state import a_box
 from tests.emulators.common import Fault
@@ -24,11 +26,11 @@ from tests.faults.world import Emulated, World
 from tests.faults.worlds import DockerWorld, JobWorld, ModalWorld
 
 
-def another_folder(world: World, **providers: ProviderConfig) -> Workspace:
+def another_folder(world: World, **providers: Any) -> Workspace:
     root = world.home / "other"
     root.mkdir()
     return Workspace(
-        Spec(project="other", root=root, providers=providers),
+        Spec(project="other", root=root, providers=Providers(**providers)),
         clock=world.clock.now,
         sleep=world.advance,
     )
@@ -65,7 +67,7 @@ def test_a_folder_with_another_endpoint(make_world: MakeWorld, name: str) -> Non
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     with HfEmulator(state_dir=world.home / "other-hub") as hub:
-        other = another_folder(world, hf=ProviderConfig(endpoint=hub.endpoint))
+        other = another_folder(world, hf=HfSettings(endpoint=hub.endpoint))
         (seen,) = lifecycle.refresh(other, [box])
         assert seen.state is BoxState.RUNNING
         assert lifecycle.reconcile(other, provider=name) == []
@@ -137,7 +139,7 @@ def test_another_modal_server_in_another_folder(make_world: MakeWorld) -> None:
     world = make_world("modal")
     box = lifecycle.up(workspace(world), "b")
     with ModalEmulator(workspace="beta") as other:
-        there = another_folder(world, modal=ProviderConfig(server_url=other.url))
+        there = another_folder(world, modal=ModalSettings(server_url=other.url))
         there.provider("modal").find()
         assert lifecycle.down(there, box, save=False).state is BoxState.TERMINATED
         assert "SandboxTerminate" not in other.calls.routes
@@ -216,7 +218,7 @@ def test_a_box_of_an_older_version_is_asked_for_in_its_own_project(make_world: M
     old = msgspec.structs.replace(box, connection=None)
     ws.store.boxes.update(old)
     with HfEmulator(state_dir=world.home / "other-hub") as hub:
-        other = another_folder(world, hf=ProviderConfig(endpoint=hub.endpoint))
+        other = another_folder(world, hf=HfSettings(endpoint=hub.endpoint))
         (seen,) = lifecycle.refresh(other, [old])
         assert seen.state is BoxState.RUNNING
         assert "was made in project p" in seen.message

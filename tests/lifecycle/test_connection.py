@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from devbox.errors import UsageError
-from devbox.model import Box, Connection
+from devbox.model import Box
 from devbox.providers import registry
 from devbox.providers.hf.job import HfJob
-from devbox.spec import ProviderConfig, Spec
+from devbox.spec import HfSettings, LocalSettings, Providers, Spec, settings_type
 from devbox.workspace import Workspace
 from tests.core.test_state import a_box
 
@@ -19,8 +19,8 @@ ONE, OTHER = "http://127.0.0.1:1", "http://127.0.0.1:2"
 
 
 def folder(root: Path, project: str, **settings: object) -> Workspace:
-    config = ProviderConfig(**settings)  # type: ignore[arg-type]
-    return Workspace(Spec(project=project, root=root, providers={"hf": config}))
+    config = HfSettings(**settings)  # type: ignore[arg-type]
+    return Workspace(Spec(project=project, root=root, providers=Providers(hf=config)))
 
 
 def made_in(ws: Workspace) -> Box:
@@ -36,8 +36,8 @@ def endpoint(ws: Workspace, box: Box) -> str:
 
 
 def test_another_folder_asks_where_the_box_was_made(home: Path) -> None:
-    one = folder(home, "one", endpoint=ONE, price=2.0, pause_token="env:ONE")
-    other = folder(home, "other", endpoint=OTHER, price=3.0, pause_token="env:OTHER")
+    one = folder(home, "one", endpoint=ONE, pause_token="env:ONE")
+    other = folder(home, "other", endpoint=OTHER, pause_token="env:OTHER")
     box = made_in(one)
     assert endpoint(one, box) == endpoint(other, box) == ONE
     assert one.provider_of(box) is one.provider("hf-job")
@@ -54,10 +54,17 @@ def test_what_the_environment_said_is_kept(home: Path, monkeypatch: pytest.Monke
 
 
 def test_its_own_project_may_change_price_and_pause_token(home: Path) -> None:
-    box = made_in(folder(home, "one", endpoint=ONE, price=2.0))
-    later = folder(home, "one", endpoint=OTHER, price=3.0, pause_token="env:ONE")
-    found = later.settings_of(box)
-    assert (found.endpoint, found.price, found.pause_token) == (ONE, 3.0, "env:ONE")
+    box = made_in(folder(home, "one", endpoint=ONE))
+    later = folder(home, "one", endpoint=OTHER, pause_token="env:ONE")
+    assert later.settings_of(box) == HfSettings(endpoint=ONE, pause_token="env:ONE")
+    here = [
+        Workspace(
+            Spec(project="p", root=home, providers=Providers(local=LocalSettings(price=price)))
+        )
+        for price in (2.0, 3.0)
+    ]
+    local = msgspec.structs.replace(a_box("b"), project="p", connection=here[0].connection("local"))
+    assert here[1].settings_of(local) == LocalSettings(price=3.0)
 
 
 def test_a_row_of_an_older_version_takes_the_folder_s_settings(home: Path) -> None:
@@ -75,15 +82,11 @@ def test_a_value_in_place_of_a_reference_is_never_kept(home: Path) -> None:
         folder(home, "one", pause_token="hf_the_secret_itself").connection("hf-space")
 
 
-def test_a_connection_has_a_place_for_every_setting() -> None:
-    assert set(Connection.__struct_fields__) == {*ProviderConfig.__struct_fields__, "identity"}
-
-
 @pytest.mark.parametrize("name", [n for n in registry.NAMES if n not in ("local", "ssh")])
 def test_what_is_resolved_stays_as_it_is(
     home: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    found = registry.resolved(name, ProviderConfig())
-    assert found != ProviderConfig()
+    found = registry.resolved(name, settings_type(name)())
+    assert found != settings_type(name)()
     assert registry.resolved(name, found) == found

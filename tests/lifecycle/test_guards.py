@@ -15,7 +15,7 @@ from devbox.providers.base import Provider
 from devbox.providers.hf.job import HfJob
 from devbox.providers.local.provider import Local
 from devbox.remote.connection import Connection
-from devbox.spec import BoxSpec, ProviderConfig, Volume
+from devbox.spec import BoxSpec, HfSettings, Volume
 from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 
@@ -39,7 +39,7 @@ def by(ws: Workspace, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_job_ends_and_keeps_its_volumes_only() -> None:
-    job = HfJob(ProviderConfig())
+    job = HfJob(HfSettings())
     assert job.pause_keeps(BoxSpec()) == (False, "none of its files")
     volumes = {"data": Volume(source="me/data", mount="/data")}
     assert job.pause_keeps(BoxSpec(volumes=volumes)) == (False, "only its volumes")
@@ -49,7 +49,7 @@ def test_a_job_ends_and_keeps_its_volumes_only() -> None:
 def test_the_watchdog_of_a_job_ends_it(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch, answers: bool, said: str
 ) -> None:
-    by(ws, HfJob(ProviderConfig()), monkeypatch)
+    by(ws, HfJob(HfSettings()), monkeypatch)
     found = lifecycle.guards(ws, made(BoxSpec(provider="hf-job")), answers=answers)
     assert said in found.lines[0]
     assert "pause" not in found.lines[0]
@@ -58,7 +58,7 @@ def test_the_watchdog_of_a_job_ends_it(
 def test_a_box_that_does_not_run_yet_is_not_called_silent(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by(ws, HfJob(ProviderConfig()), monkeypatch)
+    by(ws, HfJob(HfSettings()), monkeypatch)
     found = lifecycle.guards(ws, made(BoxSpec(), BoxState.STARTING), answers=False)
     assert found.lines[0] == "once it runs, its watchdog ends it when it is idle and at max_uptime"
 
@@ -71,7 +71,7 @@ def test_what_will_guard_a_box_is_known_before_it_is_made(
     assert (ssh.pauses, ssh.ceiling) == (False, False)
     ssh = lifecycle.guards_for(ws, BoxSpec(provider="ssh", pause_command=("halt",)))
     assert (ssh.pauses, ssh.ceiling) == (True, True)
-    by(ws, HfJob(ProviderConfig()), monkeypatch)
+    by(ws, HfJob(HfSettings()), monkeypatch)
     headless = lifecycle.guards_for(ws, BoxSpec(provider="hf-job", command=("true",)))
     assert (headless.pauses, headless.ceiling) == (False, True)
 
@@ -79,7 +79,7 @@ def test_what_will_guard_a_box_is_known_before_it_is_made(
 def test_nothing_is_asked_before_a_pause_that_is_refused(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by(ws, HfJob(ProviderConfig()), monkeypatch)
+    by(ws, HfJob(HfSettings()), monkeypatch)
     assert lifecycle.unsaved_data(ws, made(BoxSpec(provider="hf-job")), "pause") is None
 
 
@@ -105,7 +105,7 @@ def test_what_a_provider_cannot_do_names_what_leads_there_and_keeps_the_files(
     assert change.fix == "change hardware in devbox.toml, then: devbox pause b && devbox up b"
     monkeypatch.setattr(_Paid, "resume_takes", frozenset())
     assert refusal(lambda: lifecycle.change_hardware(ws, box, "t4")).fix == made_anew
-    by(ws, HfJob(ProviderConfig()), monkeypatch)
+    by(ws, HfJob(HfSettings()), monkeypatch)
     assert refusal(lambda: lifecycle.restart(ws, box)).fix == made_anew
 
 

@@ -9,7 +9,7 @@ import pytest
 from devbox import lifecycle, spec
 from devbox.images import templates
 from devbox.providers import registry
-from devbox.spec import ProviderConfig
+from devbox.spec import settings_type
 from devbox.workspace import Workspace
 from tests.emulators.modal import ModalEmulator
 from tests.providers.modal.conftest import emulator, harness, project  # noqa: F401
@@ -34,7 +34,7 @@ from tests.providers.modal.conftest import emulator, harness, project  # noqa: F
     ],
 )
 def test_an_image_follows_the_hardware(provider: str, hardware: str, image: str) -> None:
-    assert registry.load(provider, ProviderConfig()).default_image(hardware) == image
+    assert registry.load(provider, settings_type(provider)()).default_image(hardware) == image
 
 
 def test_the_image_for_a_gpu_has_torch_and_is_a_template() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from devbox.errors import Unavailable
 from devbox.providers.docker.provider import Docker
-from devbox.spec import ProviderConfig
+from devbox.spec import DockerSettings
 
 
 class Page(BaseHTTPRequestHandler):
@@ -36,7 +36,7 @@ def address() -> Iterator[str]:
 
 
 def test_a_page_in_the_engines_place_is_a_passing_fault(address: str) -> None:
-    docker = Docker(ProviderConfig(docker_host=address))
+    docker = Docker(DockerSettings(docker_host=address))
     with pytest.raises(Unavailable) as caught:
         docker.find()
     assert "cannot be read" in caught.value.what

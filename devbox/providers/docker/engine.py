@@ -15,7 +15,7 @@ import msgspec
 from devbox.errors import ProviderError, SpecError, Unavailable
 from devbox.providers.docker.errors import translated
 from devbox.providers.docker.tunnel import Far, client
-from devbox.spec import ProviderConfig
+from devbox.spec import DockerSettings
 from devbox.text import clean
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ _SCHEMES = ("unix://", "tcp://", "http://", "https://", "npipe://", "ssh://")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def resolve(config: ProviderConfig) -> ProviderConfig:
+def resolve(config: DockerSettings) -> DockerSettings:
     """The settings with the engine that the docker command line would use when they name none: an
     address, or `context://NAME` for a context, which also holds its TLS files."""
     host = config.docker_host or os.environ.get("DOCKER_HOST", "")

@@ -40,7 +40,7 @@ from devbox.providers.docker import container, entrypoint, hardware, image, obse
 from devbox.providers.docker.engine import Engine, resolve
 from devbox.providers.docker.hardware import GPU
 from devbox.providers.local.launch import public_line
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, DockerSettings
 from devbox.text import clean
 
 Info = Mapping[str, Any]
@@ -56,7 +56,7 @@ _LINES = 20_000
 __all__ = ["Docker", "make", "resolve"]
 
 
-def make(config: ProviderConfig) -> Provider:
+def make(config: DockerSettings) -> Provider:
     """Of the settings `docker_host`, `namespace` and `price` (dollars an hour) apply."""
     return Docker(config)
 
@@ -69,7 +69,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     bills = False
     go_back = "start the engine {} at its address again"
 
-    def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: DockerSettings, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = Engine(config.docker_host)
         self._namespace = names.name(config.namespace, "namespace") if config.namespace else ""
         self._price = own_price(config)

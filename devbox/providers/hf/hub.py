@@ -17,7 +17,7 @@ from devbox.errors import ProviderError, WrongPlace
 from devbox.providers import library_logs
 from devbox.providers.hf import errors
 from devbox.providers.hf.times import Skew
-from devbox.spec import ProviderConfig
+from devbox.spec import HfSettings
 from devbox.text import clean
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
 
 
-def resolve(config: ProviderConfig) -> ProviderConfig:
+def resolve(config: HfSettings) -> HfSettings:
     """The settings with the endpoint that the Hub's own tools would use when they name none."""
     endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
     return msgspec.structs.replace(config, endpoint=endpoint)
@@ -43,7 +43,7 @@ class Hub:
     """One endpoint with the credentials that the Hub's own tools would use (HF_TOKEN, the token
     file of `hf auth login`). Nothing of them is kept. times: reads the Hub's times."""
 
-    def __init__(self, config: ProviderConfig, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: HfSettings, clock: Callable[[], float] = time.time) -> None:
         self.endpoint = resolve(config).endpoint
         self._namespace = config.namespace
         self._clock = clock

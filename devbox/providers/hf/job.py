@@ -18,7 +18,7 @@ from devbox.providers.hf.hub import ANSWER, Hub, resolve
 from devbox.providers.hf.job_observe import LIVE, JobLook, Row, job_id
 from devbox.providers.hf.local_records import LocalRecords, Notes
 from devbox.providers.hf.space_create import ceiling, check
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, HfSettings
 from devbox.text import clean
 
 _ON_ITS_WAY = (BoxState.PROVISIONING, BoxState.STARTING, BoxState.RUNNING)
@@ -28,7 +28,7 @@ _PATIENCE = 60.0  # seconds to wait for another process that creates the same bo
 __all__ = ["HfJob", "make", "resolve"]
 
 
-def make(config: ProviderConfig) -> Provider:
+def make(config: HfSettings) -> Provider:
     """Jobs of [providers.hf]: endpoint, namespace, ssh_gateway."""
     return HfJob(config)
 
@@ -50,7 +50,7 @@ class HfJob(Provider, HasRunLogs):
     go_back = "log in to the Hub as {}: hf auth login"
     runs_commands = True
 
-    def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: HfSettings, *, clock: Callable[[], float] = time.time) -> None:
         self._hub = Hub(config, clock)
         self._clock = clock
         self._rates = Rates(self._hub, "jobs", self.name, clock)

@@ -11,7 +11,7 @@ from devbox.errors import ProviderError
 from devbox.providers.hf import errors, stages, tags, upload
 from devbox.providers.hf.hub import Hub, repo_id
 from devbox.providers.hf.stages import Runtime
-from devbox.spec import ProviderConfig
+from devbox.spec import HfSettings, ProviderSettings
 from devbox.text import clean, size
 
 _MOST = 64 * 1024**2  # bytes of a file that is downloaded
@@ -28,7 +28,8 @@ class Known(NamedTuple):
 class SpaceRepository:
     """space: "namespace/name"; ProviderError for another form."""
 
-    def __init__(self, config: ProviderConfig, space: str) -> None:
+    def __init__(self, config: ProviderSettings, space: str) -> None:
+        assert isinstance(config, HfSettings)
         self.space = repo_id(space)
         self.hub = Hub(config)
         base = (config.git_endpoint or self.hub.endpoint).rstrip("/")

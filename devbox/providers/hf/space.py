@@ -27,7 +27,7 @@ from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
 from devbox.providers.hf.local_records import LocalRecords
 from devbox.providers.hf.space_create import SpaceCreator, pause_url
 from devbox.providers.hf.space_observe import Look
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, HfSettings
 from devbox.text import clean
 
 _WORKERS = 8
@@ -36,7 +36,7 @@ _WORKERS = 8
 __all__ = ["HfSpace", "make", "resolve"]
 
 
-def make(config: ProviderConfig) -> Provider:
+def make(config: HfSettings) -> Provider:
     """Spaces of [providers.hf]: endpoint, namespace, ssh_gateway, pause_token."""
     return HfSpace(config)
 
@@ -54,7 +54,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
     create_lag = ANSWER + 15.0
     go_back = "log in to the Hub as {}: hf auth login"
 
-    def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: HfSettings, *, clock: Callable[[], float] = time.time) -> None:
         self._hub = Hub(config, clock)
         self._pause_token = config.pause_token
         self._clock = clock

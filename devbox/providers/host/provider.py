@@ -22,7 +22,7 @@ from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Req
 from devbox.providers.host import scripts, user_ssh
 from devbox.providers.host.record import Record, Records
 from devbox.providers.host.user_ssh import Unreached
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, SshSettings
 from devbox.text import clean
 
 HARDWARE = "host"
@@ -36,7 +36,7 @@ _FALLING_ASLEEP = 90.0
 _SAME_MOMENT = 2.0
 
 
-def make(config: ProviderConfig) -> Provider:
+def make(config: SshSettings) -> Provider:
     """Of the settings only `price` applies: dollars an hour to reckon with."""
     return Host(config)
 
@@ -51,7 +51,7 @@ class Host(Provider, CanPause, CanAdmit):
 
     def __init__(
         self,
-        config: ProviderConfig,
+        config: SshSettings,
         *,
         records: Records | None = None,
         clock: Callable[[], float] = time.time,

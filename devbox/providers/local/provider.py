@@ -22,7 +22,7 @@ from devbox.model import Offer
 from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request, own_price
 from devbox.providers.local import guard, hardware, launch, observe, volumes
 from devbox.providers.local.box_dir import PAUSED, RUNNING, TERMINATED, BoxDir, replace
-from devbox.spec import ProviderConfig
+from devbox.spec import LocalSettings
 from devbox.text import clean
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -33,7 +33,7 @@ _PATIENCE = 30.0  # seconds to wait for another process at work on the same box
 _PARTING = 4.0  # seconds a server and its guard get to end a box by themselves
 
 
-def make(config: ProviderConfig) -> Provider:
+def make(config: LocalSettings) -> Provider:
     """The local provider. Of the settings only `price` applies: dollars an hour to reckon with."""
     return Local(config)
 
@@ -50,7 +50,7 @@ class Local(Provider, CanPause, CanAdmit):
 
     def __init__(
         self,
-        config: ProviderConfig,
+        config: LocalSettings,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:

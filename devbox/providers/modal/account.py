@@ -21,7 +21,7 @@ from devbox import secrets
 from devbox.errors import Gone
 from devbox.providers import library_logs
 from devbox.providers.modal.errors import not_installed, translated
-from devbox.spec import ProviderConfig
+from devbox.spec import ModalSettings
 from devbox.text import clean
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _clients: dict[tuple[str, ...], modal.Client] = {}
 _lock = threading.Lock()
 
 
-def resolve(config: ProviderConfig) -> ProviderConfig:
+def resolve(config: ModalSettings) -> ModalSettings:
     """The settings with the server and environment of Modal's own configuration (MODAL_* and the
     profile) where they name none."""
     try:
@@ -56,13 +56,13 @@ class Account:
     """Of the settings, server_url: in place of Modal's; environment, namespace (the app's name):
     where our sandboxes are. What they leave empty is as in Modal's own configuration."""
 
-    def __init__(self, config: ProviderConfig) -> None:
+    def __init__(self, config: ModalSettings) -> None:
         self._config = config
         self.app_name = config.namespace or APP
         self._app: Any = None
 
     @functools.cached_property
-    def _settings(self) -> ProviderConfig:
+    def _settings(self) -> ModalSettings:
         """Asked for late, as Modal's package is slow to load."""
         return resolve(self._config)
 

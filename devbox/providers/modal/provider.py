@@ -42,7 +42,7 @@ from devbox.providers.modal.record import ENDED, PAUSED, Record
 from devbox.providers.modal.sandbox_lineage import Generations
 from devbox.providers.modal.sandboxes import Sandboxes
 from devbox.providers.modal.sizes import CPU, hardware_name, size_of
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, ModalSettings
 from devbox.text import clean
 
 _RATES = 15.0  # seconds to wait for prices
@@ -54,7 +54,7 @@ _AT_ONCE = 8  # calls
 __all__ = ["Modal", "make", "resolve"]
 
 
-def make(config: ProviderConfig) -> Provider:
+def make(config: ModalSettings) -> Provider:
     """Of the settings `server_url`, `environment` and `namespace` (the app's name) apply."""
     return Modal(config)
 
@@ -70,7 +70,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
     queues = True
     go_back = "use a token of the workspace {}: modal profile activate, or MODAL_PROFILE"
 
-    def __init__(self, config: ProviderConfig, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: ModalSettings, *, clock: Callable[[], float] = time.time) -> None:
         self._account = Account(config)
         self._sandboxes = Sandboxes(self._account)
         self._generations = Generations(self._sandboxes, clock)

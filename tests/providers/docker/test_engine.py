@@ -29,7 +29,7 @@ from devbox.providers.docker import hardware
 from devbox.providers.docker.engine import Engine
 from devbox.remote import keys
 from devbox.remote.connection import connect
-from devbox.spec import ProviderConfig
+from devbox.spec import DockerSettings
 from tests.contract.harness_docker import DockerHarness
 from tests.emulators.common import Fault
 from tests.providers.docker import world
@@ -38,7 +38,7 @@ from tests.remote.sshd import Sshd, free_port
 
 
 def provider_at(host: str) -> Provider:
-    return registry.load("docker", ProviderConfig(docker_host=host))
+    return registry.load("docker", DockerSettings(docker_host=host))
 
 
 def test_no_engine_says_how_to_start_one(home: Path) -> None:

@@ -11,7 +11,7 @@ from devbox.model import BoxState
 from devbox.providers.base import Request
 from devbox.providers.docker import container, observe
 from devbox.providers.docker.provider import Docker
-from devbox.spec import ProviderConfig
+from devbox.spec import DockerSettings
 from tests.contract.harness_docker import DockerHarness
 from tests.emulators.common import Fault
 from tests.providers.docker import world
@@ -89,7 +89,7 @@ def test_what_a_dead_computer_never_started_is_made_anew(
     seen = provider.observe(left["Id"])
     assert seen is not None
     assert seen.state is BoxState.PROVISIONING
-    config = ProviderConfig(docker_host=harness.proxy.address, namespace=space.namespace)
+    config = DockerSettings(docker_host=harness.proxy.address, namespace=space.namespace)
     later = Docker(config, clock=lambda: observe.moment(_made(space)) + observe.ABANDONED + 1)  # type: ignore[operator]
     assert (old := later.observe(left["Id"])) is not None
     assert old.state is BoxState.FAILED
@@ -125,7 +125,7 @@ def test_name_spaces_do_not_see_each_other(
     harness: DockerHarness, provider: Docker, home: Path
 ) -> None:
     handle = provider.create(harness.request())
-    stranger = Docker(ProviderConfig(docker_host=harness.proxy.address, namespace="elsewhere"))
+    stranger = Docker(DockerSettings(docker_host=harness.proxy.address, namespace="elsewhere"))
     assert stranger.observe(handle) is None
     assert stranger.find() == []
     stranger.terminate(handle)

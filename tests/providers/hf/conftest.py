@@ -17,7 +17,7 @@ from devbox.providers.base import Observation, Provider
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
 from devbox.remote import keys
-from devbox.spec import ProviderConfig
+from devbox.spec import HfSettings
 from tests.boxes import wait_for_state
 from tests.emulators.hf import HfEmulator, Times
 
@@ -50,17 +50,17 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
 
 
 @pytest.fixture
-def config(hub: HfEmulator) -> ProviderConfig:
-    return ProviderConfig(ssh_gateway=hub.gateway_host_port)
+def config(hub: HfEmulator) -> HfSettings:
+    return HfSettings(ssh_gateway=hub.gateway_host_port)
 
 
 @pytest.fixture
-def space(hub: HfEmulator, config: ProviderConfig) -> HfSpace:
+def space(hub: HfEmulator, config: HfSettings) -> HfSpace:
     return HfSpace(config, clock=hub.clock.now)
 
 
 @pytest.fixture
-def job(hub: HfEmulator, config: ProviderConfig) -> HfJob:
+def job(hub: HfEmulator, config: HfSettings) -> HfJob:
     return HfJob(config, clock=hub.clock.now)
 
 

@@ -24,7 +24,7 @@ from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
 from devbox.remote import keys
 from devbox.remote.config import known_hosts, ssh_config
-from devbox.spec import ProviderConfig
+from devbox.spec import HfSettings
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
 from tests.remote.sshd import make_box
@@ -32,9 +32,7 @@ from tests.remote.sshd import make_box
 NOWHERE = "http://127.0.0.1:9"
 
 
-def test_offers_are_live_then_cached_with_their_age(
-    hub: HfEmulator, config: ProviderConfig
-) -> None:
+def test_offers_are_live_then_cached_with_their_age(hub: HfEmulator, config: HfSettings) -> None:
     now = [time.time()]
 
     def rates() -> Rates:
@@ -59,7 +57,7 @@ def test_offers_are_live_then_cached_with_their_age(
 
 @pytest.mark.parametrize(("make", "date"), [(HfSpace, "2026-07-21"), (HfJob, "2026-08-21")])
 def test_without_any_answer_the_catalogue_says_its_date(make: Any, date: str, home: Any) -> None:
-    offers = {o.hardware.name: o for o in make(ProviderConfig(endpoint=NOWHERE)).offers()}
+    offers = {o.hardware.name: o for o in make(HfSettings(endpoint=NOWHERE)).offers()}
     a100 = offers["a100-large"]
     assert (a100.price.micro_per_hour, a100.price.source) == (2_500_000, f"catalogue {date}")
     assert a100.hardware.vram == 80 * 1024**3
@@ -67,7 +65,7 @@ def test_without_any_answer_the_catalogue_says_its_date(make: Any, date: str, ho
 
 
 def test_hardware_that_cannot_be_read_is_left_out_and_unknown_units_have_no_price(
-    hub: HfEmulator, config: ProviderConfig, monkeypatch: pytest.MonkeyPatch
+    hub: HfEmulator, config: HfSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = {"name": "gpu", "unitCostMicroUSD": 5, "unitLabel": "fortnight", "accelerator": 7}
     rows: list[Any] = [None, {}, {"name": "a b"}, {"name": 3}, good]
@@ -119,9 +117,9 @@ def test_the_wait_that_was_asked_for_is_told() -> None:
 
 def test_a_hub_that_does_not_answer_is_a_passing_fault(home: Any, hub: HfEmulator) -> None:
     with pytest.raises(Unavailable):
-        HfSpace(ProviderConfig(endpoint=NOWHERE)).observe("me/x")
+        HfSpace(HfSettings(endpoint=NOWHERE)).observe("me/x")
     with pytest.raises(ProviderError):
-        HfSpace(ProviderConfig(endpoint="nonsense")).observe("me/x")
+        HfSpace(HfSettings(endpoint="nonsense")).observe("me/x")
 
 
 def test_no_token_is_told_with_the_way_to_one(
@@ -132,12 +130,12 @@ def test_no_token_is_told_with_the_way_to_one(
     with pytest.raises(AuthError) as caught:
         space.find()
     assert "hf auth login" in caught.value.fix
-    ((level, _, fix),) = HfJob(ProviderConfig()).doctor()
+    ((level, _, fix),) = HfJob(HfSettings()).doctor()
     assert (level, "hf auth login" in fix) == ("warn", True)
 
 
 def test_doctor_names_what_the_account_lacks(
-    hub: HfEmulator, config: ProviderConfig, monkeypatch: pytest.MonkeyPatch
+    hub: HfEmulator, config: HfSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told() -> str:
         return repr(HfSpace(config).doctor())
@@ -155,7 +153,7 @@ def test_doctor_names_what_the_account_lacks(
     hub.account.revoke_token("hf_reads")
     assert "'fail'" in told()
     assert "hf_reads" not in told()
-    config = ProviderConfig(pause_token="env:NOT_SET")
+    config = HfSettings(pause_token="env:NOT_SET")
     assert "pause_token" in repr(HfSpace(config).doctor())
 
 

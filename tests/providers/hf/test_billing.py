@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from devbox.model import BoxState
 from devbox.providers.base import Observation, Request
 from devbox.providers.hf.space import HfSpace
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, HfSettings
 from tests.boxes import request_for
 from tests.emulators.common import Clock, Fault
 from tests.emulators.hf import HfEmulator, Times
@@ -36,7 +36,7 @@ def space(hub: HfEmulator) -> HfSpace:
 
 def fresh(hub: HfEmulator) -> HfSpace:
     """As a second process would have it."""
-    return HfSpace(ProviderConfig(), clock=hub.clock.now)
+    return HfSpace(HfSettings(), clock=hub.clock.now)
 
 
 @pytest.fixture

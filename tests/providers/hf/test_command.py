@@ -15,7 +15,7 @@ from devbox.errors import BuildFailed, Conflict, Unavailable, UsageError
 from devbox.model import Box, BoxState
 from devbox.providers.hf.job import HfJob
 from devbox.remote import preconditions
-from devbox.spec import ProviderConfig, load
+from devbox.spec import HfSettings, load
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -116,7 +116,7 @@ def test_one_that_fails_says_why_and_does_not_run_again_by_itself(
     ws.store.close()
 
 
-def test_a_lost_reply_does_not_run_it_twice(hub: HfEmulator, config: ProviderConfig) -> None:
+def test_a_lost_reply_does_not_run_it_twice(hub: HfEmulator, config: HfSettings) -> None:
     """Even when it is over by the time that the listing would show it."""
     now = [hub.clock.now()]
     job = HfJob(config, clock=lambda: now[0])

@@ -10,7 +10,7 @@ from devbox.errors import DevboxError
 from devbox.model import BoxState
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, HfSettings
 from tests.boxes import request_for, wait_for_state
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -29,9 +29,7 @@ SPACE_CALLS = [
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("route", SPACE_CALLS)
-def test_a_space_is_made_once(
-    hub: HfEmulator, config: ProviderConfig, route: str, fault: str
-) -> None:
+def test_a_space_is_made_once(hub: HfEmulator, config: HfSettings, route: str, fault: str) -> None:
     request = request_for(
         "b", BoxSpec(provider="hf-space"), token="b-0123abcd", hardware="t4-small"
     )
@@ -56,7 +54,7 @@ def test_a_space_is_made_once(
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("verb", ["pause", "resume", "terminate"])
 def test_a_space_obeys_once_asked_again(
-    hub: HfEmulator, config: ProviderConfig, verb: str, fault: str
+    hub: HfEmulator, config: HfSettings, verb: str, fault: str
 ) -> None:
     request = request_for("b", BoxSpec(provider="hf-space"), hardware="t4-small")
     space = HfSpace(config)
@@ -83,7 +81,7 @@ def test_a_space_obeys_once_asked_again(
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("route", ["whoami", "list_jobs", "run_job"])
-def test_a_job_is_run_once(hub: HfEmulator, config: ProviderConfig, route: str, fault: str) -> None:
+def test_a_job_is_run_once(hub: HfEmulator, config: HfSettings, route: str, fault: str) -> None:
     now = [hub.clock.now()]
     request = request_for("b", BoxSpec(provider="hf-job"), hardware="t4-small")
     hub.knobs.set(route, FAULTS[fault])

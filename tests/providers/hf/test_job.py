@@ -13,7 +13,7 @@ from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.job_command import stop_file
 from devbox.providers.hf.job_observe import row
 from devbox.providers.hf.times import Skew
-from devbox.spec import BoxSpec, ProviderConfig, Seconds, Volume
+from devbox.spec import BoxSpec, HfSettings, Seconds, Volume
 from tests.boxes import request_for, wait_for_state
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -56,7 +56,7 @@ def test_its_own_times_are_told(hub: HfEmulator, job: HfJob) -> None:
     assert seen.ended_at == pytest.approx(theirs.end, abs=0.002)
 
 
-def test_of_two_computers_the_first_stays(hub: HfEmulator, config: ProviderConfig) -> None:
+def test_of_two_computers_the_first_stays(hub: HfEmulator, config: HfSettings) -> None:
     """The second one lists before the first one's Job is listed, and finds it afterwards."""
     first, second = HfJob(config), HfJob(config)
     one = first.create(ask(token="one-1"))
@@ -70,7 +70,7 @@ def test_of_two_computers_the_first_stays(hub: HfEmulator, config: ProviderConfi
     assert seen.token == "one-1"
 
 
-def test_a_lost_reply_is_not_run_twice(hub: HfEmulator, config: ProviderConfig) -> None:
+def test_a_lost_reply_is_not_run_twice(hub: HfEmulator, config: HfSettings) -> None:
     now = [hub.clock.now()]
     job = HfJob(config, clock=lambda: now[0])
     request = ask()
@@ -88,7 +88,7 @@ def test_a_lost_reply_is_not_run_twice(hub: HfEmulator, config: ProviderConfig) 
 
 
 def test_a_cut_before_the_effect_is_run_again_after_the_lag(
-    hub: HfEmulator, config: ProviderConfig
+    hub: HfEmulator, config: HfSettings
 ) -> None:
     now = [hub.clock.now()]
     job = HfJob(config, clock=lambda: now[0])

@@ -15,7 +15,7 @@ from devbox.providers.hf import stages
 from devbox.providers.hf.hub import repo_id
 from devbox.providers.hf.space import HfSpace
 from devbox.providers.hf.tags import space_name
-from devbox.spec import BoxSpec, ProviderConfig, Seconds, Volume
+from devbox.spec import BoxSpec, HfSettings, Seconds, Volume
 from tests.boxes import request_for, wait_for_state
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -136,9 +136,7 @@ def test_another_computers_space_is_joined_untouched(hub: HfEmulator, space: HfS
     assert len(hub.spaces[handle].repo.commits) == commits
 
 
-def test_what_another_computer_gave_up_is_completed(
-    hub: HfEmulator, config: ProviderConfig
-) -> None:
+def test_what_another_computer_gave_up_is_completed(hub: HfEmulator, config: HfSettings) -> None:
     space = HfSpace(config, clock=hub.clock.now)
     hub.knobs.set("commit", Fault.server_error())
     with pytest.raises(ProviderError):
@@ -225,7 +223,7 @@ def test_names_that_a_space_cannot_take(hub: HfEmulator, space: HfSpace) -> None
 
 
 def test_another_accounts_token_does_not_make_a_box_lost(
-    hub: HfEmulator, space: HfSpace, monkeypatch: pytest.MonkeyPatch, config: ProviderConfig
+    hub: HfEmulator, space: HfSpace, monkeypatch: pytest.MonkeyPatch, config: HfSettings
 ) -> None:
     handle = space.create(ask())
     hub.account.add_token("hf_narrow", repos=["me/other"])
@@ -262,7 +260,7 @@ def test_a_broken_start_is_told_with_its_last_lines(hub: HfEmulator, space: HfSp
 
 
 def test_listings_that_lag_hide_nothing(
-    hub: HfEmulator, space: HfSpace, config: ProviderConfig
+    hub: HfEmulator, space: HfSpace, config: HfSettings
 ) -> None:
     request = ask("train", token="train-0123abcd")
     handle = space.create(request)

@@ -16,7 +16,7 @@ from devbox import paths
 from devbox.model import BoxState
 from devbox.providers.hf import tags
 from devbox.providers.hf.space import HfSpace
-from devbox.spec import BoxSpec, Idle, ProviderConfig, Seconds
+from devbox.spec import BoxSpec, HfSettings, Idle, Seconds
 from tests.boxes import request_for, wait_for_state
 from tests.emulators.hf import HfEmulator
 from tests.providers.hf.conftest import PAUSE_TOKEN
@@ -56,7 +56,7 @@ def one_round(serve: ModuleType, monkeypatch: pytest.MonkeyPatch, later: float) 
 
 def test_a_space_that_nobody_came_back_to_is_paused_by_its_own_page(
     hub: HfEmulator,
-    config: ProviderConfig,
+    config: HfSettings,
     serve: ModuleType,
     home: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -12,7 +12,7 @@ from devbox.model import BoxState
 from devbox.providers.hf import local_records
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, HfSettings
 from tests.boxes import request_for, wait_for_state
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -34,7 +34,7 @@ def refused(error: Unavailable) -> None:
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("route", ["repo_info", "get_variables", "list_spaces", "whoami"])
 def test_what_is_asked_of_spaces(
-    hub: HfEmulator, config: ProviderConfig, space: HfSpace, route: str, body: str
+    hub: HfEmulator, config: HfSettings, space: HfSpace, route: str, body: str
 ) -> None:
     handle = space.create(request_for("b", spec(), hardware="t4-small"))
     hub.knobs.set(route, BODIES[body])

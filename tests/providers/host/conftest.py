@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devbox.providers.host.provider import Host
-from devbox.spec import ProviderConfig
+from devbox.spec import SshSettings
 from tests.providers.host.machine import Machine
 from tests.remote.sshd import close_masters
 
@@ -38,4 +38,4 @@ def lab(make_machine: MakeMachine) -> Machine:
 @pytest.fixture
 def provider(home: Path) -> Host:
     del home
-    return Host(ProviderConfig())
+    return Host(SshSettings())

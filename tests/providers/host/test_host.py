@@ -24,7 +24,7 @@ from devbox.providers.host import scripts, user_ssh
 from devbox.providers.host.provider import Host
 from devbox.remote.config import ssh_config
 from devbox.remote.connection import Connection, connect
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, SshSettings
 from tests.boxes import put, request_for
 from tests.providers.host.conftest import MakeMachine
 from tests.providers.host.machine import Machine
@@ -277,7 +277,7 @@ def test_an_adoption_that_was_cut_off_is_finished_by_create(
 
 def test_a_pause_command_puts_it_to_sleep_and_it_wakes_by_itself(lab: Machine, home: Path) -> None:
     now = [1000.0]
-    provider = Host(ProviderConfig(), clock=lambda: now[0])
+    provider = Host(SshSettings(), clock=lambda: now[0])
     mark = lab.home / "asleep it's"
     request = wanted(pause_command=("touch", str(mark)))
     handle = provider.create(request)

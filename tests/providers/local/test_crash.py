@@ -20,7 +20,7 @@ from devbox.providers.base import Request
 from devbox.providers.local import processes
 from devbox.providers.local.box_dir import BoxDir
 from devbox.providers.local.provider import Local
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, LocalSettings
 from tests.boxes import request_for, wait_for_state
 
 # Raised by the interpreter just before it acts; dying there is dying between two actions.
@@ -29,7 +29,7 @@ STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "subprocess.P
 
 @pytest.fixture
 def local(home: Path) -> Iterator[Local]:
-    local = Local(ProviderConfig())
+    local = Local(LocalSettings())
     yield local
     for seen in local.find():
         local.terminate(seen.handle)
@@ -106,9 +106,9 @@ PROGRAM = """
 import json, os, sys
 from devbox.providers.base import Request
 from devbox.providers.local.provider import Local
-from devbox.spec import BoxSpec, ProviderConfig
+from devbox.spec import BoxSpec, LocalSettings
 request = Request(spec=BoxSpec(), **json.load(sys.stdin))
-local = Local(ProviderConfig())
+local = Local(LocalSettings())
 for verb in sys.argv[1:]:
     if verb == "create":
         print(local.create(request))

@@ -22,7 +22,7 @@ from devbox.providers.base import Observation
 from devbox.providers.local import processes, provider
 from devbox.providers.local.box_dir import BoxDir
 from devbox.providers.local.provider import Local
-from devbox.spec import BoxSpec, ProviderConfig, Seconds, Volume
+from devbox.spec import BoxSpec, LocalSettings, Seconds, Volume
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox, request_for, wait_for_state
 from tests.providers.local.conftest import Client, Terminal
@@ -249,11 +249,11 @@ def test_an_idle_server_costs_no_cpu(client: Client) -> None:
 
 
 def test_the_shadow_price(home: Path) -> None:
-    free = provider.make(ProviderConfig()).offers()[0]
+    free = provider.make(LocalSettings()).offers()[0]
     assert (free.price, free.hardware.name) == (Price(0, "own machine"), "cpu")
     assert free.hardware.cpus >= 1
     assert free.hardware.memory > 2**28
-    dear = provider.make(ProviderConfig(price=0.75)).offers()[0]
+    dear = provider.make(LocalSettings(price=0.75)).offers()[0]
     assert dear.price == Price(750_000, "config")
 
 
@@ -265,14 +265,14 @@ def test_gpus_are_offered_where_there_are_any(home: Path, monkeypatch: pytest.Mo
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    _, gpu = [offer.hardware for offer in provider.make(ProviderConfig()).offers()]
+    _, gpu = [offer.hardware for offer in provider.make(LocalSettings()).offers()]
     assert (gpu.name, gpu.gpu, gpu.gpus) == ("gpu", "NVIDIA H100 80GB HBM3", 2)
     assert gpu.vram == 81559 * 1024**2
     tool.write_text("#!/bin/sh\necho 'NVIDIA GB10, [N/A]'\n")
-    machine, gpu = [offer.hardware for offer in provider.make(ProviderConfig()).offers()]
+    machine, gpu = [offer.hardware for offer in provider.make(LocalSettings()).offers()]
     assert gpu.vram == machine.memory, "it shares the machine's memory"
     tool.write_text("#!/bin/sh\nexit 9\n")
-    assert [o.hardware.name for o in provider.make(ProviderConfig()).offers()] == ["cpu"]
+    assert [o.hardware.name for o in provider.make(LocalSettings()).offers()] == ["cpu"]
 
 
 @pytest.mark.parametrize(

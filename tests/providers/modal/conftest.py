@@ -9,7 +9,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.providers.modal.provider import Modal
-from devbox.spec import ProviderConfig
+from devbox.spec import ModalSettings
 from devbox.workspace import Workspace
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.modal import ModalEmulator
@@ -37,7 +37,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def provider(harness: ModalHarness, said: list[str]) -> Modal:
-    made = Modal(ProviderConfig())
+    made = Modal(ModalSettings())
     made.narrate = said.append
     return made
 

@@ -24,7 +24,7 @@ from devbox.errors import (
 from devbox.model import BoxState
 from devbox.providers.modal.account import Account
 from devbox.providers.modal.provider import Modal
-from devbox.spec import Bytes, ProviderConfig, Seconds, Volume
+from devbox.spec import Bytes, ModalSettings, Seconds, Volume
 from tests.boxes import put
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.common import Fault
@@ -220,7 +220,7 @@ def test_a_listing_that_lags_hides_no_box(
     handle = provider.create(request)
     seen = harness.running(provider, handle)
     assert (seen.billed, seen.billed_since, seen.token) == (True, None, request.token)
-    assert Modal(ProviderConfig()).create(request) == handle
+    assert Modal(ModalSettings()).create(request) == handle
     paused = provider.pause(handle)
     harness.reaches(provider, paused, BoxState.PAUSED)
     new = provider.resume(request, paused)
@@ -303,7 +303,7 @@ def test_the_configured_server_is_used_in_place_of_modals(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         monkeypatch.setenv("MODAL_SERVER_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        provider = Modal(ProviderConfig(server_url=emulator.url, namespace="mine"))
+        provider = Modal(ModalSettings(server_url=emulator.url, namespace="mine"))
         handle = provider.create(harness.request())
     assert only(emulator).app.name == "mine"
     harness.running(provider, handle)
@@ -314,7 +314,7 @@ def test_without_the_client_it_says_what_to_install(
     harness: ModalHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "modal", None)
-    provider = Modal(ProviderConfig())
+    provider = Modal(ModalSettings())
     with pytest.raises(ToolMissing) as caught:
         provider.create(harness.request())
     assert "devbox[modal]" in caught.value.fix
@@ -326,8 +326,8 @@ def test_modal_is_imported_only_when_it_is_needed() -> None:
     code = (
         "import sys\n"
         "from devbox.providers import registry\n"
-        "from devbox.spec import ProviderConfig\n"
-        "registry.load('modal', ProviderConfig()).offers_for\n"
+        "from devbox.spec import ModalSettings\n"
+        "registry.load('modal', ModalSettings()).offers_for\n"
         "assert 'modal' not in sys.modules and 'grpclib' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=60)

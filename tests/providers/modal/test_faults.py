@@ -16,7 +16,7 @@ from devbox.model import BoxState
 from devbox.providers.base import Request
 from devbox.providers.modal import account
 from devbox.providers.modal.provider import Modal
-from devbox.spec import ProviderConfig, Spec
+from devbox.spec import ModalSettings, Spec
 from devbox.workspace import Workspace
 from tests.boxes import put
 from tests.contract.harness_modal import ModalHarness
@@ -173,7 +173,7 @@ def test_credentials_that_are_missing_or_wrong_say_what_to_do(
 ) -> None:
     monkeypatch.delenv("MODAL_TOKEN_ID")
     monkeypatch.delenv("MODAL_TOKEN_SECRET")
-    provider = Modal(ProviderConfig())
+    provider = Modal(ModalSettings())
     with pytest.raises(AuthError, match="Token missing") as caught:
         provider.create(harness.request())
     assert "modal token new" in caught.value.fix

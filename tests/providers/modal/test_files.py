@@ -15,7 +15,7 @@ from devbox.errors import (
 )
 from devbox.model import BoxState
 from devbox.providers.modal.provider import Modal
-from devbox.spec import ProviderConfig, Seconds
+from devbox.spec import ModalSettings, Seconds
 from devbox.workspace import Workspace
 from tests.boxes import put
 from tests.contract.harness_modal import ModalHarness
@@ -38,7 +38,7 @@ def test_a_second_computer_finds_a_paused_box_and_brings_it_back(
     handle = provider.pause(handle)
     harness.reaches(provider, handle, BoxState.PAUSED)
     monkeypatch.setenv("DEVBOX_HOME", str(harness.home / "other"))
-    second, elsewhere = harness.request(), Modal(ProviderConfig())
+    second, elsewhere = harness.request(), Modal(ModalSettings())
     assert elsewhere.create(second) == handle
     new = elsewhere.resume(second, handle)
     seen = harness.running(elsewhere, new)

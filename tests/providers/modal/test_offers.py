@@ -19,7 +19,7 @@ from devbox.providers.modal import rates
 from devbox.providers.modal.provider import Modal
 from devbox.providers.modal.rates import Rates
 from devbox.providers.modal.sizes import Size, hardware_name, size_of
-from devbox.spec import BoxSpec, Bytes, ProviderConfig, Seconds
+from devbox.spec import BoxSpec, Bytes, ModalSettings, Seconds
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.common import Clock, Fault
 from tests.emulators.modal import ModalEmulator, Stages
@@ -36,7 +36,7 @@ def test_live_prices_are_kept_for_an_hour_then_shown_with_their_age(
     harness: ModalHarness, emulator: ModalEmulator
 ) -> None:
     now = [time.time()]
-    provider = Modal(ProviderConfig(), clock=lambda: now[0])
+    provider = Modal(ModalSettings(), clock=lambda: now[0])
     offer = of(provider.offers(), "T4")
     assert (offer.price.micro_per_hour, offer.price.source) == (T4_AN_HOUR, "live")
     assert offer.as_of == now[0]
@@ -216,7 +216,7 @@ def test_modals_own_bill_by_box(home: Path) -> None:
     instant = Stages(0.0, 0.0, 0.0, 0.0)
     harness = ModalHarness(home, clock=Clock.manual(ten), stages=instant)
     try:
-        provider: Any = Modal(ProviderConfig(), clock=harness.emulator.clock.now)
+        provider: Any = Modal(ModalSettings(), clock=harness.emulator.clock.now)
         # why start_timeout: a sandbox reads this machine's clock, not the emulator's.
         handles = [
             provider.create(

@@ -14,7 +14,7 @@ from devbox.model import BoxState
 from devbox.providers.modal.launch import LATE
 from devbox.providers.modal.provider import Modal
 from devbox.remote import command
-from devbox.spec import ProviderConfig, Seconds
+from devbox.spec import ModalSettings, Seconds
 from devbox.workspace import Workspace
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.modal import ModalEmulator, Stages
@@ -112,11 +112,11 @@ def test_a_machine_that_comes_too_late_is_given_up_at_once(
     """The computer that asked is gone (a crash, --no-wait): the sandbox ends itself."""
     said: list[str] = []
     asked = time.time() - LATE - 60
-    provider = Modal(ProviderConfig(), clock=lambda: asked)
+    provider = Modal(ModalSettings(), clock=lambda: asked)
     provider.narrate = said.append
     handle = provider.create(harness.request(start_timeout=Seconds(30)))
     assert any("15m30s, it ends itself at once" in line for line in said)
-    here = Modal(ProviderConfig())
+    here = Modal(ModalSettings())
     seen = harness.until(here, handle, lambda s: s is None or s.state in ("paused", "terminated"))
     assert seen is not None
     assert "only after nobody waited for it" in seen.message
