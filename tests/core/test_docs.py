@@ -112,3 +112,17 @@ def test_a_command_is_one_that_devbox_takes(page: str, words: list[str]) -> None
     except click.UsageError as error:
         if not any(part in error.format_message() for part in ("not a valid", "does not exist")):
             raise AssertionError(f"{page}: devbox {words}: {error.format_message()}") from error
+
+
+def test_the_architecture_shows_each_room_and_no_other() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "devbox").iterdir()
+        if not path.name.startswith("__") and path.suffix in ("", ".py")
+    ]
+    assert [room for room in rooms if f"`{room}`" not in text] == []
+    named = re.findall(r"`((?:devbox/)?[a-z_]+/[a-z_/]*(?:\.py)?)`", text)
+    roots = [ROOT, ROOT / "devbox", ROOT / "devbox" / "box"]
+    lost = [name for name in named if not any((root / name).exists() for root in roots)]
+    assert lost == []
