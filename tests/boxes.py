@@ -15,12 +15,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from devbox.model import Box, BoxState
+from devbox.model import Box, BoxState, Interval, Price
 from devbox.providers.base import Observation, Provider, Request
 from devbox.remote import keys
 from devbox.remote.config import ssh_config
 from devbox.remote.connection import Connection
 from devbox.spec import BoxSpec, LocalSettings, Providers, Spec, encode_box
+from devbox.state.boxes import Change
+from devbox.state.ledger import Ledger
+from devbox.state.store import Store
 from devbox.workspace import Workspace
 
 MakeBox = Callable[..., Box]
@@ -105,6 +108,24 @@ def bring_up(workspace: Workspace, name: str, spec: BoxSpec) -> Box:
     workspace.store.boxes.finish(intent, "done", now)
     ssh_config.publish(workspace.store.boxes.all)
     return box
+
+
+def rewrite(store: Store, box: Box) -> None:
+    """The box's row is this, whatever it was."""
+    store.boxes.apply(box.id, lambda _: Change(box), box.updated)
+
+
+def open_interval(ledger: Ledger, box: Box, price: Price, start: float) -> None:
+    """The ledger has an open interval of this box at this price; one that was open ends."""
+    close_interval(ledger, box.id, start)
+    new = Interval(0, box.id, box.name, box.provider, box.hardware, price, start, None)
+    ledger.put(new)
+
+
+def close_interval(ledger: Ledger, box_id: str, end: float) -> None:
+    current = ledger.current(box_id)
+    if current is not None:
+        ledger.put(msgspec.structs.replace(current, end=end))
 
 
 def wait_for_state(

@@ -10,7 +10,7 @@ import click
 
 from devbox.cli.common import echo, json_option, print_json, workspace
 from devbox.errors import UsageError
-from devbox.money.report import Line, report
+from devbox.state.spending import Line, report
 from devbox.text import dollars, duration
 
 

@@ -26,7 +26,7 @@ from devbox.jobs.follow import Ended, Note, Progress, follow
 from devbox.jobs.status import of
 from devbox.jobs.submit import submit
 from devbox.model import Box, Run
-from devbox.money.report import report
+from devbox.state.spending import report
 from devbox.sync import rsync
 from devbox.telemetry import client
 from devbox.telemetry.arming import sentence

@@ -52,6 +52,8 @@ def replay_command(
     TRACE holds a sample a line, as `devbox top --json` prints and the box's history keeps them;
     - is stdin.
     """
+    from devbox.model import Price
+    from devbox.state.costs import cost
     from devbox.telemetry.replay import replay
     from devbox.text import counted, parse_duration
 
@@ -66,8 +68,8 @@ def replay_command(
         raise UsageError(
             f"{trace.name} holds no sample", fix="record one with: devbox top --json > trace.jsonl"
         )
+    saved = None if price is None else cost(Price(round(price * 1_000_000)), found.off)
     if as_json:
-        saved = None if price is None else round(found.off / 3600 * price * 1_000_000)
         print_json(
             "idle-replay",
             start=found.start,
@@ -82,7 +84,7 @@ def replay_command(
         return
     if lines.skipped:
         narrate(f"left out, as no samples: {counted(lines.skipped, 'line')}")
-    _print(found, policy, price)
+    _print(found, policy, saved)
 
 
 def _policy(file: Path | None, name: str | None) -> Policy:
@@ -120,7 +122,7 @@ class _Lines:
                 self.skipped += 1
 
 
-def _print(found: Replay, policy: Policy, price: float | None) -> None:
+def _print(found: Replay, policy: Policy, saved: int | None) -> None:
     from devbox.text import brief, clean, dollars
 
     rules = f"pause after {brief(policy.after)}, warned {brief(policy.warn)} before"
@@ -139,8 +141,8 @@ def _print(found: Replay, policy: Policy, price: float | None) -> None:
             needed = clean(pause.needed, 120)
             echo(f"a resume would have been needed {at} after a pause: {needed}")
     share = 100 * found.off / length if length else 0.0
-    saved = "" if price is None else f", {dollars(found.off / 3600 * price * 1_000_000)} saved"
+    told = "" if saved is None else f", {dollars(saved)} saved"
     count = len(found.pauses)
     times = "once" if count == 1 else f"{count} times"
     verb = f"would have paused {times}" if count else "would not have paused"
-    echo(f"{verb}: off for {brief(found.off)} of {brief(length)} ({share:.0f} %){saved}")
+    echo(f"{verb}: off for {brief(found.off)} of {brief(length)} ({share:.0f} %){told}")

@@ -34,7 +34,7 @@ _COLOURS = {
 def box_fields(ws: Workspace, box: Box) -> dict[str, Any]:
     """A box in its JSON form: times are unix seconds, money is micro-dollars."""
     from devbox.money import exposure
-    from devbox.money.costs import run_cost
+    from devbox.state.costs import run_cost
 
     now = ws.clock()
     found = exposure.of(ws, box)
@@ -109,7 +109,7 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
             echo(f"no boxes; make one with: {how}", err=True)
         return
     from devbox.money import exposure
-    from devbox.money.report import spent_by_box
+    from devbox.state.spending import spent_by_box
 
     now = time.time()
     several = len({box.project for box in boxes}) > 1 or len({b.name for b in boxes}) < len(boxes)
@@ -210,7 +210,7 @@ def _others(ws: Workspace) -> list[dict[str, Any]]:
 
 def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str, str]]:
     from devbox.money import exposure
-    from devbox.money.costs import run_cost
+    from devbox.state.costs import run_cost
 
     now, name = ws.clock(), typed(ws, box)
     interval = ws.store.ledger.current(box.id)

@@ -15,8 +15,8 @@ from devbox.box import processes
 from devbox.errors import DevboxError, NotFound
 from devbox.jobs import rpc, status
 from devbox.model import Box, BoxState, Run, RunState
-from devbox.money.costs import run_cost
 from devbox.remote import connection
+from devbox.state.costs import run_cost
 from devbox.text import clean
 from devbox.workspace import Workspace
 

@@ -6,9 +6,11 @@ import msgspec
 
 from devbox.errors import DevboxError, Gone, ProviderError
 from devbox.lifecycle import absence, converge
-from devbox.lifecycle.steps import Journal, box_lock, reload
+from devbox.lifecycle.billing import close
+from devbox.lifecycle.steps import Journal, apply, box_lock, reload
 from devbox.model import Box, BoxState
 from devbox.money import exposure
+from devbox.state.boxes import Change, Record
 from devbox.text import clean, dollars, duration
 from devbox.workspace import Workspace
 
@@ -64,26 +66,27 @@ def _ask(ws: Workspace, box: Box) -> None:
 
 
 def _give_up(ws: Workspace, box: Box, error: DevboxError, journal: Journal) -> Box:
-    now = ws.clock()
-    bills = _bills(ws, box)
-    ws.store.ledger.close(box.id, now if bills else box.seen)
+    now, bills = ws.clock(), _bills(ws, box)
     message = f"{exposure.GIVEN_UP}: {clean(error.what, 200)}"
-    ws.store.events.add(box.id, "state", f"{box.state} → {BoxState.LOST} ({message})", now)
+
+    def give_up(record: Record) -> Change:
+        lost = msgspec.structs.replace(
+            record.box,
+            state=BoxState.LOST,
+            endpoint=None,
+            stage="",
+            message=message,
+            updated=now,
+            given_up=True,
+        )
+        return Change(lost, close(record.current, now if bills else record.box.seen), message)
+
+    _, lost = apply(ws, box, give_up)
     for line in warnings(ws, box) if bills else ():
         ws.narrate(line)
     left = ws.provider_of(box).forget(box.handle) if box.handle and not bills else ""
     if left:
         ws.narrate(f"{box.name}: {left}")
-    lost = msgspec.structs.replace(
-        box,
-        state=BoxState.LOST,
-        endpoint=None,
-        stage="",
-        message=message,
-        updated=now,
-        given_up=True,
-    )
-    ws.store.boxes.update(lost)
     return converge.finalize(ws, lost, journal)
 
 

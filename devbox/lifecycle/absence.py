@@ -9,6 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from devbox.errors import AuthError, DevboxError, WrongPlace
+from devbox.lifecycle.merge import Answer
 from devbox.lifecycle.steps import with_retries
 from devbox.model import UNREADABLE, Box, Connection
 from devbox.providers.base import Observation
@@ -16,10 +17,10 @@ from devbox.text import clean
 from devbox.workspace import Workspace
 
 
-def observe(ws: Workspace, box: Box) -> Observation | None:
-    """Its provider's answer about a box that has a handle. None is proof that it is gone.
-    WrongPlace when another account than the one that made it answers
-    so, or may not look."""
+def observe(ws: Workspace, box: Box) -> Answer:
+    """Its provider's answer about a box that has a handle. WrongPlace when another account than the
+    one that made it says that it is gone, or may not look."""
+    asked = ws.clock()
     try:
         seen = ws.provider_of(box).observe(box.handle)
     except AuthError:
@@ -27,7 +28,7 @@ def observe(ws: Workspace, box: Box) -> Observation | None:
         raise
     if seen is None:
         check_place(ws, box)
-    return seen
+    return Answer(seen, asked)
 
 
 def find(ws: Workspace, box: Box) -> list[Observation]:

@@ -4,13 +4,15 @@ lost: each try is on record before it is made, and what carries the box's token 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from devbox.errors import DevboxError, ProviderError, had_no_effect
 from devbox.lifecycle import absence
+from devbox.lifecycle.merge import Answer
 from devbox.lifecycle.observe import apply_observation
-from devbox.lifecycle.steps import mark, reload, with_retries
+from devbox.lifecycle.steps import amend, reload, set_state, with_retries
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.text import clean, duration
@@ -28,11 +30,7 @@ def placed(ws: Workspace, box: Box) -> Box:
         with_retries(ws, lambda: absence.check_place(ws, box))
     known = box.connection or ws.connection(box.provider)
     who = with_retries(ws, ws.provider_of(box).identity)
-    placed = msgspec.structs.replace(
-        reload(ws, box), connection=msgspec.structs.replace(known, identity=who)
-    )
-    ws.store.boxes.update(placed)
-    return placed
+    return amend(ws, box, connection=msgspec.structs.replace(known, identity=who))
 
 
 def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) -> Box:
@@ -51,15 +49,16 @@ def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) ->
             _note(ws, box, ws.clock(), tries + 1)
         raise
     # a new life: what the last one began and was to end at is over
-    fresh = {"started": None, "deadline": None} if state is BoxState.STARTING else {}
-    return mark(ws, box, state, handle=handle, unanswered=before, unanswered_tries=tries, **fresh)
+    fresh: dict[str, Any] = (
+        {"started": None, "deadline": None} if state is BoxState.STARTING else {}
+    )
+    return set_state(
+        ws, box, state, handle=handle, unanswered=before, unanswered_tries=tries, **fresh
+    )
 
 
 def _note(ws: Workspace, box: Box, unanswered: float | None, tries: int) -> None:
-    latest = reload(ws, box)
-    ws.store.boxes.update(
-        msgspec.structs.replace(latest, unanswered=unanswered, unanswered_tries=tries)
-    )
+    amend(ws, box, unanswered=unanswered, unanswered_tries=tries)
 
 
 def find_handle(ws: Workspace, box: Box) -> Box:
@@ -67,13 +66,14 @@ def find_handle(ws: Workspace, box: Box) -> Box:
     if box.handle or not ws.store.boxes.was_asked_for(box.id):
         return box
     with waiting(ws, box, "being looked for"):
+        asked = ws.clock()
         found = absence.find(ws, box)
     if len(found) == 1 and box.unanswered_tries == 1:
         _note(ws, box, None, 0)  # one try, and what it made is here: nothing more can appear
     if not found:
         return box
     best = next((seen for seen in found if not seen.state.is_over), found[0])
-    return apply_observation(ws, reload(ws, box), best)
+    return apply_observation(ws, box, Answer(best, asked))
 
 
 def seek(ws: Workspace, box: Box) -> Box:

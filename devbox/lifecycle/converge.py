@@ -6,7 +6,7 @@ import msgspec
 
 from devbox import secrets, spec
 from devbox.errors import DevboxError, Gone, ProviderError, TimedOut, Unavailable
-from devbox.lifecycle import absence, watchdog_events
+from devbox.lifecycle import watchdog_events
 from devbox.lifecycle.asking import ask_for, end_twins, find_handle, placed, seek
 from devbox.lifecycle.guards import guards
 from devbox.lifecycle.login import (
@@ -18,10 +18,11 @@ from devbox.lifecycle.login import (
     login_file,
     publish,
 )
-from devbox.lifecycle.observe import apply_observation
+from devbox.lifecycle.merge import Answer
+from devbox.lifecycle.observe import apply_observation, observe
 from devbox.lifecycle.refusal import cost_line, costing, refusable
 from devbox.lifecycle.settling import start_timeout, until_running, until_stopped
-from devbox.lifecycle.steps import Journal, mark, reload, with_retries
+from devbox.lifecycle.steps import Journal, reload, set_state
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Provider, Request
@@ -106,11 +107,11 @@ def to_paused(ws: Workspace, box: Box, journal: Journal) -> Box:
     """Ask the provider to pause and wait until it says so. Until then the box costs."""
     provider = require_can_pause(ws, box)
     if box.state not in (BoxState.PAUSED, BoxState.PAUSING):
-        box = mark(ws, box, BoxState.PAUSING)
+        box = set_state(ws, box, BoxState.PAUSING)
     try:
         with costing(ws, box), waiting(ws, box, "being paused"):
             handle = provider.pause_by(journal.call, box.handle)
-        box = mark(ws, box, BoxState.PAUSING, handle=handle)
+        box = set_state(ws, box, BoxState.PAUSING, handle=handle)
     except Gone:
         ws.narrate(f"{box.name}: the provider no longer knows it")
     box = journal.step(
@@ -137,7 +138,7 @@ def require_can_pause(ws: Workspace, box: Box) -> CanPause:
 
 def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
     """End the box at its provider and wait until it is gone."""
-    box = mark(ws, box, BoxState.STOPPING)
+    box = set_state(ws, box, BoxState.STOPPING)
     provider = ws.provider_of(box)
     box = find_handle(ws, box)
     if not box.handle:
@@ -149,7 +150,7 @@ def to_terminated(ws: Workspace, box: Box, journal: Journal) -> Box:
             journal.step("twins", lambda: end_twins(ws, box))
         box = journal.step("confirm", lambda: until_stopped(ws, box, lambda b: b.state.is_over))
     else:
-        box = apply_observation(ws, box, None)
+        box = apply_observation(ws, box, Answer(None, ws.clock()))
     return finalize(ws, box, journal)
 
 
@@ -170,10 +171,7 @@ def _create_or_resume(ws: Workspace, box: Box, journal: Journal) -> tuple[Box, b
         box = placed(ws, box)
         asked = request(ws, box)
         box = _create(ws, box, journal, asked)
-        box, looked = (
-            apply_observation(ws, box, with_retries(ws, lambda: absence.observe(ws, box))),
-            True,
-        )
+        box, looked = observe(ws, box), True
         if box.token != asked.token:
             ws.narrate(f"{box.name}: joined the box that another computer made")
     if box.state is BoxState.PAUSED and isinstance(provider, CanPause):
@@ -202,8 +200,7 @@ def _create(ws: Workspace, box: Box, journal: Journal, asked: Request) -> Box:
             )
     except DevboxError as error:
         if not isinstance(error, Unavailable):
-            failed = mark(ws, box, BoxState.FAILED)
-            ws.store.boxes.update(msgspec.structs.replace(failed, message=clean(error.what, 300)))
+            set_state(ws, box, BoxState.FAILED, message=clean(error.what, 300))
         error.means = "; ".join(filter(None, (cost_line(ws, box), error.means)))
         raise
 

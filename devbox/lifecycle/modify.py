@@ -11,7 +11,7 @@ import msgspec
 from devbox import spec
 from devbox.errors import Conflict, DevboxError, ProviderError
 from devbox.lifecycle import asking, converge, refusal, saving
-from devbox.lifecycle.steps import Journal, box_lock, reload
+from devbox.lifecycle.steps import Journal, amend, box_lock, reload
 from devbox.lifecycle.verbs import observe_now
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
@@ -67,13 +67,11 @@ def change_hardware(
 
     def ask(box: Box, step: Step) -> None:
         # The wish is part of the box from here on, also when its provider is slow to show it.
-        ws.store.boxes.update(
-            msgspec.structs.replace(reload(ws, box), spec=spec.encode_box(wanted))
-        )
+        amend(ws, box, spec=spec.encode_box(wanted))
         step("hardware", lambda: provider.change_hardware(box.handle, hardware))
 
     def undo() -> None:
-        ws.store.boxes.update(msgspec.structs.replace(reload(ws, box), spec=box.spec))
+        amend(ws, box, spec=box.spec)
 
     return _change(ws, box, f"hardware {{}} {hardware}", ask, _Fetch(save, fetch_ignored), undo)
 

@@ -17,8 +17,9 @@ import msgspec
 from devbox import spec
 from devbox.errors import Busy, DevboxError, Unanswered, Unavailable
 from devbox.lifecycle import absence, asking, converge, verbs
-from devbox.lifecycle.observe import apply_observation, find_lost, refresh
-from devbox.lifecycle.steps import Journal, box_lock, reload, with_retries
+from devbox.lifecycle.merge import Answer
+from devbox.lifecycle.observe import apply_observation, find_lost, observe, refresh
+from devbox.lifecycle.steps import Journal, box_lock, reload, set_state, with_retries
 from devbox.model import UNKNOWN_PRICE, Box, BoxState
 from devbox.money import exposure
 from devbox.providers.base import CanAdmit, Observation
@@ -134,7 +135,7 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
             if not box.handle and intent.goal == "running":
                 return _give_up(ws, box, journal)
             if box.handle and not box.state.is_over:
-                box = apply_observation(ws, box, with_retries(ws, lambda: absence.observe(ws, box)))
+                box = observe(ws, box)
             looked = True
             return _finish(ws, box, intent, journal)
     except Busy as error:
@@ -167,11 +168,8 @@ def _not_yet(box: Box, left: float) -> Finding:
 
 
 def _give_up(ws: Workspace, box: Box, journal: Journal) -> Finding:
-    over = msgspec.structs.replace(
-        box, state=BoxState.TERMINATED, updated=ws.clock(), message="never created"
-    )
-    ws.store.boxes.update(over)
-    ws.store.events.add(box.id, "state", "given up: it was never created", ws.clock())
+    why = "never created"
+    set_state(ws, box, BoxState.TERMINATED, f"given up: it was {why}", message=why)
     journal.finish("given up")
     return Finding("given-up", box.name, box.provider, "it was never created; nothing was billed")
 
@@ -232,7 +230,7 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
     wish: dict[str, object] = {"adopted": True}
     intent = ws.store.boxes.insert(box, "running", wish, now, alias=other_homes.free_alias)
     with box_lock(ws, box.id, box.name):
-        box = apply_observation(ws, box, seen)
+        box = apply_observation(ws, box, Answer(seen, now))
         if box.state is BoxState.RUNNING:
             there = ws.provider(provider)
             if isinstance(there, CanAdmit):

@@ -45,7 +45,8 @@ def _look_again(ws: Workspace, box: Box) -> None:
     """Its provider's word after a refusal, which may have come half-way; none is no reason to
     hide the refusal."""
     with suppress(DevboxError):
-        apply_observation(ws, reload(ws, box), absence.observe(ws, reload(ws, box)))
+        now = reload(ws, box)
+        apply_observation(ws, now, absence.observe(ws, now))
 
 
 @contextmanager

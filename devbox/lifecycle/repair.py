@@ -10,6 +10,7 @@ from devbox import paths, spec
 from devbox.errors import StateDamaged
 from devbox.files import write_atomic
 from devbox.lifecycle.reconcile import Finding, providers_in_use, reconcile
+from devbox.lifecycle.steps import amend
 from devbox.model import Box
 from devbox.providers import registry
 from devbox.state import salvage
@@ -63,7 +64,7 @@ def _drop(ws: Workspace, row: Unreadable) -> str:
 def _mend(ws: Workspace, box: Box) -> str:
     copy = _keep_copy(ws, box.id)
     whole = msgspec.structs.replace(spec.decode_box(box.spec), provider=box.provider)
-    ws.store.boxes.update(msgspec.structs.replace(box, spec=spec.encode_box(whole)))
+    amend(ws, box, spec=spec.encode_box(whole))
     return f"{box.name}: its record was mended; the damaged one is kept as {copy}"
 
 

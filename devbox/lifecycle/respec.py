@@ -3,11 +3,14 @@ names the rest with the verb that brings it about, so that no edit is ignored si
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from devbox import spec
 from devbox.errors import Conflict, NotFound
 from devbox.lifecycle import absence
+from devbox.lifecycle.steps import amend, set_state
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
 from devbox.providers.base import CanChangeHardware, CanPause, Provider
@@ -70,18 +73,18 @@ def take(ws: Workspace, box: Box, changes: Changes) -> Box:
     encoded = spec.encode_box(changes.spec)
     if encoded == box.spec:
         return box
-    box = msgspec.structs.replace(box, spec=encoded)
+    fields: dict[str, Any] = {"spec": encoded}
     if changes.offer:
         hardware, price = changes.offer.hardware.name, changes.offer.price
         rate = dollars(price.micro_per_hour, per_hour=True)
         ws.narrate(f"{box.name}: from now on {hardware} at {rate} ({price.source})")
-        box = msgspec.structs.replace(box, hardware=hardware, price=price)
+        fields |= {"hardware": hardware, "price": price}
     orders = {"idle", "max_uptime"} & set(changes.taken)
     if orders and box.state is BoxState.RUNNING and not spec.is_headless(box):
         # first: what is on record is what its watchdog follows
         with connect(box) as connection:
-            rearm.arm(ws, box, connection)
-    ws.store.boxes.update(box)
+            rearm.arm(ws, msgspec.structs.replace(box, **fields), connection)
+    box = amend(ws, box, **fields)
     if not changes.taken:
         return box
     listed = ", ".join(changes.taken)
@@ -118,13 +121,10 @@ def differs(box: Box, wanted: spec.BoxSpec) -> bool:
 
 def drop(ws: Workspace, box: Box) -> None:
     """Give up an unmade box, so that its name is free for one by the present devbox.toml."""
-    now, message = ws.clock(), "devbox.toml changed before it was created"
-    ws.store.boxes.update(
-        msgspec.structs.replace(box, state=BoxState.TERMINATED, updated=now, message=message)
-    )
+    message = "devbox.toml changed before it was created"
+    set_state(ws, box, BoxState.TERMINATED, message, message=message)
     for intent in ws.store.boxes.open_intents(box.id):
-        ws.store.boxes.finish(intent.id, "given up", now)
-    ws.store.events.add(box.id, "state", f"{box.state} → terminated ({message})", now)
+        ws.store.boxes.finish(intent.id, "given up", ws.clock())
 
 
 def _differs(made: spec.BoxSpec, wanted: spec.BoxSpec, key: str) -> bool:

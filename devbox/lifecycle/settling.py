@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import partial
 
 from devbox import spec
 from devbox.errors import BuildFailed, ProviderError, TimedOut
-from devbox.lifecycle import absence
 from devbox.lifecycle.build_log import BuildLog
-from devbox.lifecycle.observe import apply_observation
+from devbox.lifecycle.observe import observe
 from devbox.lifecycle.refusal import cost_line
-from devbox.lifecycle.steps import reload, with_retries
+from devbox.lifecycle.steps import reload
 from devbox.lifecycle.waiting import Wait, waiting
 from devbox.model import Box, BoxState
 from devbox.remote.connection import preload
@@ -53,8 +51,7 @@ def _looking(
     began, stage = ws.clock(), ""
     for look in itertools.count():
         if look or not looked:
-            box = reload(ws, box)
-            box = apply_observation(ws, box, with_retries(ws, partial(absence.observe, ws, box)))
+            box = observe(ws, reload(ws, box))
         if done(box):
             return box
         if (box.stage or box.state) != stage:

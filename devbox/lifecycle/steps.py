@@ -12,6 +12,8 @@ from devbox import paths
 from devbox.errors import Busy, Locked, Unavailable
 from devbox.files import locked, private_dir
 from devbox.model import Box, BoxState
+from devbox.remote.config import other_homes
+from devbox.state.boxes import Change, Record
 from devbox.workspace import Workspace
 
 T = TypeVar("T")
@@ -20,6 +22,7 @@ T = TypeVar("T")
 _TRIES = 6
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
+_STARTS = (BoxState.PROVISIONING, BoxState.STARTING)
 
 
 @contextmanager
@@ -85,12 +88,25 @@ def reload(ws: Workspace, box: Box) -> Box:
     return ws.store.boxes.get(box.id) or box
 
 
-def mark(ws: Workspace, box: Box, state: BoxState, **fields: Any) -> Box:
-    """Record what we have just asked for, on top of the present row. fields: others of the box."""
-    now = ws.clock()
-    latest = reload(ws, box)
-    marked = msgspec.structs.replace(latest, state=state, updated=now, **fields)
-    ws.store.boxes.update(marked)
-    if latest.state is not state:
-        ws.store.events.add(box.id, "state", f"{latest.state} → {state}", now)
-    return marked
+def apply(ws: Workspace, box: Box, change: Callable[[Record], Change]) -> tuple[Record, Box]:
+    """Change a box's record in one transaction: its record before, and the box after."""
+    return ws.store.boxes.apply(box.id, change, ws.clock(), alias=other_homes.free_alias)
+
+
+def amend(ws: Workspace, box: Box, **fields: Any) -> Box:
+    """The box's present row, with these fields recorded."""
+    return apply(ws, box, lambda now: Change(msgspec.structs.replace(now.box, **fields)))[1]
+
+
+def set_state(ws: Workspace, box: Box, state: BoxState, detail: str = "", **fields: Any) -> Box:
+    """Record what we have just asked for, on top of the present row. fields: others of the box.
+    One that has ended meanwhile stays so, unless it was asked to start."""
+    at = ws.clock()
+
+    def change(now: Record) -> Change:
+        if now.box.state.is_over and state not in _STARTS:
+            return Change(now.box)
+        asked = msgspec.structs.replace(now.box, state=state, updated=at, **fields)
+        return Change(asked, detail=detail)
+
+    return apply(ws, box, change)[1]

@@ -6,8 +6,6 @@ import shlex
 import uuid
 from contextlib import suppress
 
-import msgspec
-
 from devbox import names, process, spec
 from devbox.errors import Conflict, DevboxError, NotFound, UsageError
 from devbox.images import templates
@@ -21,8 +19,9 @@ from devbox.lifecycle import (
     saving,
     watchdog_events,
 )
-from devbox.lifecycle.observe import apply_observation, is_only_lost
-from devbox.lifecycle.steps import Journal, box_lock, reload, with_retries
+from devbox.lifecycle.merge import is_only_lost
+from devbox.lifecycle.observe import observe
+from devbox.lifecycle.steps import Journal, amend, box_lock, reload
 from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState, Offer
 from devbox.money import budget
@@ -167,7 +166,7 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
         until = arming.keep(connection, until)
         watchdog_events.import_events(ws, box, connection)  # the box has noted it
     # Kept for the person's sake, not the box's disk: a resume holds it again.
-    ws.store.boxes.update(msgspec.structs.replace(reload(ws, box), kept_until=until))
+    amend(ws, box, kept_until=until)
     capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
     message = f"kept awake for {duration(until - now)}{capped}"
     ws.narrate(f"{box.name}: {message}")
@@ -292,8 +291,7 @@ def observe_now(ws: Workspace, box: Box) -> Box:
     if not box.handle:
         return asking.find_handle(ws, box)
     with waiting(ws, box, "being looked at"):
-        seen = with_retries(ws, lambda: absence.observe(ws, box))
-    return apply_observation(ws, box, seen)
+        return observe(ws, box)
 
 
 def _refuse_over(box: Box) -> None:

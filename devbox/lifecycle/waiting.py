@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from devbox.model import Box, Interval
+from devbox.state.costs import run_cost
 from devbox.text import dollars, duration
 from devbox.workspace import Workspace
 
@@ -48,8 +49,7 @@ class Wait:
         rate = dollars(micro, per_hour=True)
         if micro is None:
             return f"{said}; it costs, at an unknown price"
-        spent = dollars(micro * max(0.0, now - interval.start) / 3600)
-        return f"{said}; {spent} so far at {rate}"
+        return f"{said}; {dollars(run_cost([interval], 0, now))} so far at {rate}"
 
 
 @contextmanager

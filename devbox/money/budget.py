@@ -6,10 +6,10 @@ import datetime as dt
 
 from devbox.errors import BudgetError
 from devbox.model import Price
-from devbox.money.costs import cost
-from devbox.money.report import spent_between
 from devbox.spec import Budget
+from devbox.state.costs import cost
 from devbox.state.database import Database
+from devbox.state.spending import spent_between
 from devbox.text import dollars, duration
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from devbox.errors import Conflict, StateDamaged
-from devbox.model import Box, BoxState
-from devbox.state import lookup, salvage
+from devbox.errors import Conflict, NotFound, StateDamaged
+from devbox.model import Box, BoxState, Interval
+from devbox.state import ledger, lookup, salvage
 from devbox.state.database import Database
+from devbox.state.records import insert_event
 from devbox.text import clean
 
 
@@ -41,6 +42,25 @@ class Unreadable(NamedTuple):
     name: str
     state: str
     why: str
+
+
+class Record(NamedTuple):
+    """What is known of a box. goal: its open one. current: its open interval; last: the one that
+    ended last."""
+
+    box: Box
+    goal: Intent | None
+    current: Interval | None
+    last: Interval | None
+
+
+class Change(NamedTuple):
+    """What `Boxes.apply` writes. intervals: those with id 0 are new, the others get their end.
+    detail: what is said of a new state."""
+
+    box: Box
+    intervals: Sequence[Interval] = ()
+    detail: str = ""
 
 
 class Boxes:
@@ -88,33 +108,36 @@ class Boxes:
             )
             return _insert_intent(connection, box.id, goal, options, now)
 
-    def update(self, box: Box) -> None:
-        """Replace a box's row."""
+    def apply(
+        self,
+        box_id: str,
+        change: Callable[[Record], Change],
+        now: float,
+        *,
+        alias: Callable[[str], str] = "devbox-{}".format,
+    ) -> tuple[Record, Box]:
+        """Read a box's record, have `change` decide, and write the row, the ledger and the event of
+        a new state, in one transaction: no other process comes between. The record before, and
+        the box after. `change` is pure. A box that was over and lives on gets another name, and
+        another ssh host (`alias` of its slug), when a box that was made meanwhile has its own."""
         with self._db.write() as connection:
-            connection.execute(
-                "UPDATE boxes SET state = ?, body = ?, root = ? WHERE id = ?",
-                (box.state, msgspec.json.encode(box), box.root, box.id),
-            )
-
-    def revive(self, box: Box, *, alias: Callable[[str], str]) -> Box:
-        """A box that was over lives on: under another name, and another ssh host (`alias` of its
-        slug), when a box that was made meanwhile has its own."""
-        with self._db.write() as connection:
-            live = connection.execute(
-                "SELECT name, root, project, slug FROM boxes "
-                "WHERE state NOT IN ('terminated', 'lost') AND id != ?",
-                (box.id,),
-            ).fetchall()
-            if (box.name, box.root, box.project) in {tuple(row)[:3] for row in live}:
-                box = msgspec.structs.replace(box, name=f"{box.name[:35]}-{box.id[:4]}")
-            if (box.slug or box.name) in {row["slug"] for row in live}:
-                slug = lookup.free_slug(box, {row["slug"] for row in live})
-                box = msgspec.structs.replace(box, slug=slug, host_alias=alias(slug))
-            connection.execute(
-                "UPDATE boxes SET name = ?, slug = ?, state = ?, body = ? WHERE id = ?",
-                (box.name, box.slug or box.name, box.state, msgspec.json.encode(box), box.id),
-            )
-            return box
+            before = _record(connection, box_id)
+            after, intervals, detail = change(before)
+            if before.box.state.is_over and not after.state.is_over:
+                after = _with_free_name(connection, after, alias)
+                if after.name != before.box.name:
+                    detail = f"{detail}, as {after.name}"
+            if after != before.box:
+                connection.execute(
+                    "UPDATE boxes SET state = ?, body = ?, root = ? WHERE id = ?",
+                    (after.state, msgspec.json.encode(after), after.root, box_id),
+                )
+            ledger.put(connection, intervals)
+            if after.state is not before.box.state:
+                more = f" ({detail})" if detail else ""
+                message = f"{before.box.state} → {after.state}{more}"
+                insert_event(connection, box_id, "state", message, now)
+            return before, after
 
     def get(self, box_id: str) -> Box | None:
         found = self._db.rows("SELECT * FROM boxes WHERE id = ?", box_id)
@@ -213,7 +236,45 @@ class Boxes:
             f"SELECT * FROM intents WHERE finished IS NULL{clause} ORDER BY id",  # noqa: S608
             *values,
         )
-        return [Intent(**{**dict(row), "options": _options(row["options"])}) for row in found]
+        return [_intent(row) for row in found]
+
+
+def _record(connection: sqlite3.Connection, box_id: str) -> Record:
+    row = connection.execute("SELECT * FROM boxes WHERE id = ?", (box_id,)).fetchone()
+    if row is None:
+        raise NotFound(
+            f"the record of box {clean(box_id, 60)} is gone",
+            means="what it was made as at its provider is untouched, and costs what it did",
+            fix="devbox reconcile",
+        )
+    goal = connection.execute(
+        "SELECT * FROM intents WHERE box_id = ? AND finished IS NULL ORDER BY id DESC LIMIT 1",
+        (box_id,),
+    ).fetchone()
+    return Record(_box(row), _intent(goal) if goal else None, *ledger.latest(connection, box_id))
+
+
+def _with_free_name(connection: sqlite3.Connection, box: Box, alias: Callable[[str], str]) -> Box:
+    """The box under a name and a slug that no other live box has, written so."""
+    live = connection.execute(
+        "SELECT name, root, project, slug FROM boxes "
+        "WHERE state NOT IN ('terminated', 'lost') AND id != ?",
+        (box.id,),
+    ).fetchall()
+    if (box.name, box.root, box.project) in {tuple(row)[:3] for row in live}:
+        box = msgspec.structs.replace(box, name=f"{box.name[:35]}-{box.id[:4]}")
+    if (box.slug or box.name) in {row["slug"] for row in live}:
+        slug = lookup.free_slug(box, {row["slug"] for row in live})
+        box = msgspec.structs.replace(box, slug=slug, host_alias=alias(slug))
+    connection.execute(
+        "UPDATE boxes SET name = ?, slug = ? WHERE id = ?",
+        (box.name, box.slug or box.name, box.id),
+    )
+    return box
+
+
+def _intent(row: sqlite3.Row) -> Intent:
+    return Intent(**{**dict(row), "options": _options(row["options"])})
 
 
 def _insert_intent(
@@ -256,4 +317,4 @@ def _options(blob: bytes) -> dict[str, object]:
         return {}
 
 
-__all__ = ["BoxState", "Boxes", "Intent", "Unreadable"]
+__all__ = ["BoxState", "Boxes", "Change", "Intent", "Record", "Unreadable"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
-from devbox.model import Box, Interval, Price
+from devbox.model import Interval, Price
 from devbox.state.database import Database
 
 
@@ -14,64 +15,10 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def open(self, box: Box, price: Price, start: float) -> None:
-        """Begin to bill. One that is already open at the same price and hardware is kept; at
-        another price it is closed at `start` first, so that prices are never mixed."""
+    def put(self, *intervals: Interval) -> None:
+        """Insert those with id 0; give the others their end."""
         with self._db.write() as connection:
-            row = connection.execute(
-                "SELECT id, micro_per_hour, hardware FROM intervals "
-                "WHERE box_id = ? AND end IS NULL",
-                (box.id,),
-            ).fetchone()
-            if row and (row["micro_per_hour"], row["hardware"]) == (
-                price.micro_per_hour,
-                box.hardware,
-            ):
-                return
-            _close(connection, box.id, start)
-            # A provider's own start time may lie before the end we wrote for the last stretch.
-            last = connection.execute(
-                "SELECT MAX(end) FROM intervals WHERE box_id = ?", (box.id,)
-            ).fetchone()[0]
-            connection.execute(
-                "INSERT INTO intervals (box_id, box_name, provider, hardware, micro_per_hour, "
-                "price_source, unit, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    box.id,
-                    box.name,
-                    box.provider,
-                    box.hardware,
-                    price.micro_per_hour,
-                    price.source,
-                    price.unit,
-                    max(start, last or start),
-                ),
-            )
-
-    def go_on(self, box: Box, price: Price, since: float | None, now: float) -> None:
-        """Bill a box that was thought to be over. A stretch that went on all the while stays one
-        interval, since each interval is billed in whole units. since: begin of the present
-        stretch, by its provider; None: not told, so the last one is taken to have gone on."""
-        with self._db.write() as connection:
-            last = connection.execute(
-                "SELECT id, end, hardware, micro_per_hour FROM intervals WHERE box_id = ? "
-                "ORDER BY start DESC, id DESC LIMIT 1",
-                (box.id,),
-            ).fetchone()
-            goes_on = last and last["end"] is not None and (since is None or since <= last["end"])
-            same = goes_on and (last["micro_per_hour"], last["hardware"]) == (
-                price.micro_per_hour,
-                box.hardware,
-            )
-            if same:
-                connection.execute("UPDATE intervals SET end = NULL WHERE id = ?", (last["id"],))
-        if not same:
-            self.open(box, price, last["end"] if goes_on else since or now)
-
-    def close(self, box_id: str, end: float) -> None:
-        """Stop billing; nothing happens when no interval is open."""
-        with self._db.write() as connection:
-            _close(connection, box_id, end)
+            put(connection, intervals)
 
     def hand_over(self, old: str, new: str | None, now: float) -> None:
         """What one row was billed becomes another's; its open interval continues there, or ends now
@@ -113,6 +60,40 @@ class Ledger:
     def of_box(self, box_id: str) -> list[Interval]:
         found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? ORDER BY start", box_id)
         return [_interval(row) for row in found]
+
+
+def put(connection: sqlite3.Connection, intervals: Iterable[Interval]) -> None:
+    """`Ledger.put` in the caller's transaction."""
+    for each in intervals:
+        if each.id:
+            connection.execute("UPDATE intervals SET end = ? WHERE id = ?", (each.end, each.id))
+            continue
+        price = (each.price.micro_per_hour, each.price.source, each.price.unit)
+        connection.execute(
+            "INSERT INTO intervals (box_id, box_name, provider, hardware, micro_per_hour, "
+            "price_source, unit, start, end) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                each.box_id,
+                each.box_name,
+                each.provider,
+                each.hardware,
+                *price,
+                each.start,
+                each.end,
+            ),
+        )
+
+
+def latest(connection: sqlite3.Connection, box_id: str) -> tuple[Interval | None, Interval | None]:
+    """A box's open interval, and the one that ended last."""
+    found = connection.execute(
+        "SELECT * FROM intervals WHERE box_id = ? "
+        "ORDER BY end IS NOT NULL, end DESC, id DESC LIMIT 2",
+        (box_id,),
+    ).fetchall()
+    both = [_interval(row) for row in found]
+    current = both.pop(0) if both and both[0].end is None else None
+    return current, both[0] if both else None
 
 
 def _close(connection: sqlite3.Connection, box_id: str, end: float) -> None:

@@ -52,10 +52,7 @@ class Events:
         """kind: one word such as state, warn, keep, pause, sync, run, cost. The message is
         cleaned: part of it may come from a box or a provider."""
         with self._db.write() as connection:
-            connection.execute(
-                "INSERT INTO events (box_id, at, kind, message) VALUES (?, ?, ?, ?)",
-                (box_id, now, kind, clean(message, 2000)),
-            )
+            insert_event(connection, box_id, kind, message, now)
 
     def of_box(self, box_id: str, *, after: int = 0, limit: int = 200) -> list[Event]:
         """The latest `limit` events with id above `after`, oldest first: what a box noted comes
@@ -68,6 +65,16 @@ class Events:
             limit,
         )
         return [Event(**dict(row)) for row in found]
+
+
+def insert_event(
+    connection: sqlite3.Connection, box_id: str, kind: str, message: str, now: float
+) -> None:
+    """An event, in the caller's transaction."""
+    connection.execute(
+        "INSERT INTO events (box_id, at, kind, message) VALUES (?, ?, ?, ?)",
+        (box_id, now, kind, clean(message, 2000)),
+    )
 
 
 def _run(row: sqlite3.Row) -> Run:

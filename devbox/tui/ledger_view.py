@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from devbox.money.report import Line, report, spent_between, spent_by_box
+from devbox.state.spending import Line, report, spent_between, spent_by_box
 from devbox.workspace import Workspace
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState, Event, Interval, Run
 from devbox.money import exposure
-from devbox.money.costs import run_cost
 from devbox.state.boxes import Intent
+from devbox.state.costs import run_cost
 from devbox.telemetry.live import LiveTelemetry
 from devbox.tui import background
 from devbox.tui.feed import BoxView, RunView, Totals

@@ -15,6 +15,7 @@ from devbox.remote import command
 from devbox.state.store import Store
 from devbox.workspace import Workspace
 from tests.bench.rows import Row, median, ms, paired, seconds
+from tests.boxes import close_interval, open_interval
 from tests.core.test_state import a_box
 
 BIN = Path(sys.executable).parent
@@ -44,9 +45,9 @@ def _ls() -> Row:
     for index in range(200):
         box = a_box(f"box-{index}", state=states[index % 2], handle=f"h{index}")
         store.boxes.insert(box, "running", {}, 1.0)
-        store.ledger.open(box, Price(1_000_000, "config"), 1.0)
+        open_interval(store.ledger, box, Price(1_000_000, "config"), 1.0)
         if index % 2:
-            store.ledger.close(box.id, 3600.0)
+            close_interval(store.ledger, box.id, 3600.0)
     took = median(_call(str(BIN / "devbox"), "ls"), runs=9)
     with store.database.write() as connection:
         for name in ("boxes", "intents", "intervals"):

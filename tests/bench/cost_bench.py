@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from devbox.money.report import By, report
 from devbox.state.database import Database
+from devbox.state.spending import By, report
 from tests.bench.rows import Row, median, ms
 
 _YEAR = 365 * 86400.0

@@ -17,6 +17,7 @@ from devbox.model import Box, BoxState, Price
 from devbox.state.store import Store
 from devbox.sync import before
 from devbox.workspace import Workspace
+from tests.boxes import open_interval
 from tests.command_line import Devbox
 
 
@@ -42,7 +43,7 @@ def tracked(root: Path, name: str = "b") -> Box:
     )  # fmt: skip
     store = Store.open()
     store.boxes.finish(store.boxes.insert(box, "running", {}, now), "done", now)
-    store.ledger.open(box, box.price, now)
+    open_interval(store.ledger, box, box.price, now)
     store.close()
     return box
 

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devbox.model import Interval, Price
-from devbox.money import costs
-from devbox.money.report import report, spent_between, spent_by_box
+from devbox.state import costs
+from devbox.state.spending import report, spent_between, spent_by_box
 from devbox.state.store import Store
+from tests.boxes import close_interval, open_interval
 from tests.core.test_state import HOUR, a_box
 
 T0 = dt.datetime(2026, 3, 10, 23, 30).timestamp()
@@ -45,9 +46,9 @@ def test_windows_next_to_each_other_add_up() -> None:
 def test_an_interval_that_starts_after_now_costs_nothing_and_hides_nothing() -> None:
     """A provider's clock that ran ahead gave a negative cost, which hid other spending."""
     store = Store.open()
-    store.ledger.open(a_box("ahead"), Price(RATE), T0 + 600)
-    store.ledger.open(a_box("other"), Price(RATE), T0 - HOUR)
-    store.ledger.close("id-other", T0)
+    open_interval(store.ledger, a_box("ahead"), Price(RATE), T0 + 600)
+    open_interval(store.ledger, a_box("other"), Price(RATE), T0 - HOUR)
+    close_interval(store.ledger, "id-other", T0)
     database = store.database
     assert spent_between(database, T0 - 2 * HOUR, T0, T0) == RATE
     assert spent_by_box(database, 0, T0, T0) == {"id-other": RATE}
@@ -84,10 +85,10 @@ def test_every_sum_in_sql_is_the_pure_formula(
     box = a_box()
     for index, (gap, length, unit) in enumerate(stretches):
         at += gap / 1000
-        store.ledger.open(box, Price(RATE, unit=unit), at)
+        open_interval(store.ledger, box, Price(RATE, unit=unit), at)
         at += length / 1000
         if not is_open or index < len(stretches) - 1:
-            store.ledger.close(box.id, at)
+            close_interval(store.ledger, box.id, at)
     intervals = store.ledger.of_box(box.id)
     now, begin = T0 + max(a, b), T0 + min(a, b)
     whole = costs.run_cost(intervals, 0, now) or 0

@@ -18,6 +18,7 @@ from devbox.errors import DevboxError, StateDamaged
 from devbox.model import Box, BoxState, Price
 from devbox.state import salvage
 from devbox.state.store import Store
+from tests.boxes import close_interval, open_interval
 from tests.core.test_state import a_box
 
 
@@ -26,8 +27,8 @@ def _filled(rows: int = 400) -> None:
     for number in range(rows):
         box = a_box(f"b{number}", id=f"id{number}", state=BoxState.TERMINATED, message="m" * 200)
         store.boxes.insert(box, "running", {}, 1.0)
-        store.ledger.open(box, Price(1_000_000, "config"), 1.0)
-        store.ledger.close(box.id, 3601.0)
+        open_interval(store.ledger, box, Price(1_000_000, "config"), 1.0)
+        close_interval(store.ledger, box.id, 3601.0)
     store.database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
 
@@ -136,7 +137,7 @@ def test_one_bad_row_is_shown_beside_the_good_ones(home: Path) -> None:
 def test_a_row_of_nonsense_hides_nothing_and_can_be_given_up(home: Path, body: bytes) -> None:
     store = Store.open()
     store.boxes.insert(a_box("bad"), "running", {}, 1.0)
-    store.ledger.open(a_box("bad"), Price(3_600_000, "config"), 1.0)
+    open_interval(store.ledger, a_box("bad"), Price(3_600_000, "config"), 1.0)
     _spoil("id-bad", body)
     _, out, err = devbox("doctor", "--fix")
     assert "bad: its record cannot be mended" in err
@@ -197,8 +198,8 @@ def test_a_state_file_that_may_not_be_written(home: Path) -> None:
 def test_handing_over_a_ledger_counts_no_second_twice(home: Path) -> None:
     store = Store.open()
     old, new = a_box("x", id="old"), a_box("y", id="new")
-    store.ledger.open(old, Price(3_600_000, "config"), 100.0)
-    store.ledger.open(new, Price(3_600_000, "config"), 50.0)
+    open_interval(store.ledger, old, Price(3_600_000, "config"), 100.0)
+    open_interval(store.ledger, new, Price(3_600_000, "config"), 50.0)
     store.ledger.hand_over("old", "new", 500.0)
     spans = [(i.start, i.end) for i in store.ledger.of_box("new")]
     assert spans == [(100.0, None)]

@@ -15,6 +15,7 @@ from devbox.names import name as valid_name
 from devbox.state import fast_lookup
 from devbox.state.lookup import Here
 from devbox.state.store import Store
+from tests.boxes import rewrite
 from tests.core.hostile import ALL
 from tests.core.test_state import a_box
 from tests.old_files import old_file, put_box
@@ -114,7 +115,7 @@ def test_the_ssh_alias_is_unique_and_stays_for_life(home: Path, store: Store) ->
     assert all(valid_name(alias.removeprefix("devbox-")) for alias in aliases)
     first = store.boxes.get(ids[0])
     assert first
-    store.boxes.update(msgspec.structs.replace(first, state=BoxState.TERMINATED))
+    rewrite(store, msgspec.structs.replace(first, state=BoxState.TERMINATED))
     second = store.boxes.get(ids[1])
     assert second
     assert second.alias == "devbox-two-dev"

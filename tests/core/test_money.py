@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from devbox.errors import BudgetError, NotFound
 from devbox.model import Hardware, Interval, Offer, Price, Run, RunState
 from devbox.money import budget
-from devbox.money.costs import cost, run_cost
 from devbox.money.fit import fit
 from devbox.money.offers import gather, select
-from devbox.money.report import report, spent_between
 from devbox.spec import (
     BoxSpec,
     Budget,
@@ -25,8 +23,11 @@ from devbox.spec import (
     Providers,
     Spec,
 )
+from devbox.state.costs import cost, run_cost
+from devbox.state.spending import report, spent_between
 from devbox.state.store import Store
 from devbox.workspace import Workspace
+from tests.boxes import close_interval, open_interval
 from tests.core.test_state import HOUR, a_box
 
 NOON = dt.datetime(2026, 3, 10, 12).timestamp()
@@ -62,10 +63,10 @@ def test_one_unknown_price_makes_a_run_unknown() -> None:
 def test_reports_by_box_hardware_and_job() -> None:
     store = Store.open()
     one, two = a_box("one"), a_box("two", hardware="gpu")
-    store.ledger.open(one, Price(1_000_000), 0)
-    store.ledger.close(one.id, 2 * HOUR)
-    store.ledger.open(two, Price(None), 0)
-    store.ledger.close(two.id, HOUR)
+    open_interval(store.ledger, one, Price(1_000_000), 0)
+    close_interval(store.ledger, one.id, 2 * HOUR)
+    open_interval(store.ledger, two, Price(None), 0)
+    close_interval(store.ledger, two.id, HOUR)
     store.runs.put(Run("r", one.id, "one", "track", RunState.SUCCEEDED, 0, HOUR, 1.5 * HOUR))
     by_box = {line.key: line for line in report(store.database, "box", 9 * HOUR)}
     assert by_box["one"].total == 2_000_000
@@ -82,7 +83,7 @@ def test_reports_by_box_hardware_and_job() -> None:
 def test_a_retried_run_costs_its_attempts_and_not_the_gap_between() -> None:
     store = Store.open()
     box = a_box()
-    store.ledger.open(box, Price(1_000_000), 0)
+    open_interval(store.ledger, box, Price(1_000_000), 0)
     attempts = b'{"attempts": [{"started": 0, "ended": 3600}, {"started": 36000, "ended": null}]}'
     run = Run("r", box.id, "b", "j", RunState.RUNNING, 0, 0.0, status=attempts)
     store.runs.put(run)
@@ -93,9 +94,9 @@ def test_a_retried_run_costs_its_attempts_and_not_the_gap_between() -> None:
 def test_a_night_is_split_at_midnight_and_days_add_up_to_boxes() -> None:
     store = Store.open()
     box = a_box()
-    store.ledger.open(box, Price(1_000_000), NOON)
-    store.ledger.close(box.id, NOON + 50 * HOUR)
-    store.ledger.open(box, Price(1_000_000), NOON + 60 * HOUR)
+    open_interval(store.ledger, box, Price(1_000_000), NOON)
+    close_interval(store.ledger, box.id, NOON + 50 * HOUR)
+    open_interval(store.ledger, box, Price(1_000_000), NOON + 60 * HOUR)
     now = NOON + 61 * HOUR
     days = report(store.database, "day", now)
     assert [line.key for line in days] == ["2026-03-10", "2026-03-11", "2026-03-12", "2026-03-13"]
@@ -105,9 +106,9 @@ def test_a_night_is_split_at_midnight_and_days_add_up_to_boxes() -> None:
 
 def test_spending_between_two_times() -> None:
     store = Store.open()
-    store.ledger.open(a_box(), Price(1_000_000), 0)
+    open_interval(store.ledger, a_box(), Price(1_000_000), 0)
     assert spent_between(store.database, HOUR, 3 * HOUR, 2 * HOUR) == 1_000_000
-    store.ledger.open(a_box("u"), Price(None), 0)
+    open_interval(store.ledger, a_box("u"), Price(None), 0)
     assert spent_between(store.database, HOUR, 3 * HOUR, 2 * HOUR) is None
 
 
@@ -139,8 +140,8 @@ def test_offers_cheapest_first_and_unknown_prices_last() -> None:
 
 def test_a_budget_counts_what_was_spent_and_what_may_come() -> None:
     store = Store.open()
-    store.ledger.open(a_box(), Price(1_000_000), NOON - 2 * HOUR)
-    store.ledger.close("id-train", NOON)
+    open_interval(store.ledger, a_box(), Price(1_000_000), NOON - 2 * HOUR)
+    close_interval(store.ledger, "id-train", NOON)
     price, limits = Price(1_000_000), Budget(daily=5.0)
     budget.check(limits, store.database, price, 3 * HOUR, NOON)
     with pytest.raises(BudgetError, match="daily budget"):
@@ -149,8 +150,8 @@ def test_a_budget_counts_what_was_spent_and_what_may_come() -> None:
         budget.check(limits, store.database, Price(None), HOUR, NOON)
     budget.check(Budget(), store.database, Price(None), HOUR, NOON)
     # Yesterday's spending is not today's, and this month's is.
-    store.ledger.open(a_box("y"), Price(9_000_000), NOON - 24 * HOUR)
-    store.ledger.close("id-y", NOON - 23 * HOUR)
+    open_interval(store.ledger, a_box("y"), Price(9_000_000), NOON - 24 * HOUR)
+    close_interval(store.ledger, "id-y", NOON - 23 * HOUR)
     budget.check(limits, store.database, price, 3 * HOUR, NOON)
     with pytest.raises(BudgetError, match="monthly"):
         budget.check(Budget(monthly=12.0), store.database, price, 3 * HOUR, NOON)

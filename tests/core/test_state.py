@@ -8,13 +8,17 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from devbox import paths
 from devbox.errors import Conflict, DevboxError, StateDamaged
-from devbox.model import Box, BoxState, Price, Run, RunState
+from devbox.model import Box, BoxState, Interval, Price, Run, RunState
 from devbox.state import database, migrations
+from devbox.state.boxes import Change, Record
+from devbox.state.database import Database
 from devbox.state.store import Store
+from tests.boxes import rewrite
 
 HOUR = 3600.0
 
@@ -45,7 +49,7 @@ def test_a_name_is_taken_until_its_box_is_over(store: Store) -> None:
     with pytest.raises(Conflict):
         store.boxes.insert(a_box(id="other"), "running", {}, 2.0)
     assert store.boxes.get("other") is None
-    store.boxes.update(a_box(state=BoxState.TERMINATED))
+    rewrite(store, a_box(state=BoxState.TERMINATED))
     store.boxes.insert(a_box(id="other", created=2.0), "running", {}, 3.0)
     assert [box.id for box in store.boxes.named("train")] == ["other", "id-train"]
 
@@ -62,47 +66,43 @@ def test_the_last_wish_wins_and_steps_are_kept(store: Store) -> None:
     assert store.boxes.open_intents() == []
 
 
-def test_an_interval_opens_once_and_a_new_price_starts_a_new_one(store: Store) -> None:
-    box = a_box()
-    store.ledger.open(box, Price(100), 10.0)
-    store.ledger.open(box, Price(100), 20.0)
-    store.ledger.open(box, Price(None), 30.0)
-    store.ledger.close(box.id, 25.0)
-    spans = [(i.price.micro_per_hour, i.start, i.end) for i in store.ledger.of_box(box.id)]
-    assert spans == [(100, 10.0, 30.0), (None, 30.0, 30.0)]
-    store.ledger.close(box.id, 99.0)
-    assert store.ledger.current(box.id) is None
-
-
-def test_intervals_never_overlap_even_when_a_provider_says_so(store: Store) -> None:
-    box = a_box()
-    store.ledger.open(box, Price(1), 10.0)
-    store.ledger.close(box.id, 50.0)
-    store.ledger.open(box, Price(1), 40.0)
-    assert store.ledger.of_box(box.id)[1].start == 50.0
-
-
-@pytest.mark.parametrize("since", [None, 10.0, 50.0])
-def test_a_stretch_that_went_on_stays_one_interval(store: Store, since: float | None) -> None:
-    box = a_box()
-    store.ledger.open(box, Price(1, unit=60), 10.0)
-    store.ledger.close(box.id, 50.0)
-    store.ledger.go_on(box, Price(1, unit=60), since, 70.0)
-    assert [(i.start, i.end) for i in store.ledger.of_box(box.id)] == [(10.0, None)]
-
-
-@pytest.mark.parametrize(
-    ("price", "since", "start"), [(1, 60.0, 60.0), (2, 10.0, 50.0), (2, None, 50.0)]
-)
-def test_a_stretch_of_its_own_or_at_another_price_is_another_interval(
-    store: Store, price: int, since: float | None, start: float
+def test_no_other_process_writes_between_what_apply_reads_and_what_it_writes(
+    home: Path, store: Store
 ) -> None:
     box = a_box()
-    store.ledger.open(box, Price(1), 10.0)
-    store.ledger.close(box.id, 50.0)
-    store.ledger.go_on(box, Price(price), since, 70.0)
-    spans = [(i.price.micro_per_hour, i.start, i.end) for i in store.ledger.of_box(box.id)]
-    assert spans == [(1, 10.0, 50.0), (price, start, None)]
+    store.boxes.insert(box, "running", {}, 1.0)
+    other = Store(Database(store.database.path, busy_timeout=0.0))
+
+    def change(record: Record) -> Change:
+        assert record.box == store.boxes.get(box.id)
+        with pytest.raises(DevboxError, match="busy"):
+            other.boxes.begin(box.id, "terminated", {}, 2.0)
+        ended = msgspec.structs.replace(record.box, state=BoxState.TERMINATED)
+        interval = Interval(0, box.id, box.name, "local", "cpu", Price(7), 1.0, 2.0)
+        return Change(ended, [interval], "gone")
+
+    before, after = store.boxes.apply(box.id, change, 3.0)
+    other.close()
+    assert before.goal is not None
+    assert (before.goal.goal, before.current, before.last) == ("running", None, None)
+    assert after.state is BoxState.TERMINATED
+    assert [(each.start, each.end) for each in store.ledger.of_box(box.id)] == [(1.0, 2.0)]
+    (event,) = store.events.of_box(box.id)
+    assert event.message == f"{box.state} → terminated (gone)"
+
+
+def test_an_apply_that_fails_writes_nothing(store: Store) -> None:
+    box = a_box()
+    store.boxes.insert(box, "running", {}, 1.0)
+    twice = [Interval(0, box.id, box.name, "local", "cpu", Price(7), 1.0, None)] * 2
+    ended = msgspec.structs.replace(box, state=BoxState.TERMINATED)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.boxes.apply(box.id, lambda _: Change(ended, twice), 2.0)
+    found = store.boxes.get(box.id)
+    assert found is not None
+    assert found.state is box.state
+    assert store.ledger.of_box(box.id) == []
+    assert store.events.of_box(box.id) == []
 
 
 def test_events_are_cleaned_and_bounded(store: Store) -> None:
@@ -132,7 +132,10 @@ def test_runs_keep_their_last_state(store: Store) -> None:
 
 _WRITER = """
 import sys
+from devbox.state.boxes import Change, Record
+from devbox.state.database import Database
 from devbox.state.store import Store
+from tests.boxes import close_interval, open_interval
 store = Store.open()
 for index in range(25):
     store.events.add("b", "x", f"{sys.argv[1]}-{index}", 1.0)

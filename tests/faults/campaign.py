@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from devbox.model import Interval, Price
-from devbox.money.costs import run_cost
 from devbox.remote.config import include
+from devbox.state.costs import run_cost
 from tests.faults.points import UNWRITABLE, Point, on_this_computer, points
 from tests.faults.world import Stretch, World
 

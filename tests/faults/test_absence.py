@@ -14,6 +14,7 @@ from devbox.errors import Unavailable
 from devbox.lifecycle.reconcile import untracked
 from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 from tests.emulators.common import Fault
 from tests.faults import held
 from tests.faults.conftest import MakeWorld, workspace
@@ -146,7 +147,7 @@ def test_a_twin_of_a_box_that_another_computer_made_is_ended_too(make_world: Mak
     world = make_world("hf-job")
     assert isinstance(world, JobWorld)
     ws, box = twins(world)
-    ws.store.boxes.update(msgspec.structs.replace(box, unanswered=None))
+    rewrite(ws.store, msgspec.structs.replace(box, unanswered=None))
     lifecycle.down(ws, ws.box("b"), save=False)
     assert_ended(world, ws)
 

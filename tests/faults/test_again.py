@@ -13,6 +13,7 @@ from devbox.lifecycle import absence, asking, steps
 from devbox.lifecycle.observe import find_lost
 from devbox.model import BoxState
 from devbox.providers.base import Observation
+from tests.boxes import rewrite
 from tests.emulators.common import Fault
 from tests.emulators.hf.job import Job
 from tests.faults.conftest import MakeWorld, workspace
@@ -93,7 +94,7 @@ def test_of_several_of_one_token_the_one_that_lives_is_the_box(
     (live,) = absence.find(ws, box)
     over = live._replace(handle="me/older", state=BoxState.TERMINATED, billed=False)
     nameless = msgspec.structs.replace(box, handle="", state=BoxState.PROVISIONING)
-    ws.store.boxes.update(nameless)
+    rewrite(ws.store, nameless)
     intent = ws.store.boxes.begin(box.id, "running", {}, ws.clock())
     ws.store.boxes.step(intent, "create", ws.clock())
 
@@ -141,11 +142,11 @@ def test_a_pause_of_what_was_never_made_is_refused(make_world: MakeWorld) -> Non
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     handle = box.handle
-    ws.store.boxes.update(msgspec.structs.replace(box, handle="", state=BoxState.PROVISIONING))
+    rewrite(ws.store, msgspec.structs.replace(box, handle="", state=BoxState.PROVISIONING))
     with pytest.raises(Conflict, match="has not been made yet"):
         lifecycle.pause(ws, ws.box("b"), save=False)
     assert ws.store.boxes.open_intents() == []
-    ws.store.boxes.update(msgspec.structs.replace(box, handle=handle))
+    rewrite(ws.store, msgspec.structs.replace(box, handle=handle))
     lifecycle.down(ws, ws.box("b"), save=False)
 
 

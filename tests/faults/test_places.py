@@ -11,9 +11,10 @@ import pytest
 from devbox import lifecycle
 from devbox.errors import WrongPlace
 from devbox.model import Box, BoxState
-from devbox.money.report import spent_by_box
 from devbox.spec import HfSettings, ModalSettings, Providers, Spec
+from devbox.state.spending import spent_by_box
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 from tests.core.test_state import a_box
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -216,7 +217,7 @@ def test_a_box_of_an_older_version_is_asked_for_in_its_own_project(make_world: M
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
     old = msgspec.structs.replace(box, connection=None)
-    ws.store.boxes.update(old)
+    rewrite(ws.store, old)
     with HfEmulator(state_dir=world.home / "other-hub") as hub:
         other = another_folder(world, hf=HfSettings(endpoint=hub.endpoint))
         (seen,) = lifecycle.refresh(other, [old])

@@ -7,7 +7,7 @@ import pytest
 from devbox import lifecycle
 from devbox.errors import AuthError, ProviderError, Unavailable
 from devbox.model import Box, BoxState
-from devbox.money.report import spent_by_box
+from devbox.state.spending import spent_by_box
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.faults.campaign import metered

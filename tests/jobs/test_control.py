@@ -22,6 +22,7 @@ from devbox.sync import remote
 from devbox.sync.rules import Rules
 from devbox.telemetry import rearm
 from devbox.workspace import Workspace
+from tests.boxes import open_interval
 from tests.core.hostile import ALL
 
 PYTHON = "python3"
@@ -70,7 +71,7 @@ def test_the_cost_of_a_run_is_its_share_of_the_ledger(
     run = command(local_workspace, local_box, "true")
     run = followed(local_workspace, run).run
     assert queries.cost(local_workspace, run) is None
-    local_workspace.store.ledger.open(local_box, local_box.price, local_box.created)
+    open_interval(local_workspace.store.ledger, local_box, local_box.price, local_box.created)
     assert run.started
     assert run.ended
     assert queries.cost(local_workspace, run) == round(1e6 * (run.ended - run.started) / 3600)

@@ -19,6 +19,7 @@ from devbox.jobs.submit import retry
 from devbox.model import Box, BoxState, Run, RunState
 from devbox.remote import connection
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 from tests.jobs.conftest import until
 from tests.jobs.test_control import command, texts
 
@@ -152,7 +153,7 @@ def test_runs_of_boxes_that_are_away_are_told_honestly(
     run = command(local_workspace, local_box, "sleep", "300")
 
     def with_box(state: BoxState) -> Run:
-        local_workspace.store.boxes.update(msgspec.structs.replace(local_box, state=state))
+        rewrite(local_workspace.store, msgspec.structs.replace(local_box, state=state))
         return queries.refresh(local_workspace, [run])[0]
 
     assert with_box(BoxState.PAUSED).state == RunState.UNKNOWN

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from devbox import lifecycle
+from devbox.lifecycle.merge import Answer
 from devbox.lifecycle.observe import apply_observation
 from devbox.model import Box, BoxState
-from devbox.money.report import spent_by_box
 from devbox.providers.base import Observation
+from devbox.state.spending import spent_by_box
 from devbox.workspace import Workspace
 
 AHEAD = 600.0
@@ -24,9 +26,10 @@ def box(ws: Workspace) -> Box:
     return made
 
 
-def _seen(box: Box, state: BoxState, **times: Any) -> Observation:
+def _seen(box: Box, state: BoxState, **times: Any) -> Answer:
     billed = state is BoxState.RUNNING
-    return Observation(box.handle, box.name, box.token, state, billed=billed, **times)
+    seen = Observation(box.handle, box.name, box.token, state, billed=billed, **times)
+    return Answer(seen, asked=time.time())
 
 
 def test_a_start_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> None:

@@ -19,6 +19,7 @@ from devbox.remote.config import include, include_line, parsed
 from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 from tests.remote.sshd import box_at
 
 
@@ -139,7 +140,7 @@ def test_a_box_with_an_unusable_address_does_not_stop_another(ws: Workspace) -> 
         assert lifecycle.up(ws, "b").state is BoxState.RUNNING
         assert any("box bad has no usable ssh address" in line for line in said)
     finally:
-        ws.store.boxes.update(msgspec.structs.replace(bad, state=BoxState.TERMINATED))
+        rewrite(ws.store, msgspec.structs.replace(bad, state=BoxState.TERMINATED))
 
 
 def test_an_end_that_was_confirmed_stands_when_the_ssh_entry_cannot_be_removed(

@@ -22,6 +22,7 @@ from devbox.model import Box, BoxState, Run
 from devbox.remote.config import ssh_config
 from devbox.sync import remote, rsync
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_a_box_that_runs_while_its_row_says_otherwise_is_saved_too(
 ) -> None:
     """Such as a Space that a visit woke, or a box that was started with --no-wait."""
     put(there / "work" / "notes.txt", "new")
-    ws.store.boxes.update(msgspec.structs.replace(box, state=state))
+    rewrite(ws.store, msgspec.structs.replace(box, state=state))
     assert lifecycle.down(ws, ws.box("b")).state is BoxState.TERMINATED
     assert (here / "notes.txt").read_text() == "new"
 

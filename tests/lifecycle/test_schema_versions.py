@@ -17,6 +17,7 @@ from devbox.model import Box
 from devbox.state.migrations import MIGRATIONS
 from devbox.state.store import Store
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 from tests.old_files import VERSIONS, old_file, put_box
 
 Run = Callable[..., str]
@@ -112,14 +113,14 @@ def test_a_spec_that_is_partly_unreadable_ends_its_box_and_starts_none(
     damaged = msgspec.structs.replace(
         ws.store.boxes.get(box.id) or box, spec=msgspec.json.encode(stored)
     )
-    ws.store.boxes.update(damaged)
+    rewrite(ws.store, damaged)
     assert spec.unread(damaged.spec)
     with pytest.raises(StateDamaged, match="cannot be read") as refused:
         lifecycle.resume(ws, damaged)
     assert "doctor --fix" in refused.value.fix
     assert "was mended" in run("doctor", "--fix")
     assert not spec.unread((ws.store.boxes.get(box.id) or box).spec)
-    ws.store.boxes.update(damaged)
+    rewrite(ws.store, damaged)
     run("down", "b", "-y")
     assert_ended(ws, box)
 

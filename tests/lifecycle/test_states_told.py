@@ -20,6 +20,7 @@ from devbox.remote import wait
 from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 from tests.command_line import Devbox
 from tests.remote.sshd import make_box
 
@@ -74,7 +75,7 @@ def test_a_paused_box_is_not_said_to_end_its_run_nor_to_be_paused_twice(
     lines = [line.strip(" -") for line in reasons.splitlines()]
     assert len(lines) == len(set(lines))
     box = lifecycle.pause(ws, box, save=False)
-    ws.store.boxes.update(msgspec.structs.replace(box, stage="PAUSED", message="paused"))
+    rewrite(ws.store, msgspec.structs.replace(box, stage="PAUSED", message="paused"))
     shown = CliRunner().invoke(cli, ["status", "b"]).output
     assert "max_uptime" not in shown
     assert msgspec.structs.replace(box, stage="PAUSED", message="paused").detail == ""

@@ -18,8 +18,10 @@ from devbox.providers import library_logs
 from devbox.remote import keys
 from devbox.remote.config import known_hosts
 from devbox.spec import BoxSpec, Seconds, encode_box
-from devbox.text import duration
+from devbox.state.costs import run_cost
+from devbox.text import dollars, duration
 from devbox.workspace import Workspace
+from tests.boxes import open_interval
 from tests.emulators.common import Fault
 from tests.emulators.modal import ModalEmulator
 from tests.providers.modal.conftest import emulator, harness, project  # noqa: F401
@@ -84,13 +86,25 @@ def test_a_gateway_that_never_answers_is_told_of_and_ends_with_the_rate(
     box = msgspec.structs.replace(BOX, endpoint=endpoint)
     known_hosts.pin(known_hosts.alias(box), [public])
     ws.store.boxes.insert(box, "running", {}, 0.0)
-    ws.store.ledger.open(box, PRICE, ws.clock())
+    open_interval(ws.store.ledger, box, PRICE, ws.clock())
     with pytest.raises(NoAnswer) as caught:
         login.log_in(ws, box)
     assert any("waiting for ssh to answer for" in line and "$1.80/h" in line for line in said)
     assert "$1.80/h" in caught.value.means
     assert "devbox down b" in caught.value.fix
     assert "login_timeout" in caught.value.fix
+
+
+def test_what_a_wait_has_cost_is_what_status_says(local_workspace: Workspace) -> None:
+    """The first second of a minute that is billed whole."""
+    ws, said = local_workspace, list[str]()
+    ws.clock = lambda: 1061.0
+    ws.store.boxes.insert(BOX, "running", {}, 0.0)
+    open_interval(ws.store.ledger, BOX, Price(1_800_000, unit=60), 1000.0)
+    with waiting(ws, BOX, "starting") as wait:
+        said.append(wait.line())
+    assert said == ["b: starting for 0s; $0.06 so far at $1.80/h"]
+    assert dollars(run_cost(ws.store.ledger.of_box(BOX.id), 0, ws.clock())) == "$0.06"
 
 
 def test_a_call_that_hangs_is_told_of(

@@ -25,6 +25,7 @@ from devbox.model import Box, BoxState
 from devbox.remote import editor, forward
 from devbox.remote.config import include, ssh_config
 from devbox.state.store import Store
+from tests.boxes import rewrite
 from tests.remote.sshd import Sshd, box_at, free_port, make_box, wait_until
 from tests.remote.test_connection import HOSTILE
 
@@ -50,7 +51,7 @@ def track(box: Box) -> None:
 
 def change(box: Box, **fields: object) -> None:
     store = Store.open()
-    store.boxes.update(msgspec.structs.replace(box, **fields))
+    rewrite(store, msgspec.structs.replace(box, **fields))
     store.close()
 
 

@@ -22,6 +22,7 @@ from devbox.telemetry import render
 from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.sample import Cpu, Gpu, Memory, Process, Sample, Ssh
 from devbox.workspace import Workspace
+from tests.boxes import rewrite
 from tests.remote.sshd import wait_until
 from tests.telemetry.conftest import Writer, box_root
 from tests.telemetry.test_client import streams_of
@@ -163,7 +164,7 @@ def test_nothing_running_paused_and_dead_samplers_say_so(
     assert "no sample came from b" in done.stderr
     assert "devbox up b" in done.stderr
     paused = msgspec.structs.replace(watched_box, state=BoxState.PAUSED)
-    local_workspace.store.boxes.update(paused)
+    rewrite(local_workspace.store, paused)
     done = run("b")
     assert done.returncode == 5
     assert "devbox resume b" in done.stderr

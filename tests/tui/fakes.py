@@ -20,8 +20,8 @@ from devbox.model import (
     Run,
     RunState,
 )
-from devbox.money.report import Line
 from devbox.spec import BoxSpec, JobSpec, Spec
+from devbox.state.spending import Line
 from devbox.sync.status import Difference, Differing, File
 from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.sample import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.widget import Widget
 
 from devbox.errors import DevboxError
-from devbox.money.report import Line as CostLine
+from devbox.state.spending import Line as CostLine
 from devbox.text import dollars, duration
 from devbox.tui import background
 from devbox.tui.bars import rate

@@ -11,7 +11,7 @@ from textual.widgets.option_list import Option
 
 from devbox.errors import DevboxError
 from devbox.model import Offer
-from devbox.money.costs import cost
+from devbox.state.costs import cost
 from devbox.text import dollars, duration, size
 from devbox.tui.queries import Asks, Choice
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text

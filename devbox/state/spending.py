@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from devbox.model import Interval, Price
-from devbox.money.costs import billed_by, billed_by_sql
+from devbox.state.costs import billed_by_sql, run_cost
 from devbox.state.database import Database
 
 By = Literal["box", "day", "job", "hardware"]
@@ -132,8 +132,7 @@ def _by_day(database: Database, now: float) -> list[Line]:
                 if seconds <= 0:
                     break
                 unknown = seconds if micro is None else 0.0
-                counted = billed_by(whole, to) - billed_by(whole, from_)
-                _add(sums[later], seconds, counted * (micro or 0) / 3600, unknown)
+                _add(sums[later], seconds, run_cost([whole], from_, to) or 0, unknown)
     return [
         Line(day, seconds, round(cost), unknown)
         for day, (seconds, cost, unknown) in sums.items()

@@ -1,0 +1,97 @@
+"""Two devbox processes at one box: what one of them asked its provider before the other finished
+is no news, and turns nothing back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from devbox import lifecycle
+from devbox.lifecycle.observe import refresh
+from devbox.lifecycle.steps import set_state
+from devbox.model import Box, BoxState
+from devbox.workspace import Workspace
+
+
+@pytest.fixture
+def ws(home: Path) -> Iterator[Workspace]:
+    folder = home / "project"
+    folder.mkdir()
+    (folder / "devbox.toml").write_text("[boxes.b]\n[providers.local]\nprice = 1.0\n")
+    workspace = Workspace.open(folder)
+    yield workspace
+    for box in workspace.store.boxes.all():
+        lifecycle.down(workspace, box, save=False)
+    workspace.close()
+
+
+@pytest.fixture
+def other(ws: Workspace) -> Iterator[Workspace]:
+    """Another process's view of the same state file."""
+    workspace = Workspace.open(ws.spec.root)
+    yield workspace
+    workspace.close()
+
+
+def _between(ws: Workspace, meanwhile: Callable[[], object]) -> None:
+    """Run `meanwhile` once, when the providers have answered a `refresh` (they are asked in
+    threads) and its answers are about to be recorded."""
+    clock, main = ws.clock, threading.main_thread()
+
+    def hooked() -> float:
+        if threading.current_thread() is main:
+            ws.clock = clock
+            meanwhile()
+        return clock()
+
+    ws.clock = hooked
+
+
+def _bills(ws: Workspace, box: Box) -> list[bool]:
+    """For each interval, whether it is open."""
+    return [each.end is None for each in ws.store.ledger.of_box(box.id)]
+
+
+def test_an_older_answer_does_not_bring_an_ended_box_back(ws: Workspace, other: Workspace) -> None:
+    box = lifecycle.up(ws, "b")
+    _between(ws, lambda: lifecycle.down(other, box, save=False))
+    (after,) = refresh(ws, [box])
+    assert after.state is BoxState.TERMINATED
+    row = other.store.boxes.get(box.id)
+    assert row is not None
+    assert row.state is BoxState.TERMINATED
+    assert _bills(other, box) == [False]
+    assert other.store.boxes.open_intents(box.id) == []
+
+
+def test_an_older_answer_does_not_bill_a_box_that_was_paused(
+    ws: Workspace, other: Workspace
+) -> None:
+    box = lifecycle.up(ws, "b")
+    _between(ws, lambda: lifecycle.pause(other, box, save=False))
+    (after,) = refresh(ws, [box])
+    assert after.state is BoxState.PAUSED
+    assert _bills(other, box) == [False]
+
+
+def test_an_older_answer_does_not_stop_a_box_that_runs_again(
+    ws: Workspace, other: Workspace
+) -> None:
+    """The answer `paused` is older than the resume that another process finished."""
+    box = lifecycle.pause(ws, lifecycle.up(ws, "b"), save=False)
+    _between(ws, lambda: lifecycle.resume(other, box))
+    (after,) = refresh(ws, [box])
+    assert after.state is BoxState.RUNNING
+    assert _bills(other, box) == [False, True]
+
+
+def test_asking_for_an_end_turns_no_ended_box_back(ws: Workspace, other: Workspace) -> None:
+    box = lifecycle.up(ws, "b")
+    lifecycle.down(other, box, save=False)
+    for state in (BoxState.STOPPING, BoxState.PAUSING, BoxState.FAILED):
+        assert set_state(ws, box, state).state is BoxState.TERMINATED
+    kinds = [event.message for event in ws.store.events.of_box(box.id) if event.kind == "state"]
+    assert kinds[-1] == "stopping → terminated"
