@@ -26,6 +26,7 @@ from devbox.box import event_log, json_file, paths, processes
 from devbox.box.history import Position, Tail
 from devbox.box.probes.system.streams import Account
 from devbox.wire import codec
+from devbox.wire.messages import Heartbeat
 
 HEARTBEAT = 10.0  # seconds
 _POLL = 0.25
@@ -93,7 +94,7 @@ class Stream:
         quiet = self._sent_at is None or not 0 <= now - self._sent_at < HEARTBEAT
         if not block and quiet:
             alive = processes.is_alive(json_file.read(self._root / "agent.json"))
-            block = [codec.encode({"v": codec.VERSION, "hb": round(now, 3), "agent": alive})]
+            block = [codec.encode(Heartbeat(round(now, 3), alive))]
         self._flush(block, now)
 
     def _flush(self, block: List[bytes], now: float) -> None:

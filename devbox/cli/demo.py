@@ -30,8 +30,8 @@ from devbox.state.spending import report
 from devbox.sync import rsync
 from devbox.telemetry import client
 from devbox.telemetry.arming import sentence
-from devbox.telemetry.sample import Sample
 from devbox.text import dollars, duration, size
+from devbox.wire.messages import Sample
 from devbox.workspace import Workspace
 
 _BOX = "demo"

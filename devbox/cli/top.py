@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from devbox.telemetry.live import LiveTelemetry
-    from devbox.telemetry.sample import Sample
+    from devbox.wire.messages import Sample
     from devbox.workspace import Workspace
 
 _REDRAW = 0.5  # seconds
@@ -137,9 +137,9 @@ async def _json(boxes: Sequence[Box]) -> None:
 
 
 def _print(name: str, sample: Sample | None) -> None:
-    import msgspec
+    from devbox.wire.codec import plain
 
-    print_json("sample", box=name, sample=msgspec.to_builtins(sample))
+    print_json("sample", box=name, sample=plain(sample))
 
 
 async def _live(boxes: Sequence[Box], notes: dict[str, str]) -> None:

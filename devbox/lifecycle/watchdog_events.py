@@ -14,9 +14,9 @@ from devbox.remote import agent_bootstrap
 from devbox.remote.connection import Connection, connect
 from devbox.spec import is_headless
 from devbox.telemetry import arming, client
+from devbox.telemetry.reader import Message, Reader
 from devbox.telemetry.rearm import ensure_watchdog
-from devbox.telemetry.sample import BoxEvent, Message, parse
-from devbox.wire.messages import Verdict
+from devbox.wire.messages import BoxEvent, Verdict
 from devbox.workspace import Workspace
 
 _MOST = 200
@@ -30,7 +30,7 @@ def import_events(ws: Workspace, box: Box, connection: Connection) -> list[BoxEv
     """Put what the box's watchdog noted since we last asked into the store; the new ones."""
     argv = agent_bootstrap.command("stream", "--history", "0", "--events-after", "0")
     done = connection.run(argv, check=False)
-    found = [parse(line) for line in done.out.encode().splitlines()]
+    found = Reader(box).feed(done.out.encode(errors="replace"))
     return [e for e in found if isinstance(e, BoxEvent) and _record(ws, box, e)]
 
 

@@ -132,12 +132,13 @@ def _config(
 def _ask(connection: agent_bootstrap.Runs, kind: type[M], *words: str) -> M:
     """Run a verb of the watchdog; its answer."""
     try:
-        return decode(_run(connection, *words).encode(errors="replace"), kind)
+        found: M = decode(_run(connection, *words).encode(errors="replace"), kind)
     except Unreadable as error:
         raise SshError(
             f"the answer of the box's watchdog to {words[0]} could not be read: {error}",
             fix=f"devbox doctor {connection.box.name}",
         ) from error
+    return found
 
 
 def _run(connection: agent_bootstrap.Runs, *words: str) -> str:

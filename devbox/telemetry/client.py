@@ -12,8 +12,8 @@ from contextlib import closing
 
 from devbox.model import Box
 from devbox.remote.link import Link
-from devbox.telemetry.reader import SILENCE, Position, Reader
-from devbox.telemetry.sample import Message, Sample
+from devbox.telemetry.reader import SILENCE, Message, Position, Reader
+from devbox.wire.messages import Sample
 
 
 def open_stream(

@@ -16,8 +16,8 @@ from typing import Literal
 from devbox.errors import SshError
 from devbox.model import Box
 from devbox.process import require
-from devbox.telemetry.reader import SILENCE, Reader
-from devbox.telemetry.sample import BoxEvent, Heartbeat, Message, Sample
+from devbox.telemetry.reader import SILENCE, Message, Reader
+from devbox.wire.messages import BoxEvent, Heartbeat, Sample
 
 _HOPELESS_PAUSE = 30.0
 _KEPT_ERR = 4096
@@ -55,7 +55,9 @@ class LiveTelemetry:
         elif isinstance(message, BoxEvent):
             self.events.append(message)
         elif isinstance(message, Heartbeat):
-            self.agent, self._box_time = message.agent, message.t
+            self.agent, self._box_time = message.agent, message.hb
+        else:
+            self.error = message.why
 
     def fail(self, status: Literal["cut", "refused"], error: str) -> None:
         """The connection is gone."""

@@ -5,15 +5,25 @@ bytes that came mean, and how long to wait after a cut. `client` and `cells` do 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from devbox.errors import SshError
 from devbox.model import Box
 from devbox.remote import agent_bootstrap, command
-from devbox.telemetry.sample import BoxEvent, Message, Sample, parse
 from devbox.text import clean
-from devbox.wire import codec
+from devbox.wire.codec import MAX_LINE, Unreadable, decode
+from devbox.wire.messages import BoxEvent, EventLine, Heartbeat, Sample
 
 Position = tuple[str, int]
+
+
+class Unread(NamedTuple):
+    """A line that is not a message as it should be, and was dropped; told once a connection."""
+
+    why: str
+
+
+Message = Sample | BoxEvent | Heartbeat | Unread
 
 #: seconds without a byte after which a stream is dead; the box sends one every 10 at least
 SILENCE = 30.0
@@ -25,6 +35,12 @@ _HOPELESS = {
     "Host key verification failed": "the box shows another host key than the pinned one",
     "Could not resolve hostname": "the box has no entry in devbox's ssh configuration",
 }
+
+
+def parse(line: bytes) -> Sample | BoxEvent | Heartbeat:
+    """One line of a stream. Unreadable says why it is not one."""
+    found: Sample | EventLine | Heartbeat = decode(line, Sample, EventLine, Heartbeat)
+    return found.event if isinstance(found, EventLine) else found
 
 
 class Reader:
@@ -45,11 +61,11 @@ class Reader:
         self._rest = b""
         self._overlong = False
         self._failures = 0
-        self._heard = False
+        self._heard = self._told = False
 
     def argv(self) -> list[str]:
         """The ssh command that goes on where the stream was cut."""
-        self._rest, self._overlong, self._heard = b"", False, False
+        self._rest, self._overlong, self._heard, self._told = b"", False, False, False
         options = ["--follow"] if self._follow else []
         if self._position:
             options += ["--after", "{}:{}".format(*self._position)]
@@ -71,9 +87,9 @@ class Reader:
             lines.pop(0)
             self._overlong = False
         self._rest = rest
-        if len(rest) > codec.MAX_LINE:
+        if len(rest) > MAX_LINE:
             self._rest, self._overlong = b"", True
-        yield from self._fresh(parse(line) for line in lines)
+        yield from self._fresh(lines)
 
     def ended(self, code: int | None, err: bytes, lasted: float) -> float:
         """The connection ended after `lasted` seconds, with ssh's exit code (None: we cut it).
@@ -108,9 +124,14 @@ class Reader:
                 fix=f"put it back with: devbox up {self.box.name}",
             )
 
-    def _fresh(self, messages: Iterable[Message | None]) -> Iterator[Message]:
-        for message in messages:
-            if message is None:
+    def _fresh(self, lines: Iterable[bytes]) -> Iterator[Message]:
+        for line in lines:
+            try:
+                message = parse(line)
+            except Unreadable as error:
+                if line.startswith(b"{") and not self._told:  # not what a login prints
+                    self._told = True
+                    yield Unread(f"a line of the box could not be read: {error}")
                 continue
             self._heard = True
             if isinstance(message, Sample):
@@ -122,7 +143,7 @@ class Reader:
                     continue
                 self._event = message.seq
             else:
-                self._box_time = message.t
+                self._box_time = message.hb
             yield message
 
     def _advance(self, sample: Sample) -> bool:

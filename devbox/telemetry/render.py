@@ -6,8 +6,8 @@ A line is a list of (text, style); styles are rich's names. Without styles the l
 from __future__ import annotations
 
 from devbox.telemetry.live import LiveTelemetry
-from devbox.telemetry.sample import Gpu, Sample
 from devbox.text import duration, size
+from devbox.wire.messages import Gpu, Sample
 
 Line = list[tuple[str, str]]
 

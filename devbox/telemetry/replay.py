@@ -53,7 +53,7 @@ class Replay(msgspec.Struct, frozen=True):
 def replay(
     policy: Policy, samples: Iterable[dict[str, Any]], *, max_uptime: float | None = None
 ) -> Replay:
-    """Run the policy over samples (schema in devbox.wire.codec) in the order they come.
+    """Run the policy over samples (devbox.wire.messages.Sample) in the order they come.
 
     A sample without a time is left out, and a step back in time counts as none. After an idle
     pause the box is off until the trace shows use again; after the ceiling, to the end.

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devbox.model import Box, BoxState
 from devbox.telemetry.render import STALE, share
-from devbox.telemetry.sample import Sample
 from devbox.text import brief, dollars, duration
 from devbox.tui import symbols
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.grid import Column
 from devbox.tui.text_layout import Line, bar, percent, plain
+from devbox.wire.messages import Sample
 
 if TYPE_CHECKING:
     from devbox.wire.messages import Verdict

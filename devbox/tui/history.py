@@ -7,7 +7,7 @@ import math
 from array import array
 from collections.abc import Sequence
 
-from devbox.telemetry.sample import Gpu, Sample
+from devbox.wire.messages import Gpu, Sample
 
 FINE, COARSE = 1.0, 5.0  # seconds a value stands for
 _FINE_KEPT, _COARSE_KEPT = 300, 720

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import msgspec
-
 from devbox.box.probes.gpu.health import HOT, Health
 from devbox.model import BoxState, RunState
 from devbox.text import brief
@@ -120,7 +118,7 @@ class Notices:
         cell = feed.cell(view.box.id)
         if cell is None or cell.sample is None or cell.sample.gpus is None:
             return []
-        rows = [msgspec.structs.asdict(gpu) for gpu in cell.sample.gpus]
+        rows = [gpu._asdict() for gpu in cell.sample.gpus]
         told = self._health.setdefault(view.box.id, Health()).observe(rows, now)
         return [Notice(view.box.name, text, "error") for kind, text in told if kind != HOT]
 

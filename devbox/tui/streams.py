@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 from devbox.errors import DevboxError
 from devbox.model import Box
 from devbox.telemetry.live import LiveTelemetry, follow
-from devbox.telemetry.sample import Sample
 from devbox.tui import background
 from devbox.tui.history import History
+from devbox.wire.messages import Sample
 
 _KEPT = 300  # samples between two ticks, at most
 _BACK = 60.0  # seconds every stream starts back; the selected box gets the whole hour

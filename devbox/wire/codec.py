@@ -31,6 +31,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    overload,
 )
 
 VERSION = 1
@@ -120,17 +121,22 @@ def plain(value: Any) -> Any:
     return value
 
 
-def decode(data: bytes, *kinds: Type[M], limit: int = MAX_LINE) -> M:
+@overload
+def decode(data: bytes, kind: Type[M], /, *, limit: int = MAX_LINE) -> M: ...
+@overload
+def decode(data: bytes, *kinds: Any, limit: int = MAX_LINE) -> Any: ...
+def decode(data: bytes, *kinds: Any, limit: int = MAX_LINE) -> Any:
     """The bytes as a message: of the first of `kinds` whose required keys are there, else the
     last. limit: bytes. Unreadable says why they are none."""
-    return convert(load(data, limit), *kinds)
+    body = load(data, limit)
+    kind = next((k for k in kinds[:-1] if _reader(k).required <= body.keys()), kinds[-1])
+    return convert(body, kind)
 
 
-def convert(body: Any, *kinds: Type[M]) -> M:
+def convert(body: Any, kind: Type[M]) -> M:
     """As `decode`, of JSON that was read already."""
     if not isinstance(body, dict) or body.get("v", VERSION) != VERSION:
         raise Unreadable("is not an object of version 1")
-    kind = next((k for k in kinds[:-1] if _reader(k).required <= body.keys()), kinds[-1])
     found: M = _reader(kind)(body)
     return found
 
@@ -140,7 +146,7 @@ def load(data: bytes, limit: int = MAX_LINE) -> Dict[str, Any]:
     if len(data) > limit:
         raise Unreadable(f"is longer than {limit} bytes")
     try:
-        body = json.loads(data)
+        body = json.loads(data.decode())
     except (ValueError, RecursionError):
         raise Unreadable("is not JSON") from None
     if not isinstance(body, dict):
@@ -211,9 +217,11 @@ def _number(kind: Any) -> Any:
     def make(_: Any, note: Any = (0.0, BIG)) -> Any:
         def read(value: Any) -> Any:
             # NaN fails the comparison, and a huge integer is compared before it is converted.
-            is_number = type(value) is float or type(value) is int
-            if is_number and least <= value <= most and (kind is float or value == int(value)):
-                return kind(value)
+            is_number = type(value) is kind or type(value) is int or type(value) is float
+            if is_number and least <= value <= most:
+                number = kind(value)
+                if kind is float or number == value:
+                    return number
             what = "whole number" if kind is int else "number"
             raise Unreadable(f"is not a {what} from {least:.15g} to {most:.15g}")
 

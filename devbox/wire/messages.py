@@ -114,3 +114,130 @@ class Verdict(NamedTuple):
     unsynced: Annotated[str, Text(100)] = ""
     now: Time = 0.0
     silent: Time = 0.0
+
+
+class Cpu(NamedTuple):
+    """util: per cent over all `count` cores."""
+
+    util: Optional[float] = None
+    count: Optional[int] = None  # type: ignore[assignment] # of tuple.count
+    load1: Optional[float] = None
+
+
+class Memory(NamedTuple):
+    """Bytes."""
+
+    used: Optional[int] = None
+    total: Optional[int] = None
+
+
+class Disk(NamedTuple):
+    """Fill of the file system at `path`, bytes; traffic of the box's disks, bytes a second."""
+
+    path: Optional[str] = None
+    used: Optional[int] = None
+    total: Optional[int] = None
+    read_bps: Optional[float] = None
+    write_bps: Optional[float] = None
+
+
+class Net(NamedTuple):
+    """Bytes a second."""
+
+    rx_bps: Optional[float] = None
+    tx_bps: Optional[float] = None
+
+
+class Ssh(NamedTuple):
+    """Logins now; cumulative bytes without devbox's own streams."""
+
+    sessions: Optional[int] = None
+    rx_bytes: Optional[int] = None
+    tx_bytes: Optional[int] = None
+
+
+class Tty(NamedTuple):
+    """Terminals of the box's user; input_at: the latest keystroke at one."""
+
+    count: Optional[int] = None  # type: ignore[assignment] # of tuple.count
+    input_at: Optional[float] = None
+
+
+class Process(NamedTuple):
+    """A process on a GPU. mem_used: bytes of GPU memory."""
+
+    pid: Optional[int] = None
+    name: Optional[str] = None
+    mem_used: Optional[int] = None
+
+
+class Gpu(NamedTuple):
+    """One GPU. Utilisation in per cent, memory in bytes, watts, degrees Celsius, megahertz.
+    throttle: reasons; ecc_errors: uncorrected since boot; xid: a critical error since the last
+    sample."""
+
+    index: Optional[int] = None  # type: ignore[assignment] # of tuple.index
+    uuid: Optional[str] = None
+    name: Optional[str] = None
+    util: Optional[float] = None
+    mem_util: Optional[float] = None
+    mem_used: Optional[int] = None
+    mem_total: Optional[int] = None
+    power_w: Optional[float] = None
+    power_limit_w: Optional[float] = None
+    temp_c: Optional[Number] = None
+    sm_mhz: Optional[int] = None
+    mem_mhz: Optional[int] = None
+    throttle: Optional[Annotated[Tuple[str, ...], Most(20)]] = None
+    ecc_errors: Optional[int] = None
+    mig: Optional[bool] = None
+    lost: Optional[bool] = None
+    xid: Optional[int] = None
+    processes: Optional[Annotated[Tuple[Process, ...], Most(64)]] = None
+
+
+class Sample(NamedTuple):
+    """The box at its time `t`. `boot` names one run of the sampler and `seq` counts up within it,
+    so a reader resumes with "everything after (boot, seq)".
+
+    None is not measurable; of a part that cannot be measured all leaves are None. requests:
+    cumulative count of served requests; jobs: ids of the runs that run."""
+
+    boot: Annotated[str, Exactly("[A-Za-z0-9_-]{1,64}")]
+    seq: int
+    t: Time
+    cpu: Cpu = Cpu()
+    mem: Memory = Memory()
+    disk: Disk = Disk()
+    net: Net = Net()
+    ssh: Ssh = Ssh()
+    tty: Tty = Tty()
+    requests: Optional[int] = None
+    jobs: Optional[Annotated[Tuple[str, ...], Most(100)]] = None
+    gpus: Optional[Annotated[Tuple[Gpu, ...], Most(64)]] = None
+
+    @property
+    def position(self) -> Tuple[str, int]:
+        return self.boot, self.seq
+
+
+class BoxEvent(NamedTuple):
+    """What the watchdog on the box did. seq counts up for the life of the box."""
+
+    seq: int
+    t: Time
+    kind: Annotated[str, Text(40)]
+    message: Annotated[str, Text(500)]
+
+
+class EventLine(NamedTuple):
+    """An event as a line of the stream."""
+
+    event: BoxEvent
+
+
+class Heartbeat(NamedTuple):
+    """The stream lives and had nothing to say. hb: when; agent: the box's sampler runs."""
+
+    hb: Time
+    agent: bool = False

@@ -19,7 +19,7 @@ import msgspec
 
 from devbox.model import Box, Run
 from devbox.telemetry.live import LiveTelemetry
-from devbox.telemetry.sample import parse
+from devbox.telemetry.reader import parse
 from devbox.tui.app import Dashboard
 from devbox.tui.history import History
 from devbox.tui.queries import LogKind

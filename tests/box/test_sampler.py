@@ -18,7 +18,8 @@ from devbox.box.probes import gpu
 from devbox.box.probes.gpu import Source, detect
 from devbox.box.probes.gpu.smi import Smi
 from devbox.box.probes.sampler import Sampler
-from devbox.telemetry.sample import Sample, parse
+from devbox.telemetry.reader import parse
+from devbox.wire.messages import Sample
 from tests.box.fake_nvml import FIXTURES, FakeNvml
 
 REPO = Path(__file__).parents[2]

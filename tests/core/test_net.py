@@ -17,9 +17,10 @@ from devbox.cli import net
 from devbox.errors import DevboxError, SpecError, SshError, SyncError
 from devbox.jobs import status
 from devbox.sync import remote
-from devbox.telemetry import sample
+from devbox.telemetry.reader import parse
 from devbox.text import local_time, parse_duration, parse_size
 from devbox.wire import codec
+from devbox.wire.codec import Unreadable
 
 
 def devbox(*words: str, cwd: Path, **env: str) -> tuple[int, str, str]:
@@ -167,7 +168,8 @@ TIMES = (b"1e308", b"1e999", b"-1", b"NaN", b"4102444801", b'"soon"')
 @pytest.mark.parametrize("line", [DEEP, b"{" * 100_000, b'{"v":' + DEEP, b"\xff", b"", b"nul"])
 def test_a_line_that_is_nothing_is_nothing(line: bytes) -> None:
     assert codec.load_or_none(line) is None
-    assert sample.parse(line) is None
+    with pytest.raises(Unreadable):
+        parse(line)
 
 
 @pytest.mark.parametrize("t", TIMES)
@@ -177,7 +179,8 @@ def test_a_time_that_no_clock_says_is_no_time(t: bytes) -> None:
         b'{"v":1,"boot":"b","seq":1,"t":%b}',
         b'{"v":1,"event":{"seq":1,"t":%b,"kind":"x","message":"y"}}',
     ):
-        assert sample.parse(line % t) is None
+        with pytest.raises(Unreadable):
+            parse(line % t)
 
 
 @pytest.mark.parametrize("at", [1e308, -1e308, float("inf"), float("nan"), 1e18])

@@ -10,7 +10,7 @@ from devbox.box import event_log
 from devbox.model import Box
 from devbox.remote.config import ssh_config
 from devbox.telemetry.live import LiveTelemetry, follow
-from devbox.telemetry.sample import BoxEvent, Heartbeat, Sample
+from devbox.wire.messages import BoxEvent, Heartbeat, Sample
 from tests.remote.sshd import Sshd, sshd, wait_until
 from tests.telemetry.conftest import Writer, box_root
 from tests.telemetry.test_client import ssh_children, streams_of

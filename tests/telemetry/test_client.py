@@ -19,7 +19,7 @@ from devbox.errors import SshError
 from devbox.model import Box
 from devbox.remote.config import ssh_config
 from devbox.telemetry import client
-from devbox.telemetry.sample import BoxEvent
+from devbox.wire.messages import BoxEvent
 from devbox.workspace import Workspace
 from tests.remote.sshd import Sshd, sshd, wait_until
 from tests.telemetry.conftest import Writer, box_root

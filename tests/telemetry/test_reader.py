@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from devbox.errors import SshError
-from devbox.telemetry.reader import Reader
-from devbox.telemetry.sample import Heartbeat, Message, Sample
+from devbox.telemetry.reader import Message, Reader
 from devbox.wire import codec
+from devbox.wire.messages import Heartbeat, Sample
 from tests.remote.sshd import make_box
 
 

@@ -20,7 +20,7 @@ import pytest
 from devbox.model import Box, BoxState
 from devbox.telemetry import render
 from devbox.telemetry.live import LiveTelemetry
-from devbox.telemetry.sample import Cpu, Gpu, Memory, Process, Sample, Ssh
+from devbox.wire.messages import Cpu, Gpu, Memory, Process, Sample, Ssh
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
 from tests.remote.sshd import wait_until
@@ -84,7 +84,7 @@ def test_age_shows_only_once_stale() -> None:
 
 @pytest.mark.parametrize("width", [80, 60, 40, 20, 1])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    long = msgspec.structs.replace(FULL, jobs=tuple(f"run-{n}" for n in range(100)))
+    long = FULL._replace(jobs=tuple(f"run-{n}" for n in range(100)))
     for sample in (FULL, long, None):
         for row in render.lines(cell_with(sample), 1e9, width, note="n" * 100):
             assert len("".join(text for text, _ in row)) <= width

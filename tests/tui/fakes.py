@@ -24,7 +24,13 @@ from devbox.spec import BoxSpec, JobSpec, Spec
 from devbox.state.spending import Line
 from devbox.sync.status import Difference, Differing, File
 from devbox.telemetry.live import LiveTelemetry
-from devbox.telemetry.sample import (
+from devbox.templates import Template
+from devbox.tui.feed import BoxView, RunView, Totals
+from devbox.tui.history import History
+from devbox.tui.ledger_view import Costs, Spent
+from devbox.tui.operation_manager import Operation
+from devbox.tui.queries import Asks, Check, Choice, LogKind
+from devbox.wire.messages import (
     BoxEvent,
     Cpu,
     Disk,
@@ -34,14 +40,8 @@ from devbox.telemetry.sample import (
     Process,
     Sample,
     Ssh,
+    Verdict,
 )
-from devbox.templates import Template
-from devbox.tui.feed import BoxView, RunView, Totals
-from devbox.tui.history import History
-from devbox.tui.ledger_view import Costs, Spent
-from devbox.tui.operation_manager import Operation
-from devbox.tui.queries import Asks, Check, Choice, LogKind
-from devbox.wire.messages import Verdict
 
 NOW = time.mktime((2026, 7, 21, 15, 4, 5, 0, 0, -1))
 GB = 1024**3

@@ -9,10 +9,10 @@ import pytest
 
 from devbox.model import BoxState, Event, RunState
 from devbox.sync.status import Difference, File
-from devbox.telemetry.sample import BoxEvent, Process
 from devbox.tui import text_layout
 from devbox.tui.feed import RunView
 from devbox.tui.operation_manager import Operation
+from devbox.wire.messages import BoxEvent, Process
 from tests.core.hostile import ALL
 from tests.tui import fakes
 from tests.tui.conftest import Open

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from devbox import spec
 from devbox.model import Box, BoxState
 from devbox.spec import BoxSpec
-from devbox.telemetry.sample import BoxEvent
 from devbox.tui.autosave import RECENT, StandBy
 from devbox.tui.queries import Asks
+from devbox.wire.messages import BoxEvent
 from tests.tui import fakes
 from tests.tui.conftest import Open
 

@@ -173,9 +173,10 @@ def test_null_is_the_default_unless_it_may_be_null() -> None:
 
 
 def test_the_kind_is_the_first_whose_required_keys_are_there() -> None:
-    found: Any = convert({"at": 2}, Whole, Other)
-    assert found == Other(2.0)
-    assert convert({"name": "n", "at": 2}, Whole, Other) == Whole("n")
+    assert decode(b'{"at":2}', Whole, Other) == Other(2.0)
+    assert decode(b'{"name":"n","at":2}', Whole, Other) == Whole("n")
+    with pytest.raises(Unreadable, match="at is missing"):
+        decode(b"{}", Whole, Other)
 
 
 def test_lists_are_cut_where_their_bound_says() -> None:

@@ -1,4 +1,4 @@
-"""One sample of the box: what every part of it does now (schema in devbox.wire.codec).
+"""One sample of the box: what every part of it does now (devbox.wire.messages.Sample).
 
 A reading takes well under a millisecond of CPU time without GPUs, and never blocks: what may hang
 is read on threads of its own or from children.

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import List, Optional
 
+from devbox.box.json_file import number
 from devbox.box.runs import folder
 
 _LOOK_EVERY = 2.0  # seconds
@@ -31,5 +32,5 @@ def requests(root: Path) -> Optional[int]:
         found = json.loads((root / "served.json").read_bytes()[:4096])
     except (OSError, ValueError, RecursionError):
         return None
-    count = found.get("count") if isinstance(found, dict) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) else None
+    count = number(found.get("count")) if isinstance(found, dict) else None
+    return None if count is None else int(count)

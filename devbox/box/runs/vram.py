@@ -27,7 +27,7 @@ class PeakVram:
         self._least: Dict[Any, int] = {}
 
     def feed(self, gpus: List[Dict[str, Any]], pids: Collection[int]) -> None:
-        """gpus: the part of that name of a sample (devbox.wire.codec)."""
+        """gpus: the part of that name of a sample (devbox.wire.messages)."""
         if not gpus:
             return
         listed = [row for card in gpus for row in card.get("processes") or ()]

@@ -7,12 +7,12 @@ import math
 from devbox.model import Box, BoxState
 from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.render import STALE, rate, share
-from devbox.telemetry.sample import Gpu, Sample
 from devbox.text import duration, size
 from devbox.tui import symbols
 from devbox.tui.history import History
 from devbox.tui.panes.base import Page, Seen
 from devbox.tui.text_layout import Line, bar, beside, chart, fit, percent, plain, titled
+from devbox.wire.messages import Gpu, Sample
 
 WINDOWS = (300.0, 3600.0)
 _STATUS = {

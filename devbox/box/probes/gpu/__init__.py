@@ -1,6 +1,6 @@
 """GPUs of a box: NVML where pynvml is installed, else a running nvidia-smi, else none.
 
-A source's `read(now)` gives the "gpus" part of a sample (schema in devbox.wire.codec): a list, one
+A source's `read(now)` gives the "gpus" part of a sample (devbox.wire.messages.Sample): a list, one
 object a GPU, empty when there is none; None while it is not known. It never blocks for long.
 """
 
