@@ -57,6 +57,14 @@ def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) ->
     )
 
 
+def asking_now(ws: Workspace, box: Box) -> None:
+    """A try that is on record reaches its provider only now: what it makes may appear from now on,
+    also when this process is killed before the answer."""
+    latest = reload(ws, box)
+    if latest.unanswered is not None:
+        _note(ws, box, ws.clock(), latest.unanswered_tries)
+
+
 def _note(ws: Workspace, box: Box, unanswered: float | None, tries: int) -> None:
     amend(ws, box, unanswered=unanswered, unanswered_tries=tries)
 

@@ -7,7 +7,7 @@ import msgspec
 from devbox import secrets, spec
 from devbox.errors import DevboxError, Gone, ProviderError, TimedOut, Unavailable
 from devbox.lifecycle import watchdog_events
-from devbox.lifecycle.asking import ask_for, end_twins, find_handle, placed, seek
+from devbox.lifecycle.asking import ask_for, asking_now, end_twins, find_handle, placed, seek
 from devbox.lifecycle.guards import guards
 from devbox.lifecycle.login import (
     extend_user_config,
@@ -227,6 +227,7 @@ def request(ws: Workspace, box: Box) -> Request:
         host_key=host_key(box),
         secrets={name: secrets.resolve(reference) for name, reference in wanted.secrets.items()},
         root=box.root or str(ws.spec.root),
+        asking=lambda: asking_now(ws, box),
     )
 
 

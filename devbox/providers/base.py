@@ -44,7 +44,10 @@ class Request(NamedTuple):
     """What `create` needs. token: random, unique to this box, our tag at the provider.
     secrets: resolved values, to be handed only to the provider's own secret store.
     public_key: one OpenSSH line allowed to log in. host_key: private key in OpenSSH PEM form for
-    the box's sshd, where the provider lets us place one. root: folder of devbox.toml."""
+    the box's sshd, where the provider lets us place one. root: folder of devbox.toml.
+    asking: called right before the call that makes something, by a provider that does long work
+    (an image) first: it notes the time from which on what is made may appear, although this
+    process is killed."""
 
     name: str
     token: str
@@ -54,6 +57,7 @@ class Request(NamedTuple):
     host_key: str
     secrets: Mapping[str, str]
     root: str = ""
+    asking: Callable[[], None] = lambda: None
 
 
 class Observation(NamedTuple):

@@ -218,6 +218,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             namespace=self._namespace,
             memory=int(info.get("MemTotal") or 0),
         )
+        request.asking()
         try:
             self._engine.call(
                 f"making {request.name}", lambda api: api.create_container_from_config(wanted, name)

@@ -244,6 +244,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         price = self._rates.price(size)
         base = kept or image.build(self._account, request.spec, self.narrate_build(request.name))
         try:
+            request.asking()
             latest = self._clock() + request.spec.start_timeout + LATE
             return launch(self._account, request, Plan(base, size, price, token, latest))
         except Exists:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devbox import lifecycle
 from devbox.model import Box, BoxState
+from devbox.providers.modal import image, launch, provider
 from devbox.remote import command
 from devbox.workspace import Workspace
 from tests.contract.harness_modal import ModalHarness
@@ -144,3 +146,32 @@ def test_reconcile_looks_where_the_project_has_boxes_to_be(
     monkeypatch.setenv("DEVBOX_HOME", str(home / "other"))
     (finding,) = lifecycle.reconcile(project())
     assert (finding.kind, finding.provider) == ("stranger", "modal")
+
+
+def test_the_time_of_a_try_is_that_of_the_call_that_makes_the_sandbox(
+    project: Open, emulator: ModalEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill after an image was built for long leaves the record as it is at this call."""
+    ws = project()
+    real, ahead = ws.clock, [0.0]
+    ws.clock = lambda: real() + ahead[0]
+    noted: list[float] = []
+
+    def slow_build(*args: Any) -> Any:
+        ahead[0] += 1800.0
+        return build(*args)
+
+    def noting_launch(*args: Any) -> str:
+        (box,) = ws.store.boxes.all()
+        assert box.unanswered is not None
+        noted.append(ws.clock() - box.unanswered)
+        return launch.launch(*args)
+
+    build = image.build
+    monkeypatch.setattr(image, "build", slow_build)
+    monkeypatch.setattr(provider, "launch", noting_launch)
+    box = lifecycle.up(ws, "b")
+    assert box.unanswered is None
+    assert len(noted) == 1
+    assert noted[0] < 60.0
+    lifecycle.down(ws, box)
