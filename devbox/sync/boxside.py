@@ -13,6 +13,7 @@ bytes, carried in JSON as latin-1.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import heapq
 import json
@@ -186,26 +187,29 @@ def delete(request: dict[str, Any]) -> Iterator[bytes]:
 
 
 def stamp(request: dict[str, Any]) -> Iterator[bytes]:
-    """t: unix seconds, or null for now. pushed: [[path, mtime ns]], added to those that are
-    already there unless t is given. Yields the t in force. Also clears `arriving` (a folder) of
-    what transfers that were killed left there a day ago."""
+    """t: unix seconds, or null where only files went up. pushed: [[path, mtime ns]], added to those
+    that are already there unless t is given. Yields the t in force: on a first stamp without one it
+    is now when `root` holds nothing but what was pushed, else 0, so that what was made here before
+    still counts as unsynced. Also clears `arriving` (a folder) of what transfers that were killed
+    left there a day ago."""
     _clear(request["arriving"])
     folder = os.environ.get("DEVBOX_BOX_ROOT") or os.path.join(
         os.path.expanduser("~"), ".devbox-box"
     )
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, "synced.json")
+    first = False
     try:
         with open(path) as stream:
             old = json.load(stream)
         since, pushed = float(old["t"]), dict(old.get("pushed") or {})
     except (OSError, ValueError, KeyError, TypeError):
-        since, pushed = 0.0, {}
-    first = not since
-    if request["t"] is not None or first:
-        since, pushed = request["t"] or time.time(), {}
-    if not first:
-        pushed.update((name, mtime) for name, mtime in request["pushed"])
+        since, pushed, first = 0.0, {}, True
+    if request["t"] is not None:
+        since, pushed = request["t"], {}
+    pushed.update((name, mtime) for name, mtime in request["pushed"])
+    if first and request["t"] is None and not _holds_more(request, pushed):
+        since, pushed = time.time(), {}
     value = {"v": 1, "t": since, "pushed": pushed, "exclude": request["exclude"]}
     if len(json.dumps(value)) > STAMP_BYTES:
         value["pushed"] = {}  # then those files count as unsynced: too many, never too few
@@ -214,6 +218,24 @@ def stamp(request: dict[str, Any]) -> Iterator[bytes]:
         json.dump(value, stream, separators=(",", ":"))
     os.replace(part, path)
     yield b"%f" % since
+
+
+def _holds_more(request: dict[str, Any], pushed: dict[str, int]) -> bool:
+    """Whether a file lies in the synced folder that did not come from there as it is now."""
+    left_out = re.compile("|".join(map(fnmatch.translate, request["exclude"])) or "(?!)")
+    waiting = [(os.fsencode(request["root"]), b"")]
+    while waiting:
+        path, under = waiting.pop()
+        for name, entry in _entries(path, under):
+            if left_out.match(os.fsdecode(entry.name)):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((entry.path, name))
+            elif entry.is_file(follow_symlinks=False):
+                known = pushed.get(name.decode("latin-1"), -1)
+                if entry.stat(follow_symlinks=False).st_mtime_ns // 10**9 != known // 10**9:
+                    return True
+    return False
 
 
 def _clear(folder: str) -> None:

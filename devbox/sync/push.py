@@ -291,10 +291,10 @@ class Push(Session):
         first = self.stamp.is_first
         box_time = self.stamp.box_time
         if first or moved:
-            seen = self._tell([] if first else moved)
+            seen = self._tell(moved)
             box_time = box_time or seen
         self.remember(left, moved, box_time)
-        if first and not self.chosen:
+        if first and not self.chosen and box_time:
             baseline.save(self.box, baseline.load(self.box, self.where.root).recent(self.start))
 
     def _tell(self, moved: Sequence[bytes]) -> int:

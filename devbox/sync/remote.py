@@ -114,14 +114,15 @@ def stamp(
     asking: Asking | None = None,
 ) -> int:
     """Tell the box what the laptop knows of: everything there up to `since` (unix seconds of the
-    box's clock; None leaves it, or says 'now' on the first sync), and the `pushed` (path, mtime
-    ns). asking: one for 'stamp' that was started early. The time in force, ns of the box's
-    clock."""
+    box's clock; None leaves it, or on the first sync says 'now' if nothing else lies there), and
+    the `pushed` (path, mtime ns). asking: one for 'stamp' that was started early. The time in
+    force, ns of the box's clock."""
     names = [(path.decode("latin-1"), mtime) for path, mtime in pushed]
     request = {
         "t": since,
         "pushed": names,
         "exclude": list(exclude),
+        "root": folder,
         "arriving": f"{folder}/{ARRIVING}",
     }
     said = next((asking or Asking(box, "stamp")).answer(request), b"")

@@ -237,6 +237,25 @@ def test_the_box_counts_only_its_own_work_as_unsynced(pair: Pair) -> None:
     assert (pair.here / "é.txt").read_text() == "edited there"
 
 
+@pytest.mark.parametrize("paths", [(), ("a.txt",)], ids=["whole", "of chosen paths"])
+def test_a_first_up_does_not_count_what_was_made_on_the_box_before(
+    pair: Pair, paths: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsynced() -> tuple[str, ...]:
+        return unsynced_files.find(pair.there.parent / ".devbox-box", pair.there).names
+
+    monkeypatch.chdir(pair.here)
+    write(pair.there / "made" / "out.txt", "o", age=500)
+    write(pair.here / "a.txt", "a", age=50)
+    pair.up(paths=paths)
+    assert unsynced() == ("made/out.txt",)
+    write(pair.here / "b.txt", "b", age=20)
+    pair.up()
+    assert unsynced() == ("made/out.txt",)
+    assert pair.down().moved == ("made/out.txt",)
+    assert unsynced() == ()
+
+
 def test_two_syncs_in_one_direction_do_not_mix(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     write(pair.here / "a.txt", "a")
     monkeypatch.setattr(place, "WAIT", 0.05)
