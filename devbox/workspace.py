@@ -61,7 +61,10 @@ class Workspace:
     @classmethod
     def open(cls, start: Path | None = None, narrate: Callable[[str], None] = _silent) -> Workspace:
         """From the nearest devbox.toml at or above `start` (default: the current folder)."""
-        return cls(spec.load(spec.find((start or Path.cwd()).absolute())), narrate=narrate)
+        found = spec.load(spec.find((start or Path.cwd()).absolute()))
+        for sentence in found.outdated:
+            narrate(sentence)
+        return cls(found, narrate=narrate)
 
     @cached_property
     def store(self) -> Store:

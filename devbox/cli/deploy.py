@@ -1,4 +1,4 @@
-"""Verbs between a project and its Space: deploy, refresh, pull-edits."""
+"""Verbs between a project and its Space: deploy, pull-edits; and `restart --keep-edits`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from devbox.cli.common import (
 if TYPE_CHECKING:
     from devbox.deploy.edits import Edits
     from devbox.deploy.plan import Candidate, Plan
+    from devbox.model import Box
+    from devbox.workspace import Workspace
 
 _SHOWN = 20
 
@@ -82,45 +84,6 @@ def deploy_command(
         return
     done = f"deployed to {page}" if pushed else f"{page} has it all already"
     echo(f"{done}  {stage}".rstrip())
-
-
-@click.command("refresh")
-@box_argument()
-@click.option("--folder", default="", metavar="PATH", help="Where the code lies on the box.")
-@click.option("--no-save", is_flag=True, help="Do not keep the edits as a patch first.")
-@json_option
-@quiet_option
-def refresh_command(
-    box_name: str | None, folder: str, no_save: bool, as_json: bool, quiet: bool
-) -> None:
-    """Restart the app of BOX inside its container, after edits made on it.
-
-    The container stays, and the edits with it. They are kept as a patch first (devbox pull-edits),
-    as whatever ends the container takes them: a pause, sleep, a restart of the Space.
-    """
-    from devbox import lifecycle
-    from devbox.deploy import app
-
-    ws = workspace(quiet=quiet or as_json)
-    box = ws.box(box_name)
-    kept = ""
-    if not no_save:
-        from devbox.deploy import edits as room
-
-        edits = room.collect(ws, box, folder=folder)
-        if edits.patch:
-            kept = str(room.keep(ws, box, edits, _stamp()))
-            ws.narrate(f"{box.name}: {_count(edits)} kept in {kept}")
-    app.restart(ws, box)
-    if kept and lifecycle.ends_disk(ws, box, "restart"):
-        ws.narrate(
-            f"{box.name}: its disk is ephemeral; to make the edits last: "
-            f"git apply --3way {kept} && git commit -a && devbox deploy"
-        )
-    if as_json:
-        print_json("refresh", box=box.name, state=box.state, patch=kept)
-        return
-    echo(f"{box.name}  {box.state}")
 
 
 @click.command("pull-edits")
@@ -195,6 +158,27 @@ def _summary(name: str, edits: Edits, file: str, *, applied: bool) -> str:
     lines += [f"  A {path}" for path in edits.added[:_SHOWN]]
     lines.append("applied; now: git commit" if applied else f"apply it: git apply --3way {file}")
     return "\n".join(lines)
+
+
+def restart_in_place(ws: Workspace, box: Box, folder: str, *, save: bool) -> str:
+    """Restart a box's app inside its container. The edits on it stay; save: and are kept as a patch
+    first, whose file is returned ('' for none)."""
+    from devbox import lifecycle
+    from devbox.deploy import app
+    from devbox.deploy import edits as room
+
+    kept = ""
+    edits = room.collect(ws, box, folder=folder) if save else None
+    if edits and edits.patch:
+        kept = str(room.keep(ws, box, edits, _stamp()))
+        ws.narrate(f"{box.name}: {_count(edits)} kept in {kept}")
+    app.restart(ws, box)
+    if kept and lifecycle.ends_disk(ws, box, "restart"):
+        ws.narrate(
+            f"{box.name}: its disk is ephemeral; to make the edits last: "
+            f"git apply --3way {kept} && git commit -a && devbox deploy"
+        )
+    return kept
 
 
 def _say_left_out(edits: Edits, deletions: bool) -> None:

@@ -21,9 +21,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "resume": ("boxes", "Bring a paused box back"),
         "down": ("boxes", "End a box for good"),
         "keep": ("boxes", "Hold off the idle pause for a while"),
-        "restart": ("boxes", "Restart a box's app, or rebuild its image"),
-        "hardware": ("boxes", "Move a box to other hardware"),
-        "succeed": (
+        "restart": ("boxes", "Restart a box's app, in its container or with a new image"),
+        "resize": ("boxes", "Move a box to other hardware"),
+        "renew": (
             "boxes",
             "Replace a box that reached its provider's time limit, keeping its files",
         ),
@@ -43,7 +43,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Files": {
         "sync": ("sync", "Keep files in step: up, down, watch, status"),
         "deploy": ("deploy", "Push the project to its Space and follow the build"),
-        "refresh": ("deploy", "Restart the app in its container after edits made on the box"),
         "pull-edits": ("deploy", "Bring edits made on a box back as a patch"),
     },
     "Jobs": {
@@ -72,6 +71,13 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+#: old words of verbs, understood until 1.0 → what they stand for
+_BEFORE = {
+    "hardware": ["resize"],
+    "succeed": ["renew"],
+    "refresh": ["restart", "--keep-edits"],
+}
+
 EXAMPLES = """\
 Examples:
   devbox init                      write devbox.toml
@@ -96,6 +102,11 @@ class Verbs(click.Group):
                 assert isinstance(command, click.Command)
                 return command
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, _BEFORE.get(args[0], args[:1]) + args[1:])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for group, verbs in GROUPS.items():

@@ -50,6 +50,8 @@ def show(as_json: bool) -> None:
     """Print every value in force and where it comes from."""
     file = spec.find(Path.cwd())
     merged = spec.load(file)
+    for sentence in merged.outdated:
+        narrate(sentence)
     for key in merged.withheld:
         narrate(f"left out until you trust it with devbox trust: {key}")
     values = list(_leaves(msgspec.to_builtins(merged, enc_hook=_plain)))
@@ -98,7 +100,7 @@ def completion_command(shell: str) -> None:
 def _leaves(value: Any, at: str = "") -> Any:
     for key, inner in value.items():
         path = f"{at}.{key}" if at else str(key)
-        if path in ("root", "origins", "file", "withheld"):
+        if path in spec.OURS:
             continue
         if isinstance(inner, dict) and inner:
             yield from _leaves(inner, path)

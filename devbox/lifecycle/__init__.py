@@ -7,7 +7,7 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 
 from devbox.lifecycle.abandon import forget, warnings
 from devbox.lifecycle.guards import Guards, guards, guards_for
-from devbox.lifecycle.modify import change_hardware, restart, succeed
+from devbox.lifecycle.modify import renew, resize, restart
 from devbox.lifecycle.observe import find_lost, refresh
 from devbox.lifecycle.reconcile import (
     Finding,
@@ -34,7 +34,6 @@ __all__ = [
     "Finding",
     "Guards",
     "Losses",
-    "change_hardware",
     "down",
     "ends_disk",
     "find_lost",
@@ -51,14 +50,15 @@ __all__ = [
     "question",
     "reconcile",
     "refresh",
+    "renew",
     "repair",
     "require_answered",
+    "resize",
     "restart",
     "resume",
     "resume_goal",
     "save_before_watchdog_pause",
     "save_on_warning",
-    "succeed",
     "unsaved_data",
     "untracked",
     "up",

@@ -17,7 +17,7 @@ from devbox.lifecycle.waiting import waiting
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
-from devbox.providers.base import CanChangeHardware, CanPause, CanRestart, CanSucceed, Step
+from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart, Step
 from devbox.text import dollars
 from devbox.workspace import Workspace
 
@@ -43,12 +43,12 @@ def restart(
     return _change(ws, box, verb, ask, _Fetch(save, fetch_ignored))
 
 
-def change_hardware(
+def resize(
     ws: Workspace, box: Box, hardware: str, *, save: bool = True, fetch_ignored: bool = False
 ) -> Box:
     """Move a box to other hardware of its provider, at that hardware's price from then on."""
     provider = ws.provider_of(box)
-    if not isinstance(provider, CanChangeHardware):
+    if not isinstance(provider, CanResize):
         takes = isinstance(provider, CanPause) and "hardware" in provider.resume_takes
         edit = "change hardware in devbox.toml, then: "
         fix = f"{edit}devbox pause {box.name} && devbox up {box.name}" if takes else ""
@@ -68,27 +68,25 @@ def change_hardware(
     def ask(box: Box, step: Step) -> None:
         # The wish is part of the box from here on, also when its provider is slow to show it.
         amend(ws, box, spec=spec.encode_box(wanted))
-        step("hardware", lambda: provider.change_hardware(box.handle, hardware))
+        step("resize", lambda: provider.resize(box.handle, hardware))
 
     def undo() -> None:
         amend(ws, box, spec=box.spec)
 
-    return _change(ws, box, f"hardware {{}} {hardware}", ask, _Fetch(save, fetch_ignored), undo)
+    return _change(ws, box, f"resize {{}} {hardware}", ask, _Fetch(save, fetch_ignored), undo)
 
 
-def succeed(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
-    """Go on in a successor with the same files; what runs on the box ends."""
+def renew(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
+    """Replace a box by a successor with the same files; what runs on the box ends."""
     provider = ws.provider_of(box)
-    if not isinstance(provider, CanSucceed):
+    if not isinstance(provider, CanRenew):
         raise _cannot(box, "continue in a successor", _again(ws, box))
 
     def hand_over(box: Box, step: Step) -> None:
         asked = converge.request(ws, box)
-        asking.ask_for(
-            ws, box, lambda: provider.succeed(asked, box.handle, step), BoxState.STARTING
-        )
+        asking.ask_for(ws, box, lambda: provider.renew(asked, box.handle, step), BoxState.STARTING)
 
-    return _change(ws, box, "succeed {}", hand_over, _Fetch(save, fetch_ignored))
+    return _change(ws, box, "renew {}", hand_over, _Fetch(save, fetch_ignored))
 
 
 class _Fetch(NamedTuple):

@@ -13,7 +13,7 @@ from devbox.lifecycle import absence
 from devbox.lifecycle.steps import amend, set_state
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
-from devbox.providers.base import CanChangeHardware, CanPause, Provider
+from devbox.providers.base import CanPause, CanResize, Provider
 from devbox.remote.connection import connect
 from devbox.telemetry import rearm
 from devbox.text import clean, dollars, duration
@@ -171,8 +171,8 @@ def _verb(box: Box, provider: Provider, key: str, offer: Offer | None) -> str:
     again = f"devbox down {box.name} && devbox up {box.name}"
     if box.state is not BoxState.RUNNING:
         return again
-    if key == "hardware" and offer and isinstance(provider, CanChangeHardware):
-        return f"devbox hardware {box.name} {offer.hardware.name}"
+    if key == "hardware" and offer and isinstance(provider, CanResize):
+        return f"devbox resize {box.name} {offer.hardware.name}"
     if isinstance(provider, CanPause) and key in provider.resume_takes:
         return f"devbox pause {box.name} && devbox up {box.name}"
     return again

@@ -11,7 +11,7 @@ import msgspec
 from devbox import spec
 from devbox.errors import DevboxError, SshError, UsageError
 from devbox.model import Box, BoxState
-from devbox.providers.base import CanChangeHardware, CanPause, CanRestart, CanSucceed
+from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart
 from devbox.remote.connection import connect
 from devbox.telemetry import arming
 from devbox.text import clean, counted, duration, size
@@ -47,8 +47,8 @@ _FETCHED = ("only", "edited")
 _NEEDS: Mapping[str, type] = {
     "pause": CanPause,
     "restart": CanRestart,
-    "hardware": CanChangeHardware,
-    "succeed": CanSucceed,
+    "resize": CanResize,
+    "renew": CanRenew,
 }
 
 
@@ -148,7 +148,7 @@ def lost_by_pause(ws: Workspace, box: Box) -> str:
     return f"the pause kept {kept}: what changed on it {since} is lost unless in a volume"
 
 
-_ASKED = {"hardware": "Change the hardware of {}", "succeed": "Replace {} by a successor"}
+_ASKED = {"resize": "Change the hardware of {}", "renew": "Replace {} by a successor"}
 
 
 def question(ws: Workspace, box: Box, verb: str, found: Losses) -> str:

@@ -253,18 +253,18 @@ class CanRestart(ABC):
         Files outside volumes are lost as on a pause. The caller observes until it runs."""
 
 
-class CanChangeHardware(ABC):
+class CanResize(ABC):
     @abstractmethod
-    def change_hardware(self, handle: str, hardware: str) -> None:
+    def resize(self, handle: str, hardware: str) -> None:
         """Ask to move the box to other hardware of the provider's offers; idempotent. Files
         outside volumes are lost as on a pause. The caller observes until it runs there."""
 
 
-class CanSucceed(ABC):
+class CanRenew(ABC):
     """Goes on past its provider's longest life: in a successor with the same files."""
 
     @abstractmethod
-    def succeed(self, request: Request, handle: str, step: Step = at_once) -> str:
+    def renew(self, request: Request, handle: str, step: Step = at_once) -> str:
         """Save its files, end it and start a successor from them; programs that ran are gone.
         Each call is run by `step`. Idempotent by the handle of the box as it is before. Returns
         the handle to use from now on. Never are both billed at once; cut off in between, the box

@@ -119,4 +119,5 @@ def unarmed(wanted: spec.BoxSpec) -> int:
 
 def policy_of(wanted: spec.Idle) -> Policy:
     """A spec's idle table as the box half's policy: seconds, per cent, bytes a minute."""
-    return Policy(**msgspec.structs.asdict(wanted))
+    fields = msgspec.structs.asdict(wanted)
+    return Policy(stuck_after=fields.pop("idle_vram_after"), **fields)

@@ -4,6 +4,7 @@ Values come from four places, later ones win: built-in defaults, the user config
 the project's [defaults], the box's own table. `load` keeps where each value came from.
 """
 
+from devbox.spec.convert import OURS
 from devbox.spec.load import (
     asked,
     decode_job,
@@ -48,6 +49,7 @@ from devbox.spec.values import Bytes, Seconds
 
 __all__ = [
     "FILE_NAME",
+    "OURS",
     "Argument",
     "BoxSpec",
     "Budget",

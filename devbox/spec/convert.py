@@ -17,7 +17,13 @@ from devbox.spec.tables import JobSpec, Spec
 from devbox.spec.values import Bytes, Seconds
 
 T = TypeVar("T")
-OURS = ("root", "origins", "file", "withheld")  # fields of Spec that are no keys of the file
+OURS = (
+    "root",
+    "origins",
+    "file",
+    "withheld",
+    "outdated",
+)  # fields of Spec that are no keys of the file
 
 
 def convert(table: Any, kind: type[T], source: Path, at: str) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import copy
 import math
 import re
 import tomllib
@@ -34,6 +35,8 @@ from devbox.spec.tables import (
     Spec,
 )
 
+#: old names of keys of an idle table, which are read until 1.0
+_IDLE_BEFORE = {"stuck_after": "idle_vram_after"}
 _MOST_BYTES = 1 << 20
 _DEEPEST = 32
 
@@ -99,7 +102,9 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
     merged: dict[str, Any] = {"boxes": {}}
     origins: dict[str, str] = {}
     defaults: dict[str, Any] = {}
-    for file, document in layers:
+    outdated: list[str] = []
+    for file, written in layers:
+        document = _renamed(written, file, outdated)
         _overlay(defaults, document.get("defaults", {}), origins, file, ("defaults",))
         rest = {key: value for key, value in document.items() if key != "defaults"}
         _overlay(merged, rest, origins, file, ())
@@ -121,11 +126,30 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
         if reserved in merged:
             raise unknown(source, "", reserved, Spec)
     spec = convert(merged, Spec, source, "")
-    spec = msgspec.structs.replace(spec, root=root, file=path, origins=origins, **sections)
+    sections |= {"root": root, "file": path, "origins": origins, "outdated": tuple(outdated)}
+    spec = msgspec.structs.replace(spec, **sections)
     if not spec.project:
         spec = msgspec.structs.replace(spec, project=project_name(root))
     validate(spec, source)
     return spec
+
+
+def _renamed(document: dict[str, Any], file: Path, outdated: list[str]) -> dict[str, Any]:
+    """A document by today's names of keys. outdated: gets a sentence for each old one."""
+    document = copy.deepcopy(document)
+    boxes = document.get("boxes")
+    tables = {"defaults": document.get("defaults")}
+    if isinstance(boxes, dict):
+        tables |= {f"boxes.{name}": table for name, table in boxes.items()}
+    for at, table in tables.items():
+        idle = table.get("idle") if isinstance(table, dict) else None
+        for old, new in _IDLE_BEFORE.items():
+            if isinstance(idle, dict) and old in idle:
+                idle.setdefault(new, idle.pop(old))
+                outdated.append(
+                    f"{file}: {at}.idle.{old} is {new} now; the old name is read until 1.0"
+                )
+    return document
 
 
 def decode_job(document: dict[str, Any], source: Path) -> JobSpec:

@@ -21,7 +21,8 @@ _POLICY = Policy()
 
 class Idle(Table, frozen=True):
     """When a box counts as idle. after: quiet time until pause; warn: how long before that the
-    warning appears; stuck_after: VRAM held without any GPU use for this long counts as idle;
+    warning appears; idle_vram_after: VRAM held without any GPU use for this long counts
+    as idle;
     gpu_util, cpu_util: per cent below which hardware is quiet; ssh_bytes: bytes a minute, in
     either direction, below which a connection is quiet; net_bytes: bytes a minute of network from
     which a transfer counts as use; save_command: run on the box before a pause, at most
@@ -30,7 +31,7 @@ class Idle(Table, frozen=True):
     enabled: bool = _POLICY.enabled
     after: Seconds = Seconds(_POLICY.after)
     warn: Seconds = Seconds(_POLICY.warn)
-    stuck_after: Seconds = Seconds(_POLICY.stuck_after)
+    idle_vram_after: Seconds = Seconds(_POLICY.stuck_after)
     gpu_util: Number = _POLICY.gpu_util
     cpu_util: Number = _POLICY.cpu_util
     ssh_bytes: Bytes = Bytes(int(_POLICY.ssh_bytes))
@@ -153,7 +154,7 @@ class Spec(Table, frozen=True):
     """A whole devbox.toml with the user config under it. root: the folder it was found in. file:
     the project's, None without one. withheld: settings of it that are left out here because the
     user has not trusted them, key → shown value; `box`, `provider` and `checkpoint` refuse what
-    they belong to."""
+    they belong to. outdated: sentences for the user about old names of keys in it."""
 
     project: str = ""
     boxes: dict[str, BoxSpec] = {}
@@ -166,6 +167,7 @@ class Spec(Table, frozen=True):
     origins: dict[str, str] = {}
     file: Path | None = None
     withheld: dict[str, str] = {}
+    outdated: tuple[str, ...] = ()
 
     def require_trust(self, *at: str) -> None:
         """NotTrusted when a setting in one of these tables was withheld."""

@@ -7,6 +7,7 @@ function never changes. One that changes JSON bodies may meet bodies that it has
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from collections.abc import Callable
@@ -104,15 +105,29 @@ def connections_hold_settings(connection: sqlite3.Connection) -> None:
     _change_bodies(connection, nest)
 
 
+def idle_vram_after_is_named(connection: sqlite3.Connection) -> None:
+    """`idle.stuck_after` of a box's stored spec is `idle.idle_vram_after`."""
+
+    def rename(body: dict[str, Any]) -> None:
+        stored = json.loads(base64.b64decode(body["spec"]))
+        idle = stored.get("idle", {})
+        if "stuck_after" in idle:
+            idle["idle_vram_after"] = idle.pop("stuck_after")
+            body["spec"] = base64.b64encode(json.dumps(stored).encode()).decode()
+
+    _change_bodies(connection, rename)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     boxes_belong_to_projects,
     intervals_have_billing_units,
     migrations_are_named,
     connections_hold_settings,
+    idle_vram_after_is_named,
 )
 #: those that change JSON bodies
-BODIES: tuple[Migration, ...] = (connections_hold_settings,)
+BODIES: tuple[Migration, ...] = (connections_hold_settings, idle_vram_after_is_named)
 
 
 def apply(connection: sqlite3.Connection, applied: int, now: float) -> None:
@@ -133,12 +148,11 @@ def _change_bodies(
     for box_id, body in connection.execute("SELECT id, body FROM boxes").fetchall():
         try:
             found = json.loads(body)
-        except (ValueError, TypeError, RecursionError):
-            continue
-        if isinstance(found, dict):
             change(found)
-            encoded = json.dumps(found, separators=(",", ":")).encode()
-            connection.execute("UPDATE boxes SET body = ? WHERE id = ?", (encoded, box_id))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue  # why: what cannot be read is left as it is
+        encoded = json.dumps(found, separators=(",", ":")).encode()
+        connection.execute("UPDATE boxes SET body = ? WHERE id = ?", (encoded, box_id))
 
 
 def _execute(connection: sqlite3.Connection, script: str) -> None:

@@ -83,7 +83,7 @@ def test_hints_about_another_projects_box_name_it_whole(
     assert f"devbox status {other}/b --wait" in devbox("status", "other/b").out
 
 
-@pytest.mark.parametrize("verb", ["pause", "down", "restart", "succeed"])
+@pytest.mark.parametrize("verb", ["pause", "down", "restart", "renew"])
 def test_fetching_nothing_and_more_exclude_each_other(
     verb: str, project: Path, devbox: Devbox
 ) -> None:

@@ -120,3 +120,24 @@ def test_output_into_a_closed_pipe_is_quiet(project: Path) -> None:
 
 def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [("hardware", ["resize"]), ("succeed", ["renew"]), ("refresh", ["restart", "--keep-edits"])],
+)
+def test_an_old_word_does_what_its_verb_does(
+    before: str, now: list[str], devbox: Devbox, project: Path
+) -> None:
+    assert devbox(before, "--help").out == devbox(*now, "--help").out
+    assert f"\n  {before} " not in devbox("--help").out
+    (project / "devbox.toml").write_text("[boxes.b]\n")
+    words = ["b", "t4"] if before == "hardware" else ["b"]
+    assert devbox(before, *words) == devbox(*now, *words)
+    assert "no box" in devbox(before, *words).err
+
+
+def test_an_old_name_of_a_key_is_told_once(devbox: Devbox, project: Path) -> None:
+    (project / "devbox.toml").write_text('[boxes.b.idle]\nstuck_after = "1h"\n')
+    assert devbox("status", "b").err.count("idle.stuck_after is idle_vram_after now") == 1
+    assert devbox("config", "show").err.count("idle.stuck_after is idle_vram_after now") == 1

@@ -19,8 +19,8 @@ def _is(capability: type) -> Callable[[Provider], bool]:
 FEATURES: dict[str, Callable[[Provider], bool]] = {
     "pause and resume": _is(base.CanPause),
     "restart, rebuild": _is(base.CanRestart),
-    "resize": _is(base.CanChangeHardware),
-    "renew": _is(base.CanSucceed),
+    "resize": _is(base.CanResize),
+    "renew": _is(base.CanRenew),
     "let a new ssh key in": _is(base.CanAdmit),
     "build log": _is(base.HasBuildLogs),
     "log of its program": _is(base.HasRunLogs),

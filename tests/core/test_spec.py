@@ -166,3 +166,21 @@ def test_defaults_are_for_boxes_of_all_providers(home: Path) -> None:
     loaded = _load(home, '[defaults]\nregion = "us"\n[boxes.a]\n[boxes.b]\nprovider = "modal"')
     assert loaded.boxes["b"].region == "us"
     assert loaded.boxes["a"].provider == "local"
+
+
+def test_an_old_name_of_a_key_is_read_and_told(home: Path) -> None:
+    loaded = _load(
+        home,
+        '[boxes.a.idle]\nstuck_after = "1h"\n[boxes.b]\n',
+        '[defaults.idle]\nstuck_after = "3h"\n',
+    )
+    seconds = {name: float(box.idle.idle_vram_after) for name, box in loaded.boxes.items()}
+    assert seconds == {"a": 3600, "b": 10800}
+    assert loaded.outdated == (
+        f"{home}/user.toml: defaults.idle.stuck_after is idle_vram_after now; "
+        "the old name is read until 1.0",
+        f"{home}/devbox.toml: boxes.a.idle.stuck_after is idle_vram_after now; "
+        "the old name is read until 1.0",
+    )
+    both = _load(home, '[boxes.a.idle]\nstuck_after = "1h"\nidle_vram_after = "2h"\n')
+    assert float(both.boxes["a"].idle.idle_vram_after) == 7200

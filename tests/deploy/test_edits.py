@@ -186,7 +186,7 @@ def test_edits_on_a_space_as_typed(
     project("commit", "-q", "-m", "from the box")
     assert (project.root / "main.py").read_text() == "print(2)\n"
     devbox(project.root, "exec", "b", "sh", "-c", "echo 'print(3)' >app/main.py")
-    refused = devbox(project.root, "refresh", *box, code=5)
+    refused = devbox(project.root, "restart", "--keep-edits", *box, code=5)
     assert "1 edited and 0 new files kept in" in refused.stderr
     assert f"press Refresh in the Dev Mode window at {hub.endpoint}/spaces/me/devbox-b" in (
         refused.stderr
@@ -199,7 +199,7 @@ def test_edits_on_a_space_as_typed(
     told = ("exec", "b", "sh", "-c", "until [ -s told ]; do sleep 0.05; done; cat told")
     assert devbox(project.root, *told).stdout == "print(3)\n"
     devbox(project.root, "exec", "b", "sh", "-c", "rm told; echo 'print(4)' >app/main.py")
-    refreshed = devbox(project.root, "refresh", *box)
+    refreshed = devbox(project.root, "restart", "--keep-edits", *box)
     assert "its disk is ephemeral" in refreshed.stderr
     assert devbox(project.root, *told).stdout == "print(4)\n"
     assert devbox(project.root, "exec", "b", "cat", "app/main.py").stdout == "print(4)\n"
@@ -216,9 +216,9 @@ def test_refresh_keeps_the_edits_first(
     (mine.root / "devbox.toml").write_text(
         f'project = "{local_workspace.spec.project}"\n[boxes.b]\nprovider = "local"\n'
     )
-    done = devbox(mine.root, "refresh", "b", "--no-save", code=5)
+    done = devbox(mine.root, "restart", "--keep-edits", "b", "--no-save", code=5)
     assert "cannot restart it in place" in done.stderr
-    done = devbox(mine.root, "refresh", "b", code=5)
+    done = devbox(mine.root, "refresh", "b", code=5)  # the old word of it
     (kept,) = (mine.root / ".devbox" / "edits").glob("b-*.patch")
     assert "+2\n" in kept.read_text()
     assert mine("status", "--porcelain") == "?? devbox.toml"

@@ -118,7 +118,7 @@ def test_a_change_that_was_turned_away_leaves_the_box_as_it_was(
     box = lifecycle.up(ws, "b")
     world.knobs.set("request_hardware", fault, times=None)
     with pytest.raises((AuthError, Unavailable)):
-        lifecycle.change_hardware(ws, box, "l4x1", save=False)
+        lifecycle.resize(ws, box, "l4x1", save=False)
     assert ws.box("b").spec == box.spec
     assert ws.box("b").hardware == "t4-small"
     world.knobs.clear("request_hardware")

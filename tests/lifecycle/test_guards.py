@@ -100,11 +100,11 @@ def test_what_a_provider_cannot_do_names_what_leads_there_and_keeps_the_files(
     box = made(BoxSpec())
     by(ws, _Paid(), monkeypatch)
     assert refusal(lambda: lifecycle.restart(ws, box)).fix == again
-    assert refusal(lambda: lifecycle.succeed(ws, box)).fix == again
-    change = refusal(lambda: lifecycle.change_hardware(ws, box, "t4"))
+    assert refusal(lambda: lifecycle.renew(ws, box)).fix == again
+    change = refusal(lambda: lifecycle.resize(ws, box, "t4"))
     assert change.fix == "change hardware in devbox.toml, then: devbox pause b && devbox up b"
     monkeypatch.setattr(_Paid, "resume_takes", frozenset())
-    assert refusal(lambda: lifecycle.change_hardware(ws, box, "t4")).fix == made_anew
+    assert refusal(lambda: lifecycle.resize(ws, box, "t4")).fix == made_anew
     by(ws, HfJob(HfSettings()), monkeypatch)
     assert refusal(lambda: lifecycle.restart(ws, box)).fix == made_anew
 

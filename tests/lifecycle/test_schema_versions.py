@@ -48,6 +48,12 @@ def test_boxes_of_every_schema_version_are_listed_and_ended(
     assert '"name":"b"' in run("ls", "--json")
     assert "running" in run("status", "b")
     assert "r1" in run("runs")
+    stored = ws.store.boxes.get(box.id)
+    assert stored
+    assert not spec.unread(stored.spec)
+    vram = spec.decode_box(stored.spec).idle.idle_vram_after
+    assert vram == (5400 if version < 6 else spec.Idle().idle_vram_after)
+    ws.close()
     run("down", "b", "-y")
     assert_ended(ws, box)
     names = [

@@ -11,8 +11,8 @@ from devbox.errors import Gone, ProviderError
 from devbox.images import templates
 from devbox.model import Offer
 from devbox.providers.base import (
-    CanChangeHardware,
     CanPause,
+    CanResize,
     CanRestart,
     HasBuildLogs,
     HasRunLogs,
@@ -41,7 +41,7 @@ def make(config: HfSettings) -> Provider:
     return HfSpace(config)
 
 
-class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, HasRunLogs):
+class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLogs):
     """A private Docker Space per box, or one that the person has (`space = "me/name"`).
 
     clock: () → unix seconds.
@@ -151,7 +151,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanChangeHardware, HasBuildLogs, H
             lambda api: api.restart_space(handle, factory_reboot=factory),
         )
 
-    def change_hardware(self, handle: str, hardware: str) -> None:
+    def resize(self, handle: str, hardware: str) -> None:
         handle = repo_id(handle)
         try:
             tag = self._look.tag(handle)

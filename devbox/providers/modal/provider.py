@@ -21,7 +21,7 @@ from devbox.model import BoxState, Offer
 from devbox.providers.base import (
     CanAdmit,
     CanPause,
-    CanSucceed,
+    CanRenew,
     HasBill,
     HasBuildLogs,
     HasRunLogs,
@@ -59,7 +59,7 @@ def make(config: ModalSettings) -> Provider:
     return Modal(config)
 
 
-class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, HasBill):
+class Modal(Provider, CanPause, CanRenew, CanAdmit, HasBuildLogs, HasRunLogs, HasBill):
     """Boxes in one app of the Modal account. clock: () → unix seconds."""
 
     name = "modal"
@@ -199,7 +199,7 @@ class Modal(Provider, CanPause, CanSucceed, CanAdmit, HasBuildLogs, HasRunLogs, 
         self._warn(request)
         return self._start(request, kept, found.token)
 
-    def succeed(self, request: Request, handle: str, step: Step = at_once) -> str:
+    def renew(self, request: Request, handle: str, step: Step = at_once) -> str:
         found = step("look", lambda: self._generations.current(handle))
         if found is not None and not found.over and found.id != record.parse(handle)[0]:
             return found.id

@@ -126,11 +126,11 @@ def test_a_change_that_cannot_save_first_says_how_to_go_on_without(
         assert (
             f"devbox {' '.join(words)} --no-save" in devbox(folder, *words, "--yes", code=1).stderr
         )
-    told = devbox(folder, "hardware", "train", "l4x1", "--yes", code=1).stderr
-    assert "devbox hardware train l4x1 --no-save" in told
+    told = devbox(folder, "resize", "train", "l4x1", "--yes", code=1).stderr
+    assert "devbox resize train l4x1 --no-save" in told
     assert hub.spaces["me/devbox-train"].current == "t4-small"
     assert "trusting" in devbox(folder, "up").stderr
-    told = devbox(folder, "hardware", "train", "l4x1", "--yes").stderr
+    told = devbox(folder, "resize", "train", "l4x1", "--yes").stderr
     assert "trusting" not in told
     assert hub.spaces["me/devbox-train"].current == "l4x1"
 

@@ -68,7 +68,7 @@ def test_free_hardware_sleeps_by_a_rule_of_the_hubs(
     ws = opened(project("hf-space"))
     box = lifecycle.up(ws, "train")
     assert any("max_uptime after the last request" in x for x in lifecycle.guards(ws, box).lines)
-    free = lifecycle.change_hardware(ws, box, "cpu-basic", save=False)
+    free = lifecycle.resize(ws, box, "cpu-basic", save=False)
     assert any("48 hours after the last request" in x for x in lifecycle.guards(ws, free).lines)
 
 

@@ -32,7 +32,7 @@ def test_hardware_that_is_refused_is_undone(hub: HfEmulator, ws: Workspace) -> N
     box = lifecycle.up(ws, "train")
     hub.knobs.set("request_hardware", Fault.payment_required())
     with pytest.raises(AuthError) as caught:
-        lifecycle.change_hardware(ws, box, "l4x1", save=False)
+        lifecycle.resize(ws, box, "l4x1", save=False)
     assert caught.value.means == RUNS
     after = ws.box("train")
     assert spec.decode_box(after.spec).hardware == "t4-small"
@@ -40,17 +40,17 @@ def test_hardware_that_is_refused_is_undone(hub: HfEmulator, ws: Workspace) -> N
     assert hub.spaces[box.handle].variables["DEVBOX_HARDWARE"].value == "t4-small"
     assert ws.store.boxes.open_intents() == []
     assert len(hub.meter.intervals(box.handle)) == 1  # it was not even restarted
-    assert lifecycle.change_hardware(ws, after, "l4x1", save=False).hardware == "l4x1"
+    assert lifecycle.resize(ws, after, "l4x1", save=False).hardware == "l4x1"
     assert hub.spaces[box.handle].variables["DEVBOX_HARDWARE"].value == "l4x1"
 
 
 def test_hardware_that_cannot_be_had_says_what_runs(hub: HfEmulator, ws: Workspace) -> None:
     box = lifecycle.up(ws, "train")
     with pytest.raises(NotFound) as unknown:
-        lifecycle.change_hardware(ws, box, "no-such", save=False)
+        lifecycle.resize(ws, box, "no-such", save=False)
     ws.spec = msgspec.structs.replace(ws.spec, budget=Budget(daily=0.01))
     with pytest.raises(BudgetError) as dear:
-        lifecycle.change_hardware(ws, box, "l4x1", save=False)
+        lifecycle.resize(ws, box, "l4x1", save=False)
     assert [unknown.value.means, dear.value.means] == [RUNS, RUNS]
 
 
@@ -86,6 +86,6 @@ def test_a_change_whose_outcome_is_unknown_stays_open(hub: HfEmulator, ws: Works
     ws.sleep = lambda _: None
     hub.knobs.set("request_hardware", Fault.server_error(), times=6)
     with pytest.raises(DevboxError) as caught:
-        lifecycle.change_hardware(ws, box, "l4x1", save=False)
+        lifecycle.resize(ws, box, "l4x1", save=False)
     assert caught.value.means == RUNS
     assert [i.goal for i in ws.store.boxes.open_intents()] == ["running"]

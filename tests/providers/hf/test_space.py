@@ -120,7 +120,7 @@ def test_terminate_spares_what_is_not_ours(hub: HfEmulator, space: HfSpace, api:
     assert "me/theirs" in hub.spaces
     assert space.observe("me/theirs") is None
     with pytest.raises(Gone):
-        space.change_hardware("me/theirs", "l4x1")
+        space.resize("me/theirs", "l4x1")
 
 
 def test_another_computers_space_is_joined_untouched(hub: HfEmulator, space: HfSpace) -> None:
@@ -174,7 +174,7 @@ def test_resume_brings_new_settings_and_a_new_dockerfile(
 def test_hardware_changes_with_the_ceiling_armed(hub: HfEmulator, space: HfSpace) -> None:
     handle = space.create(ask(max_uptime=Seconds(7200)))
     wait_for_state(space, handle, BoxState.RUNNING)
-    space.change_hardware(handle, "l4x1")
+    space.resize(handle, "l4x1")
     seen = wait_for_state(space, handle, BoxState.RUNNING)
     assert seen.hardware == "l4x1"
     assert seen.price is not None
@@ -182,7 +182,7 @@ def test_hardware_changes_with_the_ceiling_armed(hub: HfEmulator, space: HfSpace
     made = hub.spaces[handle]
     assert (made.sleep_seconds, made.variables["DEVBOX_HARDWARE"].value) == (7200, "l4x1")
     with pytest.raises(ProviderError):
-        space.change_hardware(handle, "no-such-gpu")
+        space.resize(handle, "no-such-gpu")
 
 
 def test_restart_and_factory_rebuild(hub: HfEmulator, space: HfSpace) -> None:

@@ -56,7 +56,7 @@ def test_what_a_space_is_told(hub: HfEmulator, space: HfSpace, verb: str, body: 
     verbs: dict[str, Callable[[], object]] = {
         "pause": lambda: space.pause(handle),
         "restart": lambda: space.restart(handle, factory=False),
-        "request_hardware": lambda: space.change_hardware(handle, "l4x1"),
+        "request_hardware": lambda: space.resize(handle, "l4x1"),
     }
     with pytest.raises(Unavailable) as caught:
         verbs[verb]()

@@ -175,7 +175,7 @@ def test_a_day_is_the_most_and_is_said(
 ) -> None:
     handle = provider.create(harness.request(max_uptime=Seconds(48 * 3600)))
     assert any("max_uptime is 2d" in line and "24 h" in line for line in said)
-    assert any("devbox succeed b" in line for line in said)
+    assert any("devbox renew b" in line for line in said)
     seen = harness.running(provider, handle)
     assert "24 h" in seen.message
     assert seen.deadline == pytest.approx(only(emulator).started_at + 24 * 3600)

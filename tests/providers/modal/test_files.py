@@ -61,11 +61,11 @@ def test_a_successor_has_the_files_and_fresh_time(
         put(connection, b"precious", "kept.txt")
     while True:
         try:
-            new = provider.succeed(request, old)
+            new = provider.renew(request, old)
             break
         except Unavailable:
             harness.advance()
-    assert provider.succeed(request, old) == new != old
+    assert provider.renew(request, old) == new != old
     seen = harness.running(provider, new)
     assert emulator.meter.billing() == [new]
     intervals = emulator.meter.intervals()
