@@ -1,6 +1,7 @@
 """The one tree of errors, what the person reads, and the exit codes.
 
 DevboxError              1   something failed that fits nothing below
+├── TookTooLong          1   a program did not end in the time it had
 ├── UsageError           2   the command line or an argument is wrong
 ├── SpecError            3   devbox.toml or the user config is wrong
 ├── NotFound             4   no such box, run, job, template
@@ -52,6 +53,10 @@ class DevboxError(Exception):
         lines += [self.means] if self.means else []
         lines += [f"fix: {self.fix}"] if self.fix else []
         return "\n".join(lines)
+
+
+class TookTooLong(DevboxError):
+    """A program on this computer did not end in the time it had, and was stopped."""
 
 
 class UsageError(DevboxError):

@@ -139,6 +139,8 @@ class Box(msgspec.Struct, frozen=True):
     unanswered: float | None = None
     unanswered_tries: int = 0
     given_up: bool = False
+    #: why its provider could not be asked just now; never stored
+    unreachable: str = ""
 
     @property
     def alias(self) -> str:
@@ -147,8 +149,10 @@ class Box(msgspec.Struct, frozen=True):
 
     @property
     def detail(self) -> str:
-        """Stage and message, each said once and only where it is not the state's own word."""
-        parts = dict.fromkeys(part for part in (self.stage, self.message) if part)
+        """Stage and message, each said once and only where it is not the state's own word; and why
+        both may be old."""
+        old = f"unreachable: {self.unreachable}" if self.unreachable else ""
+        parts = dict.fromkeys(part for part in (self.stage, self.message, old) if part)
         return " ".join(part for part in parts if part.casefold() != self.state)
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, NamedTuple
 
-from devbox.errors import DevboxError, ToolMissing
+from devbox.errors import DevboxError, TookTooLong, ToolMissing
 from devbox.text import clean, size
 
 MAX_OUTPUT = 64 * 1024**2  # bytes of each stream
@@ -101,8 +101,9 @@ def finished(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run to the end, whatever its exit code; for what it printed as bytes. DevboxError when that
-    is over MAX_OUTPUT: a box or a host may be what prints."""
+    """Run to the end, whatever its exit code; for what it printed as bytes. TookTooLong after
+    `timeout` seconds; DevboxError when it printed over MAX_OUTPUT: a box or a host may be what
+    prints."""
     with subprocess.Popen(
         [require(argv[0]), *argv[1:]],
         stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
@@ -126,7 +127,7 @@ def finished(
                     side.join(0.05)
         except subprocess.TimeoutExpired as error:
             process.kill()
-            raise DevboxError(f"{argv[0]} did not finish within {timeout:.0f} s") from error
+            raise TookTooLong(f"{argv[0]} did not finish within {timeout:.0f} s") from error
         except BaseException:
             process.kill()
             raise

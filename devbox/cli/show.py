@@ -79,8 +79,8 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         fresh = {box.id: box for box in lifecycle.refresh(ws, live)}
         boxes = [fresh.get(box.id, box) for box in boxes]
         for box in boxes:
-            if box.message.startswith("unreachable: "):
-                echo(f"{box.name}: {box.message}; shown as last seen", err=True)
+            if box.unreachable:
+                echo(f"{box.name}: unreachable: {box.unreachable}; shown as last seen", err=True)
     others = _others(ws) if everyone else []
     damaged = ws.store.boxes.unreadable()
     for lost in damaged:

@@ -9,7 +9,6 @@ from devbox.lifecycle import absence, converge
 from devbox.lifecycle.billing import close
 from devbox.lifecycle.steps import Journal, apply, box_lock, reload
 from devbox.model import Box, BoxState
-from devbox.money import exposure
 from devbox.state.boxes import Change, Record
 from devbox.text import clean, dollars, duration
 from devbox.workspace import Workspace
@@ -67,7 +66,7 @@ def _ask(ws: Workspace, box: Box) -> None:
 
 def _give_up(ws: Workspace, box: Box, error: DevboxError, journal: Journal) -> Box:
     now, bills = ws.clock(), _bills(ws, box)
-    message = f"{exposure.GIVEN_UP}: {clean(error.what, 200)}"
+    message = f"given up, its end is not confirmed: {clean(error.what, 200)}"
 
     def give_up(record: Record) -> Change:
         lost = msgspec.structs.replace(

@@ -57,7 +57,7 @@ def _follow(ws: Workspace, box: Box) -> None:
 
 def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:
     """Ask the providers about many boxes at once. A box whose provider cannot be reached keeps
-    its last state, and says so in its message: silence is not an end. A provider that asks to be
+    its last state, and says why in `unreachable`: silence is not an end. A provider that asks to be
     left alone for a little is, and then only what it refused is asked again."""
     asked = [b for b in boxes if b.handle and (not b.state.is_over or is_only_lost(b))]
     if not asked:
@@ -73,7 +73,7 @@ def refresh(ws: Workspace, boxes: Sequence[Box]) -> list[Box]:
     for box in boxes:
         answer = answers.get(box.id, box)
         if isinstance(answer, DevboxError):
-            fresh.append(msgspec.structs.replace(box, message=f"unreachable: {answer.what}"))
+            fresh.append(msgspec.structs.replace(box, unreachable=answer.what))
         elif isinstance(answer, Box):
             fresh.append(box)
         else:

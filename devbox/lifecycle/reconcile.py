@@ -58,8 +58,9 @@ def reconcile(
         if before.state is not after.state:
             detail = f"{before.state} → {after.state}"
             findings.append(Finding("changed", after.name, after.provider, detail))
-        elif after.message.startswith("unreachable: "):
-            findings.append(Finding("failed", after.name, after.provider, after.message))
+        elif after.unreachable:
+            detail = f"unreachable: {after.unreachable}"
+            findings.append(Finding("failed", after.name, after.provider, detail))
         elif rearm.look(ws, after):
             detail = "its watchdog did not run; it was armed again"
             findings.append(Finding("armed", after.name, after.provider, detail))

@@ -17,9 +17,6 @@ from devbox.state.boxes import Intent
 from devbox.text import dollars
 from devbox.workspace import Workspace
 
-#: how the message of a box begins whose end was given up on without a confirmation
-GIVEN_UP = "given up, its end is not confirmed"
-
 _WAITING = {
     BoxState.PROVISIONING: "it waits for its provider, which starts it without being asked again",
     BoxState.BUILDING: "its image builds, and it starts by itself after that",
@@ -94,7 +91,7 @@ def of_all(ws: Workspace, boxes: Iterable[Box]) -> dict[str, Exposure]:
 
 
 def _why(box: Box, goals: Sequence[Intent], *, asked: bool, wakes: str) -> str:
-    if box.given_up or (box.state is BoxState.LOST and box.message.startswith(GIVEN_UP)):
+    if box.given_up:
         return "its end was never confirmed"
     if box.state.is_over or not asked:
         return ""

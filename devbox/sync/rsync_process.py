@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from devbox import process
-from devbox.errors import DevboxError, SshError, SyncError, ToolMissing
+from devbox.errors import (
+    DevboxError,
+    HostKeyRefused,
+    KeyRefused,
+    NameUnknown,
+    SshError,
+    SyncError,
+    ToolMissing,
+)
 from devbox.files import private_dir
 from devbox.model import Box
 from devbox.remote import command
@@ -33,12 +41,14 @@ PARTLY = frozenset({23, 24})
 _PROTOCOL = 2  # rsync's code for an answer that is not its protocol
 #: What the box says on stderr before rsync starts there: it was reached.
 _REACHED = "devbox: reached"
-_HOPELESS = (
-    "Permission denied",
-    "Host key verification failed",
-    "REMOTE HOST IDENTIFICATION",
-    "Could not resolve hostname",
-)
+# What ssh prints when trying again does not help.
+_HOPELESS: dict[str, type[SshError]] = {
+    "Permission denied": KeyRefused,
+    "Host key verification failed": HostKeyRefused,
+    "REMOTE HOST IDENTIFICATION": HostKeyRefused,
+    "Could not resolve hostname": NameUnknown,
+}
+_PARTIAL = "files that were complete are in place; a partly sent one is kept and continued"
 _MAX_LINE = 1 << 16
 _STALE = 86400.0
 
@@ -107,7 +117,7 @@ def run(
             said = said.replace(_REACHED, "").strip()
             # A box that never answered is not waited for long: it is paused, or gone.
             most = len(backoff) if reached else min(1, len(backoff))
-            if code not in CUT or tries > most or any(h in said for h in _HOPELESS):
+            if code not in CUT or tries > most or _hopeless(said):
                 break
             on_output(None)
             wait = backoff[tries - 1]
@@ -230,17 +240,18 @@ def _failed(box: Box, code: int, said: str, tries: int, reached: bool) -> Devbox
         return ToolMissing(
             f"box {box.name} has no rsync", fix=f"devbox exec {box.name} apt-get install -y rsync"
         )
-    if code in CUT and not reached:
-        return SshError(
+    hopeless = _hopeless(said)
+    if code in CUT and (hopeless or not reached):
+        return (hopeless or SshError)(
             f"box {box.name} cannot be reached: {tail}",
-            means="nothing was changed there",
+            means=_PARTIAL if reached else "nothing was changed there",
             fix=f"devbox status {box.name}; then run the sync again",
             box=box.id,
         )
     if code in CUT:
         return Lost(
             f"the connection to {box.name} kept breaking ({tries} tries): {tail}",
-            means="files that were complete are in place; a partly sent one is kept and continued",
+            means=_PARTIAL,
             fix=f"devbox status {box.name}; then run the sync again",
         )
     if code == _PROTOCOL and (noise := _noise(box)):
@@ -248,6 +259,10 @@ def _failed(box: Box, code: int, said: str, tries: int, reached: bool) -> Devbox
             f"rsync cannot talk to {box.name}: {noise}", means="nothing was changed there"
         )
     return SyncError(f"rsync ended with code {code}: {tail}", fix=f"devbox doctor {box.name}")
+
+
+def _hopeless(said: str) -> type[SshError] | None:
+    return next((kind for words, kind in _HOPELESS.items() if words in said), None)
 
 
 def _noise(box: Box) -> str:

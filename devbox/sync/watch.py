@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from watchfiles import Change
 from watchfiles import watch as watch_files
 
-from devbox.errors import DevboxError, SshError, SyncError
+from devbox.errors import DevboxError, HostKeyRefused, KeyRefused, SshError, SyncError
 from devbox.model import Box
 from devbox.sync import compare, remote, rsync_process, target, tree
 from devbox.sync.push import Push, tell
@@ -215,6 +215,6 @@ def _keeps(rules: Rules, top: bytes, path: bytes) -> bool:
 
 def _passes(error: DevboxError) -> bool:
     """A lost connection may come back; a refused key or an unreadable file will not."""
-    return (
-        isinstance(error, rsync_process.Lost | SshError) and "Permission denied" not in error.what
+    return isinstance(error, rsync_process.Lost | SshError) and not isinstance(
+        error, KeyRefused | HostKeyRefused
     )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from devbox.model import Box, BoxState, Interval, Price
-from devbox.money.exposure import GIVEN_UP, exposure
+from devbox.money.exposure import exposure
 from devbox.state.boxes import Intent
 from tests.core.test_state import a_box
 
@@ -74,7 +74,7 @@ def test_a_resume_in_flight_is_not_nothing() -> None:
 
 
 def test_an_end_that_was_given_up_on_is_not_nothing() -> None:
-    lost = _box(BoxState.LOST, message=f"{GIVEN_UP}: no answer")
+    lost = msgspec.structs.replace(_box(BoxState.LOST), given_up=True)
     assert not exposure(lost, None, [], asked=True).is_nothing
     gone = _box(BoxState.LOST, message="the provider no longer knows it")
     assert exposure(gone, None, [], asked=True).is_nothing

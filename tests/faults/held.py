@@ -110,7 +110,7 @@ def wrong_account(world: World) -> None:
         ws = workspace(world)
         (seen,) = lifecycle.refresh(ws, [box])
         assert seen.state is BoxState.RUNNING, seen.message
-        assert seen.message.startswith("unreachable: ")
+        assert seen.unreachable
         for verb in (lifecycle.down, lifecycle.pause):
             refused = _error(lambda: verb(ws, box, save=False))  # noqa: B023
             assert isinstance(refused, AuthError) or "cannot pause" in str(refused), refused

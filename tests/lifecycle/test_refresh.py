@@ -93,7 +93,7 @@ def test_a_rate_limit_is_waited_for_and_only_the_refused_ask_again(ws: Workspace
     ws._providers["local"], ws.sleep = fake, sleep
     fresh = lifecycle.refresh(ws, boxes(ws))
     assert {box.state for box in fresh} == {BoxState.RUNNING}
-    assert not [box for box in fresh if "unreachable" in box.message]
+    assert not [box for box in fresh if box.unreachable]
     assert waits == [7.0, 7.0]
     assert len(fake.asked) == 100 + 70 + 30
 
@@ -105,7 +105,7 @@ def test_a_limit_that_lasts_leaves_the_boxes_as_they_were(ws: Workspace) -> None
     fake = Fake(answer)
     ws._providers["local"], ws.sleep = fake, lambda _: None
     fresh = lifecycle.refresh(ws, boxes(ws, 3))
-    assert {box.message for box in fresh} == {"unreachable: too many"}
+    assert {box.unreachable for box in fresh} == {"too many"}
     assert len(fake.asked) == 3
 
 

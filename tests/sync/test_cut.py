@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from devbox import paths
-from devbox.errors import SshError, SyncError
+from devbox.errors import KeyRefused, SshError, SyncError
+from devbox.remote import keys
 from devbox.remote.config import ssh_config
-from devbox.sync import rsync_process
+from devbox.sync import rsync_process, watch
 from tests.sync.conftest import Pair, files, write
 
 MEGABYTE = 1 << 20
@@ -112,8 +114,8 @@ def test_ctrl_c_leaves_whole_files_and_the_next_sync_finishes(pair: Pair) -> Non
     assert found == _bytes(pair.here)
 
 
-def test_a_box_out_of_reach_is_an_ssh_error_after_one_more_try(pair: Pair) -> None:
-    write(pair.here / "a.txt", "a")
+def _reconfigured(pair: Pair, what: str, instead: str) -> None:
+    """The box's ssh config has something else, and no connection is shared."""
     ssh_config.forget(pair.box)
     deadline = time.monotonic() + 10
     folder = paths.control_dir()
@@ -121,8 +123,26 @@ def test_a_box_out_of_reach_is_an_ssh_error_after_one_more_try(pair: Pair) -> No
         assert time.monotonic() < deadline, "the shared connection stays"
         time.sleep(0.01)
     text = paths.ssh_config().read_text()
+    assert re.search(what, text)
+    paths.ssh_config().write_text(re.sub(what, instead, text))
+
+
+def test_a_refused_key_is_not_tried_again_and_ends_a_watch(pair: Pair, tmp_path: Path) -> None:
+    write(pair.here / "a.txt", "a")
+    other = tmp_path / "other_key"
+    other.write_text(keys.new_host_key()[0])
+    other.chmod(0o600)
+    _reconfigured(pair, "IdentityFile .*", f"IdentityFile {other}")
+    with pytest.raises(KeyRefused) as caught:
+        pair.up()
+    assert pair.said == []
+    assert not watch._passes(caught.value)
+
+
+def test_a_box_out_of_reach_is_an_ssh_error_after_one_more_try(pair: Pair) -> None:
+    write(pair.here / "a.txt", "a")
     port = pair.box.endpoint.port if pair.box.endpoint else 0
-    paths.ssh_config().write_text(text.replace(f"Port {port}", "Port 1"))
+    _reconfigured(pair, f"Port {port}", "Port 1")
     with pytest.raises(SshError, match="cannot be reached"):
         pair.up()
     assert len(pair.said) == 1

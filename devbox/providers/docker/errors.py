@@ -32,6 +32,10 @@ _LASTING = re.compile(
 )
 
 
+class InProgress(Conflict):
+    """The engine is at what was asked for already."""
+
+
 @contextmanager
 def translated(doing: str, address: str) -> Iterator[None]:
     """Run calls of the client; `doing` completes "… failed", as in "starting b"."""
@@ -70,6 +74,8 @@ def _of_status(doing: str, error: Any) -> DevboxError:
     status = int(getattr(response, "status_code", 0) or 0)
     said = clean(" ".join(str(error.explanation or error).split()), 300)
     what = f"{doing} failed: {said}"
+    if status == 409 and "already in progress" in said:
+        return InProgress(what, fix="try again")
     plain: dict[int, DevboxError] = {
         401: AuthError(what, fix="log in to its registry with: docker login"),
         403: AuthError(what, fix="log in to its registry with: docker login"),

@@ -38,6 +38,7 @@ from devbox.providers.base import (
 )
 from devbox.providers.docker import container, entrypoint, hardware, image, observe
 from devbox.providers.docker.engine import Engine, resolve
+from devbox.providers.docker.errors import InProgress
 from devbox.providers.docker.hardware import GPU
 from devbox.providers.local.launch import public_line
 from devbox.spec import BoxSpec, DockerSettings
@@ -273,11 +274,8 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             self._engine.call(
                 "removing a box", lambda api: api.remove_container(handle, v=True, force=True)
             )
-        except Gone:
+        except (Gone, InProgress):
             return
-        except Conflict as error:
-            if "already in progress" not in error.what:
-                raise
 
     def _seen(self, found: Info) -> Observation:
         seen = observe.seen(found, price=self._price, via=self._engine.way(), now=self._clock())

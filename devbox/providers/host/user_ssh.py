@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from devbox import names
-from devbox.errors import AuthError, DevboxError, ProviderError, Unavailable, UsageError
+from devbox.errors import (
+    AuthError,
+    ProviderError,
+    TookTooLong,
+    Unavailable,
+    UsageError,
+)
 from devbox.process import Completed, run
 from devbox.text import clean
 
@@ -100,9 +106,7 @@ def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
             timeout=timeout,
             env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
         )
-    except DevboxError as error:
-        if "did not finish" not in error.what:
-            raise
+    except TookTooLong as error:
         raise Unavailable(f"{shown} did not answer within {timeout:.0f} s") from error
     if done.code != 255:
         # A login shell may print lines of its own before.

@@ -26,6 +26,16 @@ _MONEY = re.compile(r"payment|billing|credit|spend|budget", re.IGNORECASE)
 #: other causes too
 _OUTDATED = re.compile(r"client.?version|version \S+ of .modal|too old|outdated", re.IGNORECASE)
 _LONGEST_WAIT = 600.0
+#: what a sandbox can do without, as Modal's refusals name it
+EXTRAS = ("snapshot", "idle")
+
+
+class Unsupported(ProviderError):
+    """Modal refused a request and named what it asks for besides a sandbox. parts: of EXTRAS."""
+
+    def __init__(self, what: str, parts: frozenset[str]) -> None:
+        super().__init__(what)
+        self.parts = parts
 
 
 class Exists(Conflict):
@@ -76,7 +86,13 @@ def translated(doing: str) -> Iterator[None]:
     ) as error:
         raise _passing(doing, error) from error
     except modal.Error as error:
-        raise ProviderError(f"{doing} failed: {_said(error)}") from error
+        raise _other(doing, _said(error)) from error
+
+
+def _other(doing: str, said: str) -> ProviderError:
+    what = f"{doing} failed: {said}"
+    parts = frozenset(part for part in EXTRAS if part in said.lower())
+    return Unsupported(what, parts) if parts else ProviderError(what)
 
 
 def not_installed() -> ToolMissing:

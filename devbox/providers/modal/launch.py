@@ -17,6 +17,7 @@ from devbox.model import Price
 from devbox.providers.base import Request
 from devbox.providers.modal import entrypoint, record
 from devbox.providers.modal.account import Account
+from devbox.providers.modal.errors import Unsupported
 from devbox.providers.modal.sizes import Size
 from devbox.text import clean, duration
 
@@ -54,8 +55,8 @@ def launch(account: Account, request: Request, plan: Plan) -> str:
         wire = functools.partial(_message, request, plan, parts, wanted)
         try:
             return str(account.rpc(doing, "SandboxCreate", wire).sandbox_id)
-        except ProviderError as error:
-            if type(error) is not ProviderError or (less := wanted.without(error.what)) == wanted:
+        except Unsupported as error:
+            if (less := wanted.without(error.parts)) == wanted:
                 raise
             wanted = less
 
@@ -68,9 +69,8 @@ class _Extras(NamedTuple):
     keep: bool = True
     slack: bool = True
 
-    def without(self, refusal: str) -> _Extras:
-        text = refusal.lower()
-        return _Extras(self.keep and "snapshot" not in text, self.slack and "idle" not in text)
+    def without(self, parts: frozenset[str]) -> _Extras:
+        return _Extras(self.keep and "snapshot" not in parts, self.slack and "idle" not in parts)
 
 
 class _Parts(NamedTuple):

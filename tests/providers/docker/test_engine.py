@@ -27,6 +27,7 @@ from devbox.providers import registry
 from devbox.providers.base import Provider
 from devbox.providers.docker import hardware
 from devbox.providers.docker.engine import Engine
+from devbox.providers.docker.errors import InProgress
 from devbox.remote import keys
 from devbox.remote.connection import connect
 from devbox.spec import DockerSettings
@@ -132,6 +133,7 @@ def test_a_context_that_is_not_there_is_not_another_engine(
         (401, "who", AuthError),
         (404, "gone", Gone),
         (409, "taken", Conflict),
+        (409, "removal of container x is already in progress", InProgress),
         (429, "slow down", Unavailable),
         (500, "oops", Unavailable),
         (503, "starting", Unavailable),

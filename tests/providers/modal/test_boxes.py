@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import modal
 import pytest
 from modal_proto import api_pb2
 
@@ -23,6 +24,7 @@ from devbox.errors import (
 )
 from devbox.model import BoxState
 from devbox.providers.modal.account import Account
+from devbox.providers.modal.errors import translated
 from devbox.providers.modal.provider import Modal
 from devbox.spec import Bytes, ModalSettings, Seconds, Volume
 from tests.boxes import put
@@ -259,12 +261,33 @@ def test_a_box_does_without_what_modal_may_refuse(
             slack = definition.idle_timeout_secs > definition.timeout_secs
             asked.append((keeps, slack))
             if keeps if "snapshot" in refused else slack:
-                raise ProviderError(f"{doing} failed: {refused} is not supported")
+                with translated(doing):
+                    raise modal.exception.InvalidError(f"{refused} is not supported")
         return really(self, doing, name, request, limit)
 
     monkeypatch.setattr(Account, "rpc", rpc)
     harness.running(provider, provider.create(harness.request()))
     assert asked == [(True, True), (False, True) if "snapshot" in refused else (True, False)]
+
+
+def test_another_refusal_of_a_box_with_such_a_name_is_told(
+    harness: ModalHarness, provider: Modal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    really = Account.rpc
+
+    def rpc(self: Account, doing: str, name: str, request: Any, limit: float = 60.0) -> Any:
+        asked.append(name)
+        if name != "SandboxCreate":
+            return really(self, doing, name, request, limit)
+        with translated(doing):
+            raise modal.exception.InvalidError("no such region")
+
+    monkeypatch.setattr(Account, "rpc", rpc)
+    request = harness.request()._replace(name="idle-snapshot")
+    with pytest.raises(ProviderError, match="no such region"):
+        provider.create(request)
+    assert asked.count("SandboxCreate") == 1
 
 
 def test_build_and_run_logs_stream(harness: ModalHarness, provider: Modal, said: list[str]) -> None:
