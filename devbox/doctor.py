@@ -8,9 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-import msgspec
 
 from devbox import paths, spec
 from devbox.errors import DevboxError, ToolMissing
@@ -23,31 +20,12 @@ from devbox.remote.connection import Connection, connect
 from devbox.state import salvage
 from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import clean, duration
+from devbox.wire.codec import Unreadable, decode
+from devbox.wire.messages import BoxReport, Check, Level
 from devbox.workspace import Workspace
-
-Level = Literal["ok", "warn", "fail"]
 
 # Tokens of most clouds are refused when clocks differ by five minutes; ssh itself does not care.
 _CLOCK_SLACK = 60.0
-
-
-class Check(NamedTuple):
-    """One line of the report."""
-
-    level: Level
-    what: str
-    fix: str = ""
-
-
-class _Row(msgspec.Struct):
-    level: Level
-    what: str
-    fix: str = ""
-
-
-class _Answer(msgspec.Struct):
-    time: float
-    checks: list[_Row]
 
 
 def laptop(ws: Workspace) -> list[Check]:
@@ -126,18 +104,17 @@ def _ask(ws: Workspace, connection: Connection) -> list[Check]:
     done = connection.run(agent_bootstrap.command("doctor"), timeout=180)
     after = ws.clock()
     try:
-        answer = msgspec.json.decode(done.out, type=_Answer)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return [Check("fail", f"the box's doctor gave no report: {clean(str(error), 200)}")]
-    rows = [Check(row.level, clean(row.what, 300), clean(row.fix, 300)) for row in answer.checks]
+        answer = decode(done.out.encode(errors="replace"), BoxReport)
+    except Unreadable as error:
+        return [Check("fail", f"the report of the box's doctor could not be read: {error}")]
     away = max(before - answer.time, answer.time - after, 0.0)
     if away > _CLOCK_SLACK:
         fix = "set the clock that is wrong (timedatectl); tokens and idle times depend on it"
         return [
-            *rows,
+            *answer.checks,
             Check("warn", f"the box's clock is {duration(away)} away from this one", fix),
         ]
-    return [*rows, Check("ok", "the box's clock agrees with this one")]
+    return [*answer.checks, Check("ok", "the box's clock agrees with this one")]
 
 
 def _provider(ws: Workspace, name: str, *, is_used: bool) -> list[Check]:

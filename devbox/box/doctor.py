@@ -1,7 +1,6 @@
 """Checks of a box: driver, CUDA, torch, ffmpeg, disk, Python, write access, clock.
 
-Prints one JSON object: {"v": 1, "time": unix seconds, "checks": [{"level": "ok|warn|fail",
-"what": str, "fix": str}]}.
+Prints one `BoxReport`.
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 from devbox.box import event_log
 from devbox.box.format import size
 from devbox.box.paths import root
 from devbox.box.probes import gpu
 from devbox.box.probes.gpu import health
-from devbox.wire.codec import VERSION, clean, encode
-
-Check = Tuple[str, str, str]
+from devbox.wire.codec import clean, encode
+from devbox.wire.messages import BoxReport, Check, Level
 
 _LOW_DISK = 5 * 1024**3
 _TORCH = (
@@ -35,31 +33,30 @@ _TORCH = (
 def main(_: List[str]) -> int:
     """The verb `doctor`."""
     checks = [*_python(), *_tools(), *_disk(), *_write(), *_gpu(), *_torch()]
-    rows: List[Dict[str, str]] = [
-        {"level": level, "what": clean(what, 300), "fix": fix} for level, what, fix in checks
-    ]
-    sys.stdout.buffer.write(encode({"v": VERSION, "time": time.time(), "checks": rows}))
+    sys.stdout.buffer.write(encode(BoxReport(time.time(), tuple(checks))))
     return 0
 
 
 def _python() -> List[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
-    return [("ok", f"Python {version} at {sys.executable}", "")]
+    return [Check("ok", f"Python {version} at {sys.executable}")]
 
 
 def _tools() -> List[Check]:
     checks: List[Check] = []
     for program, why in (("rsync", "sync needs it"), ("git", "save hooks often need it")):
         if shutil.which(program):
-            checks.append(("ok", f"{program} found", ""))
+            checks.append(Check("ok", f"{program} found"))
         else:
-            level = "fail" if program == "rsync" else "warn"
-            checks.append((level, f"{program} is missing: {why}", f"apt-get install {program}"))
+            level: Level = "fail" if program == "rsync" else "warn"
+            checks.append(
+                Check(level, f"{program} is missing: {why}", f"apt-get install {program}")
+            )
     if shutil.which("ffmpeg"):
-        checks.append(("ok", "ffmpeg found", ""))
+        checks.append(Check("ok", "ffmpeg found"))
     else:
         fix = "apt-get install ffmpeg, if your jobs decode video with it"
-        checks.append(("warn", "ffmpeg is missing", fix))
+        checks.append(Check("warn", "ffmpeg is missing", fix))
     return checks
 
 
@@ -67,9 +64,9 @@ def _disk() -> List[Check]:
     checks: List[Check] = []
     for label, path in (("home", Path.home()), ("tmp", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(path).free
-        level = "ok" if free >= _LOW_DISK else "warn"
+        level: Level = "ok" if free >= _LOW_DISK else "warn"
         fix = "" if level == "ok" else "free some space, or mount a volume for data and checkpoints"
-        checks.append((level, f"{size(free)} free in {label} ({path})", fix))
+        checks.append(Check(level, f"{size(free)} free in {label} ({path})", fix))
     return checks
 
 
@@ -80,8 +77,8 @@ def _write() -> List[Check]:
         probe.unlink()
     except OSError as error:
         fix = f"make {root()} writable for this user"
-        return [("fail", f"cannot write to {root()}: {error.strerror}", fix)]
-    return [("ok", f"can write to {root()}", "")]
+        return [Check("fail", f"cannot write to {root()}: {error.strerror}", fix)]
+    return [Check("ok", f"can write to {root()}")]
 
 
 def _gpu() -> List[Check]:
@@ -92,19 +89,21 @@ def _gpu() -> List[Check]:
         return [*(_listed(row) for row in rows if not row.get("lost")), *noted]
     if program is None:
         fix = "none needed for CPU work; for GPU work choose hardware with one: devbox offers"
-        return [("warn", "no NVIDIA driver on this box", fix)]
+        return [Check("warn", "no NVIDIA driver on this box", fix)]
     query = ["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(
             [program, *query], capture_output=True, timeout=20, check=False, text=True
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return [("fail", f"nvidia-smi does not answer: {error}", "restart the box")]
+        return [Check("fail", f"nvidia-smi does not answer: {error}", "restart the box")]
     if done.returncode:
         said = clean((done.stderr or done.stdout).strip(), 200)
-        return [("fail", f"nvidia-smi fails: {said}", "restart the box, or choose other hardware")]
+        return [
+            Check("fail", f"nvidia-smi fails: {said}", "restart the box, or choose other hardware")
+        ]
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    return [*(("ok", f"GPU {line}", "") for line in lines), *noted]
+    return [*(Check("ok", f"GPU {line}") for line in lines), *noted]
 
 
 def _rows(patience: float = 5.0) -> List[Dict[str, Any]]:
@@ -122,7 +121,9 @@ def _rows(patience: float = 5.0) -> List[Dict[str, Any]]:
 def _listed(row: Dict[str, Any]) -> Check:
     memory = row.get("mem_total")
     shown = size(memory) if memory is not None else "memory shared with the machine, or not told"
-    return ("ok", f"GPU {row.get('name') or row.get('index')}, {shown} (NVML, no nvidia-smi)", "")
+    return Check(
+        "ok", f"GPU {row.get('name') or row.get('index')}, {shown} (NVML, no nvidia-smi)", ""
+    )
 
 
 def _health(rows: List[Dict[str, Any]]) -> List[Check]:
@@ -131,13 +132,15 @@ def _health(rows: List[Dict[str, Any]]) -> List[Check]:
         index = int(row.get("index") or 0)
         hot = sorted(health.THERMAL.intersection(row.get("throttle") or ()))
         if row.get("lost"):
-            checks.append(("fail", health.lost_message(index), "devbox pause, then devbox resume"))
+            checks.append(
+                Check("fail", health.lost_message(index), "devbox pause, then devbox resume")
+            )
         if row.get("ecc_errors"):
             fix = "use other hardware; a restart of the box may bring another GPU"
-            checks.append(("warn", health.ecc_message(index, row["ecc_errors"]), fix))
+            checks.append(Check("warn", health.ecc_message(index, row["ecc_errors"]), fix))
         if hot:
             fix = "none from here: its cooling is the provider's, or your machine's"
-            checks.append(("warn", health.hot_message(index, hot), fix))
+            checks.append(Check("warn", health.hot_message(index, hot), fix))
     return checks
 
 
@@ -146,12 +149,12 @@ def _recent() -> List[Check]:
     since = time.time() - 24 * 3600
     found = [e for e in event_log.read(root()) if e["kind"] == health.XID and e["t"] >= since]
     fix = "restart the program; if it comes again, use other hardware"
-    return [("warn", str(event["message"]), fix) for event in found[-3:]]
+    return [Check("warn", str(event["message"]), fix) for event in found[-3:]]
 
 
 def _torch() -> List[Check]:
     if importlib.util.find_spec("torch") is None:
-        return [("ok", "torch is not installed (fine unless your work needs it)", "")]
+        return [Check("ok", "torch is not installed (fine unless your work needs it)")]
     try:
         done = subprocess.run(
             [sys.executable, "-c", _TORCH],
@@ -162,15 +165,17 @@ def _torch() -> List[Check]:
             text=True,
         )
     except subprocess.TimeoutExpired:
-        return [("fail", "importing torch takes over two minutes", "look at the disk's speed")]
+        return [Check("fail", "importing torch takes over two minutes", "look at the disk's speed")]
     words = done.stdout.split()
     if done.returncode or len(words) != 4:
         last = clean(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "", 200)
-        return [("fail", f"torch does not import: {last}", "install it again: pip install torch")]
+        return [
+            Check("fail", f"torch does not import: {last}", "install it again: pip install torch")
+        ]
     version, cuda, available, count = words
     if available == "True":
-        return [("ok", f"torch {version} with CUDA {cuda} sees {count} GPU(s)", "")]
+        return [Check("ok", f"torch {version} with CUDA {cuda} sees {count} GPU(s)")]
     if cuda == "none":
-        return [("ok", f"torch {version}, a CPU build", "")]
+        return [Check("ok", f"torch {version}, a CPU build")]
     fix = "the driver may be older than this CUDA: choose an image with an older one"
-    return [("fail", f"torch {version} is built for CUDA {cuda} but sees no GPU", fix)]
+    return [Check("fail", f"torch {version} is built for CUDA {cuda} but sees no GPU", fix)]

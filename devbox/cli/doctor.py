@@ -18,6 +18,7 @@ from devbox.cli.common import (
 )
 from devbox.errors import SpecError
 from devbox.spec import Spec
+from devbox.wire.messages import Check
 from devbox.workspace import Workspace
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -40,7 +41,7 @@ def doctor_command(box_name: str | None, fix: bool, as_json: bool) -> None:
         ws = workspace(quiet=as_json)
     except SpecError as error:
         # The configuration may be what is wrong; the rest is still worth a look.
-        checks.append(doctor.Check("fail", error.what, error.fix))
+        checks.append(Check("fail", error.what, error.fix))
         ws = Workspace(Spec(), narrate=silent if as_json else narrate)
     if fix:
         for line in lifecycle.repair(ws):

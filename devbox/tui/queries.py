@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from devbox.sync.status import Difference
     from devbox.templates import Template
     from devbox.tui.ledger_view import Costs
+    from devbox.wire.messages import Check
     from devbox.workspace import Workspace
 
 LogKind = Literal["run", "box", "build"]
@@ -36,12 +37,6 @@ class Choice(NamedTuple):
     pauses: bool = True
     ceiling: bool = True
     ends: bool = False
-
-
-class Check(NamedTuple):
-    level: str
-    what: str
-    fix: str
 
 
 class Asks:
@@ -143,8 +138,7 @@ class Asks:
         from devbox import doctor
 
         ws = self._open()
-        found = doctor.box(ws, box) if box else doctor.laptop(ws)
-        return [Check(check.level, check.what, check.fix) for check in found]
+        return doctor.box(ws, box) if box else doctor.laptop(ws)
 
     def open_editor(self, box: Box) -> tuple[str, bool]:
         """The link, and whether an editor took it."""

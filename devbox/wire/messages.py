@@ -241,3 +241,21 @@ class Heartbeat(NamedTuple):
 
     hb: Time
     agent: bool = False
+
+
+Level = Literal["ok", "warn", "fail"]
+
+
+class Check(NamedTuple):
+    """One finding of a doctor, and the command that helps."""
+
+    level: Level
+    what: Annotated[str, Text(300)]
+    fix: Annotated[str, Text(300)] = ""
+
+
+class BoxReport(NamedTuple):
+    """What the box's own doctor found. time: the box's clock."""
+
+    time: Time
+    checks: Annotated[Tuple[Check, ...], Most(200)]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from devbox import doctor, paths
-from devbox.doctor import Check
 from devbox.errors import ProviderError
 from devbox.providers import registry
 from devbox.spec import load
+from devbox.wire.messages import Check
 from devbox.workspace import Workspace
 
 

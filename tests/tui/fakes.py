@@ -29,9 +29,10 @@ from devbox.tui.feed import BoxView, RunView, Totals
 from devbox.tui.history import History
 from devbox.tui.ledger_view import Costs, Spent
 from devbox.tui.operation_manager import Operation
-from devbox.tui.queries import Asks, Check, Choice, LogKind
+from devbox.tui.queries import Asks, Choice, LogKind
 from devbox.wire.messages import (
     BoxEvent,
+    Check,
     Cpu,
     Disk,
     Gpu,

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from devbox.tui.queries import Check
 from devbox.tui.screens.confirm import Confirm
 from devbox.tui.screens.dialog import Dialog
 from devbox.tui.screens.doctor import Doctor
 from devbox.tui.screens.up import Up
+from devbox.wire.messages import Check
 from tests.tui import fakes
 from tests.tui.conftest import Open
 
