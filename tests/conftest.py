@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ pytest_plugins = ["tests.boxes", "tests.command_line", "tests.images.engine"]
 
 # A devbox that is started by a test would compile itself, and its libraries, each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Under `nohup make test &` some signals are ignored, and every child would inherit that. A child
+# starts with the default of a signal that is handled here; for this process nothing changes.
+for _signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, lambda *_: None)
 _PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import os
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -108,6 +109,12 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         return super().resolve_command(ctx, _BEFORE.get(args[0], args[:1]) + args[1:])
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _reader_gone()  # here, since click would end with 1
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for group, verbs in GROUPS.items():
             with formatter.section(group):
@@ -132,9 +139,14 @@ def main() -> NoReturn:
     try:
         sys.exit(_run())
     except BrokenPipeError:
-        # A reader such as `head` went away; that is not our failure, and stdout is unusable.
-        sys.stderr.close()
-        sys.exit(141)
+        _reader_gone()
+
+
+def _reader_gone() -> NoReturn:
+    """A reader such as `head` went away: that is not our failure. What is still to be written goes
+    nowhere, or Python would complain of it on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
 
 
 def _run() -> int:

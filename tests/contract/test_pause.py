@@ -23,19 +23,21 @@ def pausing(provider: Provider) -> CanPause:
 def test_a_paused_box_bills_nothing_and_runs_again(harness: Harness, provider: Provider) -> None:
     request = harness.request()
     handle = provider.create(request)
-    harness.running(provider, handle)
+    running = harness.running(provider, handle)
     handle = pausing(provider).pause(handle)
     seen = harness.reaches(provider, handle, BoxState.PAUSED)
     assert not seen.billed
-    assert seen.ended_at is None or seen.ended_at <= time.time() + 1
+    assert running.billed_since is not None
+    assert seen.ended_at is not None
+    assert running.billed_since <= seen.ended_at <= time.time() + 1
     assert seen.token == request.token
     assert harness.live() == 0
     handle = pausing(provider).resume(request, handle)
     again = harness.running(provider, handle)
     assert again.billed
     assert again.token == request.token
-    if seen.ended_at is not None and again.billed_since is not None:
-        assert again.billed_since >= seen.ended_at
+    assert again.billed_since is not None
+    assert again.billed_since >= seen.ended_at
     assert harness.live() == 1
 
 

@@ -201,11 +201,18 @@ def test_the_identity_is_made_once_and_never_replaced(home: Path) -> None:
     assert paths.identity().read_text() == "garbage"
 
 
-def test_a_person_without_a_multiplexer_to_close(home: Path) -> None:
-    del home
-    ssh_config.forget(box_at(22, KEY))
-    ssh_config.publish([box_at(22, KEY)])
-    ssh_config.forget(box_at(22, KEY))
+def test_without_a_shared_connection_there_is_nothing_to_close(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    box = box_at(22, KEY)
+    ssh_config.forget(box)
+    assert not paths.ssh_config().exists()
+    ssh_config.publish([box])
+    published = paths.ssh_config().read_text()
+    assert f"Host {box.alias}\n" in published
+    ssh_config.forget(box)
+    assert paths.ssh_config().read_text() == published
+    assert capfd.readouterr() == ("", "")
 
 
 def test_forget_ends_the_shared_connection(sshd: Sshd) -> None:

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devbox import paths
@@ -34,6 +35,18 @@ def _fill(folder: Path) -> None:
 
 def _bytes(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def _writing(folder: Path) -> list[psutil.Process]:
+    """The rsync processes of the box that hold a file of that folder open."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            if "--server" in (process.info["cmdline"] or []) and any(
+                Path(file.path).is_relative_to(folder) for file in process.open_files()
+            ):
+                found.append(process)
+    return found
 
 
 def _cut_at(pair: Pair, target: Path, size: int, times: int) -> threading.Thread:
@@ -100,15 +113,21 @@ def test_ctrl_c_leaves_whole_files_and_the_next_sync_finishes(pair: Pair) -> Non
     command = [sys.executable, "-m", "devbox.cli.main", "sync", "up", "b"]
     with subprocess.Popen(command, cwd=pair.here, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 30
-        while not list(pair.there.glob(".devbox-arriving/*big.bin.*")) and running.poll() is None:
+        while not (arriving := list(pair.there.glob(".devbox-arriving/*big.bin.*"))):
             assert time.monotonic() < deadline
-            time.sleep(0.005)
+            assert running.poll() is None
+            time.sleep(0.001)
+        receivers = _writing(arriving[0].parent)
+        for each in receivers:
+            each.suspend()  # it cannot finish before the interrupt
         os.kill(running.pid, signal.SIGINT)
         assert running.stderr
         said = running.stderr.read()
-    if running.returncode:
-        assert running.returncode == 130, said
-        assert not (pair.there / "big.bin").exists()
+    assert receivers
+    assert running.returncode == 130, said
+    assert not (pair.there / "big.bin").exists()
+    for each in receivers:
+        each.resume()
     pair.up()
     found = {name: body for name, body in _bytes(pair.there).items() if ".devbox-" not in name}
     assert found == _bytes(pair.here)

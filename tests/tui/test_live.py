@@ -32,7 +32,7 @@ pytestmark = pytest.mark.real_time
 
 TOML = "[boxes.b]\n[boxes.other]\n[providers.local]\nprice = 1.0\n"
 SOON = 2.0  # seconds within which a change made elsewhere shows
-SLACK = 6.0  # more for a machine that is busy with other tests
+QUIT = 2.0  # seconds to leave twenty streams, on a machine that is busy with other tests
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def test_what_the_watchdog_does_shows_within_two_seconds(
     while (seen := provider.observe(box.handle)) and seen.state is BoxState.RUNNING:
         await asyncio.sleep(0.02)
     # from when it is off; the stream's end is what tells
-    assert await until(feed, lambda: state(feed) is BoxState.PAUSED) <= SOON + SLACK / 3
+    assert await until(feed, lambda: state(feed) is BoxState.PAUSED) <= SOON
 
 
 async def test_a_lost_stream_keeps_its_last_value_and_comes_back(
@@ -162,7 +162,7 @@ async def test_quit_is_quick_with_twenty_streams_and_leaves_no_process(ws: Works
         took = time.monotonic() - began
     assert _children() - before == set()
     print(f"quit took {took:.2f} s")
-    assert took <= 0.5 + SLACK / 4
+    assert took <= QUIT
 
 
 def _children() -> set[int]:
