@@ -96,10 +96,7 @@ class Dashboard(App[None], inherit_bindings=False):
         yield Footer(compact=True, show_command_palette=False)
 
     async def on_mount(self) -> None:
-        try:
-            await self.feed.start()
-        except DevboxError as error:
-            self.tell_error(error)
+        await self.feed.start()
         self._on_screen = True
         self.set_interval(TURN, self.turn)
         self.call_after_refresh(self.turn)
@@ -133,10 +130,7 @@ class Dashboard(App[None], inherit_bindings=False):
         """Take in what came; redraw unless the display is paused."""
         if not self._on_screen:
             return
-        try:
-            self.feed.tick()
-        except DevboxError as error:
-            self.feed.error = error.what
+        self.feed.tick()
         for operation in self.operations.poll():
             self._ended(operation)
         for notice in self._notices.look(self.feed, self.now, self.operations.recent()):

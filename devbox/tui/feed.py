@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from devbox.errors import DevboxError
 from devbox.model import Box, Event, Run
 from devbox.telemetry.live import LiveTelemetry
+from devbox.text import clean
 from devbox.tui.history import History
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ class Totals(NamedTuple):
     month: int | None = 0
 
 
+def said(error: Exception) -> str:
+    """An error of a source of what is shown, in one line."""
+    if isinstance(error, DevboxError):
+        return error.what
+    return f"{type(error).__name__}: {clean(str(error), 200)}"
+
+
 class Feed(Protocol):
     """recent: the newest runs of all boxes. changes counts up whenever views, totals, runs, events
     or verdicts became others; a cell has its own count. error: why what is shown may be old, ''
@@ -60,7 +69,9 @@ class Feed(Protocol):
     totals: Totals
     recent: Sequence[Run]
     changes: int
-    error: str
+
+    @property
+    def error(self) -> str: ...
 
     def cell(self, box_id: str) -> LiveTelemetry | None: ...
     def history(self, box_id: str) -> History | None: ...
@@ -69,7 +80,7 @@ class Feed(Protocol):
     def events(self, box_id: str) -> Sequence[Event]: ...
 
     async def start(self) -> None:
-        """Begin to watch; returns once there is something to show."""
+        """Begin to watch; returns once there is something to show, an error included."""
 
     async def stop(self) -> None:
         """End every stream and its process, at once."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState, Event, Interval, Run
@@ -18,7 +18,7 @@ from devbox.state.boxes import Intent
 from devbox.state.costs import run_cost
 from devbox.telemetry.live import LiveTelemetry
 from devbox.tui import background
-from devbox.tui.feed import BoxView, RunView, Totals
+from devbox.tui.feed import BoxView, RunView, Totals, said
 from devbox.tui.history import History
 from devbox.tui.ledger_view import Spent, spent
 from devbox.tui.schedule import Schedule
@@ -28,6 +28,8 @@ from devbox.workspace import Workspace
 if TYPE_CHECKING:
     from devbox.lifecycle.guards import Guards
     from devbox.wire.messages import Verdict
+
+T = TypeVar("T")
 
 _COSTS_EVERY = 5.0
 _RECENT, _RUNS_SHOWN = 100, 30
@@ -46,8 +48,7 @@ class LiveFeed:
         self.totals = Totals()
         self.recent: Sequence[Run] = ()
         self.changes = 0
-        self.error = ""
-        self._damaged = ""
+        self._problems: dict[str, str] = {}
         self._boxes: list[Box] = []
         self._version: int | None = None
         self._spent: Spent | None = None
@@ -62,6 +63,10 @@ class LiveFeed:
         self._jobs: dict[str, tuple[str, ...]] = {}
         self._stale_costs = True
 
+    @property
+    def error(self) -> str:
+        return next(iter(self._problems.values()), "")
+
     def cell(self, box_id: str) -> LiveTelemetry | None:
         return self._streams.cells.get(box_id)
 
@@ -73,19 +78,32 @@ class LiveFeed:
 
     def runs(self, box_id: str) -> Sequence[RunView]:
         if box_id not in self._runs:
-            self._runs[box_id] = self._read_runs(box_id)
+            found = self._tried("runs", partial(self._read_runs, box_id), None)
+            if found is None:
+                return []
+            self._runs[box_id] = found
         return self._runs[box_id]
 
     def events(self, box_id: str) -> Sequence[Event]:
         if box_id not in self._events:
-            self._events[box_id] = self._ws.store.events.of_box(box_id)
+            read = partial(self._ws.store.events.of_box, box_id)
+            found = self._tried("events", read, None)
+            if found is None:
+                return []
+            self._events[box_id] = found
         return self._events[box_id]
 
     async def start(self) -> None:
-        self._read()
+        self._tried("state", self._read, None)
+        turns = {
+            "costs": (self._spend, _COSTS_EVERY),
+            "providers": (self._ask_providers, _TURN),
+            "verdicts": (self._ask_verdicts, _TURN),
+            "jobs": (self._ask_runs, _TURN),
+        }
         self._tasks = [
-            asyncio.create_task(loop())
-            for loop in (self._spend, self._ask_providers, self._ask_verdicts, self._ask_runs)
+            asyncio.create_task(self._repeat(name, turn, every))
+            for name, (turn, every) in turns.items()
         ]
 
     async def stop(self) -> None:
@@ -95,6 +113,9 @@ class LiveFeed:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def tick(self) -> None:
+        self._tried("state", self._tick, None)
+
+    def _tick(self) -> None:
         if self._data_version() != self._version:
             self._read()
         now = self.clock()
@@ -127,15 +148,13 @@ class LiveFeed:
 
     def _read(self) -> None:
         """The state file as it is now."""
-        self._version = self._data_version()
+        version = self._data_version()
         found = self._ws.store.boxes.all(over=True)
-        if damaged := [row.name for row in self._ws.store.boxes.unreadable()]:
-            self._damaged = (
-                f"records that cannot be read: {', '.join(damaged)}: devbox doctor --fix"
-            )
-            self.error = self.error or self._damaged
-        else:
-            self._damaged = ""
+        damaged = ", ".join(row.name for row in self._ws.store.boxes.unreadable())
+        self._tell(
+            "records",
+            f"records that cannot be read: {damaged}: devbox doctor --fix" if damaged else "",
+        )
         latest = {box.place: box.id for box in found}
         # as in `devbox ls`: a lost box stays in sight until its name is used again
         self._boxes = [
@@ -155,8 +174,11 @@ class LiveFeed:
         self.changes += 1
         self._runs.clear()
         self._events.clear()
+        self._tell("runs", "")  # of what is read again when it is in sight
+        self._tell("events", "")
         self._stale_costs = True
         self._price()
+        self._version = version
 
     def _price(self) -> None:
         store = self._ws.store
@@ -214,67 +236,86 @@ class LiveFeed:
         runs = self._ws.store.runs.latest(box_id=box_id, limit=_RUNS_SHOWN)
         return [RunView(run, queries.cost(self._ws, run)) for run in runs]
 
-    async def _spend(self) -> None:
-        """Sums from the ledger: they may take long when it is large."""
-        await asyncio.sleep(_TURN)
+    def _tell(self, source: str, problem: str) -> None:
+        """What is wrong with one source of what is shown; '' for nothing."""
+        if problem:
+            self._problems[source] = problem
+        else:
+            self._problems.pop(source, None)
+
+    def _tried(self, source: str, read: Callable[[], T], otherwise: T) -> T:
+        """What `read` gives; `otherwise` when it fails, which is told."""
+        try:
+            found = read()
+        except Exception as error:
+            self._tell(source, said(error))
+            return otherwise
+        self._tell(source, "")
+        return found
+
+    async def _repeat(self, source: str, turn: Callable[[], Awaitable[str]], every: float) -> None:
+        """Take turns until cancelled. What a turn returns, or fails with, is told until a later
+        one goes well."""
+        await asyncio.sleep(_TURN)  # the first picture comes first
         while True:
             try:
-                self._spent = await background.call(lambda: spent(self._side), "costs")
-                self._stale_costs = True
-                self.error = self._damaged
-            except DevboxError as error:
-                self.error = error.what
-            await asyncio.sleep(_COSTS_EVERY)
+                self._tell(source, await turn())
+            except Exception as error:
+                self._tell(source, said(error))
+            await asyncio.sleep(every)
 
-    async def _ask_providers(self) -> None:
-        await asyncio.sleep(_TURN)  # the first picture comes first
-        while True:
-            due = self._due(self._schedule.providers(self.clock()))
-            if due:
-                try:
-                    fresh = await background.call(partial(_refresh, self._side, due), "providers")
-                    gone = [b for b in fresh if b.message.startswith("unreachable: ")]
-                    self.error = gone[0].message if gone else self._damaged
-                except DevboxError as error:
-                    self.error = error.what
-                self._schedule.providers_asked(due, self.clock())
-            await asyncio.sleep(_TURN)
+    async def _spend(self) -> str:
+        """Sums from the ledger: they may take long when it is large."""
+        self._spent = await background.call(lambda: spent(self._side), "costs")
+        self._stale_costs = True
+        return ""
 
-    async def _ask_verdicts(self) -> None:
-        await asyncio.sleep(_TURN)  # the first picture comes first
-        while True:
-            due = self._due(self._schedule.verdicts(self.clock()))[:1]
-            for box in due:
+    async def _ask_providers(self) -> str:
+        due = self._due(self._schedule.providers(self.clock()))
+        if not due:
+            return self._problems.get("providers", "")
+        try:
+            fresh = await background.call(partial(_refresh, self._side, due), "providers")
+        finally:
+            self._schedule.providers_asked(due, self.clock())
+        gone = next((box.unreachable for box in fresh if box.unreachable), "")
+        return gone and f"unreachable: {gone}"
+
+    async def _ask_verdicts(self) -> str:
+        while due := self._due(self._schedule.verdicts(self.clock()))[:1]:
+            (box,) = due
+            try:
                 found, guards = await background.call(partial(_verdict, self._side, box), "verdict")
-                if guards and guards != self._guards.get(box.id):
-                    self._guards[box.id] = guards
-                    self._price()
+            finally:
                 self._schedule.verdict_asked(box.id, self.clock())
-                if found != self._verdicts.get(box.id):
-                    self.changes += 1
-                if found:
-                    self._verdicts[box.id] = found
-                else:
-                    self._verdicts.pop(box.id, None)
-            if not due:
-                await asyncio.sleep(_TURN)
+            if guards and guards != self._guards.get(box.id):
+                self._guards[box.id] = guards
+                self._price()
+            if found != self._verdicts.get(box.id):
+                self.changes += 1
+            if found:
+                self._verdicts[box.id] = found
+            else:
+                self._verdicts.pop(box.id, None)
+            self._tell("verdicts", "")
+        return self._problems.get("verdicts", "")
 
-    async def _ask_runs(self) -> None:
-        await asyncio.sleep(_TURN)  # the first picture comes first
-        while True:
-            due = self._due(self._schedule.runs(self.clock()))
-            waiting = {
-                box.id: [view.run for view in self.runs(box.id) if not view.run.state.is_over]
-                for box in due
-            }
-            runs = [run for found in waiting.values() for run in found]
-            if runs:
+    async def _ask_runs(self) -> str:
+        due = self._due(self._schedule.runs(self.clock()))
+        if not due:
+            return self._problems.get("jobs", "")
+        waiting = {
+            box.id: [view.run for view in self.runs(box.id) if not view.run.state.is_over]
+            for box in due
+        }
+        try:
+            if runs := [run for found in waiting.values() for run in found]:
                 # what cannot be asked stays as it was; the stream says that it is cut
-                with suppress(DevboxError):
-                    await background.call(partial(_refresh_runs, self._side, runs), "runs")
+                await background.call(partial(_refresh_runs, self._side, runs), "runs")
+        finally:
             for box in due:
                 self._schedule.runs_asked(box.id, bool(waiting[box.id]), self.clock())
-            await asyncio.sleep(_TURN)
+        return ""
 
     def _due(self, box_ids: Collection[str]) -> list[Box]:
         return [box for box in self._boxes if box.id in box_ids]
@@ -309,7 +350,9 @@ def _verdict(ws: Workspace, box: Box) -> tuple[Verdict | None, Guards | None]:
 def _refresh_runs(ws: Workspace, runs: list[Run]) -> list[Run]:
     from devbox.jobs import queries
 
-    return queries.refresh(ws, runs)
+    with suppress(DevboxError):
+        return queries.refresh(ws, runs)
+    return runs
 
 
 def _has_boxhalf(work: Intent | None) -> bool:

@@ -9,12 +9,14 @@ from devbox.errors import DevboxError
 from devbox.model import Box
 from devbox.telemetry.live import LiveTelemetry, follow
 from devbox.tui import background
+from devbox.tui.feed import said
 from devbox.tui.history import History
 from devbox.wire.messages import Sample
 
 _KEPT = 300  # samples between two ticks, at most
 _BACK = 60.0  # seconds every stream starts back; the selected box gets the whole hour
 _HOUR = 3600.0
+_AGAIN = 10.0  # seconds until a stream that failed on this side is tried again
 _BLOCK = 50  # samples of the past taken in at a time, so that keys stay quick
 
 
@@ -81,9 +83,16 @@ class Streams:
         self._boxes[box.id] = box
         cell = self.cells.setdefault(box.id, LiveTelemetry(box.name, keep=_KEPT))
         self.histories.setdefault(box.id, History())
-        self._tasks[box.id] = asyncio.create_task(
-            follow(box, cell, history=_BACK, clock=self._clock)
-        )
+        self._tasks[box.id] = asyncio.create_task(self._follow(box, cell))
+
+    async def _follow(self, box: Box, cell: LiveTelemetry) -> None:
+        """Follow a box whatever goes wrong here: it is told, and tried again."""
+        while True:
+            try:
+                await follow(box, cell, history=_BACK, clock=self._clock)
+            except Exception as error:
+                cell.fail("refused", said(error))
+                await asyncio.sleep(_AGAIN)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         task.cancel()
@@ -99,9 +108,11 @@ class Streams:
 
         try:
             past = await background.call(read, "history")
-        except DevboxError:
-            # the stream itself says what is wrong; the next time it is selected asks again
+        except Exception as error:
+            # the next time it is selected asks again
             del self._past[box.id]
+            if not isinstance(error, DevboxError):  # of those, the stream itself says what is wrong
+                self.cells[box.id].fail("cut", said(error))
             return
         history = self.histories[box.id]
         for start in range(0, len(past), _BLOCK):
