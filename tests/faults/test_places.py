@@ -49,7 +49,7 @@ def assert_refused(ws: Workspace, world: World, box: Box, made: str, answers: st
     """A look keeps the box as it was; every verb names both and changes nothing."""
     (seen,) = lifecycle.refresh(ws, [box])
     assert seen.state is BoxState.RUNNING
-    assert f"was made at {made}" in seen.message
+    assert f"was made at {made}" in seen.unreachable
     assert_untouched(ws, world, box)
     for verb in (lifecycle.down, lifecycle.pause):
         with pytest.raises(WrongPlace) as caught:
@@ -222,7 +222,7 @@ def test_a_box_of_an_older_version_is_asked_for_in_its_own_project(make_world: M
         other = another_folder(world, hf=HfSettings(endpoint=hub.endpoint))
         (seen,) = lifecycle.refresh(other, [old])
         assert seen.state is BoxState.RUNNING
-        assert "was made in project p" in seen.message
+        assert "was made in project p" in seen.unreachable
         with pytest.raises(WrongPlace, match="settings that are only there"):
             lifecycle.down(other, old, save=False)
     (seen,) = lifecycle.refresh(ws, [old])
