@@ -103,7 +103,7 @@ class _Lines:
         self.skipped = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from devbox.wire.codec import MAX_LINE, load_or_none
+        from devbox.wire.codec import MAX_LINE, clean, load_or_none
 
         first: str | None = None
         while line := self._stream.readline(MAX_LINE + 1):
@@ -113,7 +113,8 @@ class _Lines:
                 continue
             if isinstance(box, str) and first not in (None, box):
                 raise UsageError(
-                    "the trace holds samples of several boxes", fix="choose one with --box NAME"
+                    "the trace holds samples of several boxes",
+                    fix=f"choose one, such as: --box {clean(str(first), 40)}",
                 )
             first = box if isinstance(box, str) else first
             if isinstance(sample, dict) and "t" in sample and "boot" in sample:

@@ -366,7 +366,11 @@ def _print_jobs(ws: Workspace, as_json: bool) -> None:
         return
     for job in jobs.values():
         echo(f"{job.name:<16} {job.summary or ' '.join(job.command)[:60]}".rstrip())
-    ws.narrate("what one takes: devbox run JOB -- --help; your own: devbox run -- COMMAND …")
+    name = next(iter(jobs), "track")
+    ws.narrate(
+        f"what {name} takes: devbox run {name} -- --help; "
+        "a command of your own: devbox run -- python main.py"
+    )
 
 
 def _print_runs(ws: Workspace, runs: list[Run]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -196,11 +197,12 @@ def _raise_conflicts(report: Report) -> None:
 
     both = [kept.path for kept in report.kept if kept.why == BOTH]
     if both and not report.dry_run:
+        these = " --path ".join(shlex.quote(path) for path in both[:_SHOWN])
         raise Conflict(
             f"changed here and on {report.box}: {_some(both)}",
             means="yours are untouched here and the box's there; the others were fetched",
-            fix=f"take the box's: devbox sync down --force --path FILE {report.box}; "
-            f"or send yours: devbox sync up --force --path FILE {report.box}",
+            fix=f"take the box's: devbox sync down --force --path {these} {report.box}; "
+            f"or send yours: devbox sync up --force --path {these} {report.box}",
         )
 
 

@@ -73,7 +73,7 @@ def _check(plan: Plan, allowed: Allowed) -> None:
             f"these files, in your commits, look like secrets: {listed(plan.secrets)}",
             means="nothing was pushed; whoever can read the Space's repository could read them",
             fix="take them out of the history (git rebase -i, git filter-repo) and change those "
-            "secrets; give them as [boxes.NAME.secrets]",
+            "secrets; give them in the secrets table of the box",
         )
     if plan.dirty and not allowed.dirty:
         raise Conflict(

@@ -33,7 +33,7 @@ def find(config: Spec, name: str) -> JobSpec:
     if name not in jobs:
         raise NotFound(
             f"there is no job {clean(name, 60)!r} (jobs: {', '.join(jobs) or 'none'})",
-            fix="to run a command of your own: devbox run -- COMMAND …",
+            fix="to run a command of your own, such as: devbox run -- python main.py",
         )
     return jobs[name]
 

@@ -32,7 +32,7 @@ def find(ws: Workspace, run_id: str | None) -> Run:
     if run_id is None:
         if runs:
             return runs[0]
-        raise NotFound("there are no runs yet", fix="devbox run JOB -- ARGUMENTS")
+        raise NotFound("there are no runs yet", fix="list the jobs with: devbox run")
     exact = ws.store.runs.get(run_id) if _ID.fullmatch(run_id) else None
     begun = [run for run in runs if run_id and run.id.startswith(run_id)]
     matching = [exact] if exact else begun

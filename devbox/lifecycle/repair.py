@@ -86,5 +86,5 @@ def _account(ws: Workspace, row: Unreadable, findings: list[Finding]) -> str:
         return f"{box.name}: its box was found at {box.provider} and is tracked again"
     return (
         f"{clean(row.name, 60)}: no provider that could be asked has it; it is no longer tracked "
-        "or counted. If it was elsewhere: devbox reconcile --adopt --provider NAME"
+        "or counted. If it was elsewhere: devbox reconcile --adopt"
     )

@@ -3,6 +3,7 @@ ends it, for the watchdog's warning, the dashboard and `status`."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -26,21 +27,21 @@ _LAST_WORDS = ("saved", "save-failed", "pausing", "paused")
 _TOLD: Mapping[Kind, tuple[str, str]] = {
     "only": ("only on it", "devbox sync down {box}"),
     "edited": ("newer on it than here", "devbox sync down {box}"),
-    "conflict": ("changed on it and here", "devbox sync down {box} --force --path FILE"),
+    "conflict": ("changed on it and here", "devbox sync down {box} --force --path {file}"),
     "unnamed": (
         "synced, but not named by sync.down",
         "add them to down in devbox.toml, then: devbox sync down {box}",
     ),
     "held": (
         "held back, because programs here act on such files",
-        "devbox sync down {box} --path FILE",
+        "devbox sync down {box} --path {file}",
     ),
     "ignored": (
         "left out of syncs by ignore files, `exclude` or as secrets",
         "--fetch-ignored fetches these",
     ),
     "links": ("links that lead out of the folder", "make them again here"),
-    "outside": ("outside the synced folder", "copy what you want: scp {alias}:FILE ."),
+    "outside": ("outside the synced folder", "copy what you want: scp {alias}:{file} ."),
 }
 _FETCHED = ("only", "edited")
 #: verb → what its provider must be able to do
@@ -103,7 +104,8 @@ class Losses(msgspec.Struct, frozen=True):
         if group.kind in self.saved:
             end = "fetched first"
         else:
-            end = "NOT fetched: " + how.format(box=self.box, alias=self.alias)
+            file = shlex.quote(group.largest[0].path if group.largest else ".")
+            end = "NOT fetched: " + how.format(box=self.box, alias=self.alias, file=file)
         lines = [f"{self.box}: {least}{group.count} {noun} {what}, {size(group.bytes)} ({end})"]
         lines += [f"  {clean(f.path, 200)}  {size(f.size)}" for f in group.largest[:SHOWN]]
         more = group.count - min(SHOWN, len(group.largest))

@@ -244,7 +244,10 @@ def _expect_tables(merged: dict[str, Any], source: Path) -> None:
     for section in ("boxes", "jobs", "checkpoints", "providers"):
         tables = merged.get(section, {})
         if not isinstance(tables, dict):
-            raise SpecError(f"{source}: {section} must be a table", fix=f"write [{section}.NAME]")
+            raise SpecError(
+                f"{source}: {section} must be a table",
+                fix=f"write it as a table, such as [{section}.dev]",
+            )
         for name, table in tables.items():
             if not isinstance(table, dict):
                 raise SpecError(

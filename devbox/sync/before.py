@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from devbox.errors import DevboxError, SshError, UsageError
 from devbox.model import Box, BoxState
@@ -48,8 +49,10 @@ def _tell_kept(ws: Workspace, name: str, report: Report) -> None:
     newer = [kept.path for kept in report.kept if kept.why == NEWER_THERE]
     if newer:
         ws.narrate(f"{name}: newer there, and left as it is: {_some(newer)}")
+        these = " --path ".join(shlex.quote(path) for path in newer[:_SHOWN])
         ws.narrate(
-            f"  fetch: devbox sync down {name}; replace: devbox sync up --force --path FILE {name}"
+            f"  fetch: devbox sync down {name}; replace: "
+            f"devbox sync up --force --path {these} {name}"
         )
     blocked = [kept.path for kept in report.kept if kept.why == IN_THE_WAY]
     if blocked:

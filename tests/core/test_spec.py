@@ -46,7 +46,7 @@ def test_a_frozen_box_reads_back_equal(home: Path) -> None:
         ('[boxes.t]\nmax_uptime = "xx"', "boxes.t.max_uptime: 'xx' is not a duration", "edit"),
         ('[boxes.t.build_args]\n"a b" = "1"', "boxes.t.build_args.a b", ""),
         ("x = 1", "unknown key x", "the keys here are"),
-        ("boxes = 3", "boxes must be a table", "[boxes.NAME]"),
+        ("boxes = 3", "boxes must be a table", "[boxes.dev]"),
         ("[boxes]\na = 1", "boxes.a must be a table", "[boxes.a]"),
         ("[boxes.t]\nhardware = 3", "boxes.t.hardware: Expected `str`", "edit"),
         ("defaults = 3", "defaults must be a table", "edit"),

@@ -21,7 +21,7 @@ def test_each_file_that_was_left_is_told_with_its_reason_and_what_helps(pair: Pa
     before.send(pair.ws, pair.box)
     assert pair.said[-4:] == [
         "b: newer there, and left as it is: a.txt, c.txt",
-        "  fetch: devbox sync down b; replace: devbox sync up --force --path FILE b",
+        "  fetch: devbox sync down b; replace: devbox sync up --force --path a.txt --path c.txt b",
         f"b: not sent: model ({IN_THE_WAY})",
         "  rename it here, or on the box: devbox ssh b",
     ]

@@ -49,7 +49,8 @@ def check(request: Request) -> None:
         names.env_name(key)
         if "\0" in value:
             raise UsageError(
-                f"the value of {key} holds a NUL byte", fix="edit [boxes.NAME.env] in devbox.toml"
+                f"the value of {key} holds a NUL byte",
+                fix=f"edit [boxes.{request.name}.env] in devbox.toml",
             )
     names.remote_path(request.spec.workdir, "workdir")
     _mounts(request, "/root")

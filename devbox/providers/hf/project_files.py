@@ -116,5 +116,6 @@ def _refuse_secrets(found: dict[str, Path]) -> None:
         raise UsageError(
             f"these files look like secrets and would be uploaded: {shown}{more}",
             means="nothing was uploaded or started",
-            fix="name them in .gitignore or .dockerignore; give secrets as [boxes.NAME.secrets]",
+            fix="name them in .gitignore or .dockerignore; "
+            "give secrets in the secrets table of the box",
         )

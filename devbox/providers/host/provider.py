@@ -63,7 +63,7 @@ class Host(Provider, CanPause, CanAdmit):
         self._answered: dict[str, float] = {}
 
     def offers(self) -> list[Offer]:
-        note = "a machine you have: set host in [boxes.NAME]"
+        note = "a machine you have: set host in the table of the box"
         return [Offer(self.name, Hardware(HARDWARE), self._price, self._clock(), note)]
 
     def end_means(self, wanted: BoxSpec) -> str:

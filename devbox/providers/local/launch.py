@@ -96,7 +96,8 @@ def check(request: Request) -> None:
         raise ProviderError("the public key for the box is not one OpenSSH line")
     if any("\0" in value for value in (*request.spec.env.values(), *request.secrets.values())):
         raise ProviderError(
-            "a value in the box's env holds a NUL byte", fix="edit [boxes.NAME.env] in devbox.toml"
+            "a value in the box's env holds a NUL byte",
+            fix=f"edit [boxes.{request.name}.env] in devbox.toml",
         )
     if os.path.isabs(request.spec.workdir):
         raise ProviderError(

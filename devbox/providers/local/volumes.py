@@ -17,7 +17,7 @@ def mount(root: Path, home: Path, volumes: Mapping[str, Volume]) -> None:
         if volume.read_only:
             raise ProviderError(
                 f"a local box cannot hold the volume {name} read-only",
-                fix=f"remove read_only from [boxes.NAME.volumes.{name}], or use another provider",
+                fix=f"remove read_only from volume {name} in devbox.toml, or use another provider",
             )
         if volume.mount.startswith("/"):
             raise ProviderError(

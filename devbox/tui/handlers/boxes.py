@@ -157,7 +157,7 @@ async def sync(app: Dashboard) -> None:
 async def _from_template(app: Dashboard) -> Any:
     templates = await background.call(app.asks.templates, "templates")
     if not templates:
-        app.tell("devbox.toml names no box: add a [boxes.NAME] table", "warning")
+        app.tell("devbox.toml names no box: add a table, such as [boxes.dev]", "warning")
         return []
     items = [Item(template.name, template.name, template.summary) for template in templates]
     note = f"There is no devbox.toml in {app.asks.start}. Make one from a template:"
