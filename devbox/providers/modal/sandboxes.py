@@ -10,6 +10,7 @@ from devbox import names
 from devbox.errors import Gone, ProviderError
 from devbox.providers.modal import record
 from devbox.providers.modal.account import CALL, Account
+from devbox.providers.modal.errors import Unsupported
 from devbox.providers.modal.launch import PORT
 from devbox.providers.modal.record import Record
 from devbox.text import clean
@@ -157,7 +158,7 @@ class Sandboxes:
                 lambda api: api.SandboxGetExitSnapshotRequest(sandbox_id=sandbox, timeout=0.0),
             )
         except ProviderError as error:
-            if type(error) in (Gone, ProviderError):
+            if type(error) in (Gone, ProviderError, Unsupported):
                 return None  # why: not found, invalid, unimplemented: there is none
             raise
         if reply.WhichOneof("outcome") == "error" and reply.error.error_code in (
