@@ -11,6 +11,8 @@ from devbox.model import Box, BoxState
 from devbox.remote import agent_bootstrap, preconditions
 from devbox.remote.connection import Connection
 from devbox.text import clean
+from devbox.wire.codec import encode
+from devbox.wire.messages import JobRequest
 
 _ERRORS: dict[str, type[DevboxError]] = {
     "conflict": Conflict,
@@ -21,13 +23,13 @@ _ERRORS: dict[str, type[DevboxError]] = {
 
 
 def call(
-    connection: Connection, *words: str, request: Any = None, timeout: float = 60.0
+    connection: Connection, *words: str, request: JobRequest | None = None, timeout: float = 60.0
 ) -> dict[str, Any]:
-    """`devbox-box job WORDS…` with `request` as JSON on its stdin; the JSON object it answers with.
+    """`devbox-box job WORDS…` with `request` on its stdin; the JSON object it answers with.
 
     NotFound, Conflict and UsageError are the box's own refusals; SshError is everything else.
     """
-    body = b"" if request is None else msgspec.json.encode(request)
+    body = b"" if request is None else encode(request)
     done = connection.run(
         agent_bootstrap.command("job", *words), input=body, timeout=timeout, check=False
     )

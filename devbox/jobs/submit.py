@@ -27,6 +27,8 @@ from devbox.remote import agent_bootstrap, connection
 from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec
 from devbox.telemetry import rearm
+from devbox.wire import codec
+from devbox.wire.messages import CheckpointFetch, JobRequest
 from devbox.workspace import Workspace
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -55,8 +57,8 @@ def submit(
     looked = [inputs.look(name, path) for name, path in sources.items()]
     now = ws.clock()
     run_id = new_id(job.name, now)
-    request = _request(ws, box, job, args, looked, extra) | {"id": run_id}
-    journalled = {"request": request, "sources": {s.name: str(s.path) for s in looked}}
+    request = _request(ws, box, run_id, job, args, looked, extra)
+    journalled = {"request": codec.plain(request), "sources": {s.name: str(s.path) for s in looked}}
     run = Run(
         id=run_id,
         box_id=box.id,
@@ -72,11 +74,14 @@ def submit(
     return _start(ws, box, run, request, looked, tell)
 
 
-def _journalled(run: Run) -> dict[str, Any]:
+def _journalled(run: Run) -> tuple[dict[str, Any], JobRequest]:
     """What was asked for and from where. NotFound when the record of it is damaged."""
     found: dict[str, Any] = msgspec.json.decode(run.request)
-    if all(isinstance(found.get(key), dict) for key in ("request", "sources")):
-        return found
+    try:
+        if "sources" in found:
+            return found, codec.convert(found.get("request"), JobRequest)
+    except codec.Unreadable:
+        pass
     raise NotFound(
         f"the record of what run {run.id} was asked to do cannot be read",
         means="the run on its box is untouched",
@@ -99,14 +104,13 @@ def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
     rpc.require_running(box)
     if run.state in (RunState.RUNNING, RunState.QUEUED):
         raise Conflict(f"run {run.id} is {run.state}", fix=f"devbox attach {run.id}")
-    journalled = _journalled(run)
-    request = journalled["request"]
-    request["attempt"] = status.of(run).attempt + 1
+    journalled, request = _journalled(run)
+    request = request._replace(attempt=status.of(run).attempt + 1)
     looked = []
     for name, path in journalled["sources"].items():
-        source = _as_sent(box, run, name, Path(path), request["inputs"][name])
+        source = _as_sent(box, run, name, Path(path), request.inputs[name])
         looked += [source] if source else []
-    journalled["request"] = request
+    journalled["request"] = codec.plain(request)
     run = msgspec.structs.replace(
         run, request=msgspec.json.encode(journalled), state=RunState.QUEUED
     )
@@ -125,14 +129,14 @@ def _start(
     ws: Workspace,
     box: Box,
     run: Run,
-    request: dict[str, Any],
+    request: JobRequest,
     looked: list[inputs.Source],
     tell: Tell | None,
 ) -> Run:
     asked = False
     for wait in (*_WAITS, None):
         try:
-            whole = {**request, "secrets": _secrets(ws.project_of(box), request)}
+            whole = request._replace(secrets=_secrets(ws.project_of(box), request))
             with connection.connect(box) as link:
                 agent_bootstrap.install(link)
                 rearm.see_to(ws, box, link)
@@ -176,32 +180,31 @@ def _unsure(kind: type[SshError], error: SshError, run: Run) -> SshError:
 def _request(
     ws: Workspace,
     box: Box,
+    run_id: str,
     job: JobSpec,
     args: Mapping[str, Value],
     looked: Sequence[inputs.Source],
     extra: Sequence[str],
-) -> dict[str, Any]:
-    wanted = spec.decode_box(box.spec)
+) -> JobRequest:
     checkpoints = {name: _checkpoint(ws.project_of(box), job, name) for name in job.checkpoints}
-    return {
-        "v": 1,
-        "job": job.name,
-        "attempt": 1,
-        "module": job.module,
-        "command": list(job.command),
-        "template": job.name != COMMAND,
-        "extra": [plain(word, "the command") for word in extra],
-        "args": dict(args),
-        "inputs": {source.name: source.remote for source in looked},
-        "patterns": {s.name: list(job.inputs[s.name].patterns) for s in looked},
-        "checkpoints": {name: each.path for name, each in checkpoints.items()},
-        "fetch": {name: _origin(each) for name, each in checkpoints.items()},
-        "env": dict(wanted.env),
-        "packages": list(job.packages),
-        "workdir": box.workdir,
-        "vram": int(job.vram),
-        "timeout": None if job.timeout is None else float(job.timeout),
-    }
+    return JobRequest(
+        id=run_id,
+        job=job.name,
+        module=job.module,
+        command=job.command,
+        template=job.name != COMMAND,
+        extra=tuple(plain(word, "the command") for word in extra),
+        args=dict(args),
+        inputs={source.name: source.remote for source in looked},
+        patterns={s.name: job.inputs[s.name].patterns for s in looked},
+        checkpoints={name: each.path for name, each in checkpoints.items()},
+        fetch={name: _origin(each) for name, each in checkpoints.items()},
+        env=dict(spec.decode_box(box.spec).env),
+        packages=job.packages,
+        workdir=box.workdir,
+        vram=int(job.vram),
+        timeout=None if job.timeout is None else float(job.timeout),
+    )
 
 
 def _checkpoint(project: spec.Spec, job: JobSpec, name: str) -> Checkpoint:
@@ -214,17 +217,14 @@ def _checkpoint(project: spec.Spec, job: JobSpec, name: str) -> Checkpoint:
     return found
 
 
-def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "source": checkpoint.source,
-        "sha256": checkpoint.sha256,
-        "size": None if checkpoint.size is None else int(checkpoint.size),
-    }
+def _origin(found: Checkpoint) -> CheckpointFetch:
+    size = None if found.size is None else int(found.size)
+    return CheckpointFetch(found.source, found.sha256, size)
 
 
-def _secrets(project: spec.Spec, request: Mapping[str, Any]) -> dict[str, str]:
+def _secrets(project: spec.Spec, request: JobRequest) -> dict[str, str]:
     """What the box needs to fetch the checkpoints, read now and kept nowhere."""
-    found = {name: project.checkpoint(name) for name in request["checkpoints"]}
+    found = {name: project.checkpoint(name) for name in request.checkpoints}
     return {name: resolve(each.secret) for name, each in found.items() if each and each.secret}
 
 

@@ -300,7 +300,8 @@ def _member(hint: Any) -> Any:
         try:
             return read(value)
         except Unreadable as error:
-            error.place = f"[{clean(str(place), 40)}]{error.place}"
+            name = clean(str(place), 40).replace("\n", " ")
+            error.place = f"[{name}]{error.place}"
             raise
 
     return read_one
@@ -313,8 +314,8 @@ def _any(value: Any, depth: int = 0) -> Any:
         return [_any(each, depth + 1) for each in value]
     if isinstance(value, dict):
         return {name: _any(each, depth + 1) for name, each in value.items()}
-    if isinstance(value, (int, float)) and not -BIG <= value <= BIG:
-        raise Unreadable("holds a number that is not finite, or too large")
+    if isinstance(value, float) and value - value != 0.0:
+        raise Unreadable("holds a number that is not finite")
     return value
 
 

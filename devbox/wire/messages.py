@@ -6,7 +6,7 @@ says other.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, Optional, Tuple
+from typing import Annotated, Any, Dict, Literal, NamedTuple, Optional, Tuple
 
 from devbox.wire.codec import Between, Exactly, Most, Number, Text, Time, Word
 
@@ -259,3 +259,41 @@ class BoxReport(NamedTuple):
 
     time: Time
     checks: Annotated[Tuple[Check, ...], Most(200)]
+
+
+class CheckpointFetch(NamedTuple):
+    """Where a checkpoint comes from. sha256: hexadecimal, "" when unknown. size: bytes."""
+
+    source: Word
+    sha256: Word = ""
+    size: Optional[int] = None
+
+
+class JobRequest(NamedTuple):
+    """What `job start` is asked for; kept as request.json, without the secrets.
+
+    Either a module or a command. Paths are absolute or relative to the login folder. template:
+    replace {name} in the command; extra: further words for it, taken as they are. patterns: those
+    of each input's files. inputs, checkpoints: name → path. secrets: checkpoint → token. vram:
+    bytes. grace: seconds between SIGTERM and SIGKILL. Starting the same id and attempt again
+    changes nothing."""
+
+    id: Word
+    job: Word
+    attempt: int = 1
+    module: Word = ""
+    command: Tuple[Word, ...] = ()
+    template: bool = False
+    extra: Tuple[Word, ...] = ()
+    args: Dict[Word, Any] = {}
+    inputs: Dict[Word, Word] = {}
+    patterns: Dict[Word, Tuple[Word, ...]] = {}
+    checkpoints: Dict[Word, Word] = {}
+    fetch: Dict[Word, CheckpointFetch] = {}
+    secrets: Dict[Word, Word] = {}
+    env: Dict[Annotated[str, Exactly("[^=\0\ud800-\udfff]+")], Word] = {}
+    packages: Tuple[Annotated[str, Exactly("(?!-)[^\0\ud800-\udfff]*")], ...] = ()
+    workdir: Word = "work"
+    vram: int = 0
+    timeout: Optional[float] = None
+    grace: float = 10.0

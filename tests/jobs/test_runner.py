@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from devbox.box.runs import process_group, worker
 from tests.jobs.conftest import REPOSITORY, BoxHalf
 
 ITEMS = """
@@ -220,6 +221,24 @@ def test_bad_requests_are_refused_in_words_and_leave_nothing(one_box: BoxHalf) -
     assert one_box.job("status", "x")["error"]["kind"] == "not_found"
     assert one_box.job("nonsense")["error"]["kind"] == "bad_request"
     assert one_box.job("list")["runs"] == []
+
+
+@pytest.mark.parametrize(
+    "kept", ["{", '{"v":1,"id":"r1"}', '{"v":1,"id":"r1","job":"t","vram":"x"}']
+)
+def test_a_kept_request_that_cannot_be_read_is_told(one_box: BoxHalf, kept: str) -> None:
+    one_box.start(command=["true"])
+    one_box.end()
+    folder = one_box.root / "runs" / "r1"
+    (folder / "request.json").write_text(kept)
+    done = subprocess.run(
+        process_group.python_command("runs.worker", "r1"), capture_output=True, check=False
+    )
+    assert done.returncode == worker.UNPREPARED
+    assert b"Traceback" not in done.stderr
+    said = json.loads((folder / "reported.jsonl").read_text().splitlines()[-1])["error"]
+    assert said in done.stderr.decode()
+    assert said.startswith("the request of run r1 could not be read: ")
 
 
 def test_a_running_run_cannot_be_started_over(one_box: BoxHalf) -> None:

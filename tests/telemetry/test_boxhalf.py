@@ -116,7 +116,7 @@ def test_a_verb_is_run_with_its_input_whether_the_box_half_was_there_or_not(
     for turn in ("put there first", "there already"):
         done = agent_bootstrap.run(connection, "job", "start", input=request)
         assert done.code == 1, turn
-        assert "not version 1" in done.out, turn
+        assert "not an object of version 1" in done.out, turn
         assert (
             root / agent_bootstrap.build().name
         ).read_bytes() == agent_bootstrap.build().read_bytes()

@@ -18,7 +18,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from devbox.box import packages, paths, processes
 from devbox.box.checkpoints import bucket, hub, source, web
@@ -26,6 +26,8 @@ from devbox.box.checkpoints.source import Source
 from devbox.box.format import size as sized
 from devbox.box.runs.folder import RunFolder, read_json, write_json
 from devbox.box.runs.jsonl import append
+from devbox.wire.codec import Unreadable
+from devbox.wire.messages import JobRequest
 
 _EVERY = 1.0  # seconds between two words on how far it is
 _CHUNK = 1 << 20
@@ -43,7 +45,7 @@ class Wanted(NamedTuple):
     path: Path
     source: Source
     sha256: str = ""
-    size: Any = None
+    size: Optional[int] = None
     secret: str = ""
 
 
@@ -52,9 +54,9 @@ def main(argv: List[str]) -> int:
     processes.die_with_parent()
     folder = RunFolder(argv[0])
     try:
-        for wanted in _wanted(folder.request() or {}, _secrets(folder)):
+        for wanted in _wanted(folder.request(), _secrets(folder)):
             provide(wanted, lambda report: append(folder.reports, report))
-    except (OSError, CheckpointError) as error:
+    except (OSError, Unreadable, CheckpointError) as error:
         print(error, file=sys.stderr, flush=True)
         append(folder.reports, {"error": str(error)[:500]})
         return 1
@@ -85,20 +87,20 @@ def provide(wanted: Wanted, report: Callable[[Dict[str, Any]], None]) -> None:
         print(f"checkpoint {wanted.name}: {wanted.path} is there after {seconds:.0f}s", flush=True)
 
 
-def _wanted(request: Dict[str, Any], secrets: Dict[str, Any]) -> Iterator[Wanted]:
-    for name, path in request["checkpoints"].items():
-        target, fields = Path.home() / path, request["fetch"].get(name)
-        if not isinstance(fields, dict):
+def _wanted(request: JobRequest, secrets: Dict[str, Any]) -> Iterator[Wanted]:
+    for name, path in request.checkpoints.items():
+        target, given = Path.home() / path, request.fetch.get(name)
+        if given is None:
             if not target.exists():
                 raise CheckpointError(f"checkpoint {name} is not on the box: {path}")
             continue
-        sha256 = str(fields.get("sha256") or "").lower()
+        sha256 = given.sha256.lower()
         try:
-            where = source.parse(str(fields.get("source")), sha256=sha256)
+            where = source.parse(given.source, sha256=sha256)
         except ValueError as error:
             raise CheckpointError(f"checkpoint {name}: {error}") from None
         secret = str(secrets.get(name) or "")
-        yield Wanted(name, target, where, sha256, fields.get("size"), secret)
+        yield Wanted(name, target, where, sha256, given.size, secret)
 
 
 def _fetch(wanted: Wanted, part: Path) -> Path:

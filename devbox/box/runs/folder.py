@@ -31,7 +31,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from devbox.box import paths, processes
+from devbox.wire.codec import Unreadable, decode
+from devbox.wire.messages import JobRequest
 
+MAX_REQUEST = 8 << 20  # bytes
 OVER = ("succeeded", "failed", "cancelled")
 MARK = "DEVBOX_RUN_FOLDER"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
@@ -65,8 +68,13 @@ class RunFolder:
         two boxes on one host may each have a run of that id."""
         return f"{MARK}={os.path.realpath(self.path)}"
 
-    def request(self) -> Optional[Dict[str, Any]]:
-        return read_json(self.path / "request.json")
+    def request(self) -> JobRequest:
+        """What this run was started with. OSError, Unreadable."""
+        data = (self.path / "request.json").read_bytes()
+        try:
+            return decode(data, JobRequest, limit=MAX_REQUEST)
+        except Unreadable as error:
+            raise Unreadable(f"the request of run {self.id} could not be read: {error}") from None
 
     def status(self) -> Optional[Dict[str, Any]]:
         """What status.json says, true or not; `settled` is the honest one."""

@@ -26,6 +26,7 @@ from devbox.box.runs.outcome import Outcome, judge, signal_name
 from devbox.box.runs.process_group import Work, python_command
 from devbox.box.runs.progress import Tally
 from devbox.box.runs.vram import GpuReader, PeakVram
+from devbox.wire.messages import JobRequest
 
 _TICK = 0.1
 _STATUS_EVERY = 0.5
@@ -39,12 +40,12 @@ _LOCK_PATIENCE = 5.0  # for the supervisor of an attempt that is over to be gone
 def main(argv: List[str]) -> int:
     """Runs in a session of its own; says "ready" on stdout once status.json says running."""
     folder = RunFolder(argv[0])
-    request = folder.request() or {}
+    request = folder.request()
     with open(folder.path / "supervisor.lock", "ab") as lock:
         give_up = time.monotonic() + _LOCK_PATIENCE
         while True:
             status = folder.status()
-            if status is not None and status["attempt"] >= request["attempt"]:
+            if status is not None and status["attempt"] >= request.attempt:
                 return 0  # a start whose reply was lost has done it already
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,10 +62,10 @@ class Supervisor:
     """One attempt of one run. previous: the status the last attempt left."""
 
     def __init__(
-        self, folder: RunFolder, request: Dict[str, Any], previous: Optional[Dict[str, Any]]
+        self, folder: RunFolder, request: JobRequest, previous: Optional[Dict[str, Any]]
     ) -> None:
         self._folder, self._request = folder, request
-        self._attempt = int(request["attempt"])
+        self._attempt = request.attempt
         self._log = LogWriter(folder.path)
         self._log_error = ""
         self._events = EventLog(folder.events)
@@ -90,7 +91,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_terminate)
         try:
             self._prepare()
-            self._finish(judge(self._work(), self._stopped, self._request["timeout"], self._tally))
+            self._finish(judge(self._work(), self._stopped, self._request.timeout, self._tally))
         except Exception as error:
             traceback.print_exc()  # into supervisor.log
             self._folder.end_strays()
@@ -132,7 +133,7 @@ class Supervisor:
 
     def _watch(self, work: Work) -> int:
         """Until the worker has ended; its code."""
-        timeout = self._request["timeout"]
+        timeout = self._request.timeout
         while work.exit is None:
             self._listen(work, _TICK)
             work.reap()
@@ -143,7 +144,7 @@ class Supervisor:
             if self._stopped:
                 # A box that goes down has asked every process already; a second SIGTERM would end
                 # the helpers that save by now.
-                work.end(self._request["grace"], ask=self._stopped != "interrupted")
+                work.end(self._request.grace, ask=self._stopped != "interrupted")
             if time.monotonic() - self._usage_at >= _USAGE_EVERY:
                 self._measure(work.pid)
             self._observe()
@@ -151,7 +152,7 @@ class Supervisor:
 
     def _sweep(self, work: Work) -> None:
         """End what the worker left behind, then take in the last of what it said."""
-        give_up = time.monotonic() + self._request["grace"] + _UNKILLABLE
+        give_up = time.monotonic() + self._request.grace + _UNKILLABLE
         while work.pids() and time.monotonic() < give_up:
             work.end(_LEFTOVER_GRACE)
             self._listen(work, 0.02)
@@ -226,7 +227,7 @@ class Supervisor:
         status = {
             "v": 1,
             "id": self._folder.id,
-            "job": self._request["job"],
+            "job": self._request.job,
             "state": state,
             "reason": outcome.reason if outcome else "",
             "attempt": self._attempt,

@@ -22,6 +22,8 @@ from devbox.box.job import Job
 from devbox.box.runs import vram
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.process_group import python_command
+from devbox.wire.codec import Unreadable
+from devbox.wire.messages import JobRequest
 
 FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
 
@@ -29,18 +31,18 @@ FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
 def main(argv: List[str]) -> int:
     processes.die_with_parent()
     folder = RunFolder(argv[0])
-    request = folder.request() or {}
     try:
+        request = folder.request()
         os.chdir(workdir(request))
-        extra = packages.provide(request["packages"], lambda text: print(text, flush=True))
-    except (OSError, packages.PackagesMissing) as error:
+        extra = packages.provide(request.packages, lambda text: print(text, flush=True))
+    except (OSError, Unreadable, packages.PackagesMissing) as error:
         return _fail(folder, str(error), UNPREPARED)
-    lacking = _lacks_memory(request["vram"])
+    lacking = _lacks_memory(request.vram)
     if lacking:
         return _fail(folder, lacking, UNPREPARED)
-    if request["checkpoints"] and subprocess.call(python_command("checkpoints.provide", folder.id)):
+    if request.checkpoints and subprocess.call(python_command("checkpoints.provide", folder.id)):
         return UNPREPARED  # it has said why
-    if request["command"]:
+    if request.command:
         return _become(folder, request, [str(extra)] if extra else [])
     # Behind the box half, before what the box has: the job's own packages; last the workdir.
     sys.path[1:1] = [str(extra)] if extra else []
@@ -48,17 +50,17 @@ def main(argv: List[str]) -> int:
     return _run_module(folder, request)
 
 
-def environment(folder: RunFolder, request: Dict[str, Any], attempt: int) -> Dict[str, str]:
+def environment(folder: RunFolder, request: JobRequest, attempt: int) -> Dict[str, str]:
     """What every process of a run finds in its environment."""
     inputs = {
         "DEVBOX_INPUT_" + re.sub(r"[^A-Z0-9]", "_", name.upper()): str(home(path))
-        for name, path in request["inputs"].items()
+        for name, path in request.inputs.items()
     }
     mark, _, value = folder.mark.partition("=")
     return {
         "PYTHONUNBUFFERED": "1",
         **os.environ,
-        **request["env"],
+        **request.env,
         **inputs,
         mark: value,
         "DEVBOX_RUN_ID": folder.id,
@@ -73,9 +75,9 @@ def home(path: str) -> Path:
     return Path.home() / path
 
 
-def workdir(request: Dict[str, Any]) -> Path:
+def workdir(request: JobRequest) -> Path:
     """Where the work runs; made when missing."""
-    path = home(request["workdir"])
+    path = home(request.workdir)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -116,14 +118,14 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _become(folder: RunFolder, request: Dict[str, Any], extra: List[str]) -> int:
-    command = list(request["command"])
-    if request["template"]:
-        places = {name: str(home(path)) for name, path in request["inputs"].items()}
-        places.update({name: str(home(path)) for name, path in request["checkpoints"].items()})
+def _become(folder: RunFolder, request: JobRequest, extra: List[str]) -> int:
+    command = list(request.command)
+    if request.template:
+        places = {name: str(home(path)) for name, path in request.inputs.items()}
+        places.update({name: str(home(path)) for name, path in request.checkpoints.items()})
         places["out"] = str(folder.out)
-        command = fill(command, {"args": request["args"], "places": places})
-    command += request["extra"]
+        command = fill(command, {"args": request.args, "places": places})
+    command += request.extra
     if extra:
         rest = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(extra + ([rest] if rest else []))
@@ -138,19 +140,19 @@ def _become(folder: RunFolder, request: Dict[str, Any], extra: List[str]) -> int
         return _fail(folder, f"{command[0]}: {error.strerror}", 126)
 
 
-def _run_module(folder: RunFolder, request: Dict[str, Any]) -> int:
+def _run_module(folder: RunFolder, request: JobRequest) -> int:
     job = Job(
         folder.path,
-        args=request["args"],
-        inputs={name: home(path) for name, path in request["inputs"].items()},
-        checkpoints={name: home(path) for name, path in request["checkpoints"].items()},
-        patterns=request["patterns"],
+        args=request.args,
+        inputs={name: home(path) for name, path in request.inputs.items()},
+        checkpoints={name: home(path) for name, path in request.checkpoints.items()},
+        patterns={name: list(each) for name, each in request.patterns.items()},
         id=folder.id,
         attempt=int(os.environ.get("DEVBOX_ATTEMPT", "1")),
     )
     signal.signal(signal.SIGTERM, lambda *_: job.cancel())
     try:
-        importlib.import_module(request["module"]).run(job)
+        importlib.import_module(request.module).run(job)
     except Exception as error:
         traceback.print_exc()
         return _fail(folder, f"{type(error).__name__}: {error}", RAISED)
