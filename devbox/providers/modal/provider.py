@@ -294,7 +294,10 @@ class Modal(Provider, CanPause, CanRenew, CanAdmit, HasBuildLogs, HasRunLogs, Ha
         return self._sandboxes.snapshot(found.id)
 
     def _paused_handle(self, found: Record) -> str:
-        """The handle of a finished sandbox with files; Gone when there are none."""
+        """The handle of a finished sandbox with files; Gone when there are none. Unavailable for
+        one that is still ending: what it leaves is known when it has ended."""
+        if not found.over and found.state != ENDED:
+            raise _still(found)
         kept = self._generations.image(found) if found.over else None
         if kept == "":
             raise Unavailable(f"Modal is still saving the files of {found.name}", retry_after=_SOON)

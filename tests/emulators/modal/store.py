@@ -21,6 +21,7 @@ from tests.emulators.modal import fs_tools
 
 SHARED_MEMORY = Path("/dev/shm")  # overlayfs refuses to write inside its own lower layer, "/"
 PREFIX = "modal-emulator-"
+_COPIES = 50  # of a machine whose files change meanwhile
 KEPT = frozenset({"bin", "boot", "dev", "etc", "lib", "opt", "proc", "sbin", "sys", "usr", "var"})
 SKIPPED_TOOLS = (
     *("apt-get", "apt", "dpkg-reconfigure", "debconf-set-selections", "curl", "wget", "git"),
@@ -69,11 +70,18 @@ class Store:
         return path
 
     def copy_upper(self, machine: str) -> str:
-        """What ``machine`` changed so far, as a new layer."""
-        name = f"layers/{next(self._numbers)}"
+        """What ``machine`` changed so far, as a new layer: as of one moment, so a copy during which
+        a file went away is made again."""
         source = self.directory / machine / "upper"
-        subprocess.run(["cp", "-a", source, self.directory / name], check=True)
-        return name
+        for _ in range(_COPIES):
+            name = f"layers/{next(self._numbers)}"
+            done = subprocess.run(
+                ["cp", "-a", source, self.directory / name], capture_output=True, check=False
+            )
+            if done.returncode == 0:
+                return name
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+        raise RuntimeError(f"{machine} could not be copied: {done.stderr.decode()}")
 
     def drop(self, machine: str) -> None:
         """Delete a machine's place."""
