@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Made anew on each machine, or harmful there. `.git` because an index or a ref copied half-way,
+#: Made again on each machine, or harmful there. `.git` because an index or a ref copied half-way,
 #: or from under a running git, breaks the repository: clone or push instead.
 JUNK: tuple[str, ...] = (
     ".git",

@@ -1,4 +1,4 @@
-"""The one tree of errors, what the person reads, and the exit codes.
+"""The one tree of errors, what the user reads, and the exit codes.
 
 DevboxError              1   something failed that fits nothing below
 ├── TookTooLong          1   a program did not end in the time it had
@@ -33,7 +33,7 @@ from pathlib import Path
 
 
 class DevboxError(Exception):
-    """Anything devbox tells a person about.
+    """Anything devbox tells a user about.
 
     what:  what happened, one sentence.
     means: what it means for money and data; empty when neither is touched.
@@ -47,7 +47,7 @@ class DevboxError(Exception):
         self.what, self.means, self.fix = what, means, fix
 
     def render(self) -> str:
-        """The text a person reads: what, means and fix, each on its own line."""
+        """The text a user reads: what, means and fix, each on its own line."""
         # What happened may quote another's text, whose lines must not read as ours.
         lines = ["error: " + self.what.replace("\n", "\n  ")]
         lines += [self.means] if self.means else []

@@ -75,7 +75,7 @@ class Offer(msgspec.Struct, frozen=True):
 class Endpoint(msgspec.Struct, frozen=True):
     """How ssh reaches a box. host_keys: 'ssh-ed25519 AAAA…' lines obtained through a channel we
     trust (None: the gateway's key is pinned on first use and its fingerprint shown). via: a
-    ProxyCommand of the person's own ssh config, with %h and %p, when there is one."""
+    ProxyCommand of the user's own ssh config, with %h and %p, when there is one."""
 
     host: str
     port: int = 22
@@ -185,7 +185,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened to a box, in words a person reads."""
+    """Something that happened to a box, in words a user reads."""
 
     id: int
     box_id: str

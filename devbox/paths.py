@@ -59,7 +59,7 @@ def ssh_dir() -> Path:
 
 
 def ssh_config() -> Path:
-    """devbox's own ssh config; the person's file gets one Include of it."""
+    """devbox's own ssh config; the user's file gets one Include of it."""
     return ssh_dir() / "config"
 
 

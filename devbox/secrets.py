@@ -20,7 +20,7 @@ _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+|keyring:
 
 def check(reference: str) -> str:
     """The reference itself when well formed. UsageError otherwise, without echoing the text:
-    a person who typed the secret itself must not see it in a log."""
+    a user who typed the secret itself must not see it in a log."""
     if len(reference) > 1000 or not _REFERENCE.fullmatch(reference):
         raise UsageError(
             "a secret must be given by reference, not by value",

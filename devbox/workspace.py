@@ -30,7 +30,7 @@ def _unobserved(_: str, __: str) -> None:
 
 
 class Workspace:
-    """clock: () → unix seconds. sleep: waits that many seconds. narrate: one line for a person.
+    """clock: () → unix seconds. sleep: waits that many seconds. narrate: one line for a user.
     on_step: (step, 'before' | 'after') of each journalled step."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The command line run in this process: output, error text and exit code as a person gets them."""
+"""The command line run in this process: output, error text and exit code as a user gets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every test gets its own HOME and DEVBOX_HOME and none of the person's credentials."""
+"""Every test gets its own HOME and DEVBOX_HOME and none of the user's credentials."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ VERBS = {
     "job": "devbox.box.runs.commands",  # job start|follow|cancel|list …
     "doctor": "devbox.box.doctor",
     "unsynced": "devbox.box.files.unsynced",
-    "end": "devbox.box.kill_marked",  # what was started with a mark, on a machine that goes on
+    "end": "devbox.box.kill_marked",  # what was started with a mark, on a machine that continues
 }
 
 

@@ -1,7 +1,7 @@
 """events.jsonl: what the watchdog did, one {"seq", "t", "kind", "message"} a line, bounded.
 
 Several processes write (agent, keep, arm), so each append holds a lock on the folder's
-events.lock; `seq` goes on counting when old lines are dropped. Dropping replaces the file.
+events.lock; `seq` continues counting when old lines are dropped. Dropping replaces the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Durations and sizes in the one form a person reads, on both halves."""
+"""Durations and sizes in the one form a user reads, on both halves."""
 
 from __future__ import annotations
 

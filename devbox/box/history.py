@@ -5,7 +5,7 @@
 
 One process appends (the agent), any number read meanwhile. Nothing is lost or doubled for a
 reader when a segment is finished and compressed under it. After a crash at any point the last
-line may be torn: it is ignored, and appending goes on in a new segment.
+line may be torn: it is ignored, and appending continues in a new segment.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class History:
 
     def append(self, sample: Dict[str, Any]) -> bool:
         """Store one sample with a single write. False when the disk did not take it; it is then
-        missing from the history, and the next one is tried anew."""
+        missing from the history, and the next one is tried again."""
         line, t = codec.encode(sample), float(sample["t"])
         full = self._size + len(line) > self._segment_bytes
         if full or not 0 <= t - self._began < self._segment_age:
@@ -180,7 +180,7 @@ class Tail:
 
     def _following(self) -> Optional[Tuple[int, Path]]:
         present = _segments(self._folder)
-        if present and present[-1][0] < self._number:  # the folder was emptied and begun anew
+        if present and present[-1][0] < self._number:  # the folder was emptied and begun again
             self._number = 0
         return next((found for found in present if found[0] > self._number), None)
 

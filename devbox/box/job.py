@@ -79,7 +79,7 @@ class Job:
 
     @property
     def cancelled(self) -> bool:
-        """The person asked to stop. `items` ends by itself; a long loop inside one item should
+        """The user asked to stop. `items` ends by itself; a long loop inside one item should
         look here and return. About ten seconds later the process is killed."""
         return self._cancelled.is_set()
 
@@ -132,7 +132,7 @@ class Job:
     @contextmanager
     def item(self, name: str) -> Iterator[None]:
         """Work on one item. An exception fails it, its traceback goes to the log, and the run
-        goes on. Done is recorded at the end of the block, after its outputs are written."""
+        continues. Done is recorded at the end of the block, after its outputs are written."""
         begun = time.monotonic()
         self._record({"item": name, "state": "started"})
         try:

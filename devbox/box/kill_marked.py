@@ -1,6 +1,6 @@
 """`end NAME=VALUE`: end whatever on this machine was given that in its environment.
 
-For a machine that goes on when its box does not. Runs are cancelled first, so that their records
+For a machine that continues when its box does not. Runs are cancelled first, so that their records
 say so; then everything gets SIGTERM, and SIGKILL a little later. Prints {"ended": N, "left":
 [pids]}; exit code 1 when some of it cannot be ended.
 """

@@ -129,13 +129,13 @@ def down_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """End BOX for good, with its files.
+    """End BOX permanently, with its files.
 
     Compares its home folder with this computer first, names what is not here, asks, and fetches
     what `sync.down` names, or without it what is synced and newer or only there. --fetch-ignored
     fetches also what ignore files leave out, such as weights.
 
-    --forget is for a box whose machine or account is gone for good: it is ended if that is still
+    --forget is for a box whose machine or account is gone permanently: it is ended if that is still
     possible, and else no longer tracked. It fetches nothing. Says first what that loses, and what
     may continue without devbox.
     """

@@ -89,7 +89,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def is_interactive() -> bool:
-    """A person watches: colour and redrawing are welcome on stderr."""
+    """A user watches: colour and redrawing are welcome on stderr."""
     return sys.stderr.isatty()
 
 

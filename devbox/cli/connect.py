@@ -119,7 +119,7 @@ def code_command(
     path = editor.workdir(box)
     link = editor.link(which, box, path)
     if not as_json:
-        # First of all, so that a person has it whatever becomes of the rest.
+        # First of all, so that a user has it whatever becomes of the rest.
         echo(link)
     if not only_print and include.install() and not quiet:
         narrate(f"added one Include to {include.user_config()}; undo: devbox ssh-config --remove")
@@ -196,7 +196,7 @@ def _reachable(box_name: str | None) -> Host:
 
 
 def _running(box_name: str | None) -> Box:
-    """The box a person means, when a login can work as far as we know."""
+    """The box a user means, when a login can work as far as we know."""
     from devbox import paths
     from devbox.remote.preconditions import check_running
 

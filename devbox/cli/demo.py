@@ -1,4 +1,4 @@
-"""`devbox demo`: the whole loop on this machine, each step with the command a person types.
+"""`devbox demo`: the whole loop on this machine, each step with the command a user types.
 
 It runs on a DEVBOX_HOME and a project of its own under the temporary folder, so that neither the
 person's boxes nor their cost report nor ~/.ssh/config know of it.

@@ -196,7 +196,7 @@ def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bo
 
 @click.command("logs")
 @_run_argument
-@click.option("--follow", "-f", "go_on", is_flag=True, help="Go on until the run ends.")
+@click.option("--follow", "-f", "go_on", is_flag=True, help="Continue until the run ends.")
 @click.option("--box", "box_name", help="What a box itself prints, as its provider keeps it.")
 def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
     """Print the log of RUN (default: the latest) on stdout, or that of a box."""
@@ -269,11 +269,11 @@ def _follow(
             ended = watch(follow(ws, run, after=after), run.job, quiet=quiet, clock=ws.clock)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"detached; run {run.id} goes on on {run.box_name}",
+            f"detached; run {run.id} continues on {run.box_name}",
             means=f"follow it again: devbox attach {run.id}",
             fix=f"to end it: devbox cancel {run.id}",
         ) from None
-    assert ended is not None  # `follow` raises when it cannot go on to the end
+    assert ended is not None  # `follow` raises when it cannot continue to the end
     _report(ws, ended, dest, as_json)
 
 

@@ -20,7 +20,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "up": ("boxes", "Bring a box up, or finish bringing it up"),
         "pause": ("boxes", "Stop paying; what is kept depends on the provider"),
         "resume": ("boxes", "Bring a paused box back"),
-        "down": ("boxes", "End a box for good"),
+        "down": ("boxes", "End a box permanently"),
         "keep": ("boxes", "Hold off the idle pause for a while"),
         "restart": ("boxes", "Restart a box's app, in its container or with a new image"),
         "resize": ("boxes", "Move a box to other hardware"),

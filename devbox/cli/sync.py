@@ -191,7 +191,7 @@ def _tell(report: Report, options: Options, quiet: bool) -> None:
 
 
 def _raise_conflicts(report: Report) -> None:
-    """Files changed on both sides need a person: exit code 5 once everything else is done."""
+    """Files changed on both sides need a user: exit code 5 once everything else is done."""
     from devbox.errors import Conflict
     from devbox.sync.compare import BOTH
 

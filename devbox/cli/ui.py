@@ -22,7 +22,7 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     """All boxes on one screen: GPUs, jobs, logs, files, cost; and the daily work on them.
 
     \b
-    devbox ui                 q leaves; what is under way goes on by itself; ? shows all keys
+    devbox ui                 q leaves; what is under way continues by itself; ? shows all keys
     devbox ui --readonly      only look
     devbox ui --web           in a browser: prints a link with a secret, for this machine only
     """

@@ -23,7 +23,7 @@ class BaselineFile(NamedTuple):
 
 
 class Base(Protocol):
-    """files: by path relative to the project's folder. label: for a person."""
+    """files: by path relative to the project's folder. label: for a user."""
 
     label: str
     files: dict[str, BaselineFile]

@@ -192,7 +192,7 @@ def _too_much(box: Box, length: int) -> Conflict:
 
 
 def _patch(old: dict[str, bytes], new: dict[str, bytes], root: Path) -> bytes:
-    """By git itself, from two folders; nothing of the person's git settings changes it. A file
+    """By git itself, from two folders; nothing of the user's git settings changes it. A file
     keeps the mode that it has here."""
     if not old and not new:
         return b""

@@ -38,7 +38,7 @@ def follow(ws: Workspace, target: Target, *, grace: float = _GRACE) -> Runtime:
         if waited > _LONGEST:
             raise Unavailable(
                 f"{target.repository.space} is still {stage} after {waited / 60:.0f} minutes",
-                means="your commits are there; it may go on by itself",
+                means="your commits are there; it may continue by itself",
                 fix=f"look at {target.repository.page}",
             )
         ws.sleep(_SOON if waited < 10 else _PATIENT)

@@ -17,7 +17,7 @@ _SHOWN = 10
 
 
 class Allowed(NamedTuple):
-    """What the person has said yes to. force: commits that only the Space has are dropped.
+    """What the user has said yes to. force: commits that only the Space has are dropped.
     dirty: changes without a commit stay behind. prune: by the API, files that only the Space has
     are removed."""
 

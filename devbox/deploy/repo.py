@@ -1,5 +1,5 @@
 """The project's own git repository, asked through the git program. Nothing here talks to a remote
-but `fetch` and `push`, and only `push` and `add_remote` change anything a person sees."""
+but `fetch` and `push`, and only `push` and `add_remote` change anything a user sees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devbox.process import Completed
 from devbox.text import clean
 
 REMOTE, BRANCH = "hf", "main"
-#: what the Space's main branch is, as last fetched; no branch of the person's is touched
+#: what the Space's main branch is, as last fetched; no branch of the user's is touched
 SEEN = "refs/devbox/hf-main"
 _TOKEN = "DEVBOX_GIT_TOKEN"  # noqa: S105  why: a variable's name
 _NETWORK = 900.0  # seconds
@@ -70,7 +70,7 @@ class Repo:
 
     def add_remote(self, url: str) -> None:
         """It fetches and pushes only when it is named: no `git fetch --all` asks for its password,
-        and no branch of the person's follows it."""
+        and no branch of the user's follows it."""
         self._git("remote", "add", "-t", BRANCH, REMOTE, url)
         self._git("config", f"remote.{REMOTE}.skipFetchAll", "true")
 
@@ -104,7 +104,7 @@ class Repo:
         return [_commit(line) for line in out.splitlines()]
 
     def ahead_of_upstream(self) -> tuple[str, int] | None:
-        """(name, commits of HEAD that it has not) of the branch that the person's own follows."""
+        """(name, commits of HEAD that it has not) of the branch that the user's own follows."""
         named = self._git("rev-parse", "--abbrev-ref", "@{upstream}", check=False)
         if named.code:
             return None
@@ -210,7 +210,7 @@ def _commit(line: str) -> Commit:
 
 
 def _quiet() -> dict[str, str]:
-    """git that never asks, speaks English, and runs no program of the person's for a password."""
+    """git that never asks, speaks English, and runs no program of the user's for a password."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_DIR")}
     return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 

@@ -203,7 +203,7 @@ def _login(message: bytes) -> bytes:
     own = f".{host}".endswith(f".{auth.INDEX_NAME}")
     try:
         found = auth.load_config().resolve_authconfig(None if own else host)
-    except DockerException:  # a broken credential helper: go on without a login
+    except DockerException:  # a broken credential helper: continue without a login
         found = None
     if not found or not host:  # for no host the package would give Docker's own
         return b""

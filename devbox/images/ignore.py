@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FILE = ".dockerignore"
-#: left out before the person's own lines, which may bring them back with `!`
+#: left out before the user's own lines, which may bring them back with `!`
 DEFAULTS = (
     ".git",
     ".hg",

@@ -22,7 +22,7 @@ _FORMAT = "1"  # of the hash
 
 class Plan(NamedTuple):
     """image: the template's name, or of the Dockerfile's folder. reference: repository:hash.
-    warnings: what the person should know before it is built."""
+    warnings: what the user should know before it is built."""
 
     image: str
     dockerfile: str

@@ -66,7 +66,7 @@ def follow(
 
     after: "" all of it, "tail" the last part of the log. wait False: what there is now; `Ended`
     comes only when it is over. patience: seconds without an answer after which SshError is
-    raised; the run goes on by itself. JobFailed when its box is gone.
+    raised; the run continues by itself. JobFailed when its box is gone.
     """
     reader = _Reader(ws, run, after)
     failed = 0
@@ -100,7 +100,7 @@ def follow(
         if now - silent_since > patience:
             raise NoAnswer(
                 f"the box {box.name} does not answer: {why}",
-                means=f"run {run.id} goes on by itself as long as the box does",
+                means=f"run {run.id} continues by itself as long as the box does",
                 fix=f"devbox attach {run.id}",
                 box=box.id,
             )
@@ -120,7 +120,7 @@ def followed(ws: Workspace, run: Run) -> Ended:
 
 
 class _Reader:
-    """Turns what the box prints into messages, and keeps the place to go on from."""
+    """Turns what the box prints into messages, and keeps the place to continue from."""
 
     def __init__(self, ws: Workspace, run: Run, after: str) -> None:
         self._ws, self._run = ws, run

@@ -70,7 +70,7 @@ def refresh(ws: Workspace, runs: Sequence[Run], *, patience: float = 10.0) -> li
 
 def cancel(ws: Workspace, run: Run) -> Run:
     """End a run with everything it started; returns it as it then is. One that is over stays so.
-    SshError when its box cannot be reached: then it goes on."""
+    SshError when its box cannot be reached: then it continues."""
     run = refresh(ws, [run])[0]
     box = ws.store.boxes.get(run.box_id)
     if run.state.is_over or box is None:

@@ -99,7 +99,7 @@ def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
     if box is None or box.state.is_over:
         raise Conflict(
             f"the box of run {run.id} is gone, and with it what the run had done",
-            fix=f"start anew on another box: devbox run {_again(run)}",
+            fix=f"start again on another box: devbox run {_again(run)}",
         )
     rpc.require_running(box)
     if run.state in (RunState.RUNNING, RunState.QUEUED):

@@ -36,6 +36,6 @@ def transfer(
     if done.code:
         raise SyncError(
             f"not every file could be read: {done.said[-600:]}",
-            means="what has arrived is kept; trying again goes on from there",
+            means="what has arrived is kept; trying again continues from there",
             fix="make them readable, and leave them alone meanwhile",
         )

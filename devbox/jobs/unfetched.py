@@ -33,7 +33,7 @@ class Unfetched(NamedTuple):
 
 
 def mark_fetched(ws: Workspace, run: Run) -> None:
-    """All that this attempt made has been fetched. Not yet true of a run that goes on."""
+    """All that this attempt made has been fetched. Not yet true of a run that continues."""
     latest = ws.store.runs.get(run.id)
     if latest is None or not run.state.is_over:
         return

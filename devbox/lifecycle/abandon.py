@@ -17,7 +17,7 @@ from devbox.workspace import Workspace
 def forget(ws: Workspace, box: Box) -> Box:
     """Ask once more for the box's end; when that fails, whatever the reason, drop it: it is lost,
     its name is free, and nothing here retries its end. What bills by a clock of its own is counted
-    until now, a machine of the person's until it last answered."""
+    until now, a machine of the user's until it last answered."""
     with box_lock(ws, box.id, box.name):
         box = reload(ws, box)
         if box.state.is_over:
@@ -34,12 +34,12 @@ def warnings(ws: Workspace, box: Box) -> list[str]:
     """What giving up may leave behind, in lines for the question before it."""
     if not _bills(ws, box):
         return [
-            f"{box.name}: when its end cannot be confirmed, whatever runs on its machine goes on "
+            f"{box.name}: when its end cannot be confirmed, whatever runs on its machine continues "
             "there, and devbox no longer tries to end it"
         ]
     rate = dollars(box.price.micro_per_hour, per_hour=True)
     return [
-        f"{box.name}: when {box.provider} does not take its end, it may go on there AND COST "
+        f"{box.name}: when {box.provider} does not take its end, it may continue there AND COST "
         f"{rate}, unseen: devbox stops counting it and no longer tries to end it",
         f"it keeps devbox's tag: devbox reconcile --provider {box.provider} finds it again when "
         f"{box.provider} answers",

@@ -32,7 +32,7 @@ def observe(ws: Workspace, box: Box) -> Answer:
 
 
 def find(ws: Workspace, box: Box) -> list[Observation]:
-    """What carries the box's token where it was made. WrongPlace when it is none, and somebody
+    """What carries the box's token where it was made. WrongPlace when it is none, and someone
     else answers so."""
     found = with_retries(ws, lambda: ws.provider_of(box).find(box.token))
     if not found:
@@ -41,7 +41,7 @@ def find(ws: Workspace, box: Box) -> list[Observation]:
 
 
 def check_before_end(ws: Workspace, box: Box) -> None:
-    """WrongPlace, before anything is changed, when the box is not to be seen because somebody
+    """WrongPlace, before anything is changed, when the box is not to be seen because someone
     else answers. That its provider cannot be asked now is for the end itself to find."""
     try:
         if box.handle:
@@ -75,7 +75,7 @@ def check_place(ws: Workspace, box: Box) -> None:
             f"{box.name} was made at {_place(box, made)}, but {_place(box, answers)} answers",
             means="nothing was changed: the box may exist and cost, and this one would not know it",
             fix=f"{ws.provider_of(box).go_back.format(clean(made, 200))}, then try again; or, when "
-            f"{clean(made, 200)} is gone for good: devbox down {box.name} --forget",
+            f"{clean(made, 200)} is gone permanently: devbox down {box.name} --forget",
         )
 
 

@@ -1,4 +1,4 @@
-"""Changes to a box that runs: its app started anew, its image rebuilt, other hardware, a successor
+"""Changes to a box that runs: its app started again, its image rebuilt, other hardware, a successor
 past its provider's longest life. Each ends with the box reachable again, like `up`."""
 
 from __future__ import annotations

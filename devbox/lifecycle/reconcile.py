@@ -142,7 +142,7 @@ def _settle(ws: Workspace, box: Box, intent: Intent, silent: dict[str, str]) -> 
     except Busy as error:
         return Finding("busy", box.name, box.provider, error.what)
     except DevboxError as error:
-        # Machines of the person's are reached one by one, a provider is as a whole.
+        # Machines of the user's are reached one by one, a provider is as a whole.
         if isinstance(error, Unavailable) and not looked and ws.provider_of(box).bills:
             silent[box.provider] = error.what
         costs = exposure.of(ws, reload(ws, box)).sentence

@@ -214,7 +214,7 @@ def save_before_watchdog_pause(ws: Workspace, box: Box) -> None:
 
 def save_or_raise(ws: Workspace, box: Box, verb: str, *, ignored: bool = False) -> None:
     """`save`, or an error that says the box was left running for the sake of its files. verb: what
-    the person typed, with {} where the box's name goes."""
+    the user typed, with {} where the box's name goes."""
     whole = ends_disk(ws, box, verb.split(maxsplit=1)[0])
     try:
         save(ws, box, whole=whole, ignored=ignored)

@@ -1,4 +1,4 @@
-"""The verbs a person types. Each journals its goal under the box's lock and converges to it."""
+"""The verbs a user types. Each journals its goal under the box's lock and converges to it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def pause(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
 
 
 def down(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:
-    """End a box for good; `save` and `fetch_ignored` as in `pause`. Until the provider confirms,
+    """End a box permanently; `save` and `fetch_ignored` as in `pause`. Until the provider confirms,
     the box shows as stopping and costs."""
     with box_lock(ws, box.id, box.name):
         box = reload(ws, box)
@@ -165,7 +165,7 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
         ensure_watchdog(ws, box, connection)  # one that died would hold nothing off
         until = arming.keep(connection, until)
         watchdog_events.import_events(ws, box, connection)  # the box has noted it
-    # Kept for the person's sake, not the box's disk: a resume holds it again.
+    # Kept for the user's sake, not the box's disk: a resume holds it again.
     amend(ws, box, kept_until=until)
     capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
     message = f"kept awake for {duration(until - now)}{capped}"

@@ -1,4 +1,4 @@
-"""Which hardware fits what a person asked for: a pure choice among offers."""
+"""Which hardware fits what a user asked for: a pure choice among offers."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Observation(NamedTuple):
     """What the provider says of one resource, now.
 
     state: never `lost` (that is for a missing resource: observe returns None).
-    stage: the provider's own word, shown to the person.
+    stage: the provider's own word, shown to the user.
     billed: it costs money in this state. billed_since / ended_at: the provider's own times of the
     begin of the current billed stretch (when none is billed: of the last one) and of the end of
     the last one, where it tells.
@@ -95,7 +95,7 @@ class Provider(ABC):
     """One place boxes come from."""
 
     name: str
-    #: tells a person, line by line, what a call that may take long is doing, and what they should
+    #: tells a user, line by line, what a call that may take long is doing, and what they should
     #: know before it costs; a Workspace sets it to its own
     narrate: Callable[[str], None] = staticmethod(_silent)
     #: what a user does to have {} answer again, as `identity` names it
@@ -109,7 +109,7 @@ class Provider(ABC):
     create_lag: float = 0.0
     #: two resources may carry one token, as nothing at the provider keeps a name to one of them
     may_double: bool = False
-    #: a box of its may be a program of the person's (`command` of its spec), without ssh, and is
+    #: a box of its may be a program of the user's (`command` of its spec), without ssh, and is
     #: over when that is
     runs_commands: bool = False
     #: what it has accepted may wait, at no cost, for a machine that it gets whether or not anybody
@@ -136,7 +136,7 @@ class Provider(ABC):
         return self.offers()
 
     def hardware_name(self, asked: str) -> str:
-        """The provider's own name of hardware that a person asked for, where it takes other
+        """The provider's own name of hardware that a user asked for, where it takes other
         names or any letter case; what it does not know comes back unchanged or nearly so."""
         return asked
 
@@ -168,7 +168,7 @@ class Provider(ABC):
 
     @abstractmethod
     def terminate(self, handle: str) -> None:
-        """Ask to end it for good. Idempotent: one that is gone is success. The caller keeps
+        """Ask to end it permanently. Idempotent: one that is gone is success. The caller keeps
         observing until the provider confirms."""
 
     def end_means(self, wanted: BoxSpec) -> str:
@@ -181,8 +181,8 @@ class Provider(ABC):
         return Kept(disk=True)
 
     def forget(self, handle: str) -> str:
-        """Drop what this computer keeps of a box, without asking anybody: the person gives up on
-        it. Returns what may go on without us and how to end it, for the person; '' for nothing
+        """Drop what this computer keeps of a box, without asking anybody: the user gives up on
+        it. Returns what may continue without us and how to end it, for the user; '' for nothing
         beyond that."""
         return ""
 
@@ -214,7 +214,7 @@ class Provider(ABC):
         return None
 
     def login_help(self, handle: str) -> str:
-        """What the person must do when the box's gateway does not accept our key; '' when there
+        """What the user must do when the box's gateway does not accept our key; '' when there
         is nothing to add to the ssh error itself."""
         return ""
 
@@ -249,7 +249,7 @@ class CanPause(ABC):
 class CanRestart(ABC):
     @abstractmethod
     def restart(self, handle: str, *, factory: bool) -> None:
-        """Start the box's app anew on the same hardware; with `factory`, build its image anew.
+        """Start the box's app again on the same hardware; with `factory`, build its image again.
         Files outside volumes are lost as on a pause. The caller observes until it runs."""
 
 
@@ -261,7 +261,7 @@ class CanResize(ABC):
 
 
 class CanRenew(ABC):
-    """Goes on past its provider's longest life: in a successor with the same files."""
+    """Continues past its provider's longest life: in a successor with the same files."""
 
     @abstractmethod
     def renew(self, request: Request, handle: str, step: Step = at_once) -> str:

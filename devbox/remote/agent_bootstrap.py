@@ -145,7 +145,7 @@ def said(done: Completed) -> str:
     """Why a verb failed, in its own words, or by its exit code when it had none."""
     words = clean(done.err.strip()[-300:] or done.out.strip()[-300:], 300)
     if done.code == -1:
-        words += " (it was killed on the box: out of memory, or by somebody)"
+        words += " (it was killed on the box: out of memory, or by someone)"
     return words.strip() or f"it ended with code {done.code} and said nothing"
 
 

@@ -1,6 +1,6 @@
 """Programs and files of a box over one ssh connection: fabric, held to our pinned host keys and our
 key. Everything that comes back is bounded in size and given as it came; whoever
-shows it to a person cleans it.
+shows it to a user cleans it.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def _socket(box: Box, endpoint: Endpoint, where: str, timeout: float) -> socket.
 
 
 def _shown(argv: Sequence[str]) -> str:
-    """The program's name for an error; arguments may hold more than a person wants to see."""
+    """The program's name for an error; arguments may hold more than a user wants to see."""
     return clean(posixpath.basename(argv[0]), 60)
 
 

@@ -1,4 +1,4 @@
-"""Opening a box in the person's editor over its own ssh remoting, by our host alias.
+"""Opening a box in the user's editor over its own ssh remoting, by our host alias.
 
 Link forms: VS Code and its forks take `SCHEME://vscode-remote/ssh-remote+HOST/PATH` and, on their
 command line, `--folder-uri vscode-remote://ssh-remote+HOST/PATH`; Zed takes `zed://ssh/HOST/PATH`

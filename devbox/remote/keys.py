@@ -11,7 +11,7 @@ from devbox.errors import SshError
 from devbox.model import Box
 from devbox.process import run
 
-#: Providers whose ssh gateway knows the person's own keys, so that those may be offered as well.
+#: Providers whose ssh gateway knows the user's own keys, so that those may be offered as well.
 _KNOWS_THE_PERSON = frozenset({"hf-space", "hf-job"})
 _DEFAULT_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
@@ -20,7 +20,7 @@ def ensure_identity() -> str:
     """Make this installation's key once and return its public line ('ssh-ed25519 AAAA… devbox').
 
     Safe under many processes at once. A key that exists is never replaced: SshError when it
-    cannot be read, because a new one would lock the person out of the boxes that know the old.
+    cannot be read, because a new one would lock the user out of the boxes that know the old.
     """
     private = paths.identity()
     public = private.with_name(private.name + ".pub")
@@ -55,7 +55,7 @@ def new_host_key() -> tuple[str, str]:
 
 
 def offers_own_keys(box: Box) -> bool:
-    """Whether the person's own keys and agent may be offered besides this installation's key."""
+    """Whether the user's own keys and agent may be offered besides this installation's key."""
     return box.provider in _KNOWS_THE_PERSON
 
 

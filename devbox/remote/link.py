@@ -1,6 +1,6 @@
 """A long-lived program on a box, read line by line over the ssh client and its shared connection.
 
-Its stdin stays open for as long as somebody reads: the box half ends a stream when that closes.
+Its stdin stays open for as long as someone reads: the box half ends a stream when that closes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import paramiko
 
 MOST = 5
-_AGENT_PATIENCE = 3.0  # seconds; an agent may wait for somebody to unlock it
+_AGENT_PATIENCE = 3.0  # seconds; an agent may wait for someone to unlock it
 
 
 def key_files(box: Box) -> tuple[Path, ...]:

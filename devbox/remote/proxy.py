@@ -1,4 +1,4 @@
-"""A way to a box through the person's ProxyCommand, as a real socket: when the command ends, the
+"""A way to a box through the user's ProxyCommand, as a real socket: when the command ends, the
 socket ends, which paramiko's own ProxyCommand does not notice."""
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from devbox.remote.connection import Connection, connect
 _FIRST, _GROWTH, _LONGEST = 0.05, 1.6, 3.0  # seconds between attempts
 _TELL_AFTER = 2.0  # seconds of refusals before they are told
 # Seconds for each part of an attempt. What a tunnel takes before the box listens may lead nowhere
-# for good: an early attempt is given up soon, a late one may be on a slow line.
+# permanently: an early attempt is given up soon, a late one may be on a slow line.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 4.0, 1.6, 15.0
 
 

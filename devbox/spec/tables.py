@@ -63,7 +63,7 @@ class Volume(Table, frozen=True):
 
 
 class BoxSpec(Table, frozen=True):
-    """What a person asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
+    """What a user asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
     BASE or PIP_INDEX; they stay readable in the image. command: the box is this program, headless,
     and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
     hardware. start_timeout, login_timeout: how long `up` waits for the provider, and for ssh. cpu:
@@ -140,7 +140,7 @@ class JobSpec(Table, frozen=True):
 
 
 class Checkpoint(Table, frozen=True):
-    """Model weights: where they come from (devbox.box.checkpoints.source), where they go on the
+    """Model weights: where they come from (devbox.box.checkpoints.source), where they continue the
     box, and what they must be. size: bytes. secret: a reference, such as hf:token."""
 
     source: str

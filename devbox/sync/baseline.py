@@ -43,7 +43,7 @@ class Stamp(msgspec.Struct, frozen=True):
         return self.end == 0
 
     def changed_here(self, path: bytes, entry: Entry) -> bool:
-        """Whether a person (or a program of theirs) may have changed it since the last sync."""
+        """Whether a user (or a program of theirs) may have changed it since the last sync."""
         name = path.decode("latin-1")
         if self.is_first or entry.kind == "l" or name in self.edited:
             return True

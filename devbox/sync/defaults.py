@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Partly transferred files wait here, beside the file they become, on whichever side receives.
 PARTIAL = ".devbox-partial"
 #: Files on their way. In a folder of their own: a receiver that is killed leaves them behind, and
-#: they must not look like somebody's files.
+#: they must not look like someone's files.
 ARRIVING = ".devbox-arriving"
 
 #: Ours; not even `include` brings them along.

@@ -2,7 +2,7 @@
 
 An editor runs tasks of a folder that is opened, direnv and mise what a folder says that is
 entered, git hooks what lies in it at the next commit, a forge its workflows at the next push, and
-devbox its own file. Code that somebody runs (a Makefile, a conftest.py) is not among them. Pure.
+devbox its own file. Code that someone runs (a Makefile, a conftest.py) is not among them. Pure.
 """
 
 from __future__ import annotations

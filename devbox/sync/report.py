@@ -38,7 +38,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def shown(paths: Iterable[bytes]) -> tuple[str, ...]:
-    """Names as a person may read them: one line each, no control characters, valid unicode."""
+    """Names as a user may read them: one line each, no control characters, valid unicode."""
     return tuple(
         clean(path.decode(errors="replace").replace("\n", "␤").replace("\t", "␉"), 1000)
         for path in paths

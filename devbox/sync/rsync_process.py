@@ -61,7 +61,7 @@ class Job(NamedTuple):
     """One rsync run. up: towards the box. folder: on the box. filters: for --exclude-from.
     files: these paths alone, with what is inside those that are folders if `inside`. arriving:
     files on their way wait in a folder of their own (`defaults.ARRIVING`), so that one that a
-    killed receiver leaves behind does not look like somebody's. extra: further flags."""
+    killed receiver leaves behind does not look like someone's. extra: further flags."""
 
     box: Box
     root: Path
@@ -132,7 +132,7 @@ def run(
 
 
 def arguments(job: Job, program: str, kind: Flavour, scratch: Path) -> list[str]:
-    """The command line. Writes the filter and file lists into `scratch`. Nothing a person or a
+    """The command line. Writes the filter and file lists into `scratch`. Nothing a user or a
     box named is read as an option: paths are absolute or follow 'alias:'."""
     argv = [program, *kind.flags(), *([] if job.up else kind.receiving()), *job.extra]
     argv += [f"--temp-dir={ARRIVING}"] if job.arriving else []

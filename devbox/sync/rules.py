@@ -4,7 +4,7 @@ The first rule that matches decides, and a folder that is excluded is not entere
 
 1. devbox's own files: out.
 2. `include` of the spec, and the folders on the way to it: in.
-3. what a person never wants on the other machine, and secrets (`defaults`): out.
+3. what a user never wants on the other machine, and secrets (`defaults`): out.
 4. what lies inside an included folder: in.
 5. `exclude` of the spec: out.
 6. `.gitignore` files, the deepest first, as git reads them; then a `.dockerignore` at the root,
@@ -121,7 +121,7 @@ class Base(NamedTuple):
 
 def whole(sync: spec.Sync) -> Rules:
     """All but devbox's own files and what is made again on each machine: what a box may hold that
-    somebody would miss, whether it is synced or not."""
+    someone would miss, whether it is synced or not."""
     return base(sync, fetched=(), secrets=(), excludes=()).with_ignored(())
 
 

@@ -55,7 +55,7 @@ def find(ws: Workspace, box: Box) -> Place:
 
 
 def inside(place: Place, paths: tuple[str, ...]) -> list[bytes]:
-    """Paths a person named, relative to the current folder or absolute, as paths relative to
+    """Paths a user named, relative to the current folder or absolute, as paths relative to
     the root. UsageError for one outside it."""
     out: list[bytes] = []
     for text in paths:

@@ -61,7 +61,7 @@ def arm(
     replaces the orders. The box half is put there first where it is missing. SshError when no
     watchdog follows them."""
     orders = encode(_config(box, recipe, clock(), disk_kept))
-    # The agent forks off this very process and shows under its words: a person who looks for it
+    # The agent forks off this very process and shows under its words: a user who looks for it
     # finds "agent" there.
     done = agent_bootstrap.run(connection, "arm", "agent", input=orders)
     if done.code:

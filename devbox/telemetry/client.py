@@ -47,8 +47,8 @@ def messages(
     """Samples, events and heartbeats of a box, each sample and event once.
 
     after: resume behind that sample (all that is stored, when the box no longer has it).
-    history: else start that many seconds back. follow: go on for ever, and after a cut connect
-    again (waits of 0 to 15 s by `sleep`) and go on where it was cut. Without follow it ends when
+    history: else start that many seconds back. follow: continue for ever, and after a cut connect
+    again (waits of 0 to 15 s by `sleep`) and continue where it was cut. Without follow it ends when
     everything stored was sent. attempts: failed connections in a row after which SshError is
     raised (None: never). SshError at once where trying again cannot help. Closing the iterator
     ends its ssh process, and with it the process on the box.

@@ -64,7 +64,7 @@ class Reader:
         self._heard = self._told = False
 
     def argv(self) -> list[str]:
-        """The ssh command that goes on where the stream was cut."""
+        """The ssh command that continues where the stream was cut."""
         self._rest, self._overlong, self._heard, self._told = b"", False, False, False
         options = ["--follow"] if self._follow else []
         if self._position:

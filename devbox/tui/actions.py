@@ -34,7 +34,7 @@ _BOXES = (
            "Boxes", changes=True, footer=True),
     Action("resume", "w", "Resume", "Bring a paused box back", "Boxes", changes=True),
     Action("keep", "h", "Keep", "Hold off the idle pause for a while", "Boxes", changes=True),
-    Action("terminate", "ctrl+d", "Terminate", "End a box for good; asks, and says what is lost",
+    Action("terminate", "ctrl+d", "Terminate", "End a box permanently; asks, and says what is lost",
            "Boxes", changes=True, footer=True),
     Action("reconcile", "ctrl+e", "Reconcile",
            "Compare with the providers and finish what a crash left open", "Boxes", changes=True),
@@ -73,7 +73,7 @@ _LOOK = (
     Action("match_previous", "b", "Previous match", "Previous match in the log", "Look"),
     Action("window", "t", "Chart window", "Charts of 5 minutes or of the last hour", "Look"),
     Action("which_gpu", "g", "Which GPU", "Charts of all GPUs together, or of one", "Look"),
-    Action("display", "p", "Pause display", "Hold the screen still; everything goes on", "Look"),
+    Action("display", "p", "Pause display", "Hold the screen still; everything continues", "Look"),
     Action("refresh", "ctrl+r", "Refresh", "Ask the providers, connect what is cut", "Look"),
     Action("work", "m", "Work", "What is under way, and its output", "Look"),
 )  # fmt: skip
@@ -104,7 +104,7 @@ _PROGRAM = (
            footer=True),
     Action("theme", "ctrl+t", "Theme", "Choose the colours", "Dashboard"),
     Action("screenshot", "ctrl+s", "Screenshot", "Save the screen as an SVG file", "Dashboard"),
-    Action("quit", "q,ctrl+q", "Quit", "Leave at once; what is under way goes on by itself",
+    Action("quit", "q,ctrl+q", "Quit", "Leave at once; what is under way continues by itself",
            "Dashboard", footer=True),
 )  # fmt: skip
 
@@ -135,7 +135,7 @@ def bindings() -> list[Binding]:
 
 
 def keys(action: Action, keymap: Mapping[str, str]) -> str:
-    """The keys in force, as a person reads them."""
+    """The keys in force, as a user reads them."""
     return "  ".join(shown(key) for key in keymap.get(action.id, action.keys).split(","))
 
 

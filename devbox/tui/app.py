@@ -100,14 +100,14 @@ class Dashboard(App[None], inherit_bindings=False):
         self._on_screen = True
         self.set_interval(TURN, self.turn)
         self.call_after_refresh(self.turn)
-        # What the first picture does not need is loaded while the person looks at it.
+        # What the first picture does not need is loaded while the user looks at it.
         self.set_timer(_SETTLE, _load_the_rest)
 
     def on_unmount(self) -> None:
         self._on_screen = False
 
     async def action_quit(self) -> None:
-        """Leave at once: streams end with their processes, work goes on by itself."""
+        """Leave at once: streams end with their processes, work continues by itself."""
         self._on_screen = False
         for work in self.operations.running():
             if work.stop:
@@ -222,7 +222,7 @@ class Dashboard(App[None], inherit_bindings=False):
         return cast("Movable", self.focused) if hasattr(self.focused, "page") else self.fleet
 
     def await_box(self, name: str) -> None:
-        """Select that box as soon as it shows, unless the person moves before."""
+        """Select that box as soon as it shows, unless the user moves before."""
         self._awaited = name
 
     def moved(self) -> None:
@@ -381,7 +381,7 @@ def _load_the_rest() -> None:
 
 
 def run(start: Path, *, readonly: bool = False) -> list[str]:
-    """The dashboard on the real thing until it is left; what goes on without it, in words."""
+    """The dashboard on the real thing until it is left; what continues without it, in words."""
     from devbox.tui import settings
     from devbox.tui.live_feed import LiveFeed
 

@@ -89,7 +89,7 @@ class Feed(Protocol):
         """Take in what came since the last one. Cheap; called twice a second."""
 
     def look(self, selected: str | None, visible: Collection[str], pane: str) -> None:
-        """What the person sees now (box ids, the open pane), so that it is asked for first."""
+        """What the user sees now (box ids, the open pane), so that it is asked for first."""
 
     def hurry(self, box_ids: Collection[str]) -> None:
         """Ask the providers about these boxes now, and connect those that are cut."""

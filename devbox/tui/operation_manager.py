@@ -1,5 +1,5 @@
 """What the dashboard started and has under way. Each is a process of its own (`operation`) that
-goes on when the dashboard ends; the next one finds it in DEVBOX_HOME/operations."""
+continues when the dashboard ends; the next one finds it in DEVBOX_HOME/operations."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Operations:
         return {o.box for o in self.all.values() if o.ended is None or now - o.ended < _MOMENT}
 
     def pids(self) -> list[int]:
-        """Processes that go on without us."""
+        """Processes that continue without us."""
         return [o.process.pid for o in self.running() if o.process]
 
     def poll(self) -> list[Operation]:

@@ -1,4 +1,4 @@
-"""What the dashboard looks up for a person: blocking questions over the same functions as the
+"""What the dashboard looks up for a user: blocking questions over the same functions as the
 command line, each run by `background.call`. Nothing here changes a box."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
 
 
 class Asks:
-    """start: the folder whose devbox.toml counts; it is read anew where it may have changed."""
+    """start: the folder whose devbox.toml counts; it is read again where it may have changed."""
 
     def __init__(self, start: Path) -> None:
         self.start = start
@@ -151,7 +151,7 @@ class Asks:
         return editor.link(which, box, path), editor.open_in(which, box, path)
 
     def logs(self, kind: LogKind, box: Box, run: Run | None) -> Iterator[str]:
-        """Lines of a log as they come, for as long as somebody reads. Untrusted text."""
+        """Lines of a log as they come, for as long as someone reads. Untrusted text."""
         if kind == "run":
             return self._run_log(run)
         return self._provider_log(kind, box)

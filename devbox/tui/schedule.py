@@ -1,4 +1,4 @@
-"""When to ask what: often where the person looks or something changes, seldom elsewhere. Pure."""
+"""When to ask what: often where the user looks or something changes, seldom elsewhere. Pure."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Streams:
         self._past: dict[str, asyncio.Task[None]] = {}
 
     def follow(self, boxes: Sequence[Box]) -> None:
-        """Follow exactly these; a box whose address changed is connected anew."""
+        """Follow exactly these; a box whose address changed is connected again."""
         wanted = {box.id: box for box in boxes}
         for box_id in list(self._tasks):
             known, now = self._boxes[box_id], wanted.get(box_id)

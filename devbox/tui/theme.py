@@ -57,7 +57,7 @@ _VARIABLES = {
 
 
 class Palette:
-    """Style names as rich styles over a widget's own colours. Made anew when the theme changes."""
+    """Style names as rich styles over a widget's own colours. Made again when the theme changes."""
 
     def __init__(self, variables: dict[str, str], base: Style) -> None:
         self._variables, self._base = variables, base

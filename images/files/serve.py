@@ -1,5 +1,5 @@
 """What a dev box answers over HTTP, so that its Space counts as running, and a line in its log
-twice a minute, from which devbox reads when a Space ended that was paused by somebody else.
+twice a minute, from which devbox reads when a Space ended that was paused by someone else.
 
 It guards the box too, where it was given a token that may pause it: a box that nobody armed in
 time, and one whose watchdog let max_uptime pass, is paused from here."""

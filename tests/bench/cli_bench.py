@@ -1,4 +1,4 @@
-"""Start-up, ls, up and exec: what a person waits for."""
+"""Start-up, ls, up and exec: what a user waits for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sync against raw rsync to the same server, in pairs; and how soon a save arrives.
 
 Ours is the whole `devbox sync up` process, bytecode cached as an installed package has it. The
-peer is `rsync -a` over a connection of its own, as a person types it, to the same box; the rows
+peer is `rsync -a` over a connection of its own, as a user types it, to the same box; the rows
 say too how long it takes over the shared connection that devbox keeps open. The server is a local
 box's embedded one; the unchanged case is also run against OpenSSH, which most boxes have.
 """

@@ -104,7 +104,7 @@ def test_giving_up_on_a_box_that_answers_lists_what_it_loses(
     assert done.code == 0
     assert "precious.bin" in done.err
     assert "fetched first" not in done.err
-    assert "whatever runs on its machine goes on" in done.err
+    assert "whatever runs on its machine continues" in done.err
 
 
 def test_giving_up_needs_no_provider_that_can_be_loaded(

@@ -24,7 +24,7 @@ from devbox.cli import main
 from devbox.cli.main import cli
 
 SOURCE = Path(devbox.__file__).parent
-# In a text, a command ends where prose goes on.
+# In a text, a command ends where prose continues.
 _COMMAND = re.compile(r"\bdevbox ((?:[a-z][a-z-]*|--help)(?: [^\s;,()'\"]+)*)")
 _PROSE = re.compile(
     r" (?:and|or|shows|prints|tries|ends|finishes|checks|keeps|does|again|with|for|to|of|in|on|"

@@ -163,7 +163,7 @@ def test_configurations(
 def test_answers_of_a_box(
     guarded: Path, home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """The box's Python is somebody else's: whatever it is asked, it prints the answer."""
+    """The box's Python is someone else's: whatever it is asked, it prints the answer."""
     guarded.rmdir()
     fake = home / ".cache" / "bin"
     fake.mkdir(parents=True)

@@ -48,7 +48,7 @@ def needs(*abilities: str) -> Callable[[T], T]:
 
 
 class Harness(ABC):
-    """One provider, and the service behind it. Made anew for each test, in an own DEVBOX_HOME."""
+    """One provider, and the service behind it. Made again for each test, in an own DEVBOX_HOME."""
 
     name: ClassVar[str]
     able: ClassVar[frozenset[str]]

@@ -1,4 +1,4 @@
-"""Hosts the person has, under the contract suite: every box is adopted on a machine of its own."""
+"""Hosts the user has, under the contract suite: every box is adopted on a machine of its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SshHarness(Harness):
 
     @contextmanager
     def fault(self, kind: str) -> Iterator[None]:
-        """The person's key is taken back, or the machine is off."""
+        """The user's key is taken back, or the machine is off."""
         machine = self.machines.get("b") or Machine(self.home, "b")
         self.machines["b"] = machine
         kept = machine.admitted

@@ -1,4 +1,4 @@
-"""Over two hundred hostile texts a person, a file or a box may hand us."""
+"""Over two hundred hostile texts a user, a file or a box may hand us."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_a_write_that_fails_changes_nothing(store: Store) -> None:
 
 
 def test_a_new_file_that_another_process_is_making_is_waited_for(home: Path) -> None:
-    """SQLite itself refuses at once while somebody else is about to write."""
+    """SQLite itself refuses at once while someone else is about to write."""
     other = sqlite3.connect(home / "s.db", isolation_level=None, check_same_thread=False)
     other.execute("CREATE TABLE t (x)")
     other.execute("BEGIN IMMEDIATE")

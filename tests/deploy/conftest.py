@@ -25,7 +25,7 @@ README = "---\ntitle: app\nsdk: docker\n---\n"
 
 
 class Git:
-    """git in one folder, as a person uses it."""
+    """git in one folder, as a user uses it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -105,7 +105,7 @@ def space(ws: Workspace) -> Target:
 
 @pytest.fixture
 def api(hub: HfEmulator) -> HfApi:
-    """The person's own client, with the Space made on the Hub's page."""
+    """The user's own client, with the Space made on the Hub's page."""
     made = HfApi(endpoint=hub.endpoint, token=hub.token)
     made.create_repo(SPACE, repo_type="space", space_sdk="docker")
     return made
@@ -116,7 +116,7 @@ MakeClone = Callable[[], Git]
 
 @pytest.fixture
 def clone(bare: Git, home: Path) -> MakeClone:
-    """Somebody else's clone of the Space's repository."""
+    """Someone else's clone of the Space's repository."""
 
     def make() -> Git:
         subprocess.run(

@@ -1,4 +1,4 @@
-"""The token goes to the Space's git server, and nowhere a person could trip over it."""
+"""The token goes to the Space's git server, and nowhere a user could trip over it."""
 
 from __future__ import annotations
 

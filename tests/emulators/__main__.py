@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def announce(running: Running) -> None:
-    """The environment as shell code, the notes as comments for the person."""
+    """The environment as shell code, the notes as comments for the user."""
     for key, value in running.env.items():
         print(f"export {key}={shlex.quote(value)}", flush=True)
     for note in running.notes:

@@ -1,6 +1,6 @@
 """`make faults`: every provider, every provider call of up, pause, resume and down, every kind of
 fault, and once `kill -9` of the box's watchdog (tests.faults.guards), answers that come late,
-listings that lag and somebody else who answers (tests.faults.held).
+listings that lag and someone else who answers (tests.faults.held).
 `python -m tests.faults local modal` runs some; `--every N` takes each Nth trial.
 
 Prints each failure, then per provider: trials, survivors, the ledger's worst error against the

@@ -20,8 +20,8 @@ from devbox.state.costs import run_cost
 from tests.faults.points import UNWRITABLE, Point, on_this_computer, points
 from tests.faults.world import Stretch, World
 
-BEFORE_RECONCILE = 1800.0  # seconds that pass between a crash and the person's reconcile
-# Seconds that a box goes on after that: half a minute past whole ones, so that a bill by the
+BEFORE_RECONCILE = 1800.0  # seconds that pass between a crash and the user's reconcile
+# Seconds that a box continues after that: half a minute past whole ones, so that a bill by the
 # minute is not decided by the milliseconds of this machine.
 BILLED = 7230.0
 ROUNDS = 4
@@ -46,7 +46,7 @@ class Trial(NamedTuple):
 
 
 class Devbox:
-    """Devbox as a person runs it, in a process of its own for each verb (tests.faults.server).
+    """Devbox as a user runs it, in a process of its own for each verb (tests.faults.server).
     home: the DEVBOX_HOME of another computer."""
 
     def __init__(self, world: World, home: Path | None = None) -> None:

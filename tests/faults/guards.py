@@ -1,4 +1,4 @@
-"""The trial "watchdog killed": `kill -9` of a box's agent, and then a person's reconcile."""
+"""The trial "watchdog killed": `kill -9` of a box's agent, and then a user's reconcile."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Trials that a strike at one call does not make: an answer that comes late, a listing that lags
-for long, somebody else who answers. Each takes a world, lives a life in it and asserts its end."""
+for long, someone else who answers. Each takes a world, lives a life in it and asserts its end."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def lagging_list(world: Emulated, lag: float = 30.0) -> None:
 
 
 def lagging_list_and_up(world: Emulated) -> None:
-    """The answer is lost, and `up` goes on until it runs: once."""
+    """The answer is lost, and `up` continues until it runs: once."""
     _lag(world, 30.0)
     world.knobs.set(CREATES[world.name], Fault.reply_lost())
     ws = workspace(world)
@@ -102,7 +102,7 @@ def lagging_list_and_up(world: Emulated) -> None:
 
 
 def wrong_account(world: World) -> None:
-    """Somebody else answers for a while: nothing is changed, here or there."""
+    """Someone else answers for a while: nothing is changed, here or there."""
     with ExitStack() as stack:
         become_other, come_back = _somebody_else(world, stack)
         box = lifecycle.up(workspace(world), "b")
@@ -206,7 +206,7 @@ def _error(action: Callable[[], Box]) -> BaseException | None:
 def _somebody_else(
     world: World, stack: ExitStack
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """(somebody else answers from now on, who answered before does again)."""
+    """(someone else answers from now on, who answered before does again)."""
     if isinstance(world, _HfWorld):
         account = world.hub.account
         return (lambda: setattr(account, "name", "you"), lambda: setattr(account, "name", "me"))

@@ -34,7 +34,7 @@ def test_it_is_counted_until_then_and_found_again(
     box = lifecycle.forget(ws, box)
     assert box.state is BoxState.LOST
     assert "its end is not confirmed" in box.message
-    assert any("it may go on there AND COST" in line for line in told)
+    assert any("it may continue there AND COST" in line for line in told)
     (stretch,) = ws.store.ledger.of_box(box.id)
     assert stretch.end == pytest.approx(world.clock.now(), abs=60)
     assert stretch.end is not None

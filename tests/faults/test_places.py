@@ -1,4 +1,4 @@
-"""Somebody else answers: another Hub, another account, another Modal workspace, another engine."""
+"""Someone else answers: another Hub, another account, another Modal workspace, another engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as use and what does not, over half-hours that a person would recognise."""
+"""What counts as use and what does not, over half-hours that a user would recognise."""
 
 from __future__ import annotations
 

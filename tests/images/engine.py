@@ -193,7 +193,7 @@ def _mirror() -> list[str]:
 
 
 def _cache() -> Path:
-    """Of the person, not of a test's HOME."""
+    """Of the user, not of a test's HOME."""
     path = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache" / "devbox-tests"
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("docker")
 
 @pytest.fixture
 def far(engine: Engine, home: Path) -> Iterator[Connection]:
-    """The engine as a machine behind ssh has it, by the person's own ssh."""
+    """The engine as a machine behind ssh has it, by the user's own ssh."""
     lab = Sshd(home / "lab", settings=f'SetEnv "DOCKER_HOST={engine.host}" "HOME={home}"\n')
     own = home / ".ssh"
     own.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""`devbox run` and its siblings as a person types them: exit codes, streams, Ctrl-C."""
+"""`devbox run` and its siblings as a user types them: exit codes, streams, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_ctrl_c_detaches_and_says_how_to_come_back_and_how_to_end_it(project: Pa
     out, err = process.communicate(timeout=30)
     run_id = begun.split()[1]
     assert (process.returncode, out) == (130, "")
-    assert f"detached; run {run_id} goes on on b" in err
+    assert f"detached; run {run_id} continues on b" in err
     assert f"devbox attach {run_id}" in err
     assert f"devbox cancel {run_id}" in err
     (listed,) = json.loads(devbox(project, "runs", "--json").stdout)["runs"]

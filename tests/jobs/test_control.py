@@ -265,7 +265,7 @@ def test_what_is_not_whole_or_not_a_file_is_not_fetched(
 def test_what_the_box_did_not_list_does_not_come(
     local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job goes on writing after the list was made, or a box leaves something out of it."""
+    """A job continues writing after the list was made, or a box leaves something out of it."""
     script = 'cd "$DEVBOX_OUT"; echo ok > good; echo evil > late; mkdir .git; echo x > .git/config'
     ended = followed(local_workspace, command(local_workspace, local_box, "sh", "-c", script))
     listed = remote.list_files

@@ -1,4 +1,4 @@
-"""What a box's watchdog does reaches the person's record, and an announced pause saves files."""
+"""What a box's watchdog does reaches the user's record, and an announced pause saves files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ssh command line: whatever a person types reaches the box as it is, or is refused."""
+"""The ssh command line: whatever a user types reaches the box as it is, or is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`devbox ssh`, `exec`, `forward`, `code` and `ssh-config` as a person runs them."""
+"""`devbox ssh`, `exec`, `forward`, `code` and `ssh-config` as a user runs them."""
 
 from __future__ import annotations
 

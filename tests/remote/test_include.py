@@ -1,4 +1,4 @@
-"""The one Include line in the person's ~/.ssh/config, whatever that file looks like."""
+"""The one Include line in the user's ~/.ssh/config, whatever that file looks like."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_both_clients_offer_the_same_keys_in_the_same_order(
 def test_an_agent_is_never_asked_for_a_box_that_knows_only_our_key(
     sshd: Sshd, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that waits for somebody to unlock it would hold every login."""
+    """One that waits for someone to unlock it would hold every login."""
     box = sshd.box()
     ssh_config.publish([box])
     with socket.socket(socket.AF_UNIX) as silent:

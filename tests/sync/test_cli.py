@@ -1,4 +1,4 @@
-"""`devbox sync` as a person and a script see it."""
+"""`devbox sync` as a user and a script see it."""
 
 from __future__ import annotations
 

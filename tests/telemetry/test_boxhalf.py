@@ -178,7 +178,7 @@ def cmdline(pid: int) -> str:
 def test_a_running_verb_survives_an_upgrade_of_the_link(
     connection: Connection, local_box: Box
 ) -> None:
-    """It goes on importing from its own version, not from the one the link now names."""
+    """It continues importing from its own version, not from the one the link now names."""
     agent_bootstrap.install(connection)
     root = box_root(local_box)
     code = (

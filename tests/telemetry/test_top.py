@@ -1,4 +1,4 @@
-"""`devbox top`: the picture, and the verb as a person and a script run it."""
+"""`devbox top`: the picture, and the verb as a user and a script run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The track job on a real clip: one record per frame, honest sources, pictures a person can see."""
+"""The track job on a real clip: one record per frame, honest sources, pictures a user can see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tracker alone: who is a person, and for how long one is predicted."""
+"""The tracker alone: who is a user, and for how long one is predicted."""
 
 from __future__ import annotations
 

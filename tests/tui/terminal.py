@@ -1,4 +1,4 @@
-"""A real terminal: a tmux server of its own with one window, pressed and read like a person."""
+"""A real terminal: a tmux server of its own with one window, pressed and read like a user."""
 
 from __future__ import annotations
 

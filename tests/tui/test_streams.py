@@ -1,4 +1,4 @@
-"""Which boxes are followed, and when they are connected anew."""
+"""Which boxes are followed, and when they are connected again."""
 
 from __future__ import annotations
 

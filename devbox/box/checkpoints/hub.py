@@ -1,4 +1,4 @@
-"""Files of a Hugging Face model repository, through huggingface_hub, which goes on after a cut."""
+"""Files of a Hugging Face model repository, through huggingface_hub, which resumes after a cut."""
 
 from __future__ import annotations
 

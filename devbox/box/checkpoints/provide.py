@@ -2,7 +2,7 @@
 
 A process of its own, so that the client libraries it may install stay out of the job's. What is
 fetched arrives beside its place under a name of its own and is renamed once it is whole: a file at
-the place is a checkpoint, and a fetch that was cut off goes on where it was. One run at a time
+the place is a checkpoint, and a fetch that was cut off continues where it was. One run at a time
 fetches to one place; another that wants it waits.
 """
 

@@ -20,7 +20,7 @@ _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Unfinished(Exception):
-    """It ended early, and may go on. after: seconds the server asks to wait."""
+    """It ended early, and may continue. after: seconds the server asks to wait."""
 
     def __init__(self, why: str, after: float = 0.0) -> None:
         super().__init__(why)

@@ -15,14 +15,14 @@ from devbox.box import processes
 from devbox.wire.codec import clean
 
 PTS = Path("/dev/pts")
-#: In the environment of every process of a box that shares its machine with the person.
+#: In the environment of every process of a box that shares its machine with the user.
 SHARED = "DEVBOX_LOCAL_BOX"
 _SEARCH_EVERY = 10.0  # seconds; reading every process's environment costs milliseconds
 _LIMIT = 300  # characters
 
 
 class Terminals:
-    """folder: where pseudo-terminals are. On a box that shares its machine with the person, only
+    """folder: where pseudo-terminals are. On a box that shares its machine with the user, only
     those that one of the box's own processes has as its stdin belong to it."""
 
     def __init__(self, folder: Path = PTS, *, shared: Optional[str] = None) -> None:

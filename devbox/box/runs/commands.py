@@ -128,7 +128,7 @@ def _spawn(folder: RunFolder) -> None:
     assert child.stdout is not None
     child.stdout.readline()  # "ready", or nothing when it ended
     child.stdout.close()
-    child.returncode = 0  # it goes on without us
+    child.returncode = 0  # it continues without us
 
 
 def _last_words(folder: RunFolder) -> str:

@@ -6,7 +6,7 @@ events.jsonl    {"seq", "t", "kind", ...} a line, for followers
 items.jsonl     what became of each item; makes a retry resume
 reported.jsonl  $DEVBOX_EVENTS: where the work reports its progress
 log.txt …       what the work printed, bounded (devbox.box.runs.log)
-cancel          exists once somebody asked to stop
+cancel          exists once someone asked to stop
 out/            the result
 
 status.json, version 1: {"v", "id", "job", "state": running | succeeded | failed | cancelled,

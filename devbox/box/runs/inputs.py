@@ -29,7 +29,7 @@ def prepare(key: str) -> Dict[str, Any]:
         older = _latest(folder)
         if older is not None:
             part = folder.with_name(f"{key}.part-{os.getpid()}")
-            # rsync writes anew and renames, so a linked file is never changed in place.
+            # rsync writes again and renames, so a linked file is never changed in place.
             shutil.copytree(older, part, copy_function=os.link, symlinks=True)
             os.replace(part, folder)
         else:

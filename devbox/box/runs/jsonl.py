@@ -37,7 +37,7 @@ class Tail:
         except FileNotFoundError:
             return []
         if size < self._offset:
-            self._offset, self._rest = 0, b""  # whoever writes it began anew
+            self._offset, self._rest = 0, b""  # whoever writes it began again
         if size == self._offset:
             return []
         with self._path.open("rb") as stream:

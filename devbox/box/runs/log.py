@@ -26,7 +26,7 @@ class Piece(NamedTuple):
 
 
 class LogWriter:
-    """Appends to the log in `folder`; goes on where an earlier attempt ended."""
+    """Appends to the log in `folder`; continues where an earlier attempt ended."""
 
     def __init__(self, folder: Path, *, segment: int = SEGMENT, tail: int = TAIL) -> None:
         self._folder, self._segment, self._tail = folder, segment, tail

@@ -85,7 +85,7 @@ class Work:
     def end(self, grace: float, *, ask: bool = True) -> None:
         """SIGTERM once to what exists at the first call, SIGKILL to all that is left `grace`
         seconds later. What is born meanwhile may be saving, so it is not asked. Call it until
-        `pids` is empty. ask: False where somebody else has sent the SIGTERM."""
+        `pids` is empty. ask: False where someone else has sent the SIGTERM."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + grace
             if ask:

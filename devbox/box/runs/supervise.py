@@ -2,7 +2,7 @@
 
 It is detached from the ssh session that started it, keeps the run's log and events, ends the run
 on cancel and timeout with everything it started, and is the only writer of status.json. A worker
-of a job with items that crashes costs the item it was at; the others go on in a new worker.
+of a job with items that crashes costs the item it was at; the others continue in a new worker.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Supervisor:
 
     def _blame(self, number: int) -> bool:
         """After a worker was killed by a signal: fail the items it was at. True when there was
-        one, so that a new worker may go on with the rest."""
+        one, so that a new worker may continue with the rest."""
         at = [
             name
             for name, record in read_items(self._folder.items).items()

@@ -116,5 +116,5 @@ class GpuReader:
 
 
 def _is_here(pid: int) -> bool:
-    """The driver's pid is one we could see: then it is somebody else, not us in a container."""
+    """The driver's pid is one we could see: then it is someone else, not us in a container."""
     return pid != os.getpid() and processes.identity(pid) is not None

@@ -1,6 +1,6 @@
 """`agent`: the one process that samples this box once a second and watches over it.
 
-It survives whatever one of its parts meets: the fault becomes an event and the loop goes on, so
+It survives whatever one of its parts meets: the fault becomes an event and the loop continues, so
 that neither a broken driver nor a full disk keeps a box past its ceiling. One agent runs per box
 (a lock that dies with its process); SIGHUP makes it look at its orders now. It ends on SIGTERM,
 and when its folder is gone: on a machine that stays up the box is over then.
@@ -205,7 +205,7 @@ class Agent:
             if 0 <= self._now.mono - saved.mono <= policy.tuning_of(given.policy).patience:
                 state = policy.restored(state, saved.idle, self._now)
                 rung = saved.rung
-                effects.event("restarted", "the watchdog was restarted and goes on")
+                effects.event("restarted", "the watchdog was restarted and continues")
             else:
                 message = "the watchdog was not running; the idle clock begins afresh"
                 effects.event("restarted", message)
@@ -328,7 +328,7 @@ class _Signals:
 
 
 def _bound_log() -> None:
-    """agent.log is our stderr; it begins anew when it has grown too long."""
+    """agent.log is our stderr; it begins again when it has grown too long."""
     about = os.fstat(2)
     if stat.S_ISREG(about.st_mode) and about.st_size > _LOG_MOST:
         os.ftruncate(2, 0)

@@ -14,7 +14,7 @@ _CORRECTED = 60.0  # seconds; a jump this close to the known error is its correc
 
 
 class Moment(NamedTuple):
-    """wall: unix seconds by the box's clock. mono: seconds of a clock that never jumps and goes on
+    """wall: unix seconds by the box's clock. mono: seconds of a clock that never jumps, and runs
     while the machine is suspended, where the system has one."""
 
     wall: float
@@ -62,7 +62,7 @@ class Ceiling(NamedTuple):
         return min(900.0, 0.5 * self.span)
 
     def anchored(self, now: Moment) -> Ceiling:
-        """The same deadline on a machine that booted anew, where `mono` began again. The wall
+        """The same deadline on a machine that booted again, where `mono` began again. The wall
         clock tells what is left, and never more than there was."""
         skew = self.armed.wall - (self.deadline - self.left)
         skew = 0.0 if abs(skew) < _CORRECTED else skew

@@ -5,8 +5,8 @@
 - saving: the save command, then the list of files that are only here.
 - pausing: the provider is asked, and asked again, until this box is gone.
 
-While our own save command runs it uses the machine; only a person, a client or a job calls the
-pause off then. The agent keeps the rung on disk, and one that was killed and is started anew goes
+While our own save command runs it uses the machine; only a user, a client or a job calls the
+pause off then. The agent keeps the rung on disk, and one that was killed and is started again goes
 on from it: a save command may therefore run twice.
 
 Events: warning, called-off, saving, saved, save-failed, pausing, paused, pause-failed,
@@ -29,7 +29,7 @@ CALM: Final = "calm"
 WARNED: Final = "warned"
 SAVING: Final = "saving"
 PAUSING: Final = "pausing"
-GRACE = 60.0  # seconds a person has at least between an idle warning and the saving
+GRACE = 60.0  # seconds a user has at least between an idle warning and the saving
 CONFIRM = 120.0  # seconds an accepted pause may take before it is asked for again
 _BACKOFF, _BACKOFF_MOST = 15.0, 300.0
 _LAST_CALL = 60.0
@@ -145,7 +145,7 @@ class Watchdog:
             return
         self._task = None
         if self._has_returned(state, now):
-            self._call_off("somebody is back at work")
+            self._call_off("someone is back at work")
             return
         kind = "saved" if report.ok else "save-failed"
         self._effects.event(kind, f"before the pause: {report.detail}; {report.losses}")
@@ -276,5 +276,5 @@ class Thread:
     def _run(self) -> None:
         try:
             self.report = self._work()
-        except Exception as error:  # the ladder must go on whatever a hook meets
+        except Exception as error:  # the ladder must continue whatever a hook meets
             self.report = Report(False, f"{type(error).__name__}: {error}")

@@ -45,7 +45,7 @@ def attempt(recipe: PauseRecipe, environ: Mapping[str, str], timeout: float = TI
         how = f"did not end within {timeout:.0f} s" if done.code is None else f"code {done.code}"
         return Outcome(False, clean(f"{recipe.argv[0]}: {how}: {done.tail.strip()}", 300))
     from devbox.box.watchdog.pause_request import (
-        call,  # why here: urllib.request takes 6 MB for good
+        call,  # why here: urllib.request takes 6 MB permanently
     )
 
     return call(recipe, environ, timeout)

@@ -191,7 +191,7 @@ def last_use(policy: Policy, state: State, now: Moment) -> float:
 
 
 def person_use(state: State) -> Optional[float]:
-    """The latest moment (mono) a person, a client or a job used the box: what tells somebody who
+    """The latest moment (mono) a user, a client or a job used the box: what tells someone who
     came back from the work of our own save hooks."""
     times = (state.ssh.used, state.terminals.used, state.jobs.used, state.requests.used)
     return max((at for at in times if at is not None), default=None)

@@ -59,7 +59,7 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """Where it is, as the person or the docker command line names it."""
+        """Where it is, as the user or the docker command line names it."""
         return str(self._settings.get("base_url", _DEFAULT)).removeprefix("http+")
 
     def identity(self) -> str:

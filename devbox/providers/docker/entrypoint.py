@@ -1,10 +1,10 @@
 """What runs in a container: an sshd with the host key we pinned, and an end that always comes.
 
 Its main process is this script, as root: nothing inside can kill it, so the box ends at
-max_uptime whatever happens to the watchdog, and each start of the container counts anew. What is
+max_uptime whatever happens to the watchdog, and each start of the container counts again. What is
 private comes as files put into the stopped container, in no image layer and no setting that
 `docker inspect` shows. /.devbox is of the container, so that it outlives a pause; /run/devbox is
-memory: the person's secrets are moved there when it starts, and are gone when it stops.
+memory: the user's secrets are moved there when it starts, and are gone when it stops.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ AcceptEnv LANG LC_*
 ForceCommand {PLACE}/session
 """
 
-# Every session goes through it, whatever the login shell. /etc/profile sets PATH anew, which would
+# Every session goes through it, whatever the login shell. /etc/profile sets PATH again, which would
 # hide the image's own programs, so that it is set again after it.
 SESSION = f"""\
 #!/bin/sh

@@ -282,7 +282,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         return seen._replace(message=self._complaint(found)) if observe.is_broken(found) else seen
 
     def _complaint(self, found: Info) -> str:
-        """The last thing that a main process which could not go on has said."""
+        """The last thing that a main process which could not continue has said."""
         try:
             said = self._call(
                 "reading the log of", found, lambda api: api.logs(found["Id"], tail=1)

@@ -1,5 +1,5 @@
 """An engine behind ssh, reached as the docker command line does: each connection is
-`ssh TARGET docker system dial-stdio`, by the person's own ssh, which never asks a question."""
+`ssh TARGET docker system dial-stdio`, by the user's own ssh, which never asks a question."""
 
 from __future__ import annotations
 

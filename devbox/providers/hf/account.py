@@ -1,4 +1,4 @@
-"""The person's account at the Hub: what it lacks for boxes, and how to get it."""
+"""The user's account at the Hub: what it lacks for boxes, and how to get it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pause_token(reference: str) -> list[Check]:
 
 
 def login_help(hub: Hub, also: str = "") -> str:
-    """What to do when the gateway refuses our key: it admits keys of the person's account."""
+    """What to do when the gateway refuses our key: it admits keys of the user's account."""
     settings = errors.KEYS.replace("https://huggingface.co", hub.endpoint)
     lines = [f"add this public key at {settings} and try again: {keys.ensure_identity()}"]
     return "\n".join([*lines, *([also] if also else [])])

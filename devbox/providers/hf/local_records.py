@@ -23,7 +23,7 @@ class Notes(msgspec.Struct):
     created: the Hub's own word for when it was made; other notes of a resource that was made at
     another time are about an earlier one. asked_start, asked_stop: when we last asked for it and
     have not seen it happen. since: begin of the billed stretch that runs now. ended: end of the
-    last one. ending: its end for good was asked for. failure, tail: which failure the kept log
+    last one. ending: its end permanently was asked for. failure, tail: which failure the kept log
     lines are of.
     """
 

@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 def lines(hub: Hub, path: str) -> Iterator[Line]:
     """What a log (a path below the endpoint) holds now, oldest first. Ends at its end, or after a
-    short silence of one that goes on."""
+    short silence of one that continues."""
     import httpx2
     from huggingface_hub import hf_raise_for_status
 

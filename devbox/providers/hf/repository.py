@@ -1,5 +1,5 @@
 """A Space's repository and what it runs, for deploying to it: one that is a box of ours, or any
-other that the person may write to."""
+other that the user may write to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SpaceRepository:
 
     @property
     def page(self) -> str:
-        """Where a person looks at it."""
+        """Where a user looks at it."""
         return f"{self.hub.endpoint}/spaces/{self.space}"
 
     def runtime(self) -> Runtime:
@@ -46,7 +46,7 @@ class SpaceRepository:
         return stages.runtime(said)
 
     def is_box(self) -> bool:
-        """Whether devbox made it for a box; one that was adopted is the person's own."""
+        """Whether devbox made it for a box; one that was adopted is the user's own."""
         said = self.hub.get(
             f"reading the variables of {self.space}", f"/api/spaces/{self.space}/variables"
         )

@@ -42,7 +42,7 @@ def make(config: HfSettings) -> Provider:
 
 
 class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLogs):
-    """A private Docker Space per box, or one that the person has (`space = "me/name"`).
+    """A private Docker Space per box, or one that the user has (`space = "me/name"`).
 
     clock: () → unix seconds.
     """
@@ -108,7 +108,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLog
         return super().end_means(wanted)
 
     def terminate(self, handle: str) -> None:
-        """Delete the Space. One that was adopted is the person's: it is paused and let go."""
+        """Delete the Space. One that was adopted is the user's: it is paused and let go."""
         handle = repo_id(handle)
         notes = self._notebook.read(handle)
         try:
@@ -184,7 +184,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLog
 
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         """None without `[providers.hf] pause_token`: the box then has nothing to pause itself
-        with, and must not have the person's own token."""
+        with, and must not have the user's own token."""
         if not self._pause_token:
             return None
         return {

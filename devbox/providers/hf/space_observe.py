@@ -48,7 +48,7 @@ class Look:
             self._hub.confirm_gone(handle)
         if not notes.ending:
             return None
-        # We asked for its end, and know when: better than the moment somebody looks again.
+        # We asked for its end, and know when: better than the moment someone looks again.
         return Observation(
             handle,
             notes.name,
@@ -156,7 +156,7 @@ class Look:
 
     def _let_go(self, handle: str, seen: Observation, *, tagged: bool) -> Observation:
         """An adopted Space whose end was asked for: ours no longer once it costs nothing. The tag
-        goes only then, for a changed variable would start it anew."""
+        goes only then, for a changed variable would start it again."""
         if seen.billed:
             return seen._replace(state=BoxState.STOPPING)
         if tagged:

@@ -71,7 +71,7 @@ class Runtime(NamedTuple):
         return BoxState.STARTING if state is BoxState.RUNNING and self.moving else state
 
     def words(self) -> str:
-        """The stage for a person."""
+        """The stage for a user."""
         word = "STOPPED (asleep)" if self.stage == "STOPPED" else self.stage
         if self.moving:
             return f"{word} on {self.current}, moving to {self.requested}"

@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Tag(NamedTuple):
-    """ceiling: max_uptime in seconds, 0 when unknown. adopted: made by somebody else. hardware:
+    """ceiling: max_uptime in seconds, 0 when unknown. adopted: made by someone else. hardware:
     what it is to run on, '' when unknown; it may not have got there yet."""
 
     token: str

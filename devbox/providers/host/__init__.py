@@ -1,1 +1,1 @@
-"""The `ssh` provider: a machine the person has already (a lab server, a WSL distribution)."""
+"""The `ssh` provider: a machine the user has already (a lab server, a WSL distribution)."""

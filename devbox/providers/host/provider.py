@@ -1,7 +1,7 @@
 """Hosts you already have, behind the provider contract. The handle is the token.
 
 Adopting a host puts devbox's public key into its authorized_keys (one line, marked with the box's
-token) through the person's own ssh, and learns its host keys the same way. Letting it go takes the
+token) through the user's own ssh, and learns its host keys the same way. Letting it go takes the
 line and the box half out again and ends what ran in the box's name. Nothing else is touched.
 """
 
@@ -132,7 +132,9 @@ class Host(Provider, CanPause, CanAdmit):
             done = user_ssh.ask(record.target, scripts.release(record.token), timeout=_RELEASE)
         except DevboxError as error:
             error.means = "devbox's line stays in its authorized_keys, and the box shows stopping"
-            error.fix = f"{error.fix}; when it is gone for good: devbox down {record.name} --forget"
+            error.fix = (
+                f"{error.fix}; when it is gone permanently: devbox down {record.name} --forget"
+            )
             raise
         if done.code:
             raise ProviderError(
@@ -155,7 +157,7 @@ class Host(Provider, CanPause, CanAdmit):
         self._records.remove(record.token)
         return (
             f"if {clean(record.target, 80)} is ever switched on again, programs started there "
-            f"through devbox go on, and devbox's key can log in until you type on it: "
+            f"through devbox continue, and devbox's key can log in until you type on it: "
             f"{scripts.by_hand(record.token)}"
         )
 

@@ -19,7 +19,7 @@ from devbox.text import clean
 
 
 class Record(msgspec.Struct, frozen=True):
-    """target: what the person types after `ssh`. host_keys: from the person's known_hosts and read
+    """target: what the user types after `ssh`. host_keys: from the user's known_hosts and read
     through their own ssh. adopted: our line is in place; before that it may be or not. since: when
     it began to be ours, or woke. paused: our pause_command was given and the machine has not been
     seen since."""

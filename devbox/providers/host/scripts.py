@@ -2,7 +2,7 @@
 
 Our line in authorized_keys names a program of ours that starts every session made with our key:
 it sets the box's environment and secrets, which then lie in one private file on the machine and
-nowhere else, and goes to the login folder. Sessions with the person's own keys see none of it.
+nowhere else, and goes to the login folder. Sessions with the user's own keys see none of it.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def release(token: str) -> str:
 
 
 def by_hand(token: str) -> str:
-    """What takes our line out of a machine's authorized_keys, for a person to type there."""
+    """What takes our line out of a machine's authorized_keys, for a user to type there."""
     return f"sed -i {shlex.quote(f'/ {_label(token)}$/d')} ~/.ssh/authorized_keys"
 
 

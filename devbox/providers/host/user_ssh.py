@@ -1,4 +1,4 @@
-"""The person's own ssh: how devbox gets to a host for the first time.
+"""The user's own ssh: how devbox gets to a host for the first time.
 
 It uses their config, agent and known_hosts exactly as `ssh TARGET` does, so a jump host, a port or
 a key they have set up just works, and their host-key check is the channel we trust.
@@ -63,7 +63,7 @@ class Unreached(Unavailable):
 
 
 class Way(NamedTuple):
-    """How the person's ssh reaches a target: what `ssh -G` resolves. via: a ProxyCommand, or ''.
+    """How the user's ssh reaches a target: what `ssh -G` resolves. via: a ProxyCommand, or ''.
     trusted: the host keys that their known_hosts files hold for it."""
 
     host: str
@@ -94,7 +94,7 @@ def way(target: str) -> Way:
 def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
     """Run a shell script on the target as `ssh TARGET` would, without ever asking a question.
 
-    AuthError when the person's own login is refused or the host is not known to them, Unreached
+    AuthError when the user's own login is refused or the host is not known to them, Unreached
     when nobody answers, Unavailable when it is unknown how far the script came.
     """
     shown = clean(target, 80)
@@ -115,7 +115,7 @@ def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
 
 
 def command(*options: str) -> list[str]:
-    """The person's ssh, which never asks a question, up to its target. options: more of -o."""
+    """The user's ssh, which never asks a question, up to its target. options: more of -o."""
     words = [word for option in (*_OPTIONS, *options) for word in ("-o", option)]
     return ["ssh", *_config(), *words]
 
@@ -127,7 +127,7 @@ def failure(target: str, err: str) -> AuthError | Unavailable:
     if _CHANGED in err:
         return AuthError(
             f"{shown} shows another host key than the one your ssh knows",
-            means="someone may be in between, or it was installed anew; nothing was sent to it",
+            means="someone may be in between, or it was installed again; nothing was sent to it",
             fix=by_hand,
         )
     if any(word in err for word in _UNKNOWN):
@@ -170,7 +170,7 @@ def _trusted(settings: dict[str, str], host: str) -> tuple[str, ...]:
 def _via(settings: dict[str, str]) -> str:
     command = settings.get("proxycommand", "none")
     if command != "none":
-        # Only ours would know them by another name: %n is what the person typed.
+        # Only ours would know them by another name: %n is what the user typed.
         return command.replace("%n", "%h")
     jump = settings.get("proxyjump", "none")
     if jump == "none":

@@ -43,7 +43,7 @@ def finish(
     folder: BoxDir, life: int, reason: str, *, at: float | None = None, failed: bool = False
 ) -> bool:
     """End every process of the box, then stamp the end of its life: `at`, else now. False when
-    another user's process outlived it; then the life goes on."""
+    another user's process outlived it; then the life continues."""
     from devbox.providers.local.processes import end_all
 
     if left := end_all(folder):

@@ -1,4 +1,4 @@
-"""Every process of a box: found by the mark in its environment and by descent, ended for good.
+"""Every process of a box: found by the mark in its environment and by descent, ended permanently.
 
 The mark survives setsid and nohup; descent finds those that cleared their environment (the guard
 adopts orphans where the system lets it). psutil.Process carries the start time and refuses to

@@ -138,7 +138,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._hang_up()
 
     def part(self, words: str) -> None:
-        """End it from our side: last words where a person reads them, HUP, a closed channel."""
+        """End it from our side: last words where a user reads them, HUP, a closed channel."""
         if self._files or self._gone:
             return
         with suppress(OSError):

@@ -39,5 +39,5 @@ class Traffic:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
             replace(self._path, content)
         except OSError as error:
-            # A full disk, or a person's file in its place: no reason for the server to end.
+            # A full disk, or a user's file in its place: no reason for the server to end.
             logging.getLogger(__name__).warning("%s is not written: %s", self._path, error)

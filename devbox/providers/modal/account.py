@@ -116,7 +116,7 @@ class Account:
         """The app that holds our sandboxes, as a modal.App; Gone when there is none yet."""
         if self._app is None:
             client = self.client()
-            import modal  # why here: client() tells a person when it is not installed
+            import modal  # why here: client() tells a user when it is not installed
 
             self._app = self.do(
                 f"looking up the app {self.app_name}",

@@ -33,7 +33,7 @@ def costs(account: Account, start: float, end: float) -> dict[str, int]:
     except AuthError as error:
         raise AuthError(
             error.what,
-            means="devbox's own ledger goes on counting",
+            means="devbox's own ledger continues counting",
             fix="Modal may limit billing reports to its Team plan: see modal.com/settings/billing",
         ) from error
     total: dict[str, Decimal] = defaultdict(Decimal)

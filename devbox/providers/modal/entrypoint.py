@@ -46,7 +46,7 @@ Subsystem sftp internal-sftp
 """
 
 # A bash that sshd starts for a command reads bash.bashrc, a login shell profile.d, others
-# BASH_ENV; the guard variable keeps what a person has changed since.
+# BASH_ENV; the guard variable keeps what a user has changed since.
 # A sandbox that waited for its machine until nobody waits for it ends itself: $1 is how long.
 _SCRIPT = f"""\
 [ "$(date +%s 2>/dev/null || echo 0)" -le "$1" ] || exit {TOO_LATE}
@@ -99,7 +99,7 @@ def command(request: Request, latest: float) -> list[str]:
 
 
 def environment(request: Request) -> dict[str, str]:
-    """What the main process needs, the spec's env and the person's secrets, for one secret."""
+    """What the main process needs, the spec's env and the user's secrets, for one secret."""
     given = {**request.spec.env, **request.secrets}
     for key in given:
         names.env_name(key)

@@ -106,7 +106,7 @@ def heard(each: Callable[[str], None]) -> Iterator[None]:
 @functools.cache
 def _listen() -> None:
     """Have Modal's client tell us build logs: it has one place for them a process, silent unless
-    a person has turned its own output on."""
+    a user has turned its own output on."""
     from modal._output.manager import DisabledOutputManager
     from modal.output import OutputManager
 

@@ -173,7 +173,7 @@ def warnings(request: Request) -> Iterator[str]:
     if request.spec.max_uptime > LONGEST:
         yield (
             f"max_uptime is {duration(request.spec.max_uptime)}, but Modal ends a sandbox after "
-            f"24 h; to go on past that, with the same files: devbox renew {request.name}"
+            f"24 h; to continue past that, with the same files: devbox renew {request.name}"
         )
     yield (
         "if Modal has a machine for it only after "

@@ -176,7 +176,7 @@ class Rates:
             try:
                 kept = _Kept(now, self._believed(self._ask()))
             except DevboxError:
-                # why: prices that say how old they are serve better than none, also to a person
+                # why: prices that say how old they are serve better than none, also to a user
                 # who compares without an account.
                 return kept
             write_atomic(self._file(), msgspec.json.encode(kept))
@@ -210,7 +210,7 @@ class Rates:
 
 
 def _note(size: Size) -> str:
-    """What a person who compares has to know besides the price."""
+    """What a user who compares has to know besides the price."""
     region = f"; region {size.region}: x{size.surcharge:g}" if size.region else ""
     return (
         f"CPU and memory included{region}; cpu counts physical cores ({size.cores:g} = "

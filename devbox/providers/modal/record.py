@@ -8,7 +8,7 @@ it costs, and the snapshot of a paused one. Modal allows letters, digits and ._-
     devbox-host    the ed25519 host key, 32 bytes in base64url
     devbox-size    hardware.millicores.MiB          devbox-price  micro-dollars an hour.source
     devbox-state   paused: its files are in devbox-image, and it may end or has ended
-                   ended: its end for good was asked for
+                   ended: its end permanently was asked for
     devbox-image   the snapshot of a paused box
 """
 

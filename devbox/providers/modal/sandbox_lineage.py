@@ -42,7 +42,7 @@ class Generations:
                 return []
             token = tags.get("devbox-token", "")
         if not token:
-            return []  # somebody else's sandbox
+            return []  # someone else's sandbox
         found = self.of_token(token)
         if not any(each.id == sandbox for each in found):
             try:
@@ -73,7 +73,7 @@ class Generations:
         return list(newest.values())
 
     def running(self, name: str) -> Record | None:
-        """The box of that name whose sandbox runs or is on its way; Modal allows one. Somebody
+        """The box of that name whose sandbox runs or is on its way; Modal allows one. Someone
         else's sandbox of that name comes without our tags."""
         sandbox = self._sandboxes.named(name)
         if sandbox is None:

@@ -126,7 +126,7 @@ def is_usable(path: PurePath) -> bool:
 
 
 def _one_line(command: str) -> str:
-    """A ProxyCommand of the person's own config. SshError for one that is more than a line."""
+    """A ProxyCommand of the user's own config. SshError for one that is more than a line."""
     if not command.isprintable() or len(command) > 2000:
         raise SshError(f"the ProxyCommand {clean(command, 80)!r} cannot be written to a config")
     return command

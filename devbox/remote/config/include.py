@@ -1,4 +1,4 @@
-"""The one line of ours in the person's ~/.ssh/config, for their own tools: editors, scp, git.
+"""The one line of ours in the user's ~/.ssh/config, for their own tools: editors, scp, git.
 
 It comes first, so that no `Host` or `Match` of theirs encloses it; ssh restores its own state
 after an included file, so theirs mean what they meant. Every other byte, the mode and a symlink
@@ -47,7 +47,7 @@ def remove() -> bool:
 
 
 def installed() -> bool:
-    """Whether ssh finds our config through the person's file. Reads only the file's text."""
+    """Whether ssh finds our config through the user's file. Reads only the file's text."""
     try:
         before = user_config().read_bytes().splitlines()
     except OSError:
@@ -145,5 +145,5 @@ def _must_be_readable(file: Path) -> None:
 
 
 def _made_by_us() -> Path:
-    """Exists while the person's config is one that `install` created."""
+    """Exists while the user's config is one that `install` created."""
     return paths.ssh_dir() / "made-user-config"

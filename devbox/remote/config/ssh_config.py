@@ -1,5 +1,5 @@
-"""devbox's own ssh config. Our tools read it with `ssh -F`, so that nothing in the person's file
-can break them; the person's tools reach it through one Include (`ssh.include`).
+"""devbox's own ssh config. Our tools read it with `ssh -F`, so that nothing in the user's file
+can break them; the user's tools reach it through one Include (`ssh.include`).
 
 The file is rewritten whole, under a lock, and kept only when `ssh -G` reads back what was meant.
 """

@@ -1,4 +1,4 @@
-"""Under WSL the person's editor runs on Windows and reads Windows' own ssh files: they get a
+"""Under WSL the user's editor runs on Windows and reads Windows' own ssh files: they get a
 copy of our config, key and pinned host keys in .ssh/devbox, behind one Include there.
 
 Windows' OpenSSH has no ControlMaster and wants a key that only its owner may read; files made in
@@ -24,7 +24,7 @@ from devbox.text import clean
 
 
 class Side(NamedTuple):
-    """The person's Windows .ssh folder, as seen from Linux and as Windows names it; their name."""
+    """The user's Windows .ssh folder, as seen from Linux and as Windows names it; their name."""
 
     folder: Path
     windows: PureWindowsPath

@@ -114,7 +114,7 @@ async def terminate(app: Dashboard) -> None:
         app.tell("no box to end is selected")
         return
     facts = _bills(views)
-    facts += ["it ends for good, with what is on it"]
+    facts += ["it ends permanently, with what is on it"]
 
     def look() -> list[str]:
         return [line for view in views for line in app.asks.losses(view.box, "down")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def shell(app: Dashboard) -> None:
-    """The person's terminal becomes the box's until the shell ends."""
+    """The user's terminal becomes the box's until the shell ends."""
     from devbox.process import require
     from devbox.remote.command import argv
 

@@ -26,7 +26,7 @@ _SHORT = 24  # rows of the tab below which charts may be short
 _AXIS = 7  # columns left of a chart
 _NEXT = {
     BoxState.BUILDING: "l follows the build's log",
-    BoxState.PAUSED: "w resumes it, ctrl+d ends it for good",
+    BoxState.PAUSED: "w resumes it, ctrl+d ends it permanently",
     BoxState.FAILED: "l shows its log, x checks it, u tries again, ctrl+d ends it",
     BoxState.LOST: "u makes a new one of that name",
 }

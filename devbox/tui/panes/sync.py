@@ -20,7 +20,7 @@ _SHOWN = 200
 
 
 class SyncPane(Page):
-    """The comparison is made when it opens and after every sync; `ctrl+r` makes it anew."""
+    """The comparison is made when it opens and after every sync; `ctrl+r` makes it again."""
 
     _found: Difference | None = None
     _of: str | None = None

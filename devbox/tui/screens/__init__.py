@@ -1,1 +1,1 @@
-"""Dialogs. Each returns what the person decided, None for cancel."""
+"""Dialogs. Each returns what the user decided, None for cancel."""

@@ -79,7 +79,7 @@ class Dialog(ModalScreen[R | None], Generic[R]):
         self.dismiss(None)
 
     async def ask(self, question: Callable[[], T]) -> T:
-        """The answer to a blocking question. It may come after the person closed the dialog:
+        """The answer to a blocking question. It may come after the user closed the dialog:
         then the worker that asked ends here, since there is nothing left to show it on."""
         try:
             return await background.call(question, "dialog")

@@ -20,7 +20,7 @@ PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:
 class Box:
     """A directory that plays a machine: ``HOME`` is ``root``, processes carry ``mark``.
 
-    Nothing is isolated: commands run as the person who runs the tests.
+    Nothing is isolated: commands run as the user who runs the tests.
     """
 
     def __init__(self, root: Path) -> None:

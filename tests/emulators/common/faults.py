@@ -167,7 +167,7 @@ class Knobs:
         self._lock = threading.Lock()
 
     def set(self, route: str, fault: Fault, *, times: int | None = 1) -> None:
-        """Arm ``fault`` on the next ``times`` calls of ``route`` (``None``: for good).
+        """Arm ``fault`` on the next ``times`` calls of ``route`` (``None``: permanently).
 
         Faults of one route queue up in the order they were armed. Route
         ``"*"`` means every call; a route's own faults come first.

@@ -45,7 +45,7 @@ class Meter:
         """Bill ``handle`` at ``rate`` micro-USD per second from now on, as ``what`` (hardware).
 
         Changing rate closes the running interval. The same rate and name
-        again goes on with it.
+        again continues with it.
         """
         with self._lock:
             running = self._open.get(handle)

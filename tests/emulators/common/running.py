@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Running:
-    """``env`` is to be exported by the client; ``notes`` are lines for the person."""
+    """``env`` is to be exported by the client; ``notes`` are lines for the user."""
 
     env: dict[str, str]
     notes: Sequence[str] = field(default_factory=tuple)

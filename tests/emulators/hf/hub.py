@@ -98,7 +98,7 @@ class Hub:
         del self.repos[kind, repo_id]
 
     def move_repo(self, kind: str, source: str, target: str) -> None:
-        """Rename; a Space's bill goes on under the new name."""
+        """Rename; a Space's bill continues under the new name."""
         repo = self.repos.pop((kind, source))
         repo.id = target
         self.repos[kind, target] = repo

@@ -112,7 +112,7 @@ class Space:
         self._halt("PAUSED")
 
     def restart(self, *, factory: bool = False) -> None:
-        """Boot again, from paused, asleep, broken or running; ``factory`` builds anew."""
+        """Boot again, from paused, asleep, broken or running; ``factory`` builds again."""
         if factory:
             self._image = None
         self._begin("restart")

@@ -23,7 +23,7 @@ class Process:
 
     ``exited`` resolves to the code, or the negative signal number. Output that
     was written before the exit is complete by then; a child that lives on may
-    go on writing, which nobody sees.
+    continue writing, which nobody sees.
     """
 
     def __init__(

@@ -104,7 +104,7 @@ class Sandbox:
 
     @property
     def scheduled(self) -> bool:
-        """Whether a task exists; it goes on existing after the end."""
+        """Whether a task exists; it continues existing after the end."""
         return self._booted.is_set()
 
     @property
@@ -265,7 +265,7 @@ class Sandbox:
         self._watch_idle()
 
     def _watch_idle(self) -> None:
-        """Start the idle clock anew, unless something goes on."""
+        """Start the idle clock again, unless something continues."""
         limit = self.definition.idle_timeout_secs
         if not limit or self.busy or self._ending:
             return

@@ -1,4 +1,4 @@
-"""The emulator as a person runs it, with Modal's own command line."""
+"""The emulator as a user runs it, with Modal's own command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person does with a sandbox, through the real client."""
+"""What a user does with a sandbox, through the real client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person finds in a container: who they are, what is there, what outlives what."""
+"""What a user finds in a container: who they are, what is there, what outlives what."""
 
 from __future__ import annotations
 

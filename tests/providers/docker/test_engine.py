@@ -107,7 +107,7 @@ def test_the_current_context_names_the_engine(home: Path, monkeypatch: pytest.Mo
 def test_a_context_that_is_not_there_is_not_another_engine(
     home: Path, monkeypatch: pytest.MonkeyPatch, config: str
 ) -> None:
-    """Nor one that a folder somebody else wrote describes."""
+    """Nor one that a folder someone else wrote describes."""
     from docker.context import ContextAPI
 
     file = home / ".docker" / "config.json"
@@ -179,7 +179,7 @@ def lab(home: Path) -> Iterator[Sshd]:
 
 @pytest.fixture
 def far(lab: Sshd, home: Path) -> str:
-    """Its address, by the person's own ssh."""
+    """Its address, by the user's own ssh."""
     own = home / ".ssh"
     own.mkdir(mode=0o700, exist_ok=True)
     key = own / "id_person"

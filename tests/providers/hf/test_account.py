@@ -182,7 +182,7 @@ def test_times_of_the_hub() -> None:
 
 @pytest.mark.parametrize("configured", ["", "localhost:2222", "127.0.0.1:2222", "[::1]:22"])
 def test_a_gateways_pin_outlives_the_boxes_behind_it(home: Path, configured: str) -> None:
-    """It is believed once, so it must not be believed anew after every other box's change."""
+    """It is believed once, so it must not be believed again after every other box's change."""
     del home
     behind = gateway.endpoint("ssh.hf.space", configured, "me-space")
     key = keys.new_host_key()[1].rsplit(" ", 1)[0]

@@ -233,7 +233,7 @@ def test_another_accounts_token_does_not_make_a_box_lost(
             call(handle)
     monkeypatch.setenv("HF_TOKEN", hub.token)
     with pytest.raises(AuthError):
-        HfSpace(config).observe("somebody/devbox-b")
+        HfSpace(config).observe("someone/devbox-b")
     assert space.observe("me/devbox-never") is None
 
 

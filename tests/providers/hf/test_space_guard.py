@@ -78,7 +78,7 @@ def test_a_space_that_nobody_came_back_to_is_paused_by_its_own_page(
     assert hub.meter.billing() == [handle]
     (home / "armed").touch()
     one_round(serve, monkeypatch, 1300.0)
-    assert hub.meter.billing() == [handle], "somebody armed it"
+    assert hub.meter.billing() == [handle], "someone armed it"
     one_round(serve, monkeypatch, 9200.0)
     assert hub.meter.billing() == [], "its watchdog let max_uptime pass"
     wait_for_state(space, handle, BoxState.PAUSED)

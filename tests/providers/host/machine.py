@@ -1,4 +1,4 @@
-"""A machine that a person has already: a real sshd with a home folder of its own, and the person's
+"""A machine that a user has already: a real sshd with a home folder of its own, and the user's
 ssh config that knows how to get there.
 
 sshd takes the home folder from the passwd file, which is that of whoever runs the tests. Here HOME
@@ -59,7 +59,7 @@ class Machine:
         (self.home / ".ssh" / "authorized_keys").write_text("".join(f"{x}\n" for x in lines))
 
     def know(self) -> None:
-        """The person has logged in once and said yes to its host key."""
+        """The user has logged in once and said yes to its host key."""
         with (self.person / ".ssh" / "known_hosts").open("a") as file:
             file.write(f"{self.line}\n")
 
@@ -88,7 +88,7 @@ class Machine:
 
 
 def _persons_key(person: Path) -> str:
-    """The public half of the key that the person logs in with."""
+    """The public half of the key that the user logs in with."""
     file = person / ".ssh" / "id_person"
     if not file.exists():
         file.parent.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A host of the person's through the real command line: up → exec → sync → down."""
+"""A host of the user's through the real command line: up → exec → sync → down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adopting a host that a person has, and letting it go, over a real sshd."""
+"""Adopting a host that a user has, and letting it go, over a real sshd."""
 
 from __future__ import annotations
 

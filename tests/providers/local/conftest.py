@@ -96,7 +96,7 @@ class Client:
 
 
 class Terminal:
-    """A person's terminal with `ssh -tt` on it: the client's side is a real pty."""
+    """A user's terminal with `ssh -tt` on it: the client's side is a real pty."""
 
     def __init__(self, argv: list[str], rows: int, columns: int) -> None:
         self.master, slave = os.openpty()

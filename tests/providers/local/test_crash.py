@@ -43,7 +43,7 @@ def request_(home: Path) -> Request:
 def test_create_cut_off_anywhere(local: Local, request_: Request) -> None:
     for step in cut_off_at_each_step(lambda: local.create(request_)):
         assert_answers(local)
-        if step % 3:  # what reconcile may do: go on, or give up
+        if step % 3:  # what reconcile may do: continue, or give up
             local.create(request_)
             assert_runs(local)
         local.terminate("tok")

@@ -1,4 +1,4 @@
-"""Programs on a terminal, seen from a person's own terminal."""
+"""Programs on a terminal, seen from a user's own terminal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_ctrl_c_and_job_control(terminal: Open, box_home: Path, until: Callable[
     person.type("fg\n")
     person.expect("fg\r\n")
     person.expect("sleep 300\r\n")
-    until(lambda: "sleep 300" in running(box_home))  # bash names it before it goes on
+    until(lambda: "sleep 300" in running(box_home))  # bash names it before it continues
     person.type("\x03")
     person.expect("ready> ")
     person.type("echo code=$?\n")

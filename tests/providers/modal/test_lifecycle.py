@@ -1,4 +1,4 @@
-"""up → ssh → pause → resume → down on Modal, as a person does it."""
+"""up → ssh → pause → resume → down on Modal, as a user does it."""
 
 from __future__ import annotations
 

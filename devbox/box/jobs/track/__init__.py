@@ -24,7 +24,7 @@ ORDER = ("detected", "predicted", "held", "none")
 
 
 def run(job: Job) -> None:
-    """Each sequence is one item: a broken video fails itself, the others go on."""
+    """Each sequence is one item: a broken video fails itself, the others continue."""
     files = job.files("video")
     sequences = frames.sequences(files, job.inputs["video"])
     if not sequences:

@@ -1,4 +1,4 @@
-"""Pictures for a person: the overlay video and the contact sheet.
+"""Pictures for a user: the overlay video and the contact sheet.
 
 Each source has its own colour and its own line: solid, dashed, dotted, so that it reads without
 colour too.

@@ -13,10 +13,10 @@ from devbox.box.jobs.track.engines import Detection
 
 Box = Tuple[float, float, float, float]
 
-# Detections a track needs before it counts as a person; a lone false alarm never does.
+# Detections a track needs before it counts as a user; a lone false alarm never does.
 _CONFIRM = 3
 _MIN_OVERLAP = 0.2
-# How far, in box sizes, a person out of sight may reappear: this much at once, more each frame.
+# How far, in box sizes, a user out of sight may reappear: this much at once, more each frame.
 _REACH, _REACH_PER_FRAME, _REACH_MOST = 0.6, 0.05, 2.5
 
 

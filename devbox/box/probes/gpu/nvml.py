@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 from devbox.box.probes.gpu import MAX_PROCESSES, PROCESS_EVERY, Reading
 from devbox.box.probes.gpu.reasons import throttle_reasons
 
-_SLOW_EVERY = 60.0  # limits and modes a person may change with nvidia-smi
+_SLOW_EVERY = 60.0  # limits and modes a user may change with nvidia-smi
 _REOPEN_EVERY = 30.0
 
 
@@ -46,7 +46,7 @@ class Nvml:
         return True
 
     def read(self, now: float) -> Reading:
-        """All GPUs now; None before `open` is done. After a driver reload it is opened anew."""
+        """All GPUs now; None before `open` is done. After a driver reload it is opened again."""
         if self._opened_at is None:
             return None
         xids = self._events.read()

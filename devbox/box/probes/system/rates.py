@@ -31,7 +31,7 @@ class Rate:
 
 
 class KernelFile:
-    """A /proc or /sys file kept open: reading it from the start makes the kernel write it anew."""
+    """A /proc or /sys file kept open: reading it from the start makes the kernel write it again."""
 
     def __init__(self, path: Path, size: int = 65536) -> None:
         self._path, self._size = path, size

@@ -1,4 +1,4 @@
-"""How much passes over ssh, so that the idle policy sees a person at work, not an open socket.
+"""How much passes over ssh, so that the idle policy sees a user at work, not an open socket.
 
 Where the ssh server counts for us (ssh.json) its numbers are taken. Else they come from
 /proc/PID/task/PID/io of OpenSSH's processes (`sshd`, and `sshd-session` since 9.8): rchar is what
@@ -65,7 +65,7 @@ class _Use:
 
     A stream notes what it sends just before sshd moves it, so what is subtracted too much is owed
     by the next readings. It is forgiven after a few: an estimate that is a little too high all
-    the time must not eat up what a person moves.
+    the time must not eat up what a user moves.
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Dict, Optional, Set, Tuple
 from devbox.box.probes.system import PROC
 
 _NAMES = ("sshd", "sshd-session", "sshd-auth")
-# What a process reads and writes at login before a person does anything: libraries, keys, key
+# What a process reads and writes at login before a user does anything: libraries, keys, key
 # exchange. Measured with OpenSSH 9.2: 52 kB read, 11 kB written. It is not use.
 _LOGIN = (65536, 16384)
 # A young process may still turn into sshd by exec, so it is looked at again this many searches.

@@ -1,4 +1,4 @@
-"""GPUs: any sample at or above `gpu_util` is use, since nothing but somebody's kernel raises it.
+"""GPUs: any sample at or above `gpu_util` is use, since nothing but someone's kernel raises it.
 
 VRAM that is held without use (a notebook kernel left open) protects the box until `stuck_after`
 since that GPU was last used, and not after. Memory that grows or shrinks is use: a model loads.

@@ -1,7 +1,7 @@
 """CPU and network, averaged over the window, so that a short spike is not use.
 
 CPU: per cent of the box's cores, of which at most four are counted: on a box with 64 cores one
-busy thread is 1.6 % of the whole and still somebody's work (the default 20 % is 0.8 cores there).
+busy thread is 1.6 % of the whole and still someone's work (the default 20 % is 0.8 cores there).
 Network: a download of weights uses little of anything else; loopback is not in the numbers.
 """
 

@@ -1,9 +1,9 @@
-"""A person at work, told apart from an editor that is merely open: ssh bytes and keystrokes.
+"""A user at work, told apart from an editor that is merely open: ssh bytes and keystrokes.
 
 In use is any of
 - `ssh_bytes` (2048) a minute in one direction: output, an editor worked in, a transfer;
 - a quarter of that (512) inbound within five seconds: a command typed, then silence;
-- input at a terminal of the box ("tty" in the sample): somebody typing, however slowly.
+- input at a terminal of the box ("tty" in the sample): someone typing, however slowly.
 
 VS Code's Remote-SSH, left open, sends a keep-alive of 13 bytes on each of two connections every
 5 s (ProtocolConstants.KeepAliveSendTime): about 312 bytes a minute each way, near 1,500 with ssh's
@@ -107,5 +107,5 @@ class Terminals(NamedTuple):
 
 
 def _grown(before: float, after: float) -> float:
-    """How much a counter grew; one that fell began anew."""
+    """How much a counter grew; one that fell began again."""
     return after - before if after >= before else after
