@@ -140,7 +140,7 @@ class JobSpec(Table, frozen=True):
 
 
 class Checkpoint(Table, frozen=True):
-    """Model weights: where they come from (devbox.box.checkpoints.source), where they continue the
+    """Model weights: where they come from (devbox.box.checkpoints.source), where they go on the
     box, and what they must be. size: bytes. secret: a reference, such as hf:token."""
 
     source: str

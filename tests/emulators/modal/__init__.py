@@ -12,7 +12,7 @@ Needs root on Linux with overlayfs and ``/dev/shm``; says so where that is
 missing. Everything lives in ``/dev/shm/modal-emulator-*``.
 
 Knobs: fault routes are RPC names (``SandboxCreate``, ``TaskExecStart``, ...).
-``LIST_LAG`` continues ``SandboxListV2``, ``BUILD_ERROR`` on ``ImageGetOrCreate``,
+``LIST_LAG`` goes on ``SandboxListV2``, ``BUILD_ERROR`` on ``ImageGetOrCreate``,
 ``STOP_IGNORED`` on ``SandboxTerminate`` (both generations). A 429 with
 ``retry_after`` carries Modal's retry policy, which makes the client wait and
 retry for as long as it is told to; without one the client raises at once.
