@@ -202,7 +202,7 @@ def _die_at(step: int) -> None:
 
 
 def at_once(request: Request, verbs: list[str]) -> list[subprocess.Popen[bytes]]:
-    fields = {k: v for k, v in request._asdict().items() if k != "spec"}
+    fields = {k: v for k, v in request._asdict().items() if k not in ("spec", "asking")}
     children = []
     for verb in verbs:
         child = subprocess.Popen(
