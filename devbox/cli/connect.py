@@ -247,6 +247,10 @@ def _run_on_this_terminal(line: list[str]) -> int:
     default = [number for number in typed if before[number] != signal.SIG_IGN]
     try:
         child = os.posix_spawnp(line[0], line, os.environ, setsigdef=default)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            handler = signal.signal(number, lambda caught, _: os.kill(child, caught))
+            before[number] = handler
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     except FileNotFoundError:
         from devbox.process import require
 
@@ -257,9 +261,9 @@ def _run_on_this_terminal(line: list[str]) -> int:
             f"the command line cannot be passed to ssh: {error.strerror}",
             fix="put long input into a file or on stdin",
         ) from error
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda caught, _: os.kill(child, caught))
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:  # Ctrl-C ends what is asked after it, such as what became of the box
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from devbox import paths, process
+from devbox.cli.main import cli
 from devbox.errors import SshError, UsageError
 from devbox.model import Box, BoxState
 from devbox.remote import editor, forward
@@ -65,6 +67,14 @@ def test_exec_passes_streams_code_and_input(box: Box) -> None:
     done = devbox("exec", box.name, "sh", "-c", "cat; echo err >&2; exit 42", input=b"a\0b\xff")
     assert (done.returncode, done.stdout, done.stderr) == (42, b"a\0b\xff", b"err\n")
     assert devbox("exec", box.name, "true").returncode == 0
+
+
+def test_exec_leaves_signals_as_they_were(box: Box) -> None:
+    """What is asked after it, such as what became of the box, can be interrupted."""
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    assert CliRunner().invoke(cli, ["exec", box.name, "true"]).exit_code == 0
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_exec_arguments_arrive_unchanged(box: Box) -> None:
