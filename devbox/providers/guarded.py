@@ -99,6 +99,7 @@ def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
             pause=convert(dict(recipe), PauseRecipe),
             workdir=wanted.workdir,
             volumes=tuple(v.mount for v in wanted.volumes.values() if not v.read_only),
+            token=request.token,
         )
     )
 

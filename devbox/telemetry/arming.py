@@ -126,6 +126,7 @@ def _config(
         workdir=box.workdir,
         disk_kept=disk_kept,
         volumes=tuple(v.mount for v in wanted.volumes.values() if not v.read_only),
+        token=box.token,
     )
 
 

@@ -63,7 +63,8 @@ class WatchdogConfig(NamedTuple):
     none; pause None: the box cannot pause itself; disk_kept: the files of its own disk outlive a
     pause; volumes: where those are mounted that may be written to.
 
-    The first config, which a box is made with, has `max_uptime` and no times. armed: the box adds
+    The first config, which a box is made with, has `max_uptime` and no times. token: whose config
+    it is, for the script that lets a host go (devbox.providers.host.scripts). armed: the box adds
     it."""
 
     box: Annotated[str, Text(60)]
@@ -76,6 +77,7 @@ class WatchdogConfig(NamedTuple):
     disk_kept: bool = True
     volumes: Tuple[Annotated[str, Exactly("[^\0\ud800-\udfff]+")], ...] = ()
     max_uptime: Optional[float] = None
+    token: Word = ""
     armed: Arming = Arming()
 
 

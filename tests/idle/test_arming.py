@@ -86,6 +86,7 @@ def test_arm_sends_policy_deadline_and_recipe() -> None:
         sent=NOW,
         pause=PauseRecipe("exec", ("true",)),
         workdir="w",
+        token="tok",
     )
 
 
