@@ -185,7 +185,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened to a box, in words a user reads."""
+    """Something that happened to a box; its message is for the user."""
 
     id: int
     box_id: str

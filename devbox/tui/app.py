@@ -381,7 +381,7 @@ def _load_the_rest() -> None:
 
 
 def run(start: Path, *, readonly: bool = False) -> list[str]:
-    """The dashboard on the real thing until it is left; what continues without it, in words."""
+    """The dashboard on the real thing until it is left; what continues without it, as text."""
     from devbox.tui import settings
     from devbox.tui.live_feed import LiveFeed
 

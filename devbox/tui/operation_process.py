@@ -109,7 +109,7 @@ def _rescue(ws: Workspace, request: dict[str, Any], log: Log) -> str:
 
     box = ws.box(request["box"])
     lifecycle.save_before_watchdog_pause(ws, box)
-    return f"fetched from {box.name} what its sync rules name"
+    return f"fetched from {box.name} before its pause"
 
 
 def _resume(ws: Workspace, request: dict[str, Any], log: Log) -> str:

@@ -86,7 +86,7 @@ def test_a_box_from_up_to_down(project: Path) -> None:
         made = f"cd {box.workdir} && mkdir -p results && echo 1 > results/model.txt"
         connection.run(["sh", "-c", made])
     rescue = ended(operations, operations.start("rescue", "fetch", "b"))
-    assert rescue.summary == "fetched from b what its sync rules name", rescue.error
+    assert rescue.summary == "fetched from b before its pause", rescue.error
     assert (project / "results" / "model.txt").read_text() == "1\n"
     fetched = ended(operations, operations.start("fetch", "f", "b", run=row.id))
     assert str(project / "results" / row.id) in fetched.summary

@@ -36,7 +36,7 @@ _LAST_CALL = 60.0
 
 
 class Report(NamedTuple):
-    """How a hook went, in words. losses: what is only on this box."""
+    """How a hook went, as a sentence. losses: what is only on this box."""
 
     ok: bool
     detail: str
@@ -58,7 +58,7 @@ class Effects(Protocol):
     def say(self, message: str) -> None: ...
 
     def at_risk(self) -> str:
-        """What the pause would lose, in words; '' where it keeps the disk, or all is synced."""
+        """What the pause would lose, as text; '' where it keeps the disk, or all is synced."""
         ...
 
     def save(self) -> Report: ...
@@ -68,7 +68,7 @@ class Effects(Protocol):
 
 class Rung(NamedTuple):
     """Where the ladder stands. since: when (mono) it got there; cause: idle or ceiling; losses:
-    what the save left unsynced, in words; saved: when (mono) saving ended; attempts: pauses asked
+    what the save left unsynced, as text; saved: when (mono) saving ended; attempts: pauses asked
     for; again: when (mono) to ask next; accepted: when (mono) the provider said yes; failure: how
     the last attempt failed; called: the last call was given."""
 

@@ -19,7 +19,7 @@ _URL = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[::1\])(:\d{1,
 
 
 class Outcome(NamedTuple):
-    """Whether it worked, and in words what happened."""
+    """Whether it worked, and what happened, as a sentence."""
 
     ok: bool
     detail: str

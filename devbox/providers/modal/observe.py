@@ -1,4 +1,4 @@
-"""A sandbox as an observation, in words that say what became of the files."""
+"""A sandbox as an observation, whose message says what became of the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Jobs tab: the box's runs with progress, time left and cost, and the chosen one in words."""
+"""The Jobs tab: the box's runs with progress, time left and cost, and the chosen one described."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What each kind of measurement says about use: pure folds over samples, one module a kind.
 
 A signal is an immutable value. `observe` gives the next one from a part of a sample, and
-`findings` says in words what it shows. Times are seconds of the clock that never jumps.
+`findings` says what it shows. Times are seconds of the clock that never jumps.
 
 Three cases are kept apart everywhere: in use, quiet, and *silent* (it could be measured before
 and cannot be now). Silence is not idleness: it counts as use until the ceiling. What could never
