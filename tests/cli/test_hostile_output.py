@@ -62,7 +62,8 @@ def hostile(project: Path, request: pytest.FixtureRequest) -> str:
         f'project = "p"\n[boxes.b]\nenv = {{ X = {key} }}\n'
         f"[boxes.b.volumes.{key}]\nsource = {json.dumps('/' + text)}\nmount = '/x'\n"
         f'[checkpoints.{key}]\nsource = "https://example.org/w"\npath = "w"\nsecret = "env:X"\n'
-        f"[providers.{key}]\nnamespace = {key}\nendpoint = {key}\n"
+        f"[providers.hf]\nnamespace = {key}\nendpoint = {key}\n"
+        f"[providers.docker]\nnamespace = {key}\ndocker_host = {key}\n"
         f'[jobs.hostile]\nsummary = {key}\ncommand = ["true"]\ncheckpoints = [{key}]\n'
         f"[jobs.hostile.args.a]\nhelp = {key}\n"
     )
@@ -119,6 +120,16 @@ def test_nothing_but_text_reaches_the_terminal(hostile: str) -> None:
         lines = shown.splitlines()
         assert FORGED not in lines, (words, shown)
         assert not any(line.startswith("fix: curl") for line in lines), (words, shown)
+
+
+@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("table", ["[providers.{}]", "[providers.hf.{}]", "[boxes.b.{}]"])
+def test_a_refused_key_is_named_as_text(project: Path, table: str, text: str) -> None:
+    (project / "devbox.toml").write_text(table.format(json.dumps(text)) + "\n")
+    shown = printed("ls")
+    assert "EVIL" in shown or "LIVE" in shown
+    assert not BAD.search(OWN.sub("", shown)), shown
+    assert FORGED not in shown.splitlines(), shown
 
 
 def test_the_hostile_texts_do_arrive(project: Path) -> None:
