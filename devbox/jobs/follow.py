@@ -11,16 +11,14 @@ from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import status
 from devbox.jobs.status import Status
 from devbox.model import Run, RunState
-from devbox.remote import agent_bootstrap, command
-from devbox.remote.link import Link
+from devbox.remote import agent_bootstrap, refusal
+from devbox.remote.exec import Program
 from devbox.text import clean
 from devbox.wire.codec import load_or_none
 from devbox.workspace import Workspace
 
 PATIENCE = 180.0  # seconds without an answer after which following ends
 SILENCE = 60.0  # seconds: the box half says something at least every 15
-_SSH_FAILED = 255  # ssh's own exit code: no connection
-_WAITS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _CURSOR = re.compile(r"\d{1,15}\.\d{1,18}")
 _MAX_TEXT = 40_000
 
@@ -74,25 +72,21 @@ def follow(
     while True:
         box = _box(ws, run)
         words = ["follow", run.id, "--after", reader.at, *([] if wait else ["--once"])]
-        link = Link(command.argv(box, agent_bootstrap.command("job", *words), mark=True))
-        begun = heard = False
-        try:
-            for line in link.lines(SILENCE):
-                if begun:
-                    heard = True
-                    yield from reader.feed(line)
-                begun = begun or command.is_mark(line)
-        finally:
-            code = link.close()
+        heard = False
+        with Program(box, agent_bootstrap.command("job", *words)) as program:
+            for line in program.lines(SILENCE):
+                heard = True
+                yield from reader.feed(line)
+            code = program.close()
         if reader.ended or (code == 0 and not wait):
             return
         if heard:
             failed, silent_since = 0, None
         now = ws.clock()
         silent_since = now if silent_since is None else silent_since
-        why = clean(link.err.decode(errors="replace").strip()[-200:], 200) or "no answer"
+        why = clean(program.err.strip()[-200:], 200) or "no answer"
         # Anything else is ssh's failure or its end: a cut.
-        if not heard and code is not None and 0 < code != _SSH_FAILED:
+        if not heard and code is not None and 0 < code != refusal.FAILED:
             raise SshError(
                 f"following run {run.id} on {box.name} ended with code {code}: {why}",
                 fix=f"devbox doctor {box.name}",
@@ -106,8 +100,8 @@ def follow(
             )
         if failed == 0:
             yield Note(f"the connection to {box.name} was cut; connecting again")
-        ws.sleep(_WAITS[min(failed, len(_WAITS) - 1)])
         failed += 1
+        ws.sleep(refusal.wait(failed))
 
 
 def followed(ws: Workspace, run: Run) -> Ended:

@@ -50,15 +50,10 @@ def marked(remote: Sequence[str]) -> str:
     return f"echo {_MARK}; exec {quote(remote)}"
 
 
-def answer(output: bytes) -> tuple[bytes, bytes]:
-    """What the login shell printed, and what the program did."""
+def answer(output: bytes) -> tuple[bytes, bytes | None]:
+    """What the login shell printed, and what the program did; None before it began."""
     noise, mark, rest = output.partition(f"{_MARK}\n".encode())
-    return (noise, rest) if mark else (b"", output)
-
-
-def is_mark(line: bytes) -> bool:
-    """Whether a program's own output begins after this line."""
-    return line.endswith(_MARK.encode())
+    return noise, rest if mark else None
 
 
 def noise_in(noise: bytes) -> str:

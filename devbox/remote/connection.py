@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import posixpath
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from devbox.process import Completed
 from devbox.remote import keys
 from devbox.remote.command import answer, marked
 from devbox.remote.config import known_hosts
+from devbox.remote.exec import failed, shown
 from devbox.remote.offered import Offer
 from devbox.remote.proxy import ProxySocket
 from devbox.remote.pump import chunks, feed
@@ -83,17 +83,18 @@ class Connection:
                     kept = out if kind == "out" else err
                     kept += data
                     if len(kept) > MAX_OUTPUT:
-                        raise SshError(f"{_shown(argv)} on {self.box.name} printed over 64 MiB")
+                        raise SshError(f"{shown(argv)} on {self.box.name} printed over 64 MiB")
             except TimeoutError:
                 raise SshError(
-                    f"{_shown(argv)} on {self.box.name} did not finish within {timeout:.0f} s",
+                    f"{shown(argv)} on {self.box.name} did not finish within {timeout:.0f} s",
                     means="it may still be running there",
                 ) from None
             code = self._code(channel, argv)
         self.noise, own = answer(bytes(out))
+        own = self.noise if own is None else own  # why: a login that starts no program says why
         done = Completed(code, own.decode(errors="replace"), err.decode(errors="replace"))
         if check and code:
-            raise _failed(self.box, argv, code, done.err or done.out)
+            raise failed(self.box, argv, done)
         return done
 
     def get(self, remote: str, *, most: int | None = None) -> bytes:
@@ -127,7 +128,7 @@ class Connection:
     def _started(self, argv: Sequence[str]) -> Iterator[paramiko.Channel]:
         """The channel of a program that was started; closed on the way out."""
         line = marked(argv)
-        with self._faults(f"running {_shown(argv)}"):
+        with self._faults(f"running {shown(argv)}"):
             channel = self._fabric.create_session()
             with closing(channel):
                 channel.exec_command(os.fsencode(line))
@@ -152,7 +153,7 @@ class Connection:
     def _code(self, channel: paramiko.Channel, argv: Sequence[str]) -> int:
         code: int = channel.recv_exit_status()
         if code == -1 and not (channel.transport and channel.transport.is_active()):
-            raise _cut(self.box, f"running {_shown(argv)}")
+            raise _cut(self.box, f"running {shown(argv)}")
         return code
 
 
@@ -228,16 +229,6 @@ def _socket(box: Box, endpoint: Endpoint, where: str, timeout: float) -> socket.
         # paramiko's keepalive sends and never looks for the reply; the kernel does.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     return connected
-
-
-def _shown(argv: Sequence[str]) -> str:
-    """The program's name for an error; arguments may hold more than a user wants to see."""
-    return clean(posixpath.basename(argv[0]), 60)
-
-
-def _failed(box: Box, argv: Sequence[str], code: int, err: str) -> SshError:
-    ended = "was killed" if code == -1 else f"ended with code {code}"
-    return SshError(f"{_shown(argv)} on {box.name} {ended}: {clean(err.strip()[-600:], 600)}")
 
 
 def _cut(box: Box, doing: str) -> NoAnswer:

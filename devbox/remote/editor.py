@@ -16,8 +16,8 @@ from urllib.parse import quote
 from devbox import names, process
 from devbox.errors import SshError, UsageError
 from devbox.model import Box
-from devbox.remote.command import answer, argv
 from devbox.remote.config import wsl
+from devbox.remote.exec import Exec
 from devbox.text import clean
 
 Editor = Literal["code", "cursor", "windsurf", "zed"]
@@ -40,8 +40,8 @@ def workdir(box: Box) -> str:
     the box is asked for. SshError when it does not answer or answers nonsense."""
     if box.workdir.startswith("/"):
         return box.workdir
-    done = process.run(argv(box, ["pwd"], mark=True), timeout=60, check=False)
-    login = answer(done.out.encode())[1].decode().removesuffix("\n")
+    done = Exec(box).run(["pwd"], check=False)
+    login = done.out.removesuffix("\n")
     if done.code or not login.startswith("/"):
         said = clean((done.err or done.out).strip()[-300:], 300)
         raise SshError(

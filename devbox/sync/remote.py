@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from devbox import process
-from devbox.errors import SshError, SyncError
+from devbox.errors import SyncError
 from devbox.model import Box
-from devbox.remote import command
+from devbox.remote.exec import Program
 from devbox.sync.defaults import ARRIVING
 from devbox.sync.rules import Rules
 from devbox.sync.tree import Entry
@@ -209,71 +204,23 @@ class Asking:
     waiting later; `close` ends one that is not needed after all."""
 
     def __init__(self, box: Box, verb: str) -> None:
-        argv = command.argv(box, ["python3", "-ISc", _source(), verb], mark=True)
         self._box = box
-        # A file, because a ControlMaster that ssh leaves behind may hold a pipe open.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        self._running = subprocess.Popen(
-            [process.require(argv[0]), *argv[1:]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-        )
+        self._program = Program(box, ["python3", "-ISc", _source(), verb])
+        self.close = self._program.close
 
     def answer(self, request: dict[str, Any]) -> Iterator[bytes]:
         """The records of the answer. SshError, SyncError."""
-        try:
-            code, answer, said = self._talk(json.dumps(request).encode())
-        finally:
-            self.close()
-        name = self._box.name
-        if code == 127:
-            raise SyncError(f"box {name} has no python3", fix=f"devbox doctor {name}")
+        with self._program as program:
+            code, answer = program.finish(
+                json.dumps(request).encode(), timeout=_SECONDS, most=_MAX_ANSWER
+            )
         if code:
-            what, fix = f"box {name}: {said or 'no answer'}", f"devbox doctor {name}"
-            if code == 255:
-                raise SshError(what, fix=fix, box=self._box.id)
-            raise SyncError(what, fix=fix)
-        if len(answer) > _MAX_ANSWER:
-            raise SyncError(f"box {name} answered with more than devbox reads")
-        return iter(command.answer(answer)[1].split(b"\0")[:-1])
-
-    def close(self) -> None:
-        self._running.kill()
-        for pipe in (self._running.stdin, self._running.stdout):
-            if pipe:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-        self._running.wait()
-        self._errors.close()
-
-    def _talk(self, body: bytes) -> tuple[int, bytes, str]:
-        """Exit code, stdout (cut just past the limit) and the end of stderr."""
-        running = self._running
-        assert running.stdin
-        assert running.stdout
-        feeder = threading.Thread(target=_feed, args=(running.stdin, body), daemon=True)
-        limit = threading.Timer(_SECONDS, running.kill)
-        feeder.start()
-        limit.start()
-        try:
-            answer = running.stdout.read(_MAX_ANSWER + 1)
-            if len(answer) > _MAX_ANSWER:
-                running.kill()
-            code = running.wait()
-        finally:
-            limit.cancel()
-        feeder.join()
-        self._errors.seek(0)
-        said = self._errors.read(8000)[-2000:].decode(errors="replace")
-        return code, answer, clean(said.strip()[-400:], 400)
+            name = self._box.name
+            said = clean((program.err or answer.decode(errors="replace")).strip()[-400:], 400)
+            what = f"box {name} has no python3" if code == 127 else f"box {name}: {said}"
+            raise SyncError(what, fix=f"devbox doctor {name}")
+        return iter(answer.split(b"\0")[:-1])
 
 
 def _ask(box: Box, verb: str, request: dict[str, Any]) -> Iterator[bytes]:
     return Asking(box, verb).answer(request)
-
-
-def _feed(stream: IO[bytes], body: bytes) -> None:
-    # A box that does not read its request says why on stderr.
-    with suppress(BrokenPipeError), stream:
-        stream.write(body)

@@ -14,18 +14,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from devbox import process
-from devbox.errors import (
-    DevboxError,
-    HostKeyRefused,
-    KeyRefused,
-    NameUnknown,
-    SshError,
-    SyncError,
-    ToolMissing,
-)
+from devbox.errors import DevboxError, SyncError, ToolMissing
 from devbox.files import private_dir
 from devbox.model import Box
-from devbox.remote import command
+from devbox.remote import command, refusal
+from devbox.remote.exec import Exec
 from devbox.sync import rsync_dialect
 from devbox.sync.defaults import ARRIVING
 from devbox.sync.progress import Amount, Item, Newer, parse
@@ -33,21 +26,14 @@ from devbox.sync.rsync_dialect import Flavour
 from devbox.text import clean
 
 #: Waits before each further try, seconds. What was sent so far is kept and continued.
-BACKOFF = (0.5, 2.0, 5.0, 10.0, 20.0)
+BACKOFF = refusal.WAITS[1:]
 #: rsync's codes for a connection that broke: socket, protocol stream, timeouts, and ssh's own.
-CUT = frozenset({10, 12, 30, 35, 255})
+CUT = frozenset({10, 12, 30, 35, refusal.FAILED})
 #: Files vanished or could not be read; everything else was done.
 PARTLY = frozenset({23, 24})
 _PROTOCOL = 2  # rsync's code for an answer that is not its protocol
 #: What the box says on stderr before rsync starts there: it was reached.
 _REACHED = "devbox: reached"
-# What ssh prints when trying again does not help.
-_HOPELESS: dict[str, type[SshError]] = {
-    "Permission denied": KeyRefused,
-    "Host key verification failed": HostKeyRefused,
-    "REMOTE HOST IDENTIFICATION": HostKeyRefused,
-    "Could not resolve hostname": NameUnknown,
-}
 _PARTIAL = "files that were complete are in place; a partly sent one is kept and continued"
 _MAX_LINE = 1 << 16
 _STALE = 86400.0
@@ -117,7 +103,7 @@ def run(
             said = said.replace(_REACHED, "").strip()
             # A box that never answered is not waited for long: it is paused, or gone.
             most = len(backoff) if reached else min(1, len(backoff))
-            if code not in CUT or tries > most or _hopeless(said):
+            if code not in CUT or tries > most or refusal.is_final(refusal.error(job.box, said)):
                 break
             on_output(None)
             wait = backoff[tries - 1]
@@ -240,14 +226,12 @@ def _failed(box: Box, code: int, said: str, tries: int, reached: bool) -> Devbox
         return ToolMissing(
             f"box {box.name} has no rsync", fix=f"devbox exec {box.name} apt-get install -y rsync"
         )
-    hopeless = _hopeless(said)
-    if code in CUT and (hopeless or not reached):
-        return (hopeless or SshError)(
-            f"box {box.name} cannot be reached: {tail}",
-            means=_PARTIAL if reached else "nothing was changed there",
-            fix=f"devbox status {box.name}; then run the sync again",
-            box=box.id,
-        )
+    if code in CUT:
+        means = _PARTIAL if reached else "nothing was changed there"
+        again = f"devbox status {box.name}; then run the sync again"
+        error = refusal.error(box, tail, means=means, fix=again)
+        if not reached or refusal.is_final(error):
+            return error
     if code in CUT:
         return Lost(
             f"the connection to {box.name} kept breaking ({tries} tries): {tail}",
@@ -261,11 +245,8 @@ def _failed(box: Box, code: int, said: str, tries: int, reached: bool) -> Devbox
     return SyncError(f"rsync ended with code {code}: {tail}", fix=f"devbox doctor {box.name}")
 
 
-def _hopeless(said: str) -> type[SshError] | None:
-    return next((kind for words, kind in _HOPELESS.items() if words in said), None)
-
-
 def _noise(box: Box) -> str:
     """What the login shell of the box prints, if that is what broke the protocol."""
-    done = process.finished(command.argv(box, ["true"], mark=True), timeout=30)
-    return command.noise_in(command.answer(done.stdout)[0])
+    asked = Exec(box)
+    asked.run(["true"], timeout=30, check=False)
+    return command.noise_in(asked.noise)

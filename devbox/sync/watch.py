@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple
 from watchfiles import Change
 from watchfiles import watch as watch_files
 
-from devbox.errors import DevboxError, HostKeyRefused, KeyRefused, SshError, SyncError
+from devbox.errors import DevboxError, SshError, SyncError
 from devbox.model import Box
+from devbox.remote import refusal
 from devbox.sync import compare, remote, rsync_process, target, tree
 from devbox.sync.push import Push, tell
 from devbox.sync.report import shown
@@ -31,8 +32,6 @@ DEBOUNCE_MS = 50
 _STEP_MS = 10
 #: How soon a stop request is noticed, milliseconds.
 _WAKE_MS = 500
-#: Waits between tries while the box cannot be reached, seconds; the last one repeats.
-RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)
 _IGNORE_FILES = (b".gitignore", b".dockerignore")
 
 Kind = Literal["ready", "sent", "deleted", "kept", "lost", "back"]
@@ -145,8 +144,8 @@ class _Watching:
                     self.on_event(Event("lost", shown(sorted(self.changed))))
                     self.ws.narrate(f"{error.what}; edits are kept and go up when it is back")
                 self.behind = True
-                self.ws.sleep(RETRY[min(tries, len(RETRY) - 1)])
                 tries += 1
+                self.ws.sleep(refusal.wait(tries + 1))
                 continue
             if tries:
                 self.on_event(Event("back"))
@@ -215,6 +214,4 @@ def _keeps(rules: Rules, top: bytes, path: bytes) -> bool:
 
 def _passes(error: DevboxError) -> bool:
     """A lost connection may come back; a refused key or an unreadable file will not."""
-    return isinstance(error, rsync_process.Lost | SshError) and not isinstance(
-        error, KeyRefused | HostKeyRefused
-    )
+    return isinstance(error, rsync_process.Lost | SshError) and not refusal.is_final(error)

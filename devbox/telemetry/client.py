@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 
 from devbox.model import Box
-from devbox.remote.link import Link
+from devbox.remote.exec import GUEST, Program
 from devbox.telemetry.reader import SILENCE, Message, Position, Reader
 from devbox.wire.messages import Sample
 
@@ -56,18 +56,18 @@ def messages(
     reader = Reader(box, after=after, history=history, follow=follow)
     failed = 0
     while True:
-        link, began = Link(reader.argv()), time.monotonic()
-        try:
-            for data in link.chunks(SILENCE):
-                for message in reader.feed(data):
-                    failed = 0
-                    yield message
-        finally:
-            code = link.close()
+        began = time.monotonic()
+        with Program(box, reader.words(), options=GUEST) as program:
+            with suppress(TimeoutError):
+                for data in program.chunks(silence=SILENCE):
+                    for message in reader.feed(data):
+                        failed = 0
+                        yield message
+            code = program.close()
         if code == 0 and not follow:
             return
-        wait = reader.ended(code, link.err, time.monotonic() - began)
+        wait = reader.ended(code, program.err, time.monotonic() - began)
         failed += 1
         if attempts is not None and failed >= attempts:
-            raise reader.lost(link.err)
+            raise reader.lost(program.err)
         sleep(wait)

@@ -16,6 +16,8 @@ from typing import Literal
 from devbox.errors import SshError
 from devbox.model import Box
 from devbox.process import require
+from devbox.remote import command
+from devbox.remote.exec import GUEST, QUIET
 from devbox.telemetry.reader import SILENCE, Message, Reader
 from devbox.wire.messages import BoxEvent, Heartbeat, Sample
 
@@ -90,7 +92,9 @@ async def follow(
     ssh = require("ssh")
     while True:
         began = time.monotonic()
-        code, err = await _connection([ssh, *reader.argv()[1:]], reader, cell, clock)
+        line = command.argv(box, reader.words(), options=(*QUIET, *GUEST))
+        code, last = await _connection([ssh, *line[1:]], reader, cell, clock)
+        err = last.decode(errors="replace")
         try:
             wait = reader.ended(code, err, time.monotonic() - began)
             cell.fail("cut", reader.lost(err).what)

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from devbox.errors import SshError
+from devbox.errors import NameUnknown, SshError
 from devbox.model import Box
-from devbox.remote import agent_bootstrap, command
+from devbox.remote import agent_bootstrap, refusal
 from devbox.text import clean
 from devbox.wire.codec import MAX_LINE, Unreadable, decode
 from devbox.wire.messages import BoxEvent, EventLine, Heartbeat, Sample
@@ -27,14 +27,8 @@ Message = Sample | BoxEvent | Heartbeat | Unread
 
 #: seconds without a byte after which a stream is dead; the box sends one every 10 at least
 SILENCE = 30.0
-_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _SHORT = 2.0  # seconds; a connection that ends sooner did not work, whatever was heard on it
 _BOOTS = 64  # runs of a sampler remembered, so that none comes twice
-_HOPELESS = {
-    "Permission denied": "the box does not accept devbox's key",
-    "Host key verification failed": "the box shows another host key than the pinned one",
-    "Could not resolve hostname": "the box has no entry in devbox's ssh configuration",
-}
 
 
 def parse(line: bytes) -> Sample | BoxEvent | Heartbeat:
@@ -63,8 +57,8 @@ class Reader:
         self._failures = 0
         self._heard = self._told = False
 
-    def argv(self) -> list[str]:
-        """The ssh command that continues where the stream was cut."""
+    def words(self) -> list[str]:
+        """The command of the box half that continues where the stream was cut."""
         self._rest, self._overlong, self._heard, self._told = b"", False, False, False
         options = ["--follow"] if self._follow else []
         if self._position:
@@ -75,10 +69,7 @@ class Reader:
             options += ["--events-after", str(self._event)]
         elif self._box_time is not None:
             options += ["--events-since", f"{self._box_time:.3f}"]
-        # ControlMaster=no: use the shared connection, but never become it; a shared connection
-        # that this process had opened would end with it.
-        shared = ("-o", "ControlMaster=no", "-o", "BatchMode=yes")
-        return command.argv(self.box, agent_bootstrap.command("stream", *options), options=shared)
+        return agent_bootstrap.command("stream", *options)
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """What new bytes hold, each sample and event once."""
@@ -91,35 +82,32 @@ class Reader:
             self._rest, self._overlong = b"", True
         yield from self._fresh(lines)
 
-    def ended(self, code: int | None, err: bytes, lasted: float) -> float:
+    def ended(self, code: int | None, err: str, lasted: float) -> float:
         """The connection ended after `lasted` seconds, with ssh's exit code (None: we cut it).
         Returns the seconds to wait before the next; SshError when trying again cannot help."""
-        text = clean(err.decode(errors="replace").strip()[-400:], 400)
         if not self._heard:
-            self._check(code, text)
+            self._check(code, err)
         worked = self._heard and lasted >= _SHORT
         self._failures = 1 if worked else self._failures + 1
-        return _DELAYS[min(self._failures, len(_DELAYS)) - 1]
+        return refusal.wait(self._failures)
 
-    def lost(self, err: bytes) -> SshError:
+    def lost(self, err: str) -> SshError:
         """What to raise when the caller will not try again."""
-        text = clean(err.decode(errors="replace").strip()[-400:], 400)
+        text = clean(err.strip()[-400:], 400)
         return SshError(
             f"the telemetry of {self.box.name} cannot be reached" + (f": {text}" if text else ""),
             fix=f"devbox status {self.box.name}",
         )
 
-    def _check(self, code: int | None, text: str) -> None:
-        for sign, what in _HOPELESS.items():
-            if code == 255 and sign in text:
-                raise SshError(
-                    f"{what}: {text}",
-                    means="nothing on the box changed",
-                    fix=f"devbox doctor {self.box.name}",
-                )
+    def _check(self, code: int | None, err: str) -> None:
+        refused = refusal.error(self.box, err, means="nothing on the box changed")
+        nameless = isinstance(refused, NameUnknown) and self._box_time is None
+        if code == refusal.FAILED and (nameless or refusal.is_final(refused)):
+            raise refused
         if code in (1, 2, 126, 127):
             raise SshError(
-                f"devbox's program on {self.box.name} does not run: {text or f'code {code}'}",
+                f"devbox's program on {self.box.name} does not run: "
+                + (clean(err.strip()[-400:], 400) or f"code {code}"),
                 means="the box is not watched by it; its provider's own timeout still holds",
                 fix=f"put it back with: devbox up {self.box.name}",
             )

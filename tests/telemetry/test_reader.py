@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ def feed(reader: Reader, data: bytes) -> list[Any]:
 
 def options(reader: Reader) -> list[str]:
     """What the box half is asked for."""
-    remote = shlex.split(reader.argv()[-1])
+    remote = reader.words()
     return remote[remote.index("stream") + 1 :]
 
 
@@ -72,7 +71,7 @@ def test_what_comes_again_is_dropped(reader: Reader) -> None:
 
 def test_a_half_line_of_a_cut_connection_joins_nothing(reader: Reader) -> None:
     feed(reader, line("a", 1) + line("a", 2)[:20])
-    reader.argv()
+    reader.words()
     assert feed(reader, line("a", 2)) == [("a", 2)]
 
 
@@ -84,40 +83,47 @@ def test_an_endless_line_is_skipped_not_kept(reader: Reader) -> None:
 
 
 def test_waits_grow_and_a_word_resets_them(reader: Reader) -> None:
-    assert [reader.ended(255, b"", 60.0) for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 15, 15, 15]
+    assert [reader.ended(255, "", 60.0) for _ in range(9)] == [0, 0.5, 1, 2, 4, 8, 15, 15, 15]
     assert feed(reader, b'{"v":1,"hb":5,"agent":true}\n') == [Heartbeat(5.0, True)]
     # it had worked: perhaps a passing fault
-    assert reader.ended(255, b"Permission denied", 60.0) == 0
+    assert reader.ended(255, "Permission denied", 60.0) == 0
 
 
 def test_a_box_that_hangs_up_after_each_word_is_not_asked_without_a_pause(reader: Reader) -> None:
     waits = []
     for seq in range(1, 9):
-        reader.argv()
+        reader.words()
         assert feed(reader, line("a", seq)) == [("a", seq)]
-        waits.append(reader.ended(0, b"", 0.1))
+        waits.append(reader.ended(0, "", 0.1))
     assert waits == [0, 0.5, 1, 2, 4, 8, 15, 15]
 
 
 @pytest.mark.parametrize(
     ("code", "err", "what"),
     [
-        (255, b"me@x: Permission denied (publickey).", "does not accept devbox's key"),
-        (255, b"Host key verification failed.", "another host key"),
-        (255, b"ssh: Could not resolve hostname devbox-one: x", "no entry"),
-        (2, b"python3: can't open file '.devbox-box/devbox-box.pyz'", "does not run"),
-        (127, b"sh: python3: not found", "does not run"),
+        (255, "me@x: Permission denied (publickey).", "does not accept the key"),
+        (255, "Host key verification failed.", "the pinned host key"),
+        (255, "ssh: Could not resolve hostname devbox-one: x", "address of box one is not known"),
+        (2, "python3: can't open file '.devbox-box/devbox-box.pyz'", "does not run"),
+        (127, "sh: python3: not found", "does not run"),
     ],
 )
 def test_what_trying_again_cannot_help_is_raised(
-    reader: Reader, code: int, err: bytes, what: str
+    reader: Reader, code: int, err: str, what: str
 ) -> None:
-    reader.argv()
+    reader.words()
     with pytest.raises(SshError, match=what):
-        reader.ended(code, err + b"\x1b[31m", 0.1)
+        reader.ended(code, err + "\x1b[31m", 0.1)
+
+
+def test_a_name_that_is_lost_with_the_network_is_tried_again(reader: Reader) -> None:
+    feed(reader, line("a", 1))
+    reader.words()
+    err = "ssh: Could not resolve hostname one.example: Temporary failure in name resolution"
+    assert reader.ended(255, err, 0.1) == 0
 
 
 @pytest.mark.parametrize("code", [None, 0, 255, -9, 143])
 def test_other_ends_are_cuts(reader: Reader, code: int | None) -> None:
-    reader.argv()
-    assert reader.ended(code, b"Connection reset by peer", 0.1) == 0
+    reader.words()
+    assert reader.ended(code, "Connection reset by peer", 0.1) == 0

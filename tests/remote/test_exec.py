@@ -1,0 +1,137 @@
+"""Programs of a box over the ssh client and the connection it shares, on a real OpenSSH server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devbox.errors import HostKeyRefused, KeyRefused, NameUnknown, NoAnswer, SshError
+from devbox.model import Box
+from devbox.remote import exec, refusal
+from devbox.remote.config import ssh_config
+from devbox.remote.exec import Exec, Program
+from tests.remote.sshd import Sshd, make_box, wait_until
+from tests.remote.test_connection import HOSTILE
+
+
+@pytest.fixture
+def box(sshd: Sshd) -> Box:
+    box = sshd.box()
+    ssh_config.publish([box])
+    return box
+
+
+def test_a_program_gets_its_words_and_input_and_gives_code_and_streams(box: Box) -> None:
+    script = 'cat; printf "%s\\0" "$@" >&2; exit 3'
+    done = Exec(box).run(["sh", "-c", script, "sh", *HOSTILE[:10]], input=b"in\0", check=False)
+    assert (done.code, done.out) == (3, "in\0")
+    assert done.err.split("\0")[:-1] == HOSTILE[:10]
+    with pytest.raises(SshError, match=r"sh on one ended with code 4: no luck"):
+        Exec(box).run(["sh", "-c", "echo no luck >&2; exit 4"])
+
+
+def test_a_program_that_ignores_its_input_or_closes_its_output_is_waited_for(box: Box) -> None:
+    assert Exec(box).run(["true"], input=b"x" * 9_000_000).code == 0
+    script = "exec >&- 2>&-; sleep 0.3; exit 7"
+    assert Exec(box).run(["sh", "-c", script], check=False).code == 7
+
+
+def test_a_program_that_was_started_early_waits_for_its_request(box: Box) -> None:
+    with Program(box, ["sh", "-c", "echo early; exec cat"]) as program:
+        found = program.chunks()
+        assert next(found) == b"early\n"
+        assert program.finish(b"late") == (0, b"late")
+
+
+def test_what_a_box_sends_and_how_long_it_takes_are_bounded(box: Box) -> None:
+    with Program(box, ["yes"]) as program, pytest.raises(SshError, match="printed over"):
+        program.finish(most=100_000)
+    with pytest.raises(SshError, match="did not finish within 0 s"):
+        Exec(box).run(["sleep", "30"], timeout=0.4)
+    done = Exec(box).run(["sh", "-c", "yes >&2 & sleep 0.3; kill $!; echo end >&2"])
+    assert len(done.err) < 10_000
+    assert done.err.endswith("end\n")
+
+
+def test_what_a_login_shell_prints_is_told_apart(sshd: Sshd, home: Path) -> None:
+    box = sshd.box()
+    ssh_config.publish([box])
+    file = sshd.folder / "authorized_keys"
+    greeting = 'command="echo hello; sh -c \\"$SSH_ORIGINAL_COMMAND\\"" '
+    file.write_text(greeting + file.read_text())
+    line = Exec(box)
+    assert line.run(["echo", "own"]).out == "own\n"
+    assert line.noise == b"hello\n"
+
+
+def test_each_refusal_has_its_own_error(sshd: Sshd, box: Box) -> None:
+    sshd.authorise()
+    with pytest.raises(KeyRefused, match="does not accept the key") as caught:
+        Exec(box).run(["true"])
+    assert caught.value.box == box.id
+    sshd.stop()
+    with pytest.raises(NoAnswer, match="Connection refused"):
+        Exec(box).run(["true"])
+    sshd.new_host_key()
+    sshd.start()
+    with pytest.raises(HostKeyRefused, match="pinned host key") as changed:
+        Exec(box).run(["true"])
+    assert "nothing was sent" in changed.value.means
+    with pytest.raises(NameUnknown):
+        Exec(make_box("other")).run(["true"])
+
+
+def test_a_cut_is_told_from_a_box_that_was_not_reached(sshd: Sshd, box: Box, home: Path) -> None:
+    begun = home / "begun"
+
+    def stop() -> None:
+        wait_until(begun.exists, "the program runs")
+        sshd.stop()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(NoAnswer, match="was cut while running sh"):
+        Exec(box).run(["sh", "-c", f"touch {begun}; sleep 60"])
+    stopper.join()
+
+
+def test_a_shared_connection_that_hangs_is_passed_by(
+    sshd: Sshd, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a computer's sleep: the background process lives, and its network does not."""
+    Exec(box).run(["true"])
+    assert sshd._process
+    hung = psutil.Process(sshd._process.pid).children(recursive=True)
+    for process in hung:
+        process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(exec, "_LOGIN", 1.0)
+    assert Exec(box).run(["echo", "still here"]).out == "still here\n"
+    for process in hung:
+        os.kill(process.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("err", "why"),
+    [
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+         refusal.Refusal.HOST_KEY_CHANGED),
+        ("No ED25519 host key is known for x and you have requested strict checking.",
+         refusal.Refusal.HOST_KEY_UNKNOWN),
+        ("u@x: Permission denied (publickey).", refusal.Refusal.KEY),
+        ("ssh: Could not resolve hostname x: Name or service not known", refusal.Refusal.NAME),
+        ("ssh: connect to host x port 22: Connection refused", refusal.Refusal.UNREACHED),
+        ("Connection reset by peer", refusal.Refusal.CUT),
+        ("", refusal.Refusal.CUT),
+    ],
+)  # fmt: skip
+def test_what_ssh_says_is_read_by_one_table(err: str, why: refusal.Refusal) -> None:
+    assert refusal.of(err) is why
+
+
+def test_waits_grow_to_a_bound() -> None:
+    assert [refusal.wait(n) for n in (0, 1, 2, 3, 7, 99)] == [0.0, 0.0, 0.5, 1.0, 15.0, 15.0]
