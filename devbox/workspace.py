@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -30,13 +30,15 @@ def _unobserved(_: str, __: str) -> None:
 
 
 class Workspace:
-    """clock: () → unix seconds. sleep: waits that many seconds. narrate: one line for a user.
-    on_step: (step, 'before' | 'after') of each journalled step."""
+    """providers: those that are not made from the spec's settings. clock: () → unix seconds. sleep:
+    waits that many seconds. narrate: one line for a user. on_step: (step, 'before' | 'after') of
+    each journalled step."""
 
     def __init__(
         self,
         config: spec.Spec,
         *,
+        providers: Iterable[Provider] = (),
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         narrate: Callable[[str], None] = _silent,
@@ -53,7 +55,7 @@ class Workspace:
         self.start_timeout: float | None = None
         #: seconds between lines that say that a wait is still going on
         self.tell_every = 15.0
-        self._providers: dict[str, Provider] = {}
+        self._providers = {provider.name: self._told(provider) for provider in providers}
         self._resolved: dict[str, spec.ProviderSettings | None] = {}
         self._elsewhere: dict[tuple[str, spec.ProviderSettings], Provider] = {}
         self._projects: dict[str, spec.Spec] = {}
@@ -134,9 +136,11 @@ class Workspace:
         return self._resolved[name]
 
     def _load(self, name: str, config: spec.ProviderSettings) -> Provider:
-        provider = registry.load(name, config)
-        provider.narrate = self._narrated
         library_logs.tell(self._narrated)
+        return self._told(registry.load(name, config))
+
+    def _told(self, provider: Provider) -> Provider:
+        provider.narrate = self._narrated
         return provider
 
     def _narrated(self, line: str) -> None:

@@ -45,9 +45,9 @@ def workspace(world: World) -> Workspace:
     def here() -> float:
         return world.clock.now() - world.ahead
 
-    ws = Workspace(spec.load(world.project / "devbox.toml"), clock=here, sleep=sleep)
-    ws._providers[world.name] = PROVIDERS[world.name](ws.spec.provider(world.name), clock=here)
-    return ws
+    loaded = spec.load(world.project / "devbox.toml")
+    provider = PROVIDERS[world.name](loaded.provider(world.name), clock=here)
+    return Workspace(loaded, providers=[provider], clock=here, sleep=sleep)
 
 
 def late_reply(world: Emulated, effect: float = 60.0) -> None:

@@ -47,8 +47,13 @@ class Fake(Provider):
 
 
 @pytest.fixture
-def ws(home: Path) -> Iterator[Workspace]:
-    workspace = Workspace(Spec(root=home), clock=lambda: 50.0)
+def fake() -> Fake:
+    return Fake(running)
+
+
+@pytest.fixture
+def ws(home: Path, fake: Fake) -> Iterator[Workspace]:
+    workspace = Workspace(Spec(root=home), providers=[fake], clock=lambda: 50.0)
     yield workspace
     workspace.store.close()
 
@@ -64,18 +69,20 @@ def running(handle: str) -> Observation:
     return Observation(handle, "b", f"t-{handle}", BoxState.RUNNING)
 
 
-def test_all_are_asked_at_once(ws: Workspace) -> None:
+def test_all_are_asked_at_once(ws: Workspace, fake: Fake) -> None:
     together = threading.Barrier(MANY, timeout=20)
 
     def answer(handle: str) -> Observation:
         together.wait()
         return running(handle)
 
-    ws._providers["local"] = Fake(answer)
+    fake.answer = answer
     assert {box.state for box in lifecycle.refresh(ws, boxes(ws))} == {BoxState.RUNNING}
 
 
-def test_a_rate_limit_is_waited_for_and_only_the_refused_ask_again(ws: Workspace) -> None:
+def test_a_rate_limit_is_waited_for_and_only_the_refused_ask_again(
+    ws: Workspace, fake: Fake
+) -> None:
     quota, lock, waits = [30], threading.Lock(), []
 
     def answer(handle: str) -> Observation:
@@ -89,8 +96,7 @@ def test_a_rate_limit_is_waited_for_and_only_the_refused_ask_again(ws: Workspace
         waits.append(seconds)
         quota[0] = 40
 
-    fake = Fake(answer)
-    ws._providers["local"], ws.sleep = fake, sleep
+    fake.answer, ws.sleep = answer, sleep
     fresh = lifecycle.refresh(ws, boxes(ws))
     assert {box.state for box in fresh} == {BoxState.RUNNING}
     assert not [box for box in fresh if box.unreachable]
@@ -98,12 +104,11 @@ def test_a_rate_limit_is_waited_for_and_only_the_refused_ask_again(ws: Workspace
     assert len(fake.asked) == 100 + 70 + 30
 
 
-def test_a_limit_that_lasts_leaves_the_boxes_as_they_were(ws: Workspace) -> None:
+def test_a_limit_that_lasts_leaves_the_boxes_as_they_were(ws: Workspace, fake: Fake) -> None:
     def answer(handle: str) -> Observation:
         raise Unavailable("too many", retry_after=900.0)
 
-    fake = Fake(answer)
-    ws._providers["local"], ws.sleep = fake, lambda _: None
+    fake.answer, ws.sleep = answer, lambda _: None
     fresh = lifecycle.refresh(ws, boxes(ws, 3))
     assert {box.unreachable for box in fresh} == {"too many"}
     assert len(fake.asked) == 3
@@ -111,13 +116,11 @@ def test_a_limit_that_lasts_leaves_the_boxes_as_they_were(ws: Workspace) -> None
 
 def test_a_provider_that_does_not_answer_is_waited_for_once(home: Path) -> None:
     waits: list[float] = []
-    ws = Workspace(Spec(root=home), clock=lambda: 50.0, sleep=waits.append)
 
     def down(_: str) -> Observation:
         raise Unavailable("the Hub did not answer")
 
-    fake = Fake(down)
-    ws._providers["local"] = fake
+    ws = Workspace(Spec(root=home), providers=[Fake(down)], clock=lambda: 50.0, sleep=waits.append)
     boxes(ws, 5)
     findings = lifecycle.reconcile(ws)
     assert [f.kind for f in findings if f.name.startswith("box-")] == ["failed"] * 10
