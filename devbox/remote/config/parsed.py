@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from pathlib import PurePath
 
 from devbox.errors import DevboxError, SshError, ToolMissing
@@ -15,7 +17,12 @@ _ONLY_READ = ("-N", "-o", "CanonicalizeHostname=no")
 
 def keywords(program: str = "ssh") -> frozenset[str]:
     """What `ssh -G` lists: the settings this version knows, in lower case. ToolMissing without
-    ssh; empty where it does not tell."""
+    ssh; empty where it does not tell. Each ssh is asked once."""
+    return _keywords(shutil.which(program) or program)
+
+
+@cache
+def _keywords(program: str) -> frozenset[str]:
     done = run([program, "-F", "none", "-G", "--", "x"], check=False, timeout=PATIENCE)
     return frozenset(row.partition(" ")[0] for row in done.out.lower().splitlines())
 
