@@ -295,12 +295,11 @@ def _ask_to_stop(
         raise UsageError(
             "--no-save and --fetch-ignored exclude each other", fix=f"devbox {verb} --help"
         )
-    found = lifecycle.unsaved_data(ws, box, verb, save=save, ignored=ignored)
-    if found is None:
-        return
-    for line in found.lines():
+    stop = lifecycle.before_stop(ws, box, verb, save=save, ignored=ignored)
+    for line in stop.lines:
         echo(line, err=True)
-    confirm(lifecycle.question(ws, box, verb, found), yes=yes)
+    if stop.question:
+        confirm(stop.question, yes=yes)
 
 
 def _lost(ws: Workspace, box: Box) -> list[str]:

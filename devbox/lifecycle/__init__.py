@@ -5,35 +5,33 @@ that lead there, each idempotent and journalled before it begins. A crash at any
 open goal, and running the same steps again, from `reconcile` or from the verb, finishes it.
 """
 
-from devbox.lifecycle.abandon import forget, warnings
-from devbox.lifecycle.guards import Guards, guards, guards_for
+from devbox.lifecycle.asking import observe_now
+from devbox.lifecycle.down import down, forget, warnings
+from devbox.lifecycle.losses import Losses
 from devbox.lifecycle.modify import renew, resize, restart
-from devbox.lifecycle.observe import find_lost, refresh
-from devbox.lifecycle.reconcile import (
-    Finding,
-    providers_in_use,
-    reconcile,
-    require_answered,
-    untracked,
-)
+from devbox.lifecycle.observe import find_lost, refresh, why_silent
+from devbox.lifecycle.pause import pause
+from devbox.lifecycle.reconcile import reconcile, require_answered, resume_goal
 from devbox.lifecycle.repair import repair
 from devbox.lifecycle.saving import (
-    Losses,
+    Stop,
+    before_stop,
     ends_disk,
     is_saved_before_pause,
     lost_by_pause,
-    question,
     save_before_watchdog_pause,
     unsaved_data,
 )
-from devbox.lifecycle.silence import why_silent
-from devbox.lifecycle.verbs import down, keep, observe_now, pause, resume, resume_goal, up
-from devbox.lifecycle.watchdog_events import idle_status, save_on_warning
+from devbox.lifecycle.untracked import Finding, providers_in_use, untracked
+from devbox.lifecycle.up import resume, up
+from devbox.lifecycle.watchdog import Guards, guards, guards_for, idle_status, keep, save_on_warning
 
 __all__ = [
     "Finding",
     "Guards",
     "Losses",
+    "Stop",
+    "before_stop",
     "down",
     "ends_disk",
     "find_lost",
@@ -47,7 +45,6 @@ __all__ = [
     "observe_now",
     "pause",
     "providers_in_use",
-    "question",
     "reconcile",
     "refresh",
     "renew",

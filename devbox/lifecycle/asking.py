@@ -8,13 +8,17 @@ from typing import Any
 
 import msgspec
 
-from devbox.errors import DevboxError, ProviderError, had_no_effect
+from devbox import secrets, spec
+from devbox.errors import DevboxError, ProviderError, Unavailable, had_no_effect
 from devbox.lifecycle import absence
-from devbox.lifecycle.merge import Answer
-from devbox.lifecycle.observe import apply_observation
-from devbox.lifecycle.steps import amend, reload, set_state, with_retries
-from devbox.lifecycle.waiting import waiting
+from devbox.lifecycle.login import host_key
+from devbox.lifecycle.merge import Answer, is_only_lost
+from devbox.lifecycle.observe import apply_observation, observe, refusable
+from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
+from devbox.providers.base import CanPause, Provider, Request
+from devbox.remote import keys
+from devbox.spec import Seconds
 from devbox.text import clean, duration
 from devbox.workspace import Workspace
 
@@ -23,112 +27,196 @@ _SEEK, _AGAIN = 5.0, 2.0
 _PATIENCE = 5 * 60.0
 
 
-def placed(ws: Workspace, box: Box) -> Box:
-    """The box with who is about to make it. One that may exist already is asked for where it was
+def place(op: BoxOperation) -> None:
+    """Record who is about to make the box. One that may exist already is asked for where it was
     asked for before, and nowhere else."""
-    if box.handle or box.unanswered is not None:
-        with_retries(ws, lambda: absence.check_place(ws, box))
-    known = box.connection or ws.connection(box.provider)
-    who = with_retries(ws, ws.provider_of(box).identity)
-    return amend(ws, box, connection=msgspec.structs.replace(known, identity=who))
+    if op.box.handle or op.box.unanswered is not None:
+        op.retried(lambda: absence.check_place(op))
+    known = op.box.connection or op.ws.connection(op.box.provider)
+    who = op.retried(op.provider.identity)
+    op.amend(connection=msgspec.structs.replace(known, identity=who))
 
 
-def ask_for(ws: Workspace, box: Box, ask: Callable[[], str], state: BoxState) -> Box:
-    """Try once to have the provider make something for the box; the box with the handle that `ask`
-    returns, in `state`. The try is on record before it is made: one that is never answered may
-    take effect later."""
-    latest = reload(ws, box)
+def create(op: BoxOperation) -> bool:
+    """Create the box unless it is made, or join what another computer made under this name; whether
+    it was observed after that. One that was refused shows as failed, with the reason, until `up`
+    succeeds or `reconcile` has seen that there is nothing."""
+    if op.box.handle and op.box.state is not BoxState.FAILED and not _half_made(op):
+        return False
+    place(op)
+    asked = request(op)
+    try:
+        with op.waiting("being asked for"):
+            op.call(
+                "create",
+                lambda: ask_for(op, lambda: op.provider.create(asked), BoxState.PROVISIONING),
+            )
+    except DevboxError as error:
+        if not isinstance(error, Unavailable):
+            op.set_state(BoxState.FAILED, message=clean(error.what, 300))
+        error.means = "; ".join(filter(None, (op.cost_line(), error.means)))
+        raise
+    observe(op)
+    if op.box.token != asked.token:
+        op.narrate("joined the box that another computer made")
+    return True
+
+
+def resume(op: BoxOperation) -> bool:
+    """Resume the box when it is paused; whether it was."""
+    provider = op.provider
+    if op.box.state is not BoxState.PAUSED or not isinstance(provider, CanPause):
+        return False
+    with refusable(op), op.waiting("being resumed"):
+        asked, handle = request(op), op.box.handle
+        op.call(
+            "resume",
+            lambda: ask_for(op, lambda: provider.resume(asked, handle), BoxState.STARTING),
+        )
+    return True
+
+
+def ask_for(op: BoxOperation, ask: Callable[[], str], state: BoxState) -> None:
+    """Try once to have the provider make something for the box; it is then in `state`, with the
+    handle that `ask` returns. The try is on record before it is made: one that is never answered
+    may take effect later."""
+    latest = op.reload()
     before, tries = latest.unanswered, latest.unanswered_tries
-    _note(ws, box, ws.clock(), tries + 1)
+    _note(op, op.ws.clock(), tries + 1)
     try:
         handle = ask()
     except BaseException as error:
         if isinstance(error, DevboxError) and had_no_effect(error):
-            _note(ws, box, before, tries)
+            _note(op, before, tries)
         else:  # a try takes effect by its end, and may have been long (an image is built first)
-            _note(ws, box, ws.clock(), tries + 1)
+            _note(op, op.ws.clock(), tries + 1)
         raise
     # a new life: what the last one began and was to end at is over
     fresh: dict[str, Any] = (
         {"started": None, "deadline": None} if state is BoxState.STARTING else {}
     )
-    return set_state(
-        ws, box, state, handle=handle, unanswered=before, unanswered_tries=tries, **fresh
+    op.set_state(state, handle=handle, unanswered=before, unanswered_tries=tries, **fresh)
+
+
+def request(op: BoxOperation) -> Request:
+    """What a provider needs to make this box; its secrets are read now. StateDamaged when a
+    part of its spec cannot be read: nothing is started by a guess."""
+    box = op.box
+    spec.require_whole(box)
+    wanted = with_image(op.provider, op.spec, box.hardware)
+    wanted = msgspec.structs.replace(wanted, start_timeout=Seconds(op.start_timeout))
+    return Request(
+        name=box.slug or box.name,
+        token=box.token,
+        spec=wanted,
+        hardware=box.hardware,
+        public_key=keys.ensure_identity(),
+        host_key=host_key(box),
+        secrets={name: secrets.resolve(reference) for name, reference in wanted.secrets.items()},
+        root=box.root or str(op.ws.spec.root),
+        asking=lambda: _asking_now(op),
     )
 
 
-def asking_now(ws: Workspace, box: Box) -> None:
-    """A try that is on record reaches its provider only now: what it makes may appear from now on,
-    also when this process is killed before the answer."""
-    latest = reload(ws, box)
-    if latest.unanswered is not None:
-        _note(ws, box, ws.clock(), latest.unanswered_tries)
+def with_image(provider: Provider, wanted: spec.BoxSpec, hardware: str) -> spec.BoxSpec:
+    """The spec with its image, where it leaves that to its provider."""
+    chosen = wanted.image or provider.default_image(hardware)
+    return msgspec.structs.replace(wanted, image=chosen)
 
 
-def _note(ws: Workspace, box: Box, unanswered: float | None, tries: int) -> None:
-    amend(ws, box, unanswered=unanswered, unanswered_tries=tries)
+def observe_now(ws: Workspace, box: Box) -> Box:
+    """The box with its provider's present answer. One that was lost may be there again."""
+    return look(BoxOperation(ws, box))
 
 
-def find_handle(ws: Workspace, box: Box) -> Box:
+def look(op: BoxOperation) -> Box:
+    """`observe_now`, so that no verb acts on an old state."""
+    if op.box.state.is_over and not is_only_lost(op.box):
+        return op.box
+    if not op.box.handle:
+        return find_handle(op)
+    with op.waiting("being looked at"):
+        return observe(op)
+
+
+def find_handle(op: BoxOperation) -> Box:
     """A box whose create we never heard back from: look for our tag at the provider."""
-    if box.handle or not ws.store.boxes.was_asked_for(box.id):
-        return box
-    with waiting(ws, box, "being looked for"):
-        asked = ws.clock()
-        found = absence.find(ws, box)
-    if len(found) == 1 and box.unanswered_tries == 1:
-        _note(ws, box, None, 0)  # one try, and what it made is here: nothing more can appear
+    if op.box.handle or not op.ws.store.boxes.was_asked_for(op.box.id):
+        return op.box
+    with op.waiting("being looked for"):
+        asked = op.ws.clock()
+        found = absence.find(op)
+    if len(found) == 1 and op.box.unanswered_tries == 1:
+        _note(op, None, 0)  # one try, and what it made is here: nothing more can appear
     if not found:
-        return box
+        return op.box
     best = next((seen for seen in found if not seen.state.is_over), found[0])
-    return apply_observation(ws, box, Answer(best, asked))
+    return apply_observation(op, Answer(best, asked))
 
 
-def seek(ws: Workspace, box: Box) -> Box:
+def seek(op: BoxOperation) -> None:
     """Look for what a create without an answer may have made, until it shows itself or no longer
     can. Until then the box is stopping, and whoever is cut off here finishes that later."""
     told = False
-    while not box.handle and (left := absence.unsettled(ws, box)):
+    while not op.box.handle and (left := absence.unsettled(op)):
         if not told:
-            ws.narrate(
-                f"{box.name}: it was asked for and no answer came, so it may still appear and "
+            op.narrate(
+                "it was asked for and no answer came, so it may still appear and "
                 f"cost; looking for it for {duration(left)} more, to end it"
             )
             told = True
-        ws.sleep(min(left, _SEEK))
-        box = find_handle(ws, box)
-    return box
+        op.ws.sleep(min(left, _SEEK))
+        find_handle(op)
 
 
-def end_twins(ws: Workspace, box: Box) -> None:
+def end_twins(op: BoxOperation) -> None:
     """The box may have been made more than once, as an answer to a create was lost: end every
     other resource that carries its token, and wait until no more can appear."""
-    provider, began, told = ws.provider_of(box), ws.clock(), set[str]()
+    ws, provider, began, told = op.ws, op.provider, op.ws.clock(), set[str]()
     # one that was adopted is a box of its own by now
-    others = {box.handle, *(each.handle for each in ws.store.boxes.all())}
+    others = {op.box.handle, *(each.handle for each in ws.store.boxes.all())}
     while True:
-        found = with_retries(ws, lambda: provider.find(box.token))
+        found = op.retried(lambda: provider.find(op.box.token))
         twins = [
             seen
             for seen in found
             if seen.handle not in others and seen.state is not BoxState.TERMINATED
         ]
         for seen in twins:
-            with_retries(ws, lambda: provider.terminate(seen.handle))  # noqa: B023
+            op.retried(lambda: provider.terminate(seen.handle))  # noqa: B023
             if seen.handle not in told:
                 told.add(seen.handle)
                 line = f"a second one of it, {clean(seen.handle, 100)}, is ended too"
-                ws.store.events.add(box.id, "state", line, ws.clock())
-                ws.narrate(f"{box.name}: {line}: the answer to a create was lost")
+                ws.store.events.add(op.box.id, "state", line, ws.clock())
+                op.narrate(f"{line}: the answer to a create was lost")
         going = [seen.handle for seen in twins if seen.billed or seen.state is not BoxState.FAILED]
-        left = absence.unsettled(ws, box)
+        left = absence.unsettled(op)
         if not going and not left:
             return
         if going and ws.clock() - began > _PATIENCE:
             raise ProviderError(
-                f"{box.name}: {', '.join(clean(each, 60) for each in going)} still runs after "
+                f"{op.box.name}: {', '.join(clean(each, 60) for each in going)} still runs after "
                 f"{_PATIENCE / 60:.0f} minutes",
                 means="it is a second one of this box, and it may cost",
                 fix="devbox reconcile tries again",
             )
         ws.sleep(_AGAIN if going else min(left, _SEEK))
+
+
+def _asking_now(op: BoxOperation) -> None:
+    """A try that is on record reaches its provider only now: what it makes may appear from now on,
+    also when this process is killed before the answer."""
+    latest = op.reload()
+    if latest.unanswered is not None:
+        _note(op, op.ws.clock(), latest.unanswered_tries)
+
+
+def _half_made(op: BoxOperation) -> bool:
+    """Its create was begun and not seen to end: it may exist with steps missing, which create,
+    called again, adds."""
+    goal = op.open_goal()
+    return goal is not None and (goal.goal, goal.step) == ("running", "create")
+
+
+def _note(op: BoxOperation, unanswered: float | None, tries: int) -> None:
+    op.amend(unanswered=unanswered, unanswered_tries=tries)

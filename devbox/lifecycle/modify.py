@@ -10,14 +10,16 @@ import msgspec
 
 from devbox import spec
 from devbox.errors import Conflict, DevboxError, ProviderError
-from devbox.lifecycle import asking, converge, refusal, saving
-from devbox.lifecycle.steps import Journal, amend, box_lock, reload
-from devbox.lifecycle.verbs import observe_now
-from devbox.lifecycle.waiting import waiting
+from devbox.lifecycle.asking import ask_for, look, request
+from devbox.lifecycle.observe import refusable, standing
+from devbox.lifecycle.operation import BoxOperation, working_on
+from devbox.lifecycle.pause import require_can_pause
+from devbox.lifecycle.saving import save_or_raise
+from devbox.lifecycle.up import to_running
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
-from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart, Step
+from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart
 from devbox.text import dollars
 from devbox.workspace import Workspace
 
@@ -37,8 +39,8 @@ def restart(
         raise _cannot(box, "restart", _again(ws, box))
     verb = "restart {} --factory" if factory else "restart {}"
 
-    def ask(box: Box, step: Step) -> None:
-        step("restart", lambda: provider.restart(box.handle, factory=factory))
+    def ask(op: BoxOperation) -> None:
+        op.call("restart", lambda: provider.restart(op.box.handle, factory=factory))
 
     return _change(ws, box, verb, ask, _Fetch(save, fetch_ignored))
 
@@ -60,18 +62,18 @@ def resize(
         limits = ws.project_of(box).budget
         budget.check(limits, ws.store.database, offer.price, wanted.max_uptime, now)
     except DevboxError as error:
-        error.means = refusal.standing(ws, box)
+        error.means = standing(BoxOperation(ws, box))
         raise
     price = dollars(offer.price.micro_per_hour, per_hour=True)
     ws.narrate(f"{box.name}: to {hardware} at {price} ({offer.price.source})")
 
-    def ask(box: Box, step: Step) -> None:
+    def ask(op: BoxOperation) -> None:
         # The wish is part of the box from here on, also when its provider is slow to show it.
-        amend(ws, box, spec=spec.encode_box(wanted))
-        step("resize", lambda: provider.resize(box.handle, hardware))
+        op.amend(spec=spec.encode_box(wanted))
+        op.call("resize", lambda: provider.resize(op.box.handle, hardware))
 
-    def undo() -> None:
-        amend(ws, box, spec=box.spec)
+    def undo(op: BoxOperation) -> None:
+        op.amend(spec=box.spec)
 
     return _change(ws, box, f"resize {{}} {hardware}", ask, _Fetch(save, fetch_ignored), undo)
 
@@ -82,9 +84,9 @@ def renew(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
     if not isinstance(provider, CanRenew):
         raise _cannot(box, "continue in a successor", _again(ws, box))
 
-    def hand_over(box: Box, step: Step) -> None:
-        asked = converge.request(ws, box)
-        asking.ask_for(ws, box, lambda: provider.renew(asked, box.handle, step), BoxState.STARTING)
+    def hand_over(op: BoxOperation) -> None:
+        asked, handle = request(op), op.box.handle
+        ask_for(op, lambda: provider.renew(asked, handle, op.call), BoxState.STARTING)
 
     return _change(ws, box, "renew {}", hand_over, _Fetch(save, fetch_ignored))
 
@@ -100,37 +102,35 @@ def _change(
     ws: Workspace,
     box: Box,
     verb: str,
-    ask: Callable[[Box, Step], object],
+    ask: Callable[[BoxOperation], object],
     fetch: _Fetch,
-    undo: Callable[[], object] = lambda: None,
+    undo: Callable[[BoxOperation], object] = lambda _: None,
 ) -> Box:
     """verb: what the user typed, with {} where the box's name goes. ask: makes the provider's
     calls, each as a step that is journalled and retried alone. undo: takes back what `ask`
     recorded here, for a change that is refused."""
-    with box_lock(ws, box.id, box.name):
-        box = observe_now(ws, reload(ws, box))
-        if box.state is not BoxState.RUNNING:
+    with working_on(ws, box) as op:
+        look(op)
+        if op.box.state is not BoxState.RUNNING:
             raise Conflict(
-                f"{box.name} is {box.state}, not running",
+                f"{op.box.name} is {op.box.state}, not running",
                 means="nothing was changed",
-                fix=f"devbox up {box.name}",
+                fix=f"devbox up {op.box.name}",
             )
         if fetch.save:
-            saving.save_or_raise(ws, box, verb, ignored=fetch.ignored)
-        change: dict[str, object] = {"change": verb.split(maxsplit=1)[0]}
-        journal = Journal(ws, ws.store.boxes.begin(box.id, "running", change, ws.clock()))
-        with (
-            refusal.refusable(ws, box, journal, undo),
-            waiting(ws, box, f"being changed ({change['change']})"),
-        ):
-            ask(box, journal.call)
-        return converge.to_running(ws, reload(ws, box), journal)
+            save_or_raise(op, verb, ignored=fetch.ignored)
+        change = verb.split(maxsplit=1)[0]
+        op.begin("running", change=change)
+        with refusable(op, lambda: undo(op)), op.waiting(f"being changed ({change})"):
+            ask(op)
+        op.reload()
+        return to_running(op)
 
 
 def _again(ws: Workspace, box: Box) -> str:
     """How a box that can pause starts again with what a pause keeps; '' for one that cannot."""
     try:
-        converge.require_can_pause(ws, box)
+        require_can_pause(BoxOperation(ws, box))
     except ProviderError:
         return ""
     return f"start it again with: devbox pause {box.name} && devbox resume {box.name}"

@@ -9,8 +9,9 @@ import msgspec
 from devbox import paths, spec
 from devbox.errors import StateDamaged
 from devbox.files import write_atomic
-from devbox.lifecycle.reconcile import Finding, providers_in_use, reconcile
-from devbox.lifecycle.steps import amend
+from devbox.lifecycle.operation import BoxOperation
+from devbox.lifecycle.reconcile import reconcile
+from devbox.lifecycle.untracked import Finding, providers_in_use
 from devbox.model import Box
 from devbox.providers import registry
 from devbox.state import salvage
@@ -64,7 +65,7 @@ def _drop(ws: Workspace, row: Unreadable) -> str:
 def _mend(ws: Workspace, box: Box) -> str:
     copy = _keep_copy(ws, box.id)
     whole = msgspec.structs.replace(spec.decode_box(box.spec), provider=box.provider)
-    amend(ws, box, spec=spec.encode_box(whole))
+    BoxOperation(ws, box).amend(spec=spec.encode_box(whole))
     return f"{box.name}: its record was mended; the damaged one is kept as {copy}"
 
 

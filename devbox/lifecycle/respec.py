@@ -10,14 +10,13 @@ import msgspec
 from devbox import spec
 from devbox.errors import Conflict, NotFound
 from devbox.lifecycle import absence
-from devbox.lifecycle.steps import amend, set_state
+from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
 from devbox.providers.base import CanPause, CanResize, Provider
 from devbox.remote.connection import connect
 from devbox.telemetry import rearm
 from devbox.text import clean, dollars, duration
-from devbox.workspace import Workspace
 
 _IN_PLACE = frozenset({"idle", "sync"})
 _CHOICE = frozenset({"hardware", "vram", "max_price", "cpu", "memory"})
@@ -38,14 +37,13 @@ class Changes(msgspec.Struct, frozen=True):
     verbs: tuple[str, ...] = ()
 
 
-def compare(ws: Workspace, box: Box, wanted: spec.BoxSpec) -> Changes:
-    """What of `wanted` differs from the spec that `box` was made from."""
-    made = spec.decode_box(box.spec)
+def compare(op: BoxOperation, wanted: spec.BoxSpec) -> Changes:
+    """What of `wanted` differs from the spec that the box was made from."""
+    box, made, provider = op.box, op.spec, op.provider
     keys = [key for key in wanted.__struct_fields__ if _differs(made, wanted, key)]
     if "provider" in keys:
         # Names of hardware and images mean nothing at another provider.
         keys = [key for key in keys if key in {"provider", *_IN_PLACE}]
-    provider = ws.provider_of(box)
     offer = _other_hardware(box, provider, wanted) if _CHOICE & set(keys) else None
     if offer is None and not {"cpu", "memory"} & set(keys):
         quiet = _CHOICE & set(keys)  # the hardware it has is what they choose too
@@ -68,29 +66,28 @@ def compare(ws: Workspace, box: Box, wanted: spec.BoxSpec) -> Changes:
     )
 
 
-def take(ws: Workspace, box: Box, changes: Changes) -> Box:
-    """The box with what it can follow; a running one's watchdog gets its new orders."""
+def take(op: BoxOperation, changes: Changes) -> None:
+    """Record what the box can follow; a running one's watchdog gets its new orders."""
+    ws, box = op.ws, op.box
     encoded = spec.encode_box(changes.spec)
     if encoded == box.spec:
-        return box
+        return
     fields: dict[str, Any] = {"spec": encoded}
     if changes.offer:
         hardware, price = changes.offer.hardware.name, changes.offer.price
         rate = dollars(price.micro_per_hour, per_hour=True)
-        ws.narrate(f"{box.name}: from now on {hardware} at {rate} ({price.source})")
+        op.narrate(f"from now on {hardware} at {rate} ({price.source})")
         fields |= {"hardware": hardware, "price": price}
     orders = {"idle", "max_uptime"} & set(changes.taken)
-    if orders and box.state is BoxState.RUNNING and not spec.is_headless(box):
+    if orders and box.state is BoxState.RUNNING and not op.spec.command:
         # first: what is on record is what its watchdog follows
         with connect(box) as connection:
             rearm.arm(ws, msgspec.structs.replace(box, **fields), connection)
-    box = amend(ws, box, **fields)
-    if not changes.taken:
-        return box
-    listed = ", ".join(changes.taken)
-    ws.narrate(f"{box.name}: follows devbox.toml in {listed}")
-    ws.store.events.add(box.id, "spec", f"follows devbox.toml in {listed}", ws.clock())
-    return box
+    op.amend(**fields)
+    if changes.taken:
+        follows = f"follows devbox.toml in {', '.join(changes.taken)}"
+        op.narrate(follows)
+        ws.store.events.add(box.id, "spec", follows, ws.clock())
 
 
 def refuse_left(box: Box, changes: Changes) -> None:
@@ -107,24 +104,24 @@ def refuse_left(box: Box, changes: Changes) -> None:
     )
 
 
-def is_unmade(ws: Workspace, box: Box) -> bool:
+def is_unmade(op: BoxOperation) -> bool:
     """It was never asked for at its provider, or every time refused there: nothing of it exists."""
-    refused = box.state is BoxState.FAILED or not ws.store.boxes.was_asked_for(box.id)
-    return not box.handle and refused and not absence.unsettled(ws, box)
+    box = op.box
+    refused = box.state is BoxState.FAILED or not op.ws.store.boxes.was_asked_for(box.id)
+    return not box.handle and refused and not absence.unsettled(op)
 
 
-def differs(box: Box, wanted: spec.BoxSpec) -> bool:
+def differs(op: BoxOperation, wanted: spec.BoxSpec) -> bool:
     """Whether devbox.toml asks for another box than the one it was made from."""
-    made = spec.decode_box(box.spec)
-    return any(_differs(made, wanted, key) for key in wanted.__struct_fields__)
+    return any(_differs(op.spec, wanted, key) for key in wanted.__struct_fields__)
 
 
-def drop(ws: Workspace, box: Box) -> None:
+def drop(op: BoxOperation) -> None:
     """Give up an unmade box, so that its name is free for one by the present devbox.toml."""
     message = "devbox.toml changed before it was created"
-    set_state(ws, box, BoxState.TERMINATED, message, message=message)
-    for intent in ws.store.boxes.open_intents(box.id):
-        ws.store.boxes.finish(intent.id, "given up", ws.clock())
+    op.set_state(BoxState.TERMINATED, message, message=message)
+    if goal := op.open_goal():
+        op.ws.store.boxes.finish(goal.id, "given up", op.ws.clock())
 
 
 def _differs(made: spec.BoxSpec, wanted: spec.BoxSpec, key: str) -> bool:

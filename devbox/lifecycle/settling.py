@@ -1,100 +1,52 @@
-"""Wait until a box runs, or has stopped, as its provider says."""
+"""Wait until a box runs, or has stopped, as its provider says; its build log is told meanwhile."""
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 
-from devbox import spec
-from devbox.errors import BuildFailed, ProviderError, TimedOut
-from devbox.lifecycle.build_log import BuildLog
+from devbox.errors import BuildFailed, DevboxError, ProviderError, TimedOut
 from devbox.lifecycle.observe import observe
-from devbox.lifecycle.refusal import cost_line
-from devbox.lifecycle.steps import reload
-from devbox.lifecycle.waiting import Wait, waiting
+from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
+from devbox.providers.base import HasBuildLogs
 from devbox.remote.connection import preload
-from devbox.text import duration
-from devbox.workspace import Workspace
+from devbox.text import clean, duration
 
 # Seconds between looks at a provider while it starts or stops: soon at first, then patient.
 _POLLS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_LONGEST_LINE = 300
 STOP_TIMEOUT = 5 * 60.0
 
 
-def _until(
-    ws: Workspace,
-    box: Box,
-    done: Callable[[Box], bool],
-    timeout: float,
-    *,
-    looked: bool = False,
-    meanwhile: Callable[[], None] | None = None,
-) -> Box:
-    """Observe until `done`. After `timeout` seconds the box stays as it is, still costing.
-    looked: `box` is its provider's answer of this moment. meanwhile: done once, in what would be
-    idle waiting."""
-    with waiting(ws, box, box.stage or box.state, timeout) as wait_:
-        return _looking(ws, box, done, timeout, wait_, looked=looked, meanwhile=meanwhile)
-
-
-def _looking(
-    ws: Workspace,
-    box: Box,
-    done: Callable[[Box], bool],
-    timeout: float,
-    told: Wait,
-    *,
-    looked: bool,
-    meanwhile: Callable[[], None] | None,
-) -> Box:
-    began, stage = ws.clock(), ""
-    for look in itertools.count():
-        if look or not looked:
-            box = observe(ws, reload(ws, box))
-        if done(box):
-            return box
-        if (box.stage or box.state) != stage:
-            stage = box.stage or box.state
-            ws.narrate(f"{box.name}: {stage}")
-        told.now(stage, ws.store.ledger.current(box.id))
-        if ws.clock() - began > timeout:
-            raise TimedOut(
-                f"{box.name} is still {stage} after {duration(timeout)}",
-                means=cost_line(ws, box),
-            )
-        if meanwhile and not look:
-            meanwhile()
-        else:
-            ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
-    raise AssertionError("unreachable")
-
-
-def until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
-    log = BuildLog(ws.provider_of(box), ws.narrate)
+def until_running(op: BoxOperation, *, fresh: bool) -> None:
+    """Returns with a box that runs, or a command that is over by now. fresh: the box was just
+    observed."""
+    log = _BuildLog(op)
 
     def settled(seen: Box) -> bool:
         log.look(seen)
         return seen.state.is_settled
 
-    limit = start_timeout(ws, box)
+    limit = op.start_timeout
     try:
-        box = _until(ws, box, settled, limit, looked=looked, meanwhile=preload)
+        _until(op, settled, limit, fresh=fresh, while_waiting=preload)
     except TimedOut as error:
         error.fix = (
-            f"wait longer with: devbox up {box.name} --timeout {duration(2 * limit)} (or "
-            f"start_timeout in devbox.toml); end it with: devbox down {box.name}"
+            f"wait longer with: devbox up {op.box.name} --timeout {duration(2 * limit)} (or "
+            f"start_timeout in devbox.toml); end it with: devbox down {op.box.name}"
         )
         raise
     log.finish()
-    headless = spec.is_headless(box)
+    box, headless = op.box, bool(op.spec.command)
     if box.state is BoxState.RUNNING or (headless and box.state is BoxState.TERMINATED):
-        return box  # a short command may be over by now
+        return  # a short command may be over by now
     if box.state is BoxState.FAILED:
         what = "its command failed" if headless and box.started else "did not start"
         raise BuildFailed(
             f"{box.name}: {what}: {box.stage or 'failed'}: {box.message}",
-            means=cost_line(ws, box),
+            means=op.cost_line(),
             fix=f"devbox down {box.name}; fix the cause, then: devbox up {box.name}"
             if headless
             else f"fix the cause and run: devbox up {box.name}; or: devbox down {box.name}",
@@ -102,18 +54,18 @@ def until_running(ws: Workspace, box: Box, *, looked: bool) -> Box:
     raise ProviderError(
         f"{box.name} became {box.state} while starting"
         + (f": {box.message}" if box.message else ""),
-        means=cost_line(ws, box),
+        means=op.cost_line(),
         fix=f"devbox up {box.name}",
     )
 
 
-def until_stopped(ws: Workspace, box: Box, done: Callable[[Box], bool]) -> Box:
+def until_stopped(op: BoxOperation, done: Callable[[Box], bool]) -> None:
     """A pause or an end, as its provider confirms it. One that it does not confirm is named by
     what was asked for: the provider's own word may still be that it runs."""
     try:
-        return _until(ws, box, done, STOP_TIMEOUT)
+        _until(op, done, STOP_TIMEOUT)
     except TimedOut as error:
-        box = reload(ws, box)
+        box = op.reload()
         shown = f": its provider shows {box.stage}" if box.stage else ""
         ends = "" if box.state is BoxState.STOPPING else f"; devbox down {box.name} ends it"
         raise TimedOut(
@@ -123,5 +75,72 @@ def until_stopped(ws: Workspace, box: Box, done: Callable[[Box], bool]) -> Box:
         ) from error
 
 
-def start_timeout(ws: Workspace, box: Box) -> float:
-    return ws.start_timeout or spec.decode_box(box.spec).start_timeout
+def _until(
+    op: BoxOperation,
+    done: Callable[[Box], bool],
+    timeout: float,
+    *,
+    fresh: bool = False,
+    while_waiting: Callable[[], None] | None = None,
+) -> None:
+    """Observe until `done`. After `timeout` seconds the box stays as it is, still costing. fresh:
+    the box was just observed, skip the first look. while_waiting: called once instead of the
+    first sleep."""
+    began, stage = op.ws.clock(), ""
+    with op.waiting(op.box.stage or op.box.state, timeout) as told:
+        for look in itertools.count():
+            if look or not fresh:
+                op.reload()
+                observe(op)
+            if done(op.box):
+                return
+            if (op.box.stage or op.box.state) != stage:
+                stage = op.box.stage or op.box.state
+                op.narrate(stage)
+            told.now(stage, op.ws.store.ledger.current(op.box.id))
+            if op.ws.clock() - began > timeout:
+                raise TimedOut(
+                    f"{op.box.name} is still {stage} after {duration(timeout)}",
+                    means=op.cost_line(),
+                )
+            if while_waiting and not look:
+                while_waiting()
+            else:
+                op.ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
+
+
+class _BuildLog:
+    """Follows the log from the first look at which the box is being built, on a thread of its
+    own: what the log is late with must not hold up what the state says."""
+
+    def __init__(self, op: BoxOperation) -> None:
+        self._op = op
+        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+
+    def look(self, box: Box) -> None:
+        """Tell of one look at the box."""
+        provider = self._op.provider
+        if self._thread or box.state is not BoxState.BUILDING:
+            return
+        if isinstance(provider, HasBuildLogs):
+            args = (provider, box.handle)
+            self._thread = threading.Thread(target=self._follow, args=args, daemon=True)
+            self._thread.start()
+
+    def finish(self, patience: float = 0.5) -> None:
+        """The box is past its build: give the last lines a moment, then say no more."""
+        if self._thread:
+            self._thread.join(patience)
+        self._over.set()
+
+    def _follow(self, provider: HasBuildLogs, handle: str) -> None:
+        name = self._op.box.name
+        try:
+            for line in provider.build_logs(handle, follow=True):
+                if self._over.is_set():
+                    return
+                self._op.ws.narrate(f"{name} | {clean(line, _LONGEST_LINE)}")
+        except DevboxError as error:
+            if not self._over.is_set():
+                self._op.narrate(f"its build log cannot be read: {error.what}")

@@ -26,7 +26,7 @@ from devbox.tui.streams import Streams
 from devbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from devbox.lifecycle.guards import Guards
+    from devbox.lifecycle import Guards
     from devbox.wire.messages import Verdict
 
 T = TypeVar("T")

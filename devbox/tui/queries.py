@@ -14,6 +14,7 @@ from devbox.text import dollars, size
 from devbox.tui.feed import BoxView
 
 if TYPE_CHECKING:
+    from devbox.lifecycle import Stop
     from devbox.spec import BoxSpec, JobSpec
     from devbox.sync.status import Difference
     from devbox.templates import Template
@@ -85,12 +86,11 @@ class Asks:
             chosen, why = None, error.what
         return Choice(name, wanted, offers, chosen, why, pauses, ceiling, ends)
 
-    def losses(self, box: Box, verb: str) -> list[str]:
-        """What `verb` on the box would lose, and what it fetches first."""
+    def before_stop(self, box: Box, verb: str) -> Stop:
+        """What `verb` on the box means and would lose, and what it fetches first."""
         from devbox import lifecycle
 
-        found = lifecycle.unsaved_data(self._open(), box, verb)
-        return found.lines() if found else []
+        return lifecycle.before_stop(self._open(), box, verb)
 
     def own(self, boxes: list[Box]) -> list[Box]:
         """Those of them that belong to this folder's project."""
@@ -102,16 +102,6 @@ class Asks:
 
         ws = self._open()
         return [box for box in boxes if lifecycle.is_saved_before_pause(ws, box)]
-
-    def pause_means(self, box: Box) -> str:
-        """What a pause of it keeps, or that it cannot be paused."""
-        from devbox import spec
-        from devbox.providers.base import CanPause
-
-        provider = self._open().provider_of(box)
-        if not isinstance(provider, CanPause):
-            return f"boxes of {box.provider} cannot pause; end it instead"
-        return f"a pause keeps {provider.pause_keeps(spec.decode_box(box.spec)).words}"
 
     def difference(self, box: Box) -> Difference:
         from devbox.sync import status

@@ -30,7 +30,7 @@ import devbox.providers.modal.provider
 from devbox import lifecycle, spec
 from devbox.cli import net
 from devbox.errors import DevboxError
-from devbox.lifecycle.reconcile import Strangers
+from devbox.lifecycle.untracked import Strangers
 from devbox.model import Box
 from devbox.providers.base import Provider
 from devbox.remote.connection import connect
@@ -107,18 +107,18 @@ def open_workspace(clock: list[float], trip: Tripwire, name: str, where: str | N
     """The workspace of the current folder in the emulator's time."""
     emulated = Clock(speed=clock[2], start=clock[0])
     emulated._origin = clock[1]
-    ws = Workspace(
-        spec.load(spec.find(Path.cwd())),
-        clock=emulated.now,
-        sleep=lambda seconds: time.sleep(min(seconds, _LONGEST_WAIT)),
-    )
-    provider: Provider = PROVIDERS[name](ws.spec.provider(name), clock=emulated.now)
+    loaded = spec.load(spec.find(Path.cwd()))
+    provider: Provider = PROVIDERS[name](loaded.provider(name), clock=emulated.now)
     if where == "provider":
         trip.on_provider(provider)
     elif where == "person":
         trip.on_person()
-    ws._providers[name] = provider
-    return ws
+    return Workspace(
+        loaded,
+        providers=[provider],
+        clock=emulated.now,
+        sleep=lambda seconds: time.sleep(min(seconds, _LONGEST_WAIT)),
+    )
 
 
 def _perform(ws: Workspace, op: str) -> Any:
@@ -156,7 +156,7 @@ def _watchdog(ws: Workspace) -> int:
 
 
 def _reconcile(ws: Workspace, wanted: Strangers = "list") -> list[Any]:
-    (name,) = ws._providers
+    (name,) = lifecycle.providers_in_use(ws)
     found = lifecycle.reconcile(ws, provider=name, wanted=wanted)
     return [msgspec.to_builtins(finding) for finding in found]
 

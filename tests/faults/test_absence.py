@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 
 from devbox import lifecycle
 from devbox.errors import Unavailable
-from devbox.lifecycle.reconcile import untracked
+from devbox.lifecycle import untracked
 from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
 from tests.boxes import rewrite

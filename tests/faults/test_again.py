@@ -9,8 +9,9 @@ from huggingface_hub import HfApi
 
 from devbox import lifecycle
 from devbox.errors import AuthError, BuildFailed, Busy, Conflict, Locked, Unavailable
-from devbox.lifecycle import absence, asking, steps
+from devbox.lifecycle import absence, asking
 from devbox.lifecycle.observe import find_lost
+from devbox.lifecycle.operation import BoxOperation, working_on
 from devbox.model import BoxState
 from devbox.providers.base import Observation
 from tests.boxes import rewrite
@@ -67,8 +68,8 @@ def test_a_try_that_was_cut_off_late_may_still_take_effect(make_world: MakeWorld
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        asking.ask_for(ws, box, ask, BoxState.PROVISIONING)
-    assert absence.unsettled(ws, ws.box("b")) > 0
+        asking.ask_for(BoxOperation(ws, box), ask, BoxState.PROVISIONING)
+    assert absence.unsettled(BoxOperation(ws, ws.box("b"))) > 0
     lifecycle.down(ws, ws.box("b"), save=False)
 
 
@@ -80,7 +81,8 @@ def test_a_resumed_box_has_a_beginning_and_an_end_of_its_own(make_world: MakeWor
     (box,) = lifecycle.refresh(ws, [box])
     assert box.deadline is not None
     box = lifecycle.pause(ws, box, save=False)
-    asked = asking.ask_for(ws, box, lambda: box.handle, BoxState.STARTING)
+    asking.ask_for(BoxOperation(ws, box), lambda: box.handle, BoxState.STARTING)
+    asked = ws.box("b")
     assert (asked.started, asked.deadline) == (None, None)
     lifecycle.down(ws, ws.box("b"), save=False)
 
@@ -91,19 +93,19 @@ def test_of_several_of_one_token_the_one_that_lives_is_the_box(
     world = make_world("hf-job")
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
-    (live,) = absence.find(ws, box)
+    (live,) = absence.find(BoxOperation(ws, box))
     over = live._replace(handle="me/older", state=BoxState.TERMINATED, billed=False)
     nameless = msgspec.structs.replace(box, handle="", state=BoxState.PROVISIONING)
     rewrite(ws.store, nameless)
     intent = ws.store.boxes.begin(box.id, "running", {}, ws.clock())
     ws.store.boxes.step(intent, "create", ws.clock())
 
-    def find(_: object, __: object) -> list[Observation]:
+    def find(_: object) -> list[Observation]:
         return [over, live]
 
     with monkeypatch.context() as patch:
         patch.setattr(absence, "find", find)
-        found = asking.find_handle(ws, nameless)
+        found = asking.find_handle(BoxOperation(ws, nameless))
     assert (found.handle, found.state) == (live.handle, BoxState.RUNNING)
     lifecycle.down(ws, ws.box("b"), save=False)
 
@@ -154,12 +156,12 @@ def test_another_lock_that_is_held_is_not_taken_for_the_boxs_own(make_world: Mak
     world = make_world("local")
     ws = workspace(world)
     box = lifecycle.up(ws, "b")
-    with pytest.raises(Locked, match=r"other\.lock"), steps.box_lock(ws, box.id, "b"):
+    with pytest.raises(Locked, match=r"other\.lock"), working_on(ws, box):
         raise Locked("another devbox process has held other.lock for 30 s")
     with (
-        steps.box_lock(ws, box.id, "b"),
+        working_on(ws, box),
         pytest.raises(Busy, match="is working on b"),
-        steps.box_lock(ws, box.id, "b"),
+        working_on(ws, box),
     ):
         raise AssertionError
     lifecycle.down(ws, box, save=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devbox import lifecycle
-from devbox.lifecycle.reconcile import untracked
+from devbox.lifecycle import untracked
 from devbox.model import BoxState
 from tests.emulators.common import Fault
 from tests.faults.conftest import MakeWorld, workspace

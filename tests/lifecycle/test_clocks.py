@@ -10,6 +10,7 @@ import pytest
 from devbox import lifecycle
 from devbox.lifecycle.merge import Answer
 from devbox.lifecycle.observe import apply_observation
+from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
 from devbox.providers.base import Observation
 from devbox.state.spending import spent_by_box
@@ -34,7 +35,9 @@ def _seen(box: Box, state: BoxState, **times: Any) -> Answer:
 
 def test_a_start_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> None:
     now = ws.clock()
-    after = apply_observation(ws, box, _seen(box, BoxState.RUNNING, billed_since=now + AHEAD))
+    after = apply_observation(
+        BoxOperation(ws, box), _seen(box, BoxState.RUNNING, billed_since=now + AHEAD)
+    )
     interval = ws.store.ledger.current(box.id)
     assert interval is not None
     assert interval.start <= ws.clock()
@@ -46,9 +49,9 @@ def test_a_start_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> No
 
 def test_an_end_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> None:
     start = ws.clock() - 100
-    apply_observation(ws, box, _seen(box, BoxState.RUNNING, billed_since=start))
+    apply_observation(BoxOperation(ws, box), _seen(box, BoxState.RUNNING, billed_since=start))
     times = {"billed_since": start, "ended_at": ws.clock() + AHEAD}
-    apply_observation(ws, box, _seen(box, BoxState.PAUSED, **times))
+    apply_observation(BoxOperation(ws, box), _seen(box, BoxState.PAUSED, **times))
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is not None
     assert interval.end <= ws.clock()
@@ -57,7 +60,7 @@ def test_an_end_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> Non
 def test_a_stretch_nobody_watched_keeps_its_length(ws: Workspace, box: Box) -> None:
     now = ws.clock()
     times = {"billed_since": now + AHEAD - 100, "ended_at": now + AHEAD}
-    apply_observation(ws, box, _seen(box, BoxState.PAUSED, **times))
+    apply_observation(BoxOperation(ws, box), _seen(box, BoxState.PAUSED, **times))
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is not None
     assert interval.end <= ws.clock()

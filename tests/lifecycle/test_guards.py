@@ -9,7 +9,7 @@ import pytest
 
 from devbox import lifecycle, spec
 from devbox.errors import DevboxError, ProviderError, Unanswered
-from devbox.lifecycle.reconcile import Finding
+from devbox.lifecycle import Finding, Stop
 from devbox.model import Box, BoxState, Price
 from devbox.providers.base import Provider
 from devbox.providers.hf.job import HfJob
@@ -80,7 +80,28 @@ def test_nothing_is_asked_before_a_pause_that_is_refused(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by(ws, HfJob(HfSettings()), monkeypatch)
-    assert lifecycle.unsaved_data(ws, made(BoxSpec(provider="hf-job")), "pause") is None
+    stop = lifecycle.before_stop(ws, made(BoxSpec(provider="hf-job")), "pause")
+    assert stop == Stop("boxes of hf-job cannot pause; end it instead")
+
+
+@pytest.mark.parametrize(
+    ("provider", "verb", "means", "question"),
+    [
+        ("local", "pause", "a pause keeps its files", ""),
+        ("local", "down", "this will delete what is on it", "End b and delete what is on it?"),
+        (
+            "ssh",
+            "down",
+            "this will end what runs on it through devbox; its files stay",
+            "End b and end what runs on it through devbox; its files stay?",
+        ),
+    ],
+)
+def test_what_a_stop_means_is_its_providers_word(
+    ws: Workspace, provider: str, verb: str, means: str, question: str
+) -> None:
+    stop = lifecycle.before_stop(ws, made(BoxSpec(provider=provider), BoxState.STARTING), verb)
+    assert (stop.means, stop.question) == (means, question)
 
 
 class _Paid(Local):

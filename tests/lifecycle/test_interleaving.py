@@ -11,8 +11,10 @@ import pytest
 
 from devbox import lifecycle
 from devbox.lifecycle.observe import refresh
-from devbox.lifecycle.steps import set_state
+from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
+from devbox.remote.connection import connect
+from devbox.telemetry import arming
 from devbox.workspace import Workspace
 
 
@@ -92,6 +94,71 @@ def test_asking_for_an_end_turns_no_ended_box_back(ws: Workspace, other: Workspa
     box = lifecycle.up(ws, "b")
     lifecycle.down(other, box, save=False)
     for state in (BoxState.STOPPING, BoxState.PAUSING, BoxState.FAILED):
-        assert set_state(ws, box, state).state is BoxState.TERMINATED
+        op = BoxOperation(ws, box)
+        op.set_state(state)
+        assert op.box.state is BoxState.TERMINATED
     kinds = [event.message for event in ws.store.events.of_box(box.id) if event.kind == "state"]
     assert kinds[-1] == "stopping → terminated"
+
+
+def _at_step(ws: Workspace, step: tuple[str, str], meanwhile: Callable[[], object]) -> None:
+    """Run `meanwhile` once, at that end of a step."""
+
+    def on_step(*seen: str) -> None:
+        if seen == step:
+            ws.on_step = lambda *_: None
+            meanwhile()
+
+    ws.on_step = on_step
+
+
+def test_what_another_process_observed_between_two_steps_is_built_on(
+    ws: Workspace, other: Workspace
+) -> None:
+    """It sees that the box runs before `up` looks for the first time."""
+    seen: list[Box] = []
+    _at_step(
+        ws, ("observe", "before"), lambda: seen.extend(refresh(other, other.store.boxes.all()))
+    )
+    box = lifecycle.up(ws, "b")
+    assert seen[0].state is BoxState.RUNNING
+    assert (box.state, box.endpoint) == (BoxState.RUNNING, seen[0].endpoint)
+    assert _bills(ws, box) == [True]
+    messages = [event.message for event in ws.store.events.of_box(box.id)]
+    assert sum("→ running" in message for message in messages) == 1
+
+
+def test_a_keep_between_two_steps_of_a_resume_is_not_shortened(
+    ws: Workspace, other: Workspace
+) -> None:
+    box = lifecycle.up(ws, "b")
+    lifecycle.keep(ws, box, 3600)
+    box = lifecycle.pause(ws, box, save=False)
+    longer: list[float] = []
+    _at_step(
+        ws,
+        ("arm", "after"),
+        lambda: longer.append(lifecycle.keep(other, other.box("b"), 3 * 3600)),
+    )
+    box = lifecycle.resume(ws, box)
+    assert box.kept_until == longer[0]
+    with connect(box) as connection:
+        assert arming.verdict(connection).keep_until == pytest.approx(longer[0], abs=1)
+
+
+def test_a_goal_that_was_replaced_meanwhile_is_not_finished(
+    ws: Workspace, other: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`reconcile` lists an open `running`; before it holds the lock, another process pauses."""
+    box = lifecycle.up(ws, "b", wait=False)
+    get = ws.store.boxes.get
+
+    def once(box_id: str) -> Box | None:
+        monkeypatch.setattr(ws.store.boxes, "get", get)
+        lifecycle.pause(other, lifecycle.resume_goal(other, box), save=False)
+        return get(box_id)
+
+    monkeypatch.setattr(ws.store.boxes, "get", once)
+    assert lifecycle.reconcile(ws, provider="local") == []
+    assert ws.box("b").state is BoxState.PAUSED
+    assert _bills(ws, box) == [False]

@@ -13,6 +13,7 @@ import pytest
 from devbox import lifecycle, spec
 from devbox.errors import Conflict, DevboxError
 from devbox.lifecycle import respec
+from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState, Hardware, Offer, Price
 from devbox.providers.base import Kept
 from devbox.providers.local.provider import Local
@@ -135,7 +136,7 @@ def test_other_hardware_is_taken_at_a_resume_or_named(
         price=Price(400_000), created=0, updated=0, seen=0, handle="h",
         spec=spec.encode_box(spec.BoxSpec(**made)),
     )  # fmt: skip
-    found = respec.compare(ws, box, spec.BoxSpec(**wanted))
+    found = respec.compare(BoxOperation(ws, box), spec.BoxSpec(**wanted))
     assert (found.offer.hardware.name if found.offer else None, len(found.left)) == (offer, left)
     if state == "paused" and not left:
         assert found.spec == spec.BoxSpec(**wanted)

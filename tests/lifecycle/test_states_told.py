@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from devbox import lifecycle
 from devbox.cli.main import cli
 from devbox.errors import NameUnknown, ToolMissing
-from devbox.lifecycle.reconcile import Finding
+from devbox.lifecycle import Finding
 from devbox.model import BoxState, Endpoint
 from devbox.remote import wait
 from devbox.remote.connection import connect

@@ -13,7 +13,7 @@ import pytest
 
 from devbox import lifecycle, paths
 from devbox.errors import BudgetError, Conflict, DevboxError, NotFound, Unavailable
-from devbox.lifecycle.steps import with_retries
+from devbox.lifecycle.operation import with_retries
 from devbox.model import BoxState
 from devbox.providers.base import CanPause
 from devbox.remote import command

@@ -12,7 +12,7 @@ import pytest
 from devbox import lifecycle
 from devbox.errors import NoAnswer
 from devbox.lifecycle import login
-from devbox.lifecycle.waiting import Wait, waiting
+from devbox.lifecycle.operation import BoxOperation, Wait
 from devbox.model import Box, BoxState, Endpoint, Interval, Price
 from devbox.providers import library_logs
 from devbox.remote import keys
@@ -67,11 +67,11 @@ def test_a_wait_is_told_until_it_ends(local_workspace: Workspace) -> None:
     said: list[str] = []
     local_workspace.narrate = said.append
     local_workspace.tell_every = 0.02
-    with waiting(local_workspace, BOX, "starting"):
+    with BoxOperation(local_workspace, BOX).waiting("starting"):
         while len(said) < 3:
             pass
     count = len(said)
-    with waiting(local_workspace, BOX, "starting"):
+    with BoxOperation(local_workspace, BOX).waiting("starting"):
         pass
     assert len(said) == count
 
@@ -88,7 +88,7 @@ def test_a_gateway_that_never_answers_is_told_of_and_ends_with_the_rate(
     ws.store.boxes.insert(box, "running", {}, 0.0)
     open_interval(ws.store.ledger, box, PRICE, ws.clock())
     with pytest.raises(NoAnswer) as caught:
-        login.log_in(ws, box)
+        login.log_in(BoxOperation(ws, box))
     assert any("waiting for ssh to answer for" in line and "$1.80/h" in line for line in said)
     assert "$1.80/h" in caught.value.means
     assert "devbox down b" in caught.value.fix
@@ -101,7 +101,7 @@ def test_what_a_wait_has_cost_is_what_status_says(local_workspace: Workspace) ->
     ws.clock = lambda: 1061.0
     ws.store.boxes.insert(BOX, "running", {}, 0.0)
     open_interval(ws.store.ledger, BOX, Price(1_800_000, unit=60), 1000.0)
-    with waiting(ws, BOX, "starting") as wait:
+    with BoxOperation(ws, BOX).waiting("starting") as wait:
         said.append(wait.line())
     assert said == ["b: starting for 0s; $0.06 so far at $1.80/h"]
     assert dollars(run_cost(ws.store.ledger.of_box(BOX.id), 0, ws.clock())) == "$0.06"

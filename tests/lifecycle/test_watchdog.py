@@ -10,7 +10,6 @@ import pytest
 
 from devbox import doctor, lifecycle
 from devbox.jobs import catalogue, submit
-from devbox.lifecycle import watchdog_events
 from devbox.model import Box
 from devbox.remote.connection import connect
 from devbox.telemetry import arming
@@ -29,7 +28,7 @@ def agent(box: Box) -> int:
 
 VERBS: dict[str, Callable[[Workspace, Box], object]] = {
     "up": lambda ws, box: lifecycle.up(ws, "b"),
-    "status": watchdog_events.idle_status,
+    "status": lifecycle.idle_status,
     "keep": lambda ws, box: lifecycle.keep(ws, box, 600.0),
     "doctor": doctor.box,
     "run": lambda ws, box: submit.submit(

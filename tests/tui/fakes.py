@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from devbox.errors import SshError
+from devbox.lifecycle import Stop
 from devbox.model import (
     Box,
     BoxState,
@@ -212,13 +213,11 @@ class FakeAsks(Asks):
                      Price(3_950_000, "live"), NOW)  # fmt: skip
         return Choice(name, dict(self.boxes)[name], [cheap, dear], cheap, "")
 
-    def losses(self, box: Box, verb: str) -> list[str]:
+    def before_stop(self, box: Box, verb: str) -> Stop:
         if self.fails:
             raise SshError(self.fails)
-        return list(self.lost)
-
-    def pause_means(self, box: Box) -> str:
-        return "a pause keeps its files"
+        means = {"pause": "a pause keeps its files", "down": "this will delete what is on it"}
+        return Stop(means[verb], tuple(self.lost), "Sure?")
 
     def difference(self, box: Box) -> Difference:
         if self.fails:

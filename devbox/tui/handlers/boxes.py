@@ -60,23 +60,8 @@ async def up(app: Dashboard) -> None:
 
 async def pause(app: Dashboard) -> None:
     views = _in(app, "pause", BoxState.RUNNING)
-    if not views:
-        return
-    facts = _bills(views)
-    facts += ["a paused box costs nothing for its hardware"]
-
-    def look() -> list[str]:
-        notes = [f"{view.box.name}: {app.asks.pause_means(view.box)}" for view in views]
-        return notes + [line for view in views for line in app.asks.losses(view.box, "pause")]
-
-    answers = (
-        Answer("save", "Fetch, then pause"),
-        Answer("leave", "Pause without fetching", danger=True),
-    )
-    which = await app.push_screen_wait(Confirm(f"Pause {_names(views)}?", facts, answers, look))
-    for view in views if which else []:
-        title = f"pause {view.box.name}"
-        app.operations.start("pause", title, view.box.ref, save=which == "save")
+    fact = "a paused box costs nothing for its hardware"
+    await _stop(app, "pause", "Pause", views, fact)
 
 
 def rescue(app: Dashboard, boxes: list[Box]) -> None:
@@ -112,21 +97,28 @@ async def terminate(app: Dashboard) -> None:
     views = [view for view in app.targets() if not view.box.state.is_over]
     if not views:
         app.tell("no box to end is selected")
+    await _stop(app, "down", "End", views, "it ends permanently")
+
+
+async def _stop(app: Dashboard, verb: str, word: str, views: list[BoxView], fact: str) -> None:
+    """word: the verb as the dialog says it. fact: what is true of every such stop."""
+    if not views:
         return
-    facts = _bills(views)
-    facts += ["it ends permanently, with what is on it"]
 
     def look() -> list[str]:
-        return [line for view in views for line in app.asks.losses(view.box, "down")]
+        found = [(view.box.name, app.asks.before_stop(view.box, verb)) for view in views]
+        means = [f"{name}: {stop.means}" for name, stop in found]
+        return means + [line for _, stop in found for line in stop.lines]
 
     answers = (
-        Answer("save", "Fetch, then end"),
-        Answer("leave", "End without fetching", danger=True),
+        Answer("save", f"Fetch, then {word.lower()}"),
+        Answer("leave", f"{word} without fetching", danger=True),
     )
-    which = await app.push_screen_wait(Confirm(f"End {_names(views)}?", facts, answers, look))
+    asked = Confirm(f"{word} {_names(views)}?", [*_bills(views), fact], answers, look)
+    which = await app.push_screen_wait(asked)
     for view in views if which else []:
-        title = f"down {view.box.name}"
-        app.operations.start("down", title, view.box.ref, save=which == "save")
+        title = f"{verb} {view.box.name}"
+        app.operations.start(verb, title, view.box.ref, save=which == "save")
 
 
 async def reconcile(app: Dashboard) -> None:

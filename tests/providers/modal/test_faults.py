@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from devbox.errors import AuthError, ProviderError, Unavailable
-from devbox.lifecycle.steps import with_retries
+from devbox.lifecycle.operation import with_retries
 from devbox.model import BoxState
 from devbox.providers.base import Request
 from devbox.providers.modal import account

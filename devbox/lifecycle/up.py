@@ -1,0 +1,229 @@
+"""`up` and `resume`: place → create or resume → observe until running → ssh → log in → arm →
+include. Every step may run again after a crash."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+
+from devbox import names, process, spec
+from devbox.errors import Conflict, DevboxError, NotFound, TimedOut, UsageError
+from devbox.images import templates
+from devbox.lifecycle import asking, login, respec, watchdog
+from devbox.lifecycle.down import finalize
+from devbox.lifecycle.merge import is_only_lost
+from devbox.lifecycle.operation import BoxOperation, working_on
+from devbox.lifecycle.pause import refuse_over, to_paused, withdraw
+from devbox.lifecycle.settling import until_running
+from devbox.model import Box, BoxState
+from devbox.money import budget
+from devbox.money.fit import best
+from devbox.remote.command import noise_in
+from devbox.remote.config import known_hosts, other_homes
+from devbox.telemetry import rearm
+from devbox.text import dollars, duration
+from devbox.workspace import Workspace
+
+
+def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
+    """Bring the box of devbox.toml up: create it, resume it, or finish what was begun.
+
+    wait=False returns once the provider has accepted; `resume_goal` or `reconcile` does the rest.
+    """
+    if name and "/" in name:
+        return _up_elsewhere(ws, ws.box(name), wait=wait)
+    name, wanted = ws.spec.box(name)
+    _require_tools(headless=bool(wanted.command))
+    known = _there_again(ws, ws.store.boxes.own(name, ws.here))
+    box = known if known and not known.state.is_over else _new(ws, name, wanted)
+    with working_on(ws, box) as op:
+        asking.look(op)
+        if op.box.state.is_over:
+            # The provider ended it behind our back; the name is free for a new one.
+            ws.narrate(f"{name}: the earlier box is {op.box.state}; making a new one")
+            return up(ws, name, wait=wait)
+        if respec.is_unmade(op) and respec.differs(op, wanted):
+            ws.narrate(f"{name}: it was never created, so devbox.toml counts as it is now")
+            respec.drop(op)
+            return up(ws, name, wait=wait)
+        return _run_as(op, wanted, wait=wait)
+
+
+def resume(ws: Workspace, box: Box) -> Box:
+    """Bring a paused box back, with the spec it was made from."""
+    _require_tools(headless=spec.is_headless(box))
+    with working_on(ws, box) as op:
+        asking.look(op)
+        refuse_over(op.box)
+        return _run(op, wait=True)
+
+
+def to_running(op: BoxOperation, *, wait: bool = True) -> Box:
+    """Create or resume, wait until it runs, make it reachable, arm its watchdog."""
+    fresh = asking.create(op)
+    if asking.resume(op):
+        fresh = False
+    if not wait:
+        op.step("accepted", lambda: None)  # its create is over: nobody calls it once more
+        op.narrate(f"accepted; finish with: devbox status {op.box.name} --wait")
+        op.narrate(op.cost_line())
+        return op.box
+    op.step("observe", lambda: _until_running(op, fresh=fresh))
+    if op.spec.command:
+        return finalize(op) if op.box.state.is_over else op.finish("running")
+    unwritten = op.step("ssh", lambda: login.publish(op))
+    with op.step("login", lambda: login.log_in(op)) as connection:
+        watchdog.tell_guards(op)
+        op.step("arm", lambda: rearm.arm(op.ws, op.box, connection))
+        if noise := noise_in(connection.noise):
+            op.narrate(noise)
+        watchdog.keep_again(op, connection)
+        watchdog.tell_restored(op, connection)
+    # Guarded from here on; what follows is for the comfort of this computer.
+    op.step("include", lambda: login.extend_user_config(op))
+    if unwritten:
+        raise unwritten
+    return op.finish("running")
+
+
+def _until_running(op: BoxOperation, *, fresh: bool) -> None:
+    """When nobody waits any more, a box that waits for its machine is taken back."""
+    try:
+        until_running(op, fresh=fresh)
+    except KeyboardInterrupt:
+        withdraw(op)
+        raise
+    except TimedOut as error:
+        if withdraw(op):
+            means = "it was taken back from the queue, so that it cannot start by itself; "
+            error.means = means + op.cost_line()
+        raise
+
+
+def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:
+    """`up` of a box that was named with its project. A new one is made in its folder only."""
+    if ws.here.has(box) and box.name in ws.spec.boxes:
+        return up(ws, box.name, wait=wait)
+    if box.state.is_over:
+        raise NotFound(
+            f"{box.qualified} is {box.state}",
+            means="it costs nothing",
+            fix=f"make a new one with: cd {shlex.quote(box.root)} && devbox up {box.name}",
+        )
+    with working_on(ws, box) as op:
+        asking.look(op)
+        refuse_over(op.box)
+        project = ws.project_of(op.box)
+        known = op.box.name in project.boxes
+        wanted = project.box(op.box.name)[1] if known else op.spec
+        return _run_as(op, wanted, wait=wait)
+
+
+def _run_as(op: BoxOperation, wanted: spec.BoxSpec, *, wait: bool) -> Box:
+    """Run a known box by what devbox.toml says now, as far as it can follow; Conflict names the
+    rest, before a paused box is started and after any other is up."""
+    changes = respec.compare(op, wanted)
+    if op.box.state in respec.STOPPED:
+        respec.refuse_left(op.box, changes)
+    respec.take(op, changes)
+    _run(op, wait=wait)
+    respec.refuse_left(op.box, changes)
+    return op.box
+
+
+def _run(op: BoxOperation, *, wait: bool) -> Box:
+    goal = op.open_goal()
+    if goal and goal.goal == "paused" and op.box.state is BoxState.PAUSING:
+        # Its provider is at the pause already; running again begins from there.
+        op.narrate("finishing the pause that was begun")
+        op.intent = goal.id
+        to_paused(op)
+        goal = None
+    begun = goal if goal and goal.goal == "running" else None
+    if op.box.state is BoxState.RUNNING and not begun and _can_log_in(op.box):
+        op.ws.narrate(f"{op.box.name} is up already")
+        rearm.look(op.ws, op.box)
+        return op.box
+    if op.box.state is BoxState.STOPPING:
+        raise Conflict(
+            f"{op.box.name} is being ended",
+            means="it costs until its provider confirms",
+            fix=f"finish that with: devbox down {op.box.name}",
+        )
+    if op.box.state is BoxState.PAUSED:
+        limits = op.ws.project_of(op.box).budget
+        now = op.ws.clock()
+        budget.check(limits, op.ws.store.database, op.box.price, op.spec.max_uptime, now)
+    if begun:
+        op.intent = begun.id
+    else:
+        op.begin("running")
+    return to_running(op, wait=wait)
+
+
+def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
+    names.name(name)
+    provider = ws.provider(wanted.provider)
+    if wanted.command and not provider.runs_commands:
+        raise UsageError(
+            f"{name} cannot be a command: boxes of provider {wanted.provider} are for logging in",
+            means="nothing was started",
+            fix=f'provider = "hf-job", or leave command out and: devbox run --box {name} -- …',
+        )
+    offer = best(provider, wanted)
+    now = ws.clock()
+    budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
+    ws.narrate(
+        f"{name}: {wanted.provider} {offer.hardware.name} at "
+        f"{dollars(offer.price.micro_per_hour, per_hour=True)} ({offer.price.source}), "
+        f"max_uptime {duration(wanted.max_uptime)}"
+    )
+    if image := asking.with_image(provider, wanted, offer.hardware.name).image:
+        what = f" ({templates.get(image).summary})" if templates.known(image) else ""
+        how = "" if wanted.image else ", for its hardware; another one: image in devbox.toml"
+        ws.narrate(f"{name}: image {image}{what}{how}")
+    box = Box(
+        id=uuid.uuid4().hex[:12],
+        name=name,
+        provider=wanted.provider,
+        token=f"{name}-{uuid.uuid4().hex[:8]}",
+        state=BoxState.PROVISIONING,
+        hardware=offer.hardware.name,
+        price=offer.price,
+        created=now,
+        updated=now,
+        seen=now,
+        workdir=wanted.workdir,
+        project=ws.spec.project,
+        root=ws.here.root,
+        spec=spec.encode_box(wanted),
+        connection=ws.connection(wanted.provider),
+    )
+    ws.store.boxes.insert(box, "running", {}, now, alias=other_homes.free_alias)
+    return box
+
+
+def _there_again(ws: Workspace, box: Box | None) -> Box | None:
+    """The latest box of a name; one that was lost is looked for before another takes its place."""
+    if box is None or not is_only_lost(box):
+        return box
+    try:
+        return asking.observe_now(ws, box)
+    except DevboxError as error:
+        ws.narrate(
+            f"{box.name}: the earlier box, which was lost, cannot be asked for: {error.what}"
+        )
+        return box
+
+
+def _require_tools(*, headless: bool) -> None:
+    """ToolMissing before anything is journalled or billed, not once the box runs."""
+    for program in () if headless else ("ssh", "ssh-keygen", "rsync"):
+        process.require(program)
+
+
+def _can_log_in(box: Box) -> bool:
+    """Whether ssh knows the box's host key and the box ours; the user may have removed a file."""
+    if box.endpoint is None:
+        return True
+    return bool(known_hosts.pinned(known_hosts.alias(box))) and login.knows_our_key(box)
