@@ -28,6 +28,16 @@ _NAMED = 4  # the version from which files keep the names of migrations
 _IDLE = {"enabled": True, "after": 1800.0, "warn": 300.0, "stuck_after": 5400.0}
 _SPEC_1 = {"provider": "local", "image": "cpu", "idle": _IDLE, "max_uptime": 28800.0}
 
+_STATUS = {
+    **{"state": "failed", "reason": "items", "message": "1 of 4 items failed", "attempt": 2},
+    **{"attempts": [{"started": 10.0, "ended": 12.0}, {"started": 20.0, "ended": 50.0}]},
+    **{"started": 20.0, "ended": 50.0, "exit_code": 3, "progress": [3, 4.0], "unit": "items"},
+    **{"counts": {"total": 4, "done": 3, "failed": 1, "skipped": 0}, "eta": None, "stage": "draw"},
+    **{"note": "", "timings": {"draw": 1.5}, "failures": [{"item": "c.png", "error": "no c"}]},
+    **{"failures_dropped": 0, "peak": {"rss": 5, "vram": None, "vram_source": None}},
+    **{"log_bytes": 9, "log_dropped": 0, "submitter": None},
+}
+
 
 def old_file(version: int) -> sqlite3.Connection:
     """An empty state file of that version in DEVBOX_HOME, in place of the one there is."""
@@ -72,8 +82,9 @@ def put_box(raw: sqlite3.Connection, version: int, box: Box) -> None:
     _insert(
         raw, "intervals", interval | {"start": box.created} | ({"unit": 0} if version > 2 else {})
     )
-    run = {"id": "r1", "box_id": box.id, "box_name": box.name, "job": "j", "state": "succeeded"}
-    _insert(raw, "runs", run | {"created": 1.0, "request": b"{}", "status": b"{}"})
+    run = {"id": "r1", "box_id": box.id, "box_name": box.name, "job": "j", "state": "failed"}
+    stored = {"created": 1.0, "request": b"{}", "status": msgspec.json.encode(_STATUS)}
+    _insert(raw, "runs", run | stored)
     _insert(raw, "events", {"box_id": box.id, "at": 1.0, "kind": "state", "message": "up"})
     raw.commit()
 

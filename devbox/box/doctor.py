@@ -147,9 +147,9 @@ def _health(rows: List[Dict[str, Any]]) -> List[Check]:
 def _recent() -> List[Check]:
     """What the watchdog noted of GPUs in the last day; an Xid shows in no reading."""
     since = time.time() - 24 * 3600
-    found = [e for e in event_log.read(root()) if e["kind"] == health.XID and e["t"] >= since]
+    found = [e for e in event_log.read(root()) if e.kind == health.XID and e.t >= since]
     fix = "restart the program; if it comes again, use other hardware"
-    return [Check("warn", str(event["message"]), fix) for event in found[-3:]]
+    return [Check("warn", event.message, fix) for event in found[-3:]]
 
 
 def _torch() -> List[Check]:

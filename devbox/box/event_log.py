@@ -1,4 +1,4 @@
-"""events.jsonl: what the watchdog did, one {"seq", "t", "kind", "message"} a line, bounded.
+"""events.jsonl: what the watchdog did, or what happened in a run; a `BoxEvent` a line, bounded.
 
 Several processes write (agent, keep, arm), so each append holds a lock on the folder's
 events.lock; `seq` continues counting when old lines are dropped. Dropping replaces the file.
@@ -10,27 +10,24 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import List, Optional
 
-from devbox.wire.codec import clean, encode, load_or_none
+from devbox.wire.codec import Unreadable, clean, decode, encode
+from devbox.wire.messages import BoxEvent
 
 FILE = "events.jsonl"
 MAX_BYTES = 256 << 10
-_MESSAGE = 500  # characters
+_MESSAGE = 900  # characters
 _BLOCK = 16 << 10
 
 
-def append(folder: Path, kind: str, message: str, t: float | None = None) -> Dict[str, Any]:
+def append(folder: Path, kind: str, message: str, t: float | None = None) -> BoxEvent:
     """Add one event and return it. OSError when it cannot be written."""
     path = folder / FILE
     with open(folder / "events.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        event = {
-            "seq": _last(path) + 1,
-            "t": time.time() if t is None else t,
-            "kind": kind,
-            "message": clean(message, _MESSAGE).replace("\n", " "),
-        }
+        text = clean(message, _MESSAGE).replace("\n", " ")
+        event = BoxEvent(_last(path) + 1, time.time() if t is None else t, kind, text)
         line = encode(event)
         if path.exists() and path.stat().st_size + len(line) > MAX_BYTES:
             old = _lines(path)
@@ -40,18 +37,25 @@ def append(folder: Path, kind: str, message: str, t: float | None = None) -> Dic
     return event
 
 
-def read(folder: Path, after: int = 0) -> List[Dict[str, Any]]:
+def read(folder: Path, after: int = 0) -> List[BoxEvent]:
     """Events with a seq above `after`, oldest first."""
-    return [event for event in _lines(folder / FILE) if event["seq"] > after]
+    return [event for event in _lines(folder / FILE) if event.seq > after]
 
 
-def _lines(path: Path) -> List[Dict[str, Any]]:
+def _lines(path: Path) -> List[BoxEvent]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    found = (load_or_none(line) for line in data.split(b"\n"))
-    return [event for event in found if event and isinstance(event.get("seq"), int)]
+    found = (_event(line) for line in data.split(b"\n"))
+    return [event for event in found if event]
+
+
+def _event(line: bytes) -> Optional[BoxEvent]:
+    try:
+        return decode(line, BoxEvent)
+    except Unreadable:
+        return None
 
 
 def _last(path: Path) -> int:
@@ -63,11 +67,11 @@ def _last(path: Path) -> int:
     except FileNotFoundError:
         return 0
     for line in reversed(tail.split(b"\n")):
-        event = load_or_none(line)
-        if event and isinstance(event.get("seq"), int):
-            return int(event["seq"])
+        event = _event(line)
+        if event:
+            return event.seq
     events = _lines(path)
-    return int(events[-1]["seq"]) if events else 0
+    return events[-1].seq if events else 0
 
 
 def _extend(path: Path, line: bytes) -> None:
@@ -81,7 +85,7 @@ def _extend(path: Path, line: bytes) -> None:
         os.close(handle)
 
 
-def _rewrite(path: Path, events: List[Dict[str, Any]]) -> None:
+def _rewrite(path: Path, events: List[BoxEvent]) -> None:
     part = path.with_name(f".{path.name}.part")
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.writelines(encode(event) for event in events)

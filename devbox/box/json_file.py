@@ -14,13 +14,16 @@ M = TypeVar("M", bound=Tuple[Any, ...])
 MAX_BYTES = 1 << 20
 
 
-def write(path: Path, value: Any) -> None:
-    """Replace `path` in one step by a message or plain JSON, mode 0600. OSError when the disk is
-    full or read-only."""
+def write(path: Path, value: Any, *, durable: bool = False) -> None:
+    """Replace `path` in one step by a message or plain JSON, mode 0600. durable: what is there
+    survives a machine that loses power. OSError when the disk is full or read-only."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(plain(value), stream, separators=(",", ":"))
+            json.dump(plain(value), stream, separators=(",", ":"), allow_nan=False)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

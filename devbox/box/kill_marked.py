@@ -43,11 +43,12 @@ def _cancel_runs(pids: Set[int]) -> None:
     supervisors = []
     for name in active():
         folder = RunFolder(name)
-        supervisor = (folder.status() or {}).get("supervisor")
-        if supervisor and supervisor.get("pid") in pids:
+        status = folder.status()
+        supervisor = status.supervisor if status else None
+        if supervisor and supervisor.pid in pids:
             folder.cancel_mark.touch()
             supervisors.append(supervisor)
-    processes.send((each["pid"] for each in supervisors), signal.SIGTERM)
+    processes.send((each.pid for each in supervisors), signal.SIGTERM)
     _wait(lambda: not any(processes.is_alive(each) for each in supervisors), _CANCEL)
 
 

@@ -1,7 +1,5 @@
 """Processes of the box: who they are for certain, whom they started, and how to end them all.
 
-A pid alone names nobody, since pids are used again. An *identity* is pid + start time + boot id:
-{"pid": int, "started": str, "boot": str}.
 Linux answers from /proc; elsewhere (a local box on macOS) `ps` does.
 """
 
@@ -11,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set
+
+from devbox.wire.messages import Identity
 
 PROC = "/proc"
 
@@ -27,19 +27,17 @@ class Process(NamedTuple):
     rss: int
 
 
-def identity(pid: int) -> Optional[Dict[str, Any]]:
+def identity(pid: int) -> Optional[Identity]:
     """Who has that pid now; None when nobody does, or only a zombie."""
     process = _read(pid)
     if process is None or process.state == "Z":
         return None
-    return {"pid": pid, "started": process.started, "boot": boot_id()}
+    return Identity(pid, process.started, boot_id())
 
 
-def is_alive(who: Optional[Dict[str, Any]]) -> bool:
+def is_alive(who: Optional[Identity]) -> bool:
     """Whether that very process still runs."""
-    if not who or not isinstance(who.get("pid"), int):
-        return False
-    return identity(who["pid"]) == {key: who.get(key) for key in ("pid", "started", "boot")}
+    return who is not None and identity(who.pid) == who
 
 
 def boot_id() -> str:

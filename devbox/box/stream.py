@@ -20,13 +20,13 @@ import os
 import select
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.history import Position, Tail
 from devbox.box.probes.system.streams import Account
 from devbox.wire import codec
-from devbox.wire.messages import Heartbeat
+from devbox.wire.messages import BoxEvent, EventLine, Heartbeat, Identity
 
 HEARTBEAT = 10.0  # seconds
 _POLL = 0.25
@@ -90,10 +90,10 @@ class Stream:
             if size >= _BLOCK:
                 self._flush(block, now)
                 block, size = [], 0
-        block += [codec.encode({"v": codec.VERSION, "event": event}) for event in self._events()]
+        block += [codec.encode(EventLine(event)) for event in self._events()]
         quiet = self._sent_at is None or not 0 <= now - self._sent_at < HEARTBEAT
         if not block and quiet:
-            alive = processes.is_alive(json_file.read(self._root / "agent.json"))
+            alive = processes.is_alive(json_file.load(self._root / "agent.json", Identity))
             block = [codec.encode(Heartbeat(round(now, 3), alive))]
         self._flush(block, now)
 
@@ -102,7 +102,7 @@ class Stream:
             self._send(b"".join(block))
             self._sent_at = now
 
-    def _events(self) -> List[Dict[str, Any]]:
+    def _events(self) -> List[BoxEvent]:
         try:
             stamp = (self._root / event_log.FILE).stat().st_mtime_ns
         except OSError:
@@ -112,9 +112,9 @@ class Stream:
         self._events_stamp = stamp
         found = event_log.read(self._root, self._event or 0)
         if self._event is None:
-            found = [event for event in found if event.get("t", 0) >= self._events_since]
+            found = [event for event in found if event.t >= self._events_since]
         if found:
-            self._event = found[-1]["seq"]
+            self._event = found[-1].seq
         return found
 
 

@@ -14,9 +14,9 @@ from devbox.errors import UsageError
 
 if TYPE_CHECKING:
     from devbox.jobs.follow import Ended
-    from devbox.jobs.status import Status
     from devbox.model import Run
     from devbox.spec import JobSpec
+    from devbox.wire.messages import JobStatus
     from devbox.workspace import Workspace
 
 
@@ -281,14 +281,14 @@ def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> No
     """Fetch, say where and what it cost. JobFailed when not all of it is well."""
     from devbox.cli.run_view import transfers
     from devbox.errors import JobFailed
-    from devbox.jobs import fetch, queries
+    from devbox.jobs import fetch, queries, status
     from devbox.model import RunState
     from devbox.text import dollars, duration
 
     run, seen = ended.run, ended.status
     folder = fetch.fetch(ws, run, dest, tell=transfers(ws))
     shown = _relative(folder)
-    took, price = duration(seen.seconds(ws.clock())), dollars(queries.cost(ws, run))
+    took, price = duration(status.seconds(seen, ws.clock())), dollars(queries.cost(ws, run))
     ws.narrate(f"{run.id} {run.state} in {took}{_counts(ended)}; cost {price}")
     if as_json:
         print_json("run", run={**_as_json(ws, run), "results": str(folder)})
@@ -307,7 +307,7 @@ def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> No
     )
 
 
-def _next(run: Run, seen: Status) -> str:
+def _next(run: Run, seen: JobStatus) -> str:
     if seen.reason == "unprepared":  # the same again would fail the same
         return f"change what that names (packages, image, checkpoints), then: devbox run {run.job}"
     only = " does only what failed or is missing" if seen.counts.total else ""
@@ -335,11 +335,10 @@ def _relative(folder: Path) -> str:
 
 def _as_json(ws: Workspace, run: Run) -> dict[str, Any]:
     """A run in the documented form. Times are unix seconds, memory bytes, cost micro-dollars."""
-    import msgspec
-
     from devbox.jobs import queries, status
+    from devbox.wire.codec import plain
 
-    seen = msgspec.to_builtins(status.of(run))
+    seen = plain(status.of(run))
     kept = ("reason", "message", "attempt", "counts", "progress", "unit", "eta", "timings")
     return {
         "id": run.id,
@@ -382,7 +381,7 @@ def _print_runs(ws: Workspace, runs: list[Run]) -> None:
     rows = [("RUN", "STATE", "PROGRESS", "TIME", "COST", "BOX", "")]
     for run in runs:
         seen = status.of(run)
-        taken = seen.seconds(ws.clock())
+        taken = status.seconds(seen, ws.clock())
         shown = amount(Progress(*seen.progress, seen.unit, "", None))
         rows.append(
             (

@@ -16,6 +16,7 @@ from devbox.remote.agent_bootstrap import FOLDER
 from devbox.sync import held, remote, rsync_process
 from devbox.sync.report import shown
 from devbox.sync.rules import selection
+from devbox.wire.codec import plain
 from devbox.workspace import Workspace
 
 NOTES = ".devbox"  # folder beside the results: the run's status.json, with its cost, and log.txt
@@ -52,12 +53,12 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     transfer(ws, log, total=None)
     note = {
         "run": run.id,
-        "job": run.job,
         "box": run.box_name,
         "cost_micro_dollars": queries.cost(ws, run),
-        **msgspec.to_builtins(status.of(run)),
+        **plain(status.of(run)._replace(id=run.id, job=run.job)),
     }
-    note.pop("submitter")
+    for ours in ("id", "supervisor", "t"):
+        del note[ours]
     text = msgspec.json.format(msgspec.json.encode(note))
     write_atomic(folder / NOTES / "status.json", text + b"\n", mode=0o644)
     unfetched.mark_fetched(ws, run)

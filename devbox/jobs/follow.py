@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import status
-from devbox.jobs.status import Status
 from devbox.model import Run, RunState
 from devbox.remote import agent_bootstrap, refusal
 from devbox.remote.exec import Program
 from devbox.text import clean
-from devbox.wire.codec import load_or_none
+from devbox.wire.codec import Unreadable, decode
+from devbox.wire.messages import Heartbeat, JobAnswer, JobEvent, JobStatus, LogLines, Refusal
 from devbox.workspace import Workspace
 
 PATIENCE = 180.0  # seconds without an answer after which following ends
 SILENCE = 60.0  # seconds: the box half says something at least every 15
-_CURSOR = re.compile(r"\d{1,15}\.\d{1,18}")
-_MAX_TEXT = 40_000
 
 
 class Line(NamedTuple):
@@ -50,9 +47,10 @@ class Ended(NamedTuple):
     """The run is over; its row is in the store."""
 
     run: Run
-    status: Status
+    status: JobStatus
 
 
+_Line = JobEvent | JobAnswer | Heartbeat | Refusal | LogLines
 Message = Line | Progress | Note | Ended
 
 
@@ -120,41 +118,48 @@ class _Reader:
         self._ws, self._run = ws, run
         self.at = after or "0.0"
         self.ended = False
+        self._told = False
 
     def feed(self, line: bytes) -> list[Message]:
-        message = load_or_none(line)
-        if message is None:
-            return []  # not ours: a login banner, or a line of impossible length
-        error = message.get("error")
-        if isinstance(error, dict):
-            if self._run.state == RunState.QUEUED:
-                raise Conflict(
-                    f"run {self._run.id} is still being sent to {self._run.box_name}",
-                    fix=f"in a moment: devbox attach {self._run.id}",
-                )
-            raise NotFound(
-                f"{self._run.box_name}: {clean(str(error.get('message')), 300)}",
-                fix=f"devbox retry {self._run.id}",
-            )
-        at = message.get("at")
-        if isinstance(at, str) and _CURSOR.fullmatch(at):
-            self.at = at
-        kind = message.get("kind")
-        if kind == "log":
-            return _line(message)
-        if kind == "event" and isinstance(message.get("event"), dict):
-            return _event(message["event"])
-        if kind in ("status", "end"):
-            return self._status(message, over=kind == "end")
-        return []
+        try:
+            message: _Line = decode(line, JobEvent, JobAnswer, Heartbeat, Refusal, LogLines)
+        except Unreadable as error:
+            return self._unread(line, error)
+        if isinstance(message, Refusal):
+            raise self._refused(message)
+        if isinstance(message, Heartbeat):
+            return []
+        self.at = message.at or self.at
+        if isinstance(message, LogLines):
+            *whole, last = message.lines or ("",)
+            lines = [*(Line(text, "\n", 0) for text in whole), Line(last, message.end, 0)]
+            return [lines[0]._replace(dropped=message.dropped), *lines[1:]]
+        if isinstance(message, JobEvent):
+            is_news = message.event.kind in ("item", "restarted")
+            return [Note(message.event.message)] if is_news else []
+        return self._status(message)
 
-    def _status(self, message: dict[str, Any], *, over: bool) -> list[Message]:
+    def _unread(self, line: bytes, error: Unreadable) -> list[Message]:
+        """It is dropped; what is not a line of a login is told once."""
+        if self._told or not line.startswith(b"{"):
+            return []
+        self._told = True
+        return [Note(f"a line of {self._run.box_name} could not be read: {error}")]
+
+    def _refused(self, said: Refusal) -> Exception:
+        if self._run.state == RunState.QUEUED:
+            return Conflict(
+                f"run {self._run.id} is still being sent to {self._run.box_name}",
+                fix=f"in a moment: devbox attach {self._run.id}",
+            )
+        return NotFound(f"{self._run.box_name}: {said.message}", fix=f"devbox retry {self._run.id}")
+
+    def _status(self, message: JobAnswer) -> list[Message]:
         now = self._ws.clock()
-        name, at = self._run.box_name, message.get("now")
-        seen = status.read(message.get("status"), box_now=at, now=now, box=name)
+        seen = status.shifted(message.status, box_now=message.now, now=now)
         self._run = status.apply(self._run, seen)
         found: list[Message] = [Progress(*seen.progress, seen.unit, seen.note, seen.eta)]
-        if over:
+        if seen.is_over:
             self.ended = True
             known = self._ws.store.runs.get(self._run.id)
             self._ws.store.runs.put(self._run)
@@ -164,29 +169,6 @@ class _Reader:
                 self._ws.store.events.add(self._run.box_id, "run", text, now)
             found.append(Ended(self._run, seen))
         return found
-
-
-def _line(message: dict[str, Any]) -> list[Message]:
-    text, end, dropped = message.get("text"), message.get("end"), message.get("dropped")
-    if not isinstance(text, str):
-        return []
-    end = end if end in ("\n", "\r") else ""
-    count = dropped if isinstance(dropped, int) and dropped > 0 else 0
-    # each by itself: a sequence that a line leaves open ends with that line
-    *whole, last = [clean(each, _MAX_TEXT).replace("\n", " ") for each in text.split("\n")]
-    lines = [*(Line(each, "\n", 0) for each in whole), Line(last, end, 0)]
-    lines[0] = lines[0]._replace(dropped=count)
-    return [*lines]
-
-
-def _event(event: dict[str, Any]) -> list[Message]:
-    event = status.harmless(event)
-    kind = event.get("kind")
-    if kind == "item" and event.get("state") == "failed":
-        return [Note(f"failed: {event.get('item')}: {event.get('error')}")]
-    if kind == "restarted":
-        return [Note(str(event.get("message")))]
-    return []
 
 
 def _box(ws: Workspace, run: Run) -> Any:

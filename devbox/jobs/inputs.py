@@ -16,6 +16,7 @@ from devbox.remote.agent_bootstrap import FOLDER
 from devbox.remote.connection import Connection
 from devbox.sync import rsync_process
 from devbox.text import clean, size
+from devbox.wire.messages import InputAnswer
 from devbox.workspace import Workspace
 
 MAX_FILES = 2_000_000
@@ -60,7 +61,7 @@ def look(name: str, path: Path) -> Source:
 
 def send(ws: Workspace, connection: Connection, source: Source, tell: Tell | None = None) -> None:
     """Make sure that all of it is on the box. SyncError when it could not be sent."""
-    if call(connection, "input", "prepare", source.key)["complete"]:
+    if call(connection, InputAnswer, "input", "prepare", source.key).complete:
         ws.narrate(f"input {source.name}: already on {connection.box.name}")
         return
     many = f"{source.files} files, " if source.files != 1 else ""
@@ -77,7 +78,7 @@ def send(ws: Workspace, connection: Connection, source: Source, tell: Tell | Non
             connection.box, source.path.parent, folder, True, files=names, extra=("-L",)
         )
     transfer(ws, job, total=source.bytes, tell=tell)
-    call(connection, "input", "finish", source.key)
+    call(connection, InputAnswer, "input", "finish", source.key)
 
 
 def _walk(folder: Path) -> list[tuple[str, Path]]:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
@@ -18,6 +17,7 @@ from devbox.model import Box, BoxState, Run, RunState
 from devbox.remote import connection
 from devbox.state.costs import run_cost
 from devbox.text import clean
+from devbox.wire.messages import JobAnswer, JobList
 from devbox.workspace import Workspace
 
 _ID = re.compile(r"[a-z0-9-]{1,80}")
@@ -78,8 +78,8 @@ def cancel(ws: Workspace, run: Run) -> Run:
     rpc.require_running(box)
     ws.narrate(f"ending {run.id} (programs get 10 s to save)")
     with connection.connect(box) as link:
-        answer = rpc.call(link, "cancel", run.id, timeout=60.0)
-    seen = status.read(answer, box_now=answer.get("now"), now=ws.clock(), box=box.name)
+        answer = rpc.call(link, JobAnswer, "cancel", run.id)
+    seen = status.shifted(answer.status, box_now=answer.now, now=ws.clock())
     run = status.apply(run, seen)
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run.id} {run.state}", ws.clock())
@@ -103,9 +103,9 @@ def cost(ws: Workspace, run: Run) -> int | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-def _ask(asked: dict[str, tuple[Box, list[Run]]], patience: float) -> dict[str, dict[str, Any]]:
+def _ask(asked: dict[str, tuple[Box, list[Run]]], patience: float) -> dict[str, JobList]:
     """Box id → the answer of its `job list`; those that gave none are left out."""
-    answers: dict[str, dict[str, Any]] = {}
+    answers: dict[str, JobList] = {}
     at_once = threading.BoundedSemaphore(_AT_ONCE)
 
     def ask(box: Box, ids: list[str]) -> None:
@@ -126,19 +126,17 @@ def _ask(asked: dict[str, tuple[Box, list[Run]]], patience: float) -> dict[str, 
     return dict(answers)
 
 
-def _list(box: Box, ids: list[str]) -> dict[str, Any]:
+def _list(box: Box, ids: list[str]) -> JobList:
     with connection.connect(box, timeout=_LOGIN) as link:
-        return rpc.call(link, "list", *ids, timeout=_LOGIN)
+        return rpc.call(link, JobList, "list", *ids, timeout=_LOGIN)
 
 
-def _with_answer(ws: Workspace, run: Run, answer: dict[str, Any]) -> Run:
-    listed = answer.get("runs")
-    for raw in listed if isinstance(listed, list) else []:
-        if isinstance(raw, dict) and raw.get("id") == run.id:
-            at = answer.get("now")
-            seen = status.read(raw, box_now=at, now=ws.clock(), box=run.box_name)
-            return status.apply(run, seen)
-    if processes.is_alive(status.of(run).submitter):
+def _with_answer(ws: Workspace, run: Run, answer: JobList) -> Run:
+    for seen in answer.runs:
+        if seen.id == run.id:
+            now = ws.clock()
+            return status.apply(run, status.shifted(seen, box_now=answer.now, now=now))
+    if processes.is_alive(status.submitter(run)):
         return run  # on its way: another devbox is sending its inputs
     message = "it was never started: devbox ended before the box was asked to"
     if run.started is not None:

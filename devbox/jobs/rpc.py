@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
+from typing import Any, TypeVar
 
 from devbox.errors import Conflict, DevboxError, NotFound, SshError, UsageError
 from devbox.model import Box, BoxState
 from devbox.remote import agent_bootstrap, preconditions
 from devbox.remote.connection import Connection
 from devbox.text import clean
-from devbox.wire.codec import encode
-from devbox.wire.messages import JobRequest
+from devbox.wire.codec import Unreadable, decode, encode
+from devbox.wire.messages import JobRequest, Refusal, Refused
 
-_ERRORS: dict[str, type[DevboxError]] = {
+M = TypeVar("M", bound=tuple[Any, ...])
+_MAX_ANSWER = 64 << 20  # bytes: the statuses of many runs
+_ERRORS: dict[Refused, type[DevboxError]] = {
     "conflict": Conflict,
     "not_found": NotFound,
     "missing": NotFound,
@@ -23,9 +23,13 @@ _ERRORS: dict[str, type[DevboxError]] = {
 
 
 def call(
-    connection: Connection, *words: str, request: JobRequest | None = None, timeout: float = 60.0
-) -> dict[str, Any]:
-    """`devbox-box job WORDS…` with `request` on its stdin; the JSON object it answers with.
+    connection: Connection,
+    kind: type[M],
+    *words: str,
+    request: JobRequest | None = None,
+    timeout: float = 60.0,
+) -> M:
+    """`devbox-box job WORDS…` with `request` on its stdin; the message it answers with.
 
     NotFound, Conflict and UsageError are the box's own refusals; SshError is everything else.
     """
@@ -34,19 +38,16 @@ def call(
         agent_bootstrap.command("job", *words), input=body, timeout=timeout, check=False
     )
     try:
-        answer = msgspec.json.decode(done.out)
-    except (msgspec.DecodeError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
+        answer: M | Refusal = decode(done.out.encode(), Refusal, kind, limit=_MAX_ANSWER)
+    except Unreadable as error:
         said = clean((done.err or done.out).strip()[-300:], 300) or "nothing"
         raise SshError(
-            f"the job runner on {connection.box.name} answered with code {done.code}: {said}",
+            f"the job runner on {connection.box.name} answered with code {done.code}, "
+            f"and the answer {error}: {said}",
             fix=f"devbox doctor {connection.box.name}",
-        )
-    error = answer.get("error")
-    if isinstance(error, dict):
-        kind = _ERRORS.get(str(error.get("kind")), SshError)
-        raise kind(f"{connection.box.name}: {clean(str(error.get('message')), 500)}")
+        ) from error
+    if isinstance(answer, Refusal):
+        raise _ERRORS[answer.error](f"{connection.box.name}: {answer.message}")
     return answer
 
 

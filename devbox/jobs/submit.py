@@ -28,7 +28,7 @@ from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec
 from devbox.telemetry import rearm
 from devbox.wire import codec
-from devbox.wire.messages import CheckpointFetch, JobRequest
+from devbox.wire.messages import CheckpointFetch, JobAnswer, JobRequest
 from devbox.workspace import Workspace
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -67,7 +67,7 @@ def submit(
         state=RunState.QUEUED,
         created=now,
         request=msgspec.json.encode(journalled),
-        status=msgspec.json.encode({"submitter": processes.identity(os.getpid())}),
+        status=status.begun(processes.identity(os.getpid())),
     )
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run_id} begins", now)
@@ -143,7 +143,7 @@ def _start(
                 for source in looked:
                     inputs.send(ws, link, source, tell)
                 asked = True
-                answer = rpc.call(link, "start", request=whole)
+                answer = rpc.call(link, JobAnswer, "start", request=whole)
             break
         except NoAnswer as error:
             if wait is None:
@@ -160,7 +160,7 @@ def _start(
             if asked and isinstance(error, SshError):
                 raise _unsure(SshError, error, run) from error
             raise
-    seen = status.read(answer, box_now=answer.get("now"), now=ws.clock(), box=box.name)
+    seen = status.shifted(answer.status, box_now=answer.now, now=ws.clock())
     run = status.apply(run, seen)
     ws.store.runs.put(run)
     return run

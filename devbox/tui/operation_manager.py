@@ -23,6 +23,8 @@ from devbox.files import private_dir
 from devbox.model import Box
 from devbox.text import clean
 from devbox.tui.operation_process import LOG, OWNER, REQUEST
+from devbox.wire.codec import decode
+from devbox.wire.messages import Identity
 
 _KEPT = 40  # folders of finished operations
 _LINES = 500
@@ -47,7 +49,7 @@ class Operation:
         self.stop: Callable[[], None] | None = None
         self.wait: Callable[[float], None] | None = None
         self.process: subprocess.Popen[bytes] | None = None
-        self.owner: dict[str, Any] | None = None
+        self.owner: Identity | None = None
         self.read = 0
         self.rest = b""
 
@@ -156,7 +158,7 @@ class Operations:
         elif operation.process:
             operation.process.terminate()
         elif operation.owner and processes.is_alive(operation.owner):
-            os.kill(int(operation.owner["pid"]), signal.SIGTERM)
+            os.kill(operation.owner.pid, signal.SIGTERM)
 
     def _read(self, operation: Operation) -> bool:
         try:
@@ -194,7 +196,7 @@ class Operations:
         over = []
         for folder in folders:
             try:
-                owner = json.loads((folder / OWNER).read_text())
+                owner = decode((folder / OWNER).read_bytes(), Identity)
                 request = json.loads((folder / REQUEST).read_text())
             except (OSError, ValueError):
                 over.append(folder)

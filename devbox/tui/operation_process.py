@@ -23,6 +23,7 @@ from devbox.box import processes
 from devbox.errors import DevboxError, Interrupted
 from devbox.model import RunState
 from devbox.text import counted, local_time
+from devbox.wire.codec import plain
 from devbox.workspace import Workspace
 
 REQUEST, LOG, OWNER = "request.json", "log.jsonl", "process.json"
@@ -50,7 +51,7 @@ class Log:
 
 def main() -> int:
     folder = Path(sys.argv[1])
-    (folder / OWNER).write_text(json.dumps(processes.identity(os.getpid())))
+    (folder / OWNER).write_text(json.dumps(plain(processes.identity(os.getpid()))))
     request = json.loads((folder / REQUEST).read_text())
     log = Log(folder)
     signal.signal(signal.SIGTERM, _interrupted)

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Dict, Literal, NamedTuple, Optional, Tuple
 
 from devbox.wire.codec import Between, Exactly, Most, Number, Text, Time, Word
 
+Cursor = Annotated[str, Exactly("[0-9]{1,15}[.][0-9]{1,18}")]
 VerdictState = Literal["active", "idle", "held", "warned", "saving", "pausing"]
 Cause = Literal["idle", "ceiling"]
+Refused = Literal["bad_request", "conflict", "not_found", "missing"]
 
 
 class Policy(NamedTuple):
@@ -224,12 +226,13 @@ class Sample(NamedTuple):
 
 
 class BoxEvent(NamedTuple):
-    """What the watchdog on the box did. seq counts up for the life of the box."""
+    """What the watchdog on the box did, or what happened in a run. seq counts up for the life of
+    the box, or of the run."""
 
     seq: int
     t: Time
     kind: Annotated[str, Text(40)]
-    message: Annotated[str, Text(500)]
+    message: Annotated[str, Text(900)]
 
 
 class EventLine(NamedTuple):
@@ -243,6 +246,15 @@ class Heartbeat(NamedTuple):
 
     hb: Time
     agent: bool = False
+
+
+class Identity(NamedTuple):
+    """One process, for certain: a pid alone is used again. started: in the system's own form; boot:
+    changes with every boot of the machine."""
+
+    pid: int
+    started: Word
+    boot: Word
 
 
 Level = Literal["ok", "warn", "fail"]
@@ -299,3 +311,119 @@ class JobRequest(NamedTuple):
     vram: int = 0
     timeout: Optional[float] = None
     grace: float = 10.0
+
+
+class Attempt(NamedTuple):
+    started: Time
+    ended: Optional[Time] = None
+
+
+class Counts(NamedTuple):
+    """Items of a run. total: None until the run has told it."""
+
+    total: Optional[int] = None
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+class Failure(NamedTuple):
+    """An item that failed, and why."""
+
+    item: Annotated[str, Text(300)]
+    error: Annotated[str, Text(500)] = ""
+
+
+class Peak(NamedTuple):
+    """The most memory that a run held, in bytes. vram_source: see devbox.box.runs.vram."""
+
+    rss: Optional[int] = None
+    vram: Optional[int] = None
+    vram_source: Optional[Literal["process", "work", "device"]] = None
+
+
+class JobStatus(NamedTuple):
+    """How a run is; kept on the box as status.json. state: "" before the box has heard of it.
+
+    reason: why it did not succeed: exit, items, timeout, cancelled, interrupted, unprepared, error.
+    message: the same as a sentence. exit_code: as a shell would say it: 128 + signal, 124 for a
+    timeout. progress: (done, total) of `unit`. note: what it is at. timings: seconds of each stage.
+    log_bytes: printed so far, of which log_dropped are gone. t: when this was written.
+    supervisor: the process on the box that watches it."""
+
+    id: Word = ""
+    job: Word = ""
+    state: Literal["", "running", "succeeded", "failed", "cancelled"] = ""
+    reason: str = ""
+    message: Annotated[str, Text(1000)] = ""
+    attempt: int = 0
+    attempts: Tuple[Attempt, ...] = ()
+    started: Optional[Time] = None
+    ended: Optional[Time] = None
+    exit_code: Optional[int] = None
+    signal: Optional[int] = None
+    counts: Counts = Counts()
+    progress: Tuple[float, Optional[float]] = (0.0, None)
+    unit: str = "items"
+    eta: Optional[float] = None
+    stage: str = ""
+    note: Annotated[str, Text(500)] = ""
+    timings: Annotated[Dict[Annotated[str, Text(60)], float], Most(50)] = {}
+    failures: Annotated[Tuple[Failure, ...], Most(100)] = ()
+    failures_dropped: int = 0
+    peak: Peak = Peak()
+    log_bytes: int = 0
+    log_dropped: int = 0
+    t: Optional[Time] = None
+    supervisor: Optional[Identity] = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("succeeded", "failed", "cancelled")
+
+
+class JobAnswer(NamedTuple):
+    """The answer to `job start`, `status` and `cancel`, and a line of `job follow`: the last one
+    when the run is over. now: the box's clock."""
+
+    status: JobStatus
+    now: Time
+    at: Optional[Cursor] = None
+
+
+class JobList(NamedTuple):
+    """The answer to `job list`, newest last."""
+
+    runs: Tuple[JobStatus, ...]
+    now: Time
+
+
+class InputAnswer(NamedTuple):
+    """The answer to `job input`: whether all of that input is on the box."""
+
+    complete: bool
+
+
+class Refusal(NamedTuple):
+    """The answer to a `job` verb that cannot be carried out."""
+
+    error: Refused
+    message: Annotated[str, Text(500)]
+
+
+class LogLines(NamedTuple):
+    """A line of `job follow`: the next lines of the run's log. end: what follows the last of them:
+    "\\r" where the next line replaces it, "" where it is only a part. dropped: bytes of the log
+    that are missing just before. at: where a reader that is cut continues."""
+
+    at: Cursor
+    lines: Tuple[Annotated[str, Text(40_000)], ...]
+    end: Annotated[str, Exactly("[\n\r]?")] = ""
+    dropped: int = 0
+
+
+class JobEvent(NamedTuple):
+    """A line of `job follow`: something happened in the run."""
+
+    at: Cursor
+    event: BoxEvent

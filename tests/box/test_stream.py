@@ -16,6 +16,7 @@ import pytest
 from devbox.box import event_log, paths, processes
 from devbox.box.history import History
 from devbox.box.stream import HEARTBEAT, Stream
+from devbox.wire.codec import plain
 from tests.remote.sshd import wait_until
 
 REPO = Path(__file__).parents[2]
@@ -157,7 +158,7 @@ def test_a_quiet_stream_beats(history: History) -> None:
     history.append(sample(1, t=1015.0))
     assert len(sink.step(1015.0)) == 1
     assert sink.step(1020.0 + HEARTBEAT / 2 - 0.1) == []
-    (paths.root() / "agent.json").write_text(json.dumps(processes.identity(os.getpid())))
+    (paths.root() / "agent.json").write_text(json.dumps(plain(processes.identity(os.getpid()))))
     assert sink.step(1025.0 + HEARTBEAT)[0]["agent"] is True
 
 

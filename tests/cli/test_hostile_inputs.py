@@ -65,9 +65,9 @@ ANSWERS = [
     b"now 1\nf 1 1e308 ../../x\n", b"now 1\nf 1 1 /etc/passwd\n", b"now -1\nl 1 1 x\n",
     b'{"v":1,"boot":"b","seq":1,"t":1e308}\n', b'{"v":1,"hb":NaN}\n', b'{"v":99}\n',
     *(b'{"v":1,"event":{"seq":1,"t":1,"kind":%s,"message":%s}}\n' % (t, t) for t in _JSON),
-    *(b'{"error":{"kind":%s,"message":%s}}\n' % (text, text) for text in _JSON),
+    *(b'{"error":"not_found","message":%s}\n' % text for text in _JSON),
     *(b'{"v":1,"boot":"b","seq":1,"t":1,"jobs":[%s],"disk":{"path":%s}}\n' % (t, t) for t in _JSON),
-    *(b'{"runs":[{"id":%s,"state":%s,"message":%s}]}\n' % (t, t, t) for t in _JSON),
+    *(b'{"now":1,"runs":[{"id":%s,"state":"failed","message":%s}]}\n' % (t, t) for t in _JSON),
     *(text + b"\n" for text in _JSON),
 ]  # fmt: skip
 ASKING = (

@@ -14,13 +14,14 @@ import pytest
 
 from devbox import paths, spec
 from devbox.cli import net
-from devbox.errors import DevboxError, SpecError, SshError, SyncError
+from devbox.errors import DevboxError, SpecError, SyncError
 from devbox.jobs import status
 from devbox.sync import remote
 from devbox.telemetry.reader import parse
 from devbox.text import local_time, parse_duration, parse_size
 from devbox.wire import codec
 from devbox.wire.codec import Unreadable
+from devbox.wire.messages import JobStatus
 
 
 def devbox(*words: str, cwd: Path, **env: str) -> tuple[int, str, str]:
@@ -197,16 +198,6 @@ def test_a_listing_with_a_time_that_is_none_is_refused(record: bytes) -> None:
         remote.parse(iter([b"now 1", record]))
 
 
-def test_a_status_of_nonsense_is_refused_or_bounded() -> None:
-    raw = {"state": "running", "started": 1e308, "eta": 1 << 80, "attempts": [{"started": 5.0}]}
-    found = status.read(raw, box_now=1e308, now=10.0)
-    assert (found.started, found.eta) == (None, None)
-    nonsense: list[object] = [[], None, {"state": 5}, {"attempts": [{"started": 1e308}]}]
-    for wrong in nonsense:
-        with pytest.raises(SshError):
-            status.read(wrong, box_now=1.0, now=10.0)
-
-
 def test_what_devbox_itself_gets_wrong_goes_to_a_file(home: Path) -> None:
     try:
         raise KeyError("x\x1b[2J")
@@ -252,4 +243,4 @@ def test_rows_of_runs_that_are_damaged_are_unknown_and_hide_nothing(home: Path) 
     found = {run.id: run for run in store.runs.latest()}
     assert found["b"].state is RunState.SUCCEEDED
     assert (found["a"].state, found["a"].request) == (RunState.UNKNOWN, b"{}")
-    assert status.of(msgspec.structs.replace(found["a"], status=b"[")) == status.Status()
+    assert status.of(msgspec.structs.replace(found["a"], status=b"[")) == JobStatus()

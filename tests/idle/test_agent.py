@@ -17,6 +17,7 @@ from devbox.box.runs import folder
 from devbox.box.watchdog import config
 from devbox.box.watchdog.daemon import Agent
 from devbox.box.watchdog.deadline import Moment
+from devbox.wire.messages import Identity, JobStatus
 from tests.idle.traces import HOUR, MINUTE, T0, sample
 from tests.jobs.conftest import until
 
@@ -97,7 +98,7 @@ class World:
         until(there)
 
     def kinds(self) -> list[str]:
-        return [event["kind"] for event in event_log.read(self.root)]
+        return [event.kind for event in event_log.read(self.root)]
 
     def verdict(self) -> dict[str, Any]:
         found = json.loads((self.root / "verdict.json").read_text())
@@ -124,7 +125,7 @@ def test_an_idle_box_asks_its_provider_to_pause() -> None:
     assert world.pause_file.exists()
     assert (Path.home() / "saved").exists()
     assert world.kinds() == ["warning", "saving", "saved", "pausing", "paused"]
-    assert event_log.read(world.root)[-1]["message"] == "paused with 1 unsynced file (2.0 KB)"
+    assert event_log.read(world.root)[-1].message == "paused with 1 unsynced file (2.0 KB)"
 
 
 def _boom() -> Any:
@@ -152,8 +153,8 @@ def test_a_fault_is_told_once_in_ten_minutes() -> None:
     world = World()
     world.parts.sample_now = _boom
     world.live(9 * MINUTE)
-    faults = [e for e in event_log.read(world.root) if e["kind"] == "fault"]
-    assert [fault["message"] for fault in faults] == ["sampling: RuntimeError: NVML fell over"]
+    faults = [e for e in event_log.read(world.root) if e.kind == "fault"]
+    assert [fault.message for fault in faults] == ["sampling: RuntimeError: NVML fell over"]
 
 
 def test_a_full_disk_does_not_stop_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,11 +304,11 @@ def test_runs_whose_supervisor_died_are_settled_within_a_minute() -> None:
     world.live(1)
     dead = folder.RunFolder("job-1")
     dead.path.mkdir()
-    dead.write_status({"state": "running", "supervisor": {"pid": 2**22 + 1, "started": 1.0}})
+    dead.write_status(JobStatus(state="running", supervisor=Identity(2**22 + 1, "1", "b")))
     world.live(61)
     status = dead.status()
     assert status is not None
-    assert (status["state"], status["reason"]) == ("failed", "interrupted")
+    assert (status.state, status.reason) == ("failed", "interrupted")
 
 
 def _ssh(rx: int, tx: int) -> dict[str, int]:
@@ -344,7 +345,7 @@ def test_what_was_saved_before_a_pause_is_told_before_the_orders_are_answered() 
     (kept / "latest.json").write_text(json.dumps(note))
     world = World(volumes=[str(data)], disk_kept=False)
     world.live(1)
-    assert [e["message"] for e in event_log.read(world.root)] == [
+    assert [e.message for e in event_log.read(world.root)] == [
         "saved before a pause: 2 files (3 B) copied to /data/x"
     ]
     assert (world.root / "agent.json").exists()

@@ -90,7 +90,7 @@ class Guarded:
         return found
 
     def kinds(self) -> list[str]:
-        return [event["kind"] for event in event_log.read(self.root)]
+        return [event.kind for event in event_log.read(self.root)]
 
     def close(self) -> None:
         if self.process and self.process.returncode is None:

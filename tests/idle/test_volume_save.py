@@ -139,8 +139,8 @@ def test_the_next_start_tells_where_the_copies_are_once(home: Path, root: Path, 
     for _ in range(2):
         volume_save.tell(root, [str(home / "data"), str(home / "none")], "b")
     (event,) = event_log.read(root)
-    assert event["kind"] == "restored"
-    assert event["message"] == f"saved before a pause: 1 file (1 B) copied to {copies.folder}"
+    assert event.kind == "restored"
+    assert event.message == f"saved before a pause: 1 file (1 B) copied to {copies.folder}"
 
 
 @pytest.mark.parametrize("wrong", ["/data", [1], [""], {"a": 1}])

@@ -60,11 +60,14 @@ class BoxHalf:
         )
 
     def job(self, *words: str, input: Any = None) -> dict[str, Any]:
+        """The answer; of one run, its status."""
         data = json.dumps(input).encode() if input is not None else b""
         out, _ = self.popen(*words).communicate(data, timeout=60)
         answer = json.loads(out)
         assert isinstance(answer, dict)
-        return answer
+        status = answer.get("status", answer)
+        assert isinstance(status, dict)
+        return status
 
     def start(self, run_id: str = "r1", **fields: Any) -> dict[str, Any]:
         return self.job("start", input={"v": 1, "id": run_id, "job": "test", **fields})

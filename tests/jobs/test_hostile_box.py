@@ -10,9 +10,11 @@ import pytest
 
 from devbox.errors import Conflict, NotFound, SshError, UsageError
 from devbox.jobs import rpc, status
-from devbox.jobs.follow import _Reader
+from devbox.jobs.follow import Ended, Note, _Reader
 from devbox.model import Run, RunState
 from devbox.process import Completed
+from devbox.wire.codec import LATEST
+from devbox.wire.messages import Attempt, JobAnswer, JobStatus
 from devbox.workspace import Workspace
 from tests.core.hostile import ALL
 
@@ -27,7 +29,7 @@ def test_attaching_to_a_run_that_is_on_its_way_says_so(local_workspace: Workspac
     """Another devbox is still sending its inputs, so the box does not know it yet."""
     queued = Run("r-1", "box", "b", "job", RunState.QUEUED, 0.0)
     with pytest.raises(Conflict, match="run r-1 is still being sent to b"):
-        says(_Reader(local_workspace, queued, ""), error={"kind": "not_found", "message": "no"})
+        says(_Reader(local_workspace, queued, ""), error="not_found", message="no")
 
 
 def says(reader: _Reader, **message: Any) -> list[Any]:
@@ -38,7 +40,7 @@ def test_every_text_is_cleaned(local_workspace: Workspace) -> None:
     reader = _Reader(local_workspace, run(), "")
     for text in ALL:
         body = {
-            "state": text,
+            "state": "running",
             "message": text,
             "unit": text,
             "note": text,
@@ -46,93 +48,85 @@ def test_every_text_is_cleaned(local_workspace: Workspace) -> None:
             "failures": [{"item": text, "error": text}],
             "timings": {text: 1.0},
         }
-        for message in (
-            says(reader, kind="log", text=text, end=text, dropped=text)
-            + says(reader, kind="event", event={"kind": "item", "state": "failed", "item": text})
-            + says(reader, kind="status", status=body)
-        ):
-            assert not set(str(message)) & CONTROLS
-    kept = json.loads(status.apply(run(), status.read(body, box_now=None, now=0)).status)
+        event = {"seq": 1, "t": 1.0, "kind": "item", "message": text}
+        found = [
+            says(reader, at="1.2", lines=[text]),
+            says(reader, at="1.2", event=event),
+            says(reader, status=body, now=1.0),
+        ]
+        assert [len(each) for each in found] == [1, 1, 1]
+        assert not set(str(found)) & CONTROLS
+    kept = json.loads(reader._run.status)
     assert not set(json.dumps(kept, ensure_ascii=False)) & CONTROLS
 
 
 def test_a_sequence_that_a_line_leaves_open_ends_with_it(local_workspace: Workspace) -> None:
     reader = _Reader(local_workspace, run(), "")
-    text = "one\ntwo\x1b]0;title\nthree\x1bP\nfour"
-    shown = says(reader, kind="log", text=text, end="\n", dropped=0)
+    lines = ["one", "two\x1b]0;title", "three\x1bP", "four"]
+    shown = says(reader, at="0.9", lines=lines, end="\n", dropped=7)
     assert [line.text for line in shown] == ["one", "two", "three", "four"]
+    assert [line.dropped for line in shown] == [7, 0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"",
-        b"Welcome to box",
-        b"[]",
-        b"{}",
-        b"\xff",
-        b"{" * 100_000,
-        b'"' + b"x" * (1 << 21) + b'"',
-        b'{"kind":"log"}',
-        b'{"kind":"log","text":5}',
-        b'{"kind":"event","event":[]}',
-        b'{"kind":"new","x":1}',
-        b'{"at":"../../x","kind":"alive"}',
-    ],
-)
-def test_lines_that_are_not_ours_are_left_out(local_workspace: Workspace, line: bytes) -> None:
+@pytest.mark.parametrize("line", [b"", b"Welcome to box", b"[]", b"\xff", b'"' + b"x" * (1 << 21)])
+def test_what_a_login_prints_is_left_out(local_workspace: Workspace, line: bytes) -> None:
     reader = _Reader(local_workspace, run(), "3.4")
     assert reader.feed(line) == []
     assert reader.at == "3.4"
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("line", "why"),
     [
-        None,
-        [],
-        "x",
-        {"state": 5},
-        {"attempts": [{"ended": 1}]},
-        {"counts": {"done": "many"}},
-        {"progress": [1, 2, 3]},
-        {"peak": 7},
-        {"exit_code": "0"},
+        (b"{}", "at is missing"),
+        (b"{" * 100_000, "is not JSON"),
+        (b'{"at":"1.2","lines":5}', "lines is not a list"),
+        (b'{"at":"1.2","lines":["x"],"end":"end"}', "end is not a text of its form"),
+        (b'{"at":"1.2","event":[]}', "event is not an object"),
+        (b'{"at":"../../x","lines":["x"]}', "at is not a text of its form"),
+        (b'{"now":1,"status":{"state":"dancing"}}', "status.state is none of: "),
+        (b'{"now":1,"status":{"progress":[1,2,3]}}', "status.progress is not a list of 2"),
+        (b'{"now":1,"status":{"exit_code":"0"}}', "status.exit_code is not a whole number"),
     ],
 )
-def test_a_status_of_another_form_is_an_error(raw: Any) -> None:
-    with pytest.raises(SshError, match="a status of another form"):
-        status.read(raw, box_now=1.0, now=1.0)
+def test_a_line_that_cannot_be_read_is_dropped_and_told_once(
+    local_workspace: Workspace, line: bytes, why: str
+) -> None:
+    reader = _Reader(local_workspace, run(), "3.4")
+    (told,) = reader.feed(line)
+    assert isinstance(told, Note)
+    assert told.text.startswith(f"a line of b could not be read: {why}")
+    assert reader.feed(line) == []
+    assert reader.at == "3.4"
 
 
-def test_an_unknown_state_reads_as_unknown() -> None:
-    seen = status.read({"state": "dancing"}, box_now=None, now=0.0)
-    assert status.apply(run(), seen).state == RunState.UNKNOWN
-
-
-def test_a_status_is_bounded() -> None:
-    raw = {
+def test_the_record_of_a_run_is_bounded(local_workspace: Workspace) -> None:
+    reader = _Reader(local_workspace, run(), "")
+    body = {
         "state": "failed",
-        "message": "m" * 1_000_000,
-        "failures": [{"item": "i" * 10_000, "error": "e" * 10_000}] * 10_000,
+        "message": "m" * 100_000,
+        "failures": [{"item": "i" * 1000, "error": "e" * 2000}] * 200,
         "timings": {f"s{n}": 1.0 for n in range(10_000)},
     }
-    assert len(status.apply(run(), status.read(raw, box_now=None, now=0.0)).status) < 1_200_000
+    ended = says(reader, status=body, now=1.0)[-1]
+    assert isinstance(ended, Ended)
+    assert len(ended.run.status) < 100_000
+    assert status.of(ended.run).failures[99].error.startswith("eee")
 
 
 def test_times_of_a_box_whose_clock_is_wrong_are_shifted_to_ours() -> None:
-    raw = {
-        "state": "succeeded",
-        "started": 100.0,
-        "ended": 160.0,
-        "attempts": [{"started": 100.0, "ended": 160.0}],
-    }
+    seen = JobStatus(
+        state="succeeded", started=100.0, ended=160.0, attempts=(Attempt(100.0, 160.0),)
+    )
     now = time.time()
-    moved = status.apply(run(), status.read(raw, box_now=161.0, now=now))
+    moved = status.apply(run(), status.shifted(seen, box_now=161.0, now=now))
     assert moved.started == pytest.approx(now - 61)
     assert moved.ended == pytest.approx(now - 1)
-    kept = status.apply(run(), status.read(raw, box_now=161.0, now=161.5))
+    kept = status.apply(run(), status.shifted(seen, box_now=161.0, now=161.5))
     assert (kept.started, kept.ended) == (100.0, 160.0)
+    for box_now, here in ((LATEST, 5.0), (0.0, LATEST)):
+        clock = status.shifted(seen, box_now=box_now, now=here)
+        assert status.of(status.apply(run(), clock)) == clock
 
 
 class FakeLink:
@@ -151,9 +145,11 @@ class FakeLink:
 @pytest.mark.parametrize(
     ("out", "kind"),
     [
-        ('{"error":{"kind":"not_found","message":"no\\u001b[2J run"}}', NotFound),
-        ('{"error":{"kind":"bad_request","message":5}}', UsageError),
-        ('{"error":{"kind":["x"],"message":"m"}}', SshError),
+        ('{"error":"not_found","message":"no\\u001b[2J run"}', NotFound),
+        ('{"error":"bad_request","message":""}', UsageError),
+        ('{"error":"bad_request","message":5}', SshError),
+        ('{"error":["x"],"message":"m"}', SshError),
+        ('{"now":1,"status":{"state":"dancing"}}', SshError),
         ("", SshError),
         ("[]", SshError),
         ("[" * 100_000, SshError),
@@ -163,5 +159,5 @@ class FakeLink:
 def test_answers_become_typed_errors(out: str, kind: type[Exception]) -> None:
     link: Any = FakeLink(out, 1)
     with pytest.raises(kind) as raised:
-        rpc.call(link, "status", "x")
+        rpc.call(link, JobAnswer, "status", "x")
     assert not set(str(raised.value)) & CONTROLS

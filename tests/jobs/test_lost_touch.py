@@ -42,10 +42,10 @@ def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
     local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = rpc.call
-    lost: list[dict[str, Any]] = []
+    lost: list[Any] = []
 
-    def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
-        answer = real(link, *words, **more)
+    def losing(link: connection.Connection, kind: Any, *words: str, **more: Any) -> Any:
+        answer = real(link, kind, *words, **more)
         if words == ("start",) and not lost:
             lost.append(answer)
             raise NoAnswer("the connection was cut")
@@ -63,8 +63,8 @@ def test_a_start_whose_reply_never_came_is_found_later(
 ) -> None:
     real = rpc.call
 
-    def losing(link: connection.Connection, *words: str, **more: Any) -> dict[str, Any]:
-        real(link, *words, **more)
+    def losing(link: connection.Connection, kind: Any, *words: str, **more: Any) -> None:
+        real(link, kind, *words, **more)
         raise NoAnswer("the connection was cut")
 
     local_workspace.sleep = lambda _: None

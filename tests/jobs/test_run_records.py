@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from devbox.box.runs import log as run_log
-from devbox.box.runs.jsonl import EventLog, EventReader, Tail
+from devbox.box.runs.jsonl import Tail
 from devbox.box.runs.outcome import judge
 from devbox.box.runs.progress import FAILURES, Tally
 from devbox.box.runs.vram import PeakVram
+from devbox.wire.codec import decode, encode
+from devbox.wire.messages import Counts, Failure, JobStatus
 from tests.core.hostile import ALL
 
 GB = 1 << 30
@@ -71,7 +73,7 @@ def test_lines_end_at_newlines_and_redraws() -> None:
     assert [text for text, *_ in run_log.lines(b"a\nrest", final=True)] == [b"a", b"rest"]
 
 
-def feed(tally: Tally, now: float = 0.0, **report: Any) -> list[dict[str, Any]]:
+def feed(tally: Tally, now: float = 0.0, **report: Any) -> Failure | None:
     return tally.feed(json.dumps(report).encode(), now)
 
 
@@ -90,21 +92,17 @@ def test_the_time_left_comes_from_this_attempts_own_pace() -> None:
 
 def test_failures_are_named_up_to_a_bound_and_all_are_counted() -> None:
     tally = Tally(set(), set())
-    events = []
-    for n in range(FAILURES + 50):
-        events += feed(tally, item=f"i{n}", state="failed", error="e" * 5000)
-    fields = tally.fields()
-    assert fields["counts"]["failed"] == FAILURES + 50
-    assert len(fields["failures"]) == len(events) == FAILURES
-    assert fields["failures_dropped"] == 50
-    assert len(fields["failures"][0]["error"]) == 500
+    found = [
+        feed(tally, item=f"i{n}", state="failed", error="e" * 5000) for n in range(FAILURES + 50)
+    ]
+    status = tally.told(JobStatus())
+    assert status.counts.failed == FAILURES + 50
+    assert list(status.failures) == [failure for failure in found if failure]
+    assert len(status.failures) == FAILURES
+    assert status.failures_dropped == 50
+    assert status.failures[0] == Failure("i0", "e" * 500)
     feed(tally, item="i0", state="done")
-    assert tally.fields()["counts"] == {
-        "total": None,
-        "done": 1,
-        "failed": FAILURES + 49,
-        "skipped": 0,
-    }
+    assert tally.told(JobStatus()).counts == Counts(None, 1, FAILURES + 49, 0)
 
 
 @pytest.mark.parametrize(
@@ -134,18 +132,22 @@ def test_failures_are_named_up_to_a_bound_and_all_are_counted() -> None:
 )
 def test_what_is_no_report_changes_nothing(line: bytes) -> None:
     tally = Tally(set(), set())
-    before = tally.fields()
-    assert tally.feed(line, 1.0) == []
-    assert tally.fields() == before
+    assert tally.feed(line, 1.0) is None
+    assert tally.told(JobStatus()) == JobStatus()
 
 
-def test_hostile_texts_in_reports_give_a_status_that_json_can_hold() -> None:
+def test_hostile_reports_give_a_status_that_can_be_read() -> None:
     tally = Tally(set(), set())
+    for moment in (1.0, 2.0):
+        feed(tally, moment, total=9e17, progress=[moment, 9e17], vram=9e17)
+        feed(tally, moment, stage="s", seconds=9e17)
     for text in ALL:
         feed(tally, item=text, state="failed", error=text)
         feed(tally, stage=text, seconds=1)
         feed(tally, progress=[1, 2], unit=text, message=text)
-    assert len(json.dumps(tally.fields(), allow_nan=False)) < 400_000
+    line = encode(tally.told(JobStatus()))
+    assert len(line) < 400_000
+    assert decode(line, JobStatus).counts.failed == len(tally.failed)
 
 
 def test_a_report_longer_than_a_line_may_be_is_left_out(tmp_path: Path) -> None:
@@ -159,24 +161,6 @@ def test_a_report_longer_than_a_line_may_be_is_left_out(tmp_path: Path) -> None:
     with path.open("ab") as stream:
         stream.write(b"4}\n")
     assert tail.lines() == [b'{"total":4}']
-
-
-def test_events_stay_numbered_through_attempts_and_torn_lines(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    EventLog(path).add({"kind": "started"})
-    with path.open("ab") as stream:
-        stream.write(b'{"seq":2,"ki')
-    EventLog(path).add({"kind": "started"})
-    assert [event["seq"] for event in EventReader(path).read()] == [1, 2]
-
-
-def test_a_day_of_progress_makes_a_bounded_number_of_events(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    log, tally = EventLog(path), Tally(set(), set())
-    for second in range(0, 86_400, 2):
-        feed(tally, float(second), progress=[second, 86_400])
-        log.progress(tally, float(second), float(second))
-    assert len(EventReader(path).read()) < 6000
 
 
 @pytest.mark.parametrize(

@@ -212,14 +212,12 @@ def test_bad_requests_are_refused_in_words_and_leave_nothing(one_box: BoxHalf) -
         {"v": 1, "id": "x", "job": "t", "command": ["true"], "timeout": "1"},
         ["no"],
     ):
-        assert one_box.job("start", input=fields)["error"]["kind"] == "bad_request"
+        assert one_box.job("start", input=fields)["error"] == "bad_request"
     missing = one_box.start("x", command=["true"], inputs={"video": "nowhere.mp4"})
-    assert missing["error"] == {
-        "kind": "missing",
-        "message": "input video is not on the box: nowhere.mp4",
-    }
-    assert one_box.job("status", "x")["error"]["kind"] == "not_found"
-    assert one_box.job("nonsense")["error"]["kind"] == "bad_request"
+    said = "input video is not on the box: nowhere.mp4"
+    assert missing == {"v": 1, "error": "missing", "message": said}
+    assert one_box.job("status", "x")["error"] == "not_found"
+    assert one_box.job("nonsense")["error"] == "bad_request"
     assert one_box.job("list")["runs"] == []
 
 
@@ -244,7 +242,7 @@ def test_a_kept_request_that_cannot_be_read_is_told(one_box: BoxHalf, kept: str)
 def test_a_running_run_cannot_be_started_over(one_box: BoxHalf) -> None:
     one_box.start(command=["sleep", "300"])
     answer = one_box.start(command=["sleep", "300"], attempt=2)
-    assert answer["error"] == {"kind": "conflict", "message": "run r1 is still running"}
+    assert answer == {"v": 1, "error": "conflict", "message": "run r1 is still running"}
 
 
 def test_list_names_every_run(one_box: BoxHalf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -89,7 +90,7 @@ def test_after_a_reboot_a_run_reads_as_interrupted(one_box: BoxHalf) -> None:
     path = one_box.root / "runs" / "r1" / "status.json"
     status = one_box.file()
     status["supervisor"]["boot"] = "another"
-    folder.write_json(path, status)
+    path.write_text(json.dumps(status))
     assert one_box.status()["message"].startswith("interrupted: the box was restarted")
 
 
@@ -98,7 +99,7 @@ def test_a_pid_that_is_used_again_is_not_taken_for_the_supervisor(one_box: BoxHa
     one_box.clear()
     status = one_box.file()
     status["supervisor"]["pid"] = os.getpid()
-    folder.write_json(one_box.root / "runs" / "r1" / "status.json", status)
+    (one_box.root / "runs" / "r1" / "status.json").write_text(json.dumps(status))
     assert one_box.status()["state"] == "failed"
 
 

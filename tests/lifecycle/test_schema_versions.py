@@ -47,7 +47,25 @@ def test_boxes_of_every_schema_version_are_listed_and_ended(
     raw.close()
     assert '"name":"b"' in run("ls", "--json")
     assert "running" in run("status", "b")
-    assert "r1" in run("runs")
+    assert run("runs").splitlines()[1].split() == [
+        *(
+            "r1",
+            "failed",
+            "3",
+            "of",
+            "4",
+            "items",
+            "32s",
+            "–",
+            "b",
+            "1",
+            "of",
+            "4",
+            "items",
+            "failed",
+        ),
+    ]
+    assert '"failures":[{"item":"c.png","error":"no c"}]' in run("runs", "--json")
     stored = ws.store.boxes.get(box.id)
     assert stored
     assert not spec.unread(stored.spec)

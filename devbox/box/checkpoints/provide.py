@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
-from devbox.box import packages, paths, processes
+from devbox.box import json_file, packages, paths, processes
 from devbox.box.checkpoints import bucket, hub, source, web
 from devbox.box.checkpoints.source import Source
 from devbox.box.format import size as sized
-from devbox.box.runs.folder import RunFolder, read_json, write_json
+from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.jsonl import append
 from devbox.wire.codec import Unreadable
 from devbox.wire.messages import JobRequest
@@ -114,7 +114,7 @@ def _fetch(wanted: Wanted, part: Path) -> Path:
 def _secrets(folder: RunFolder) -> Dict[str, Any]:
     """They are read once and are gone from the disk."""
     file = folder.path / "secrets.json"
-    found = read_json(file)
+    found = json_file.read(file)
     file.unlink(missing_ok=True)
     return found or {}
 
@@ -125,7 +125,7 @@ def _check(wanted: Wanted) -> None:
     if wanted.source.is_folder != wanted.path.is_dir():
         kind = "folder" if wanted.source.is_folder else "file"
         raise CheckpointError(f"checkpoint {wanted.name}: {wanted.path} is no {kind}")
-    if wanted.source.is_folder or read_json(_note(wanted.path)) == _identity(wanted):
+    if wanted.source.is_folder or json_file.read(_note(wanted.path)) == _identity(wanted):
         return
     _verify(wanted, wanted.path)
     _stamp(wanted)
@@ -223,7 +223,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _stamp(wanted: Wanted) -> None:
-    write_json(_note(wanted.path), _identity(wanted))
+    json_file.write(_note(wanted.path), _identity(wanted))
 
 
 def _identity(wanted: Wanted) -> Dict[str, Any]:

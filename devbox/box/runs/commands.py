@@ -1,38 +1,37 @@
-"""`devbox-box job …`: start, look after and follow runs on the box. Answers are JSON on stdout.
+"""`devbox-box job …`: start, look after and follow runs on the box. One message on stdout.
 
-    start                            a `JobRequest` on stdin → status
-    status ID                        → status
-    list [ID …]                      → {"runs": [status, …]}, newest last
-    follow ID [--after CURSOR|tail] [--once]
-    cancel ID                        → status, once it is over
-    input prepare|finish KEY         → {"complete": bool}
+    start                            a `JobRequest` on stdin → `JobAnswer`
+    status ID                        → `JobAnswer`
+    list [ID …]                      → `JobList`
+    follow ID [--after CURSOR|tail] [--once]    → lines (devbox.box.runs.follow)
+    cancel ID                        → `JobAnswer`, once it is over
+    input prepare|finish KEY         → `InputAnswer`
 
-Every answer holds "now", the box's clock. Errors: {"error": {"kind",
-"message"}} and exit code 1.
+What cannot be done: a `Refusal`, and exit code 1.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List
+from typing import List, Union
 
-from devbox.box import processes
+from devbox.box import json_file, processes
 from devbox.box.runs import inputs
-from devbox.box.runs.folder import OVER, BadRequest, RunFolder, all_runs, write_json
+from devbox.box.runs.folder import BadRequest, RunFolder, all_runs
 from devbox.box.runs.follow import follow
 from devbox.box.runs.process_group import python_command
 from devbox.box.runs.worker import home
-from devbox.wire.codec import Unreadable, decode, plain
-from devbox.wire.messages import JobRequest
+from devbox.wire.codec import Unreadable, decode, encode
+from devbox.wire.messages import InputAnswer, JobAnswer, JobList, JobRequest, JobStatus, Refusal
 
 MAX_REQUEST = 4 << 20  # bytes
 MAX_LISTED = 500
 _START_PATIENCE = 60.0
+Answer = Union[JobAnswer, JobList, InputAnswer, Refusal]
 
 
 def main(argv: List[str]) -> int:
@@ -40,69 +39,68 @@ def main(argv: List[str]) -> int:
         if argv[:1] == ["follow"] and len(argv) > 1:
             after = argv[argv.index("--after") + 1] if "--after" in argv[:-1] else ""
             return follow(RunFolder(argv[1]), after, wait="--once" not in argv)
-        print(json.dumps({**_answer(argv), "now": time.time()}))
-        return 0
+        answer, code = _answer(argv), 0
     except BadRequest as error:
-        answer = {"v": 1, "error": {"kind": error.kind, "message": str(error)}}
-        print(json.dumps({**answer, "now": time.time()}))
-        return 1
+        answer, code = error.refusal, 1
+    sys.stdout.buffer.write(encode(answer))
+    return code
 
 
-def _answer(argv: List[str]) -> Dict[str, Any]:
+def _answer(argv: List[str]) -> Answer:
     verb, words = (argv[0] if argv else ""), argv[1:]
     if verb == "start" and not words:
-        return start(_read_request())
+        return JobAnswer(start(_read_request()), time.time())
     if verb == "list":
         folders = [RunFolder(word) for word in words] or all_runs()
         found = [folder.settled() for folder in folders[-MAX_LISTED:]]
-        return {"v": 1, "runs": [status for status in found if status]}
+        return JobList(tuple(status for status in found if status), time.time())
     if verb == "status" and len(words) == 1:
-        return RunFolder(words[0]).require()
+        return JobAnswer(RunFolder(words[0]).require(), time.time())
     if verb == "cancel" and len(words) == 1:
-        return cancel(RunFolder(words[0]))
+        return JobAnswer(cancel(RunFolder(words[0])), time.time())
     if verb == "input" and words[:1] == ["prepare"] and len(words) == 2:
-        return inputs.prepare(words[1])
+        return InputAnswer(inputs.prepare(words[1]))
     if verb == "input" and words[:1] == ["finish"] and len(words) == 2:
-        return inputs.finish(words[1])
+        return InputAnswer(inputs.finish(words[1]))
     raise BadRequest("bad_request", "usage: job start|status|list|follow|cancel|input …")
 
 
-def start(request: JobRequest) -> Dict[str, Any]:
+def start(request: JobRequest) -> JobStatus:
     """Start a run, or a further attempt of one; returns its status once it is running."""
     folder = RunFolder(request.id)
     folder.settled()
     with folder.lock():
         before = folder.status()
-        if before is not None and before["attempt"] >= request.attempt:
+        if before is not None and before.attempt >= request.attempt:
             return before
-        if before is not None and before["state"] not in OVER:
+        if before is not None and not before.is_over:
             raise BadRequest("conflict", f"run {folder.id} is still running")
         _require_places(request)
         folder.out.mkdir(exist_ok=True)
         folder.cancel_mark.unlink(missing_ok=True)
         if request.secrets:  # not in the request, which stays: these are read once, then gone
-            write_json(folder.path / "secrets.json", request.secrets)
-        write_json(folder.path / "request.json", plain(request._replace(secrets={})))
+            json_file.write(folder.path / "secrets.json", request.secrets)
+        json_file.write(folder.path / "request.json", request._replace(secrets={}), durable=True)
         _spawn(folder)
         deadline = time.monotonic() + _START_PATIENCE
         while True:  # two starts at once: the supervisor that was first writes the status
             status = folder.status()
-            if status is not None and status["attempt"] >= request.attempt:
+            if status is not None and status.attempt >= request.attempt:
                 return status
             if time.monotonic() > deadline:
                 raise BadRequest("conflict", _last_words(folder))
             time.sleep(0.02)
 
 
-def cancel(folder: RunFolder) -> Dict[str, Any]:
+def cancel(folder: RunFolder) -> JobStatus:
     """End a run with everything it started; returns its final status."""
     status = folder.require()
-    if status["state"] in OVER:
+    if status.is_over:
         return status
     folder.cancel_mark.touch()
-    if processes.is_alive(status["supervisor"]):
-        processes.send([status["supervisor"]["pid"]], signal.SIGTERM)
-    while status["state"] not in OVER:
+    if status.supervisor and processes.is_alive(status.supervisor):
+        processes.send([status.supervisor.pid], signal.SIGTERM)
+    while not status.is_over:
         time.sleep(0.05)
         status = folder.require()
     return status

@@ -1,51 +1,40 @@
 """The folder of one run on the box, runs/<id>/, and what its status is for certain.
 
 request.json    what `job start` was given (0600)
-status.json     the state; written by the run's supervisor alone while that lives
-events.jsonl    {"seq", "t", "kind", ...} a line, for followers
+status.json     a `JobStatus`; written by the run's supervisor alone while that lives
+events.jsonl    what happened, for followers (devbox.box.event_log)
 items.jsonl     what became of each item; makes a retry resume
 reported.jsonl  $DEVBOX_EVENTS: where the work reports its progress
 log.txt …       what the work printed, bounded (devbox.box.runs.log)
 cancel          exists once someone asked to stop
 out/            the result
-
-status.json, version 1: {"v", "id", "job", "state": running | succeeded | failed | cancelled,
-"reason": "" | exit | items | timeout | cancelled | interrupted | error, "message", "attempt",
-"attempts": [{"started", "ended"}], "started", "ended", "exit_code", "signal",
-"counts": {"total", "done", "failed", "skipped"}, "progress": [done, total], "unit", "eta": s,
-"stage", "timings": {stage: s}, "failures": [{"item", "error"}], "failures_dropped",
-"peak": {"rss": bytes, "vram": bytes, "vram_source"}, "log_bytes", "log_dropped", "t",
-"supervisor": identity}. Unknown values are null.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Iterator, List, Optional
 
-from devbox.box import paths, processes
+from devbox.box import json_file, paths, processes
 from devbox.wire.codec import Unreadable, decode
-from devbox.wire.messages import JobRequest
+from devbox.wire.messages import Identity, JobRequest, JobStatus, Refusal, Refused
 
 MAX_REQUEST = 8 << 20  # bytes
-OVER = ("succeeded", "failed", "cancelled")
 MARK = "DEVBOX_RUN_FOLDER"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
 
 class BadRequest(Exception):
-    """The request cannot be carried out. kind: bad_request, conflict, not_found, missing."""
+    """The request cannot be carried out. kind: `Refusal.error`."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: Refused, message: str) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.refusal = Refusal(kind, message)
 
 
 class RunFolder:
@@ -57,7 +46,6 @@ class RunFolder:
         self.id = run_id
         self.path = paths.runs() / run_id
         self.out = self.path / "out"
-        self.events = self.path / "events.jsonl"
         self.items = self.path / "items.jsonl"
         self.reports = self.path / "reported.jsonl"
         self.cancel_mark = self.path / "cancel"
@@ -76,53 +64,57 @@ class RunFolder:
         except Unreadable as error:
             raise Unreadable(f"the request of run {self.id} could not be read: {error}") from None
 
-    def status(self) -> Optional[Dict[str, Any]]:
+    def status(self) -> Optional[JobStatus]:
         """What status.json says, true or not; `settled` is the honest one."""
-        return read_json(self.path / "status.json")
+        return json_file.load(self.path / "status.json", JobStatus)
 
-    def write_status(self, status: Dict[str, Any]) -> None:
+    def write_status(self, status: JobStatus) -> None:
         """Also keeps the run in, or takes it out of, the list of active ones."""
         active = _active_folder() / self.id
-        if status["state"] in OVER:
-            write_json(self.path / "status.json", status)
+        if not status.is_over and not active.exists():
+            json_file.write(active, status.supervisor, durable=True)
+        json_file.write(self.path / "status.json", status, durable=True)
+        if status.is_over:
             active.unlink(missing_ok=True)
-        else:
-            if not active.exists():
-                write_json(active, status["supervisor"])
-            write_json(self.path / "status.json", status)
 
-    def require(self) -> Dict[str, Any]:
+    def require(self) -> JobStatus:
         """The settled status. BadRequest when the box knows no such run."""
-        found = self.settled()
-        if found is None:
-            raise BadRequest("not_found", f"this box has no run {self.id}")
-        return found
+        return self.known(self.settled())
 
-    def settled(self) -> Optional[Dict[str, Any]]:
+    def known(self, status: Optional[JobStatus]) -> JobStatus:
+        """`status`; BadRequest where there is none."""
+        if status is None:
+            raise BadRequest("not_found", f"this box has no run {self.id}")
+        return status
+
+    def settled(self) -> Optional[JobStatus]:
         """The status, after making sure that 'running' means that it runs.
 
         A supervisor that is gone without a last word (killed, out of memory, reboot) leaves a
         run that is failed, and perhaps processes that nobody watches: those are ended.
         """
         status = self.status()
-        if status is None or status["state"] in OVER or processes.is_alive(status["supervisor"]):
+        if status is None or status.is_over or processes.is_alive(status.supervisor):
             return status
         with self.lock():
             status = self.status()
-            if (
-                status is None
-                or status["state"] in OVER
-                or processes.is_alive(status["supervisor"])
-            ):
+            if status is None or status.is_over or processes.is_alive(status.supervisor):
                 return status
             self.end_strays()
-            rebooted = (status["supervisor"] or {}).get("boot") != processes.boot_id()
+            known = status.supervisor
+            rebooted = known is None or known.boot != processes.boot_id()
             how = "the box was restarted" if rebooted else "its supervisor was killed"
-            last = status.get("t") or status.get("started")
-            status.update(state="failed", reason="interrupted", ended=last, eta=None)
-            status["message"] = f"interrupted: {how}; what is done is kept"
-            if status.get("attempts"):
-                status["attempts"][-1]["ended"] = last
+            last = status.t or status.started
+            attempts = list(status.attempts)
+            attempts[-1:] = [attempt._replace(ended=last) for attempt in attempts[-1:]]
+            status = status._replace(
+                state="failed",
+                reason="interrupted",
+                message=f"interrupted: {how}; what is done is kept",
+                ended=last,
+                eta=None,
+                attempts=tuple(attempts),
+            )
             self.write_status(status)
             return status
 
@@ -158,7 +150,7 @@ def active() -> List[str]:
     return sorted(
         name
         for name in os.listdir(folder)
-        if _ID.fullmatch(name) and processes.is_alive(read_json(folder / name))
+        if _ID.fullmatch(name) and processes.is_alive(json_file.load(folder / name, Identity))
     )
 
 
@@ -172,29 +164,6 @@ def settle_dead() -> List[str]:
         RunFolder(name).settled()
         (_active_folder() / name).unlink(missing_ok=True)
     return dead
-
-
-def read_json(path: Path) -> Optional[Dict[str, Any]]:
-    """A JSON object, or None when the file is missing or not one."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace the file in one step; it is private (0600)."""
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=str(path.parent))
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
 
 
 def _active_folder() -> Path:

@@ -1,14 +1,12 @@
 """`job follow`: a run's events, log and status as JSON lines, resumed without loss or doubling.
 
-Each line is {"v": 1, "at": cursor, "kind": …}; a reader that was cut passes the last `at` it saw
-to --after. A cursor is "<event seq>.<log offset>". Kinds:
+A line is one of these; a reader that was cut passes the last `at` it saw to --after. A cursor is
+"<event seq>.<log offset>".
 
-    event   {"event": {...}}                        as in events.jsonl
-    log     {"text": str, "end": "\\n" | "\\r" | "", "dropped": bytes missing just before}; the text
-            is one line, or several with a newline between them: a message a line is slow
-    status  {"status": {...}, "now": box's clock}   status.json, whenever it has changed
-    end     {"status": {...}, "now"}                the run is over and everything was said
-    alive   {}                                      nothing else was said for 15 s
+    JobEvent    something happened (events.jsonl)
+    LogLines    the next part of the log; a message a line is slow
+    JobAnswer   the status, whenever it has changed; the last line when the run is over
+    Heartbeat   nothing else was said for 15 s
 """
 
 from __future__ import annotations
@@ -18,12 +16,13 @@ import re
 import select
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
+from devbox.box import event_log
 from devbox.box.runs import log
-from devbox.box.runs.folder import OVER, BadRequest, RunFolder
-from devbox.box.runs.jsonl import EventReader
+from devbox.box.runs.folder import BadRequest, RunFolder
 from devbox.wire.codec import encode
+from devbox.wire.messages import BoxEvent, Heartbeat, JobAnswer, JobEvent, JobStatus, LogLines
 
 _TICK = 0.1
 _SETTLE_EVERY = 2.0
@@ -39,45 +38,48 @@ class Follower:
 
     def __init__(self, folder: RunFolder, after: str) -> None:
         self._folder = folder
-        self._events = EventReader(folder.events)
         self._seq, self._offset = self._place(after)
-        self._status: Optional[Dict[str, Any]] = None
+        self._events_stamp: Any = None
+        self._status: Optional[JobStatus] = None
 
-    def news(self) -> Tuple[List[Dict[str, Any]], bool]:
-        """What was added since the last call, and whether the run is over with all of it said."""
+    def news(self) -> Tuple[List[Any], bool]:
+        """Messages of what was added since the last call, and whether the run is over with all of
+        it said. BadRequest when its folder is gone."""
         # Read first: what is over says nothing more after it.
-        status = self._folder.status()
-        over = status is None or status["state"] in OVER
-        found = self._new_events()
+        status = self._folder.known(self._folder.status())
+        found: List[Any] = []
+        for event in self._new_events():
+            self._seq = event.seq
+            found.append(JobEvent(self._at(), event))
         while True:
-            lines = self._new_lines(over)
+            lines = self._new_lines(status.is_over)
             found += lines
             if not lines or len(found) > 5000:
                 break
-        if status != self._status and status is not None and not over:
+        ended = status.is_over and not lines
+        if ended or (status != self._status and not status.is_over):
             self._status = status
-            found.append({**self._at(), "kind": "status", "status": status, "now": time.time()})
-        if over and not lines:
-            found.append({**self._at(), "kind": "end", "status": status, "now": time.time()})
-            return found, True
-        return found, False
+            found.append(JobAnswer(status, time.time(), self._at()))
+        return found, ended
 
-    def _at(self) -> Dict[str, Any]:
-        return {"v": 1, "at": f"{self._seq}.{self._offset}"}
+    def _at(self) -> str:
+        return f"{self._seq}.{self._offset}"
 
-    def _new_events(self) -> List[Dict[str, Any]]:
-        found = []
-        for event in self._events.read():
-            if event["seq"] > self._seq:
-                self._seq = event["seq"]
-                found.append({**self._at(), "kind": "event", "event": event})
-        return found
+    def _new_events(self) -> List[BoxEvent]:
+        try:
+            seen = (self._folder.path / event_log.FILE).stat()
+        except FileNotFoundError:
+            return []
+        if self._events_stamp == (seen.st_mtime_ns, seen.st_size):
+            return []
+        self._events_stamp = (seen.st_mtime_ns, seen.st_size)
+        return event_log.read(self._folder.path, self._seq)
 
-    def _new_lines(self, over: bool) -> List[Dict[str, Any]]:
+    def _new_lines(self, over: bool) -> List[LogLines]:
         piece = log.read(self._folder.path, self._offset, _CHUNK)
         if piece is None:
             return []
-        found: List[Dict[str, Any]] = []
+        found: List[LogLines] = []
         dropped, self._offset = piece.dropped, piece.start
         ended = over and len(piece.data) < _CHUNK
         whole = list(log.lines(piece.data, final=ended))
@@ -86,15 +88,9 @@ class Follower:
         for text, end, length in _together(whole):
             for part, last in _pieces(text):
                 self._offset += length - (len(text) - len(part)) if last else len(part)
-                found.append(
-                    {
-                        **self._at(),
-                        "kind": "log",
-                        "text": part.decode("utf-8", "replace"),
-                        "end": end.decode() if last else "",
-                        "dropped": dropped,
-                    }
-                )
+                lines = tuple(part.decode("utf-8", "replace").split("\n"))
+                ending = end.decode() if last else ""
+                found.append(LogLines(self._at(), lines, ending, dropped))
                 dropped = 0
         return found
 
@@ -124,7 +120,7 @@ def follow(folder: RunFolder, after: str, *, wait: bool) -> int:
     while True:
         lines, over = follower.news()
         if not lines and time.monotonic() - said_at > _ALIVE_EVERY:
-            lines = [{"v": 1, "kind": "alive"}]
+            lines = [Heartbeat(time.time())]
         if lines:
             said_at = time.monotonic()
             sys.stdout.buffer.write(b"".join(encode(line) for line in lines))

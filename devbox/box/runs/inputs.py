@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Optional
 
 from devbox.box import paths
 from devbox.box.runs.folder import BadRequest
@@ -19,31 +18,33 @@ from devbox.box.runs.folder import BadRequest
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def prepare(key: str) -> Dict[str, Any]:
-    """{"complete": bool}: whether all of it is here. If not, the folder is made, filled with
-    links to the files of the latest key of the same source."""
+def prepare(key: str) -> bool:
+    """Whether all of it is here. If not, the folder is made, filled with links to the files of the
+    latest key of the same source."""
     folder = _folder(key)
     if _mark(folder).exists():
-        return {"v": 1, "complete": True}
+        return True
     if not folder.exists():
         older = _latest(folder)
         if older is not None:
             part = folder.with_name(f"{key}.part-{os.getpid()}")
+            import shutil  # slow to import, and seldom needed
+
             # rsync writes again and renames, so a linked file is never changed in place.
             shutil.copytree(older, part, copy_function=os.link, symlinks=True)
             os.replace(part, folder)
         else:
             folder.mkdir(mode=0o700, exist_ok=True)
-    return {"v": 1, "complete": False}
+    return False
 
 
-def finish(key: str) -> Dict[str, Any]:
-    """Everything has arrived."""
+def finish(key: str) -> bool:
+    """Everything has arrived: True."""
     folder = _folder(key)
     if not folder.is_dir():
         raise BadRequest("not_found", "no such input")
     _mark(folder).touch()
-    return {"v": 1, "complete": True}
+    return True
 
 
 def _folder(key: str) -> Path:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
-from typing import NamedTuple, Optional, Tuple
+from typing import Literal, NamedTuple, Optional, Tuple
 
 from devbox.box.runs.progress import Tally
 from devbox.box.runs.worker import FAILED_ITEMS, UNPREPARED
+
+Ended = Literal["succeeded", "failed", "cancelled"]
 
 
 class Outcome(NamedTuple):
     """exit_code: as a shell would say it: 128 + signal, 124 for a timeout."""
 
-    state: str
+    state: Ended
     reason: str
     message: str
     exit_code: int
@@ -36,7 +38,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _stopped(why: str, timeout: Optional[float]) -> Optional[Tuple[str, str, str]]:
+def _stopped(why: str, timeout: Optional[float]) -> Optional[Tuple[Ended, str, str]]:
     if why == "cancelled":
         return "cancelled", why, "cancelled; what is done is kept"
     if why == "timeout":
@@ -46,7 +48,7 @@ def _stopped(why: str, timeout: Optional[float]) -> Optional[Tuple[str, str, str
     return None
 
 
-def _ended(code: int, tally: Tally) -> Tuple[str, str, str]:
+def _ended(code: int, tally: Tally) -> Tuple[Ended, str, str]:
     if tally.failed and code in (0, FAILED_ITEMS):
         return "failed", "items", f"{_items(len(tally.failed), tally.total)} failed"
     if code < 0:

@@ -13,13 +13,16 @@ A report is one JSON object a line in $DEVBOX_EVENTS; a user's own program may w
 
 from __future__ import annotations
 
-import json
-import math
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional, Set, Tuple
+from typing import Any, Deque, Dict, Optional, Set, Tuple
+
+from devbox.wire.codec import load_or_none
+from devbox.wire.messages import Counts, Failure, JobStatus
 
 FAILURES = 100  # items named in the status; the others are counted
 _NAME, _TEXT = 300, 500  # characters kept of a name and of a text
+_MOST = 1e18  # a larger number cannot be a count
+_LONG = 1e9  # seconds: nobody waits for what takes longer
 _STAGES = 50  # stages timed
 _WINDOW = 60.0  # seconds of progress that the rate is taken from
 
@@ -38,19 +41,17 @@ class Tally:
         self._explicit: Optional[Tuple[float, Optional[float]]] = None
         self._past: Deque[Tuple[float, float]] = deque(maxlen=600)
 
-    def feed(self, line: bytes, now: float) -> List[Dict[str, Any]]:
-        """Take in one line; returns the events it means for followers. A line that is not a
-        report is left out: a user's program may write anything."""
-        try:
-            report = json.loads(line)
-        except (ValueError, RecursionError):
-            return []
-        if not isinstance(report, dict):
-            return []
-        events = self._item(report) + self._stage(report)
+    def feed(self, line: bytes, now: float) -> Optional[Failure]:
+        """Take in one line; returns the item that it says has failed, for the first of them. A line
+        that is not a report is left out: a user's program may write anything."""
+        report = load_or_none(line)
+        if report is None:
+            return None
+        failure = self._item(report)
+        self._stage(report)
         self._numbers(report)
         self._look_ahead(now)
-        return events
+        return failure
 
     @property
     def progress(self) -> Tuple[float, Optional[float]]:
@@ -65,52 +66,44 @@ class Tally:
         settled = len(self.done) + len(self.skipped) + len(self.failed)
         return max(0, (self.total or 0) - settled)
 
-    def fields(self) -> Dict[str, Any]:
-        """The part of status.json that is known here."""
+    def told(self, status: JobStatus) -> JobStatus:
+        """`status` with what is known here."""
         named = list(self.failed.items())[:FAILURES]
-        return {
-            "counts": {
-                "total": self.total,
-                "done": len(self.done),
-                "failed": len(self.failed),
-                "skipped": len(self.skipped),
-            },
-            "progress": list(self.progress),
-            "unit": self.unit,
-            "eta": self.eta,
-            "stage": self.stage,
-            "note": self.message,
-            "timings": {name: round(value, 3) for name, value in self.timings.items()},
-            "failures": [{"item": _text(i, _NAME), "error": error} for i, error in named],
-            "failures_dropped": len(self.failed) - len(named),
-        }
+        return status._replace(
+            counts=Counts(self.total, len(self.done), len(self.failed), len(self.skipped)),
+            progress=self.progress,
+            unit=self.unit,
+            eta=self.eta,
+            stage=self.stage,
+            note=self.message,
+            timings={name: round(value, 3) for name, value in self.timings.items()},
+            failures=tuple(Failure(_text(item, _NAME), error) for item, error in named),
+            failures_dropped=len(self.failed) - len(named),
+        )
 
-    def _item(self, report: Dict[str, Any]) -> List[Dict[str, Any]]:
+    def _item(self, report: Dict[str, Any]) -> Optional[Failure]:
         name, state = report.get("item"), report.get("state")
         if not isinstance(name, str) or state not in ("done", "failed", "skipped"):
-            return []
+            return None
         for known in (self.done, self.skipped):
             known.discard(name)
         self.failed.pop(name, None)
         if state == "failed":
             self.failed[name] = _text(report.get("error"), _TEXT)
-            if len(self.failed) > FAILURES:
-                return []
-            shown = _text(name, _NAME)
-            return [{"kind": "item", "item": shown, "state": state, "error": self.failed[name]}]
+            many = len(self.failed) > FAILURES
+            return None if many else Failure(_text(name, _NAME), self.failed[name])
         (self.done if state == "done" else self.skipped).add(name)
-        return []
+        return None
 
-    def _stage(self, report: Dict[str, Any]) -> List[Dict[str, Any]]:
+    def _stage(self, report: Dict[str, Any]) -> None:
         if not isinstance(report.get("stage"), str):
-            return []
+            return
         name, seconds = _text(report["stage"], 60), _number(report.get("seconds"))
         if seconds is not None:
             if name in self.timings or len(self.timings) < _STAGES:
-                self.timings[name] = self.timings.get(name, 0.0) + seconds
-            return []
-        changed, self.stage = name != self.stage, name
-        return [{"kind": "stage", "stage": name}] if changed else []
+                self.timings[name] = min(_MOST, self.timings.get(name, 0.0) + seconds)
+            return
+        self.stage = name
 
     def _numbers(self, report: Dict[str, Any]) -> None:
         pair = report.get("progress")
@@ -142,14 +135,14 @@ class Tally:
         if total is None or done <= before or now <= then:
             self.eta = 0.0 if total is not None and done >= total else self.eta
             return
-        self.eta = round(max(0.0, (total - done) * (now - then) / (done - before)), 1)
+        left = max(0.0, (total - done) * (now - then) / (done - before))
+        self.eta = round(left, 1) if left < _LONG else None
 
 
 def _number(value: Any) -> Optional[float]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    # An int beyond float range cannot be a count.
-    return value if -1e18 < value < 1e18 and math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value < _MOST else None
 
 
 def _text(value: Any, limit: int) -> str:

@@ -14,19 +14,20 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any, Dict, List, Optional
+from contextlib import suppress
+from typing import List, Optional
 
-from devbox.box import processes
+from devbox.box import event_log, processes
 from devbox.box.job import PART, read_items
 from devbox.box.runs import worker
 from devbox.box.runs.folder import RunFolder
-from devbox.box.runs.jsonl import EventLog, Tail, append
+from devbox.box.runs.jsonl import Tail, append
 from devbox.box.runs.log import LogWriter
 from devbox.box.runs.outcome import Outcome, judge, signal_name
 from devbox.box.runs.process_group import Work, python_command
 from devbox.box.runs.progress import Tally
 from devbox.box.runs.vram import GpuReader, PeakVram
-from devbox.wire.messages import JobRequest
+from devbox.wire.messages import Attempt, JobRequest, JobStatus, Peak
 
 _TICK = 0.1
 _STATUS_EVERY = 0.5
@@ -45,7 +46,7 @@ def main(argv: List[str]) -> int:
         give_up = time.monotonic() + _LOCK_PATIENCE
         while True:
             status = folder.status()
-            if status is not None and status["attempt"] >= request.attempt:
+            if status is not None and status.attempt >= request.attempt:
                 return 0  # a start whose reply was lost has done it already
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,13 +63,12 @@ class Supervisor:
     """One attempt of one run. previous: the status the last attempt left."""
 
     def __init__(
-        self, folder: RunFolder, request: JobRequest, previous: Optional[Dict[str, Any]]
+        self, folder: RunFolder, request: JobRequest, previous: Optional[JobStatus]
     ) -> None:
         self._folder, self._request = folder, request
         self._attempt = request.attempt
         self._log = LogWriter(folder.path)
         self._log_error = ""
-        self._events = EventLog(folder.events)
         items = read_items(folder.items)
         self._tally = Tally(
             {name for name, record in items.items() if record.get("state") == "done"},
@@ -76,8 +76,8 @@ class Supervisor:
         )
         self._tails = [Tail(folder.items, at_end=True), Tail(folder.reports, at_end=True)]
         self._started, self._begun = time.time(), time.monotonic()
-        self._attempts = list((previous or {}).get("attempts") or [])
-        self._attempts.append({"started": self._started, "ended": None})
+        self._attempts = [*(previous.attempts if previous else ()), Attempt(self._started)]
+        self._me = processes.identity(os.getpid())
         self._vram, self._gpus = PeakVram(), GpuReader()
         self._rss = 0
         self._stopped = ""
@@ -107,8 +107,8 @@ class Supervisor:
     def _prepare(self) -> None:
         for part in self._folder.out.rglob(f".*{PART}*"):
             part.unlink()  # an output that an earlier attempt left unfinished
-        self._save("running")
-        self._events.add({"kind": "started", "attempt": self._attempt})
+        self._save()
+        self._tell("started", f"attempt {self._attempt}")
         os.write(1, b"ready\n")
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 1)
@@ -129,7 +129,7 @@ class Supervisor:
             crashes = 0 if len(self._tally.done) > done_before else crashes + 1
             if code >= 0 or self._stopped or crashes > _CRASHES or not self._blame(-code):
                 return code
-            self._events.add({"kind": "restarted", "message": "the worker crashed on an item"})
+            self._tell("restarted", "the worker crashed on an item")
 
     def _watch(self, work: Work) -> int:
         """Until the worker has ended; its code."""
@@ -178,11 +178,16 @@ class Supervisor:
         for tail in self._tails:
             for line in tail.lines():
                 self._dirty = True
-                for event in self._tally.feed(line, now):
-                    self._events.add(event)
+                failure = self._tally.feed(line, now)
+                if failure:
+                    self._tell("item", f"failed: {failure.item}: {failure.error}")
         if self._dirty and now - self._status_at >= _STATUS_EVERY:
-            self._events.progress(self._tally, now - self._begun, now)
-            self._save("running")
+            self._save()
+
+    def _tell(self, kind: str, message: str) -> None:
+        """A full disk loses events, never the run; status.json still tells how it ended."""
+        with suppress(OSError):
+            event_log.append(self._folder.path, kind, message)
 
     def _measure(self, pid: int) -> None:
         self._usage_at = time.monotonic()
@@ -215,42 +220,35 @@ class Supervisor:
         largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         self._rss = max(self._rss, largest * (1 if sys.platform == "darwin" else 1024))
         self._vram.measured(self._tally.vram)
-        self._attempts[-1]["ended"] = time.time()
-        self._events.progress(self._tally, 0.0, float("inf"))
-        self._events.add({"kind": "ended", **outcome._asdict()})
+        self._attempts[-1] = self._attempts[-1]._replace(ended=time.time())
+        self._tell("ended", outcome.message or outcome.state)
         self._log.close()
-        self._save(outcome.state, outcome)
+        self._save(outcome)
 
-    def _save(self, state: str, outcome: Optional[Outcome] = None) -> None:
+    def _save(self, outcome: Optional[Outcome] = None) -> None:
         self._status_at, self._dirty = time.monotonic(), False
-        tally = self._tally.fields()
-        status = {
-            "v": 1,
-            "id": self._folder.id,
-            "job": self._request.job,
-            "state": state,
-            "reason": outcome.reason if outcome else "",
-            "attempt": self._attempt,
-            "attempts": self._attempts,
-            "started": self._started,
-            "ended": self._attempts[-1]["ended"],
-            "exit_code": outcome.exit_code if outcome else None,
-            "signal": outcome.signal if outcome else None,
-            **tally,
-            "eta": None if outcome else tally["eta"],
-            "peak": {
-                "rss": self._rss or None,
-                "vram": self._vram.peak,
-                "vram_source": self._vram.source,
-            },
-            "log_bytes": self._log.offset,
-            "log_dropped": self._log.dropped,
-            "t": time.time(),
-            "supervisor": processes.identity(os.getpid()),
-            "message": "; ".join(
-                text for text in (outcome.message if outcome else "", self._log_error) if text
-            ),
-        }
+        said = (outcome.message if outcome else "", self._log_error)
+        status = JobStatus(
+            id=self._folder.id,
+            job=self._request.job,
+            state=outcome.state if outcome else "running",
+            reason=outcome.reason if outcome else "",
+            message="; ".join(text for text in said if text),
+            attempt=self._attempt,
+            attempts=tuple(self._attempts),
+            started=self._started,
+            ended=self._attempts[-1].ended,
+            exit_code=outcome.exit_code if outcome else None,
+            signal=outcome.signal if outcome else None,
+            peak=Peak(self._rss or None, self._vram.peak, self._vram.source),
+            log_bytes=self._log.offset,
+            log_dropped=self._log.dropped,
+            t=time.time(),
+            supervisor=self._me,
+        )
+        status = self._tally.told(status)
+        if outcome:
+            status = status._replace(eta=None)
         try:
             self._folder.write_status(status)
         except OSError:

@@ -6,12 +6,13 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional
+from typing import Any, Collection, Dict, List, Literal, Optional
 
 from devbox.box import processes
 from devbox.box.probes import gpu
 from devbox.box.probes.system import probes
 
+Source = Literal["process", "work", "device"]
 _EVERY = 2.0  # seconds between readings
 _NOISE = 64 << 20  # bytes; device memory moves by less than this without anybody's doing
 
@@ -23,7 +24,7 @@ class PeakVram:
 
     def __init__(self) -> None:
         self.peak: Optional[int] = None
-        self.source: Optional[str] = None
+        self.source: Optional[Source] = None
         self._least: Dict[Any, int] = {}
 
     def feed(self, gpus: List[Dict[str, Any]], pids: Collection[int]) -> None:
@@ -56,7 +57,7 @@ class PeakVram:
         if vram is not None:
             self._raise(vram, "work")
 
-    def _raise(self, value: int, source: str) -> None:
+    def _raise(self, value: int, source: Source) -> None:
         # A guess from the whole device gives way to anything that is about us.
         if self.source == "device" and source != "device":
             self.peak = None

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from devbox.box import packages, processes
 from devbox.box.job import Job
@@ -82,12 +82,11 @@ def workdir(request: JobRequest) -> Path:
     return path
 
 
-def fill(command: List[str], values: Dict[str, Any]) -> List[str]:
-    """A command with {name} replaced by that value, where `name` is known; an item that is just
-    {args} becomes `--name value` for every argument that has one. Other braces stay."""
+def fill(command: Sequence[str], args: Dict[str, Any], places: Dict[str, str]) -> List[str]:
+    """A command with {name} replaced by that argument or place, where `name` is known; an item that
+    is just {args} becomes `--name value` for every argument that has one. Other braces stay."""
     filled: List[str] = []
-    args = values.get("args", {})
-    known = {**{k: v for k, v in args.items() if v is not None}, **values.get("places", {})}
+    known = {**{k: v for k, v in args.items() if v is not None}, **places}
     for item in command:
         if item == "{args}":
             filled += _options(args)
@@ -124,7 +123,7 @@ def _become(folder: RunFolder, request: JobRequest, extra: List[str]) -> int:
         places = {name: str(home(path)) for name, path in request.inputs.items()}
         places.update({name: str(home(path)) for name, path in request.checkpoints.items()})
         places["out"] = str(folder.out)
-        command = fill(command, {"args": request.args, "places": places})
+        command = fill(command, request.args, places)
     command += request.extra
     if extra:
         rest = os.environ.get("PYTHONPATH")

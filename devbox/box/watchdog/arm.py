@@ -23,7 +23,7 @@ from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
 from devbox.box.watchdog import config, daemon
 from devbox.wire.codec import load
-from devbox.wire.messages import WatchdogConfig
+from devbox.wire.messages import Identity, WatchdogConfig
 
 MOST = 64 << 10  # bytes of orders
 # Seconds an agent has to heed, to start, to stop, and to let go of its lock.
@@ -81,25 +81,26 @@ def _leave_mark(root: Path, given: WatchdogConfig) -> None:
 
 def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:
     """The pid of an agent that follows `order`, and whether it had to be started."""
-    known = json_file.read(root / "agent.json")
-    if known and processes.is_alive(known):
-        if known.get("code") == daemon.code():
-            processes.send([known["pid"]], signal.SIGHUP)
+    agent = json_file.load(root / "agent.json", daemon.RunningAgent)
+    if agent and processes.is_alive(agent.identity):
+        if agent.code == daemon.code():
+            processes.send([agent.pid], signal.SIGHUP)
             if _follows(root, order, _HEED):
-                return known["pid"], False
-        _stop(known)
+                return agent.pid, False
+        _stop(agent.identity)
     _await_lock(root)
     started = _start(root)
     if _follows(root, order, _START, started):
-        return (json_file.read(root / "agent.json") or {}).get("pid"), True
+        agent = json_file.load(root / "agent.json", daemon.RunningAgent)
+        return agent.pid if agent else None, True
     return None, True
 
 
 def _follows(root: Path, order: str, seconds: float, started: Optional[int] = None) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        known = json_file.read(root / "agent.json") or {}
-        if known.get("orders") == order and processes.is_alive(known):
+        agent = json_file.load(root / "agent.json", daemon.RunningAgent)
+        if agent and agent.orders == order and processes.is_alive(agent.identity):
             return True
         code = None if started is None else _ended(started)
         if code is not None:
@@ -113,12 +114,12 @@ def _follows(root: Path, order: str, seconds: float, started: Optional[int] = No
 _ANOTHER_RUNS = 3  # exit code of an agent that found the lock taken: the holder heeds the file
 
 
-def _stop(known: dict[str, int]) -> None:
+def _stop(agent: Identity) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
-        processes.send([known["pid"]], number)
+        processes.send([agent.pid], number)
         until = time.monotonic() + _STOP
         while time.monotonic() < until:
-            if not processes.is_alive(known):
+            if not processes.is_alive(agent):
                 return
             time.sleep(0.02)
 

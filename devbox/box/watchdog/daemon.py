@@ -28,7 +28,8 @@ from devbox.box.watchdog import effects as deeds
 from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.escalation import CALM, Effects, Rung, Watchdog
 from devbox.box.with_timeout import within
-from devbox.wire.messages import WatchdogConfig
+from devbox.wire.codec import Word
+from devbox.wire.messages import Identity, WatchdogConfig
 
 T = TypeVar("T")
 
@@ -180,9 +181,9 @@ class Agent:
         if given is not None:
             self._watch = self._obey(given)
             self._guard("what was saved before a pause", lambda: self._tell_saved(given))
-        me = {**(processes.identity(os.getpid()) or {}), "code": code()}
-        order = given.armed.id if given else None
-        json_file.write(self._root / "agent.json", {**me, "orders": order})
+        me, order = processes.identity(os.getpid()), given.armed.id if given else ""
+        if me is not None:
+            json_file.write(self._root / "agent.json", RunningAgent(*me, code(), order))
 
     def _tell_saved(self, given: WatchdogConfig) -> None:
         """Before the orders are answered, so that whoever armed the box reads it then."""
@@ -285,6 +286,20 @@ class Agent:
                 except OSError as second:
                     print(f"events: {second}", file=sys.stderr, flush=True)
             return None
+
+
+class RunningAgent(NamedTuple):
+    """agent.json: the running agent, its code, and the id of the arming that it follows."""
+
+    pid: int
+    started: Word
+    boot: Word
+    code: Word = ""
+    orders: Word = ""
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.pid, self.started, self.boot)
 
 
 class _Saved(NamedTuple):

@@ -19,7 +19,7 @@ from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
 from devbox.box.watchdog import config
 from devbox.wire.codec import encode
-from devbox.wire.messages import Kept
+from devbox.wire.messages import Identity, Kept
 
 
 def main(args: List[str]) -> int:
@@ -49,9 +49,9 @@ def main(args: List[str]) -> int:
         config.set_hold(root, now.mono + granted, now)
         message = f"kept for {brief(granted)}" + (", until its max_uptime" if capped else "")
     event_log.append(root, "keep", message)
-    known = json_file.read(root / "agent.json")
-    if known and processes.is_alive(known):
-        processes.send([known["pid"]], signal.SIGHUP)
+    agent = json_file.load(root / "agent.json", Identity)
+    if agent and processes.is_alive(agent):
+        processes.send([agent.pid], signal.SIGHUP)
     sys.stdout.buffer.write(encode(Kept(options.now + granted, capped)))
     return 0
 

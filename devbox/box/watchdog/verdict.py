@@ -13,7 +13,7 @@ from devbox.box import json_file, paths, processes
 from devbox.box.files import unsynced
 from devbox.box.watchdog import config
 from devbox.wire.codec import encode
-from devbox.wire.messages import Verdict
+from devbox.wire.messages import Identity, Verdict
 
 _GLANCE = 1.0  # seconds to look what is unsynced
 _STALE = 60.0  # seconds without a new verdict after which the watchdog does not run properly
@@ -22,8 +22,7 @@ _STALE = 60.0  # seconds without a new verdict after which the watchdog does not
 def main(args: List[str]) -> int:
     """The verb."""
     root, now = paths.root(), time.time()
-    known = json_file.read(root / "agent.json")
-    if not known or not processes.is_alive(known):
+    if not processes.is_alive(json_file.load(root / "agent.json", Identity)):
         print("no watchdog runs on this box", file=sys.stderr)
         return 3
     given = config.read(root, config.moment())

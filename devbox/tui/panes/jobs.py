@@ -7,7 +7,6 @@ from textual.containers import Vertical
 from textual.widget import Widget
 
 from devbox.jobs import status
-from devbox.jobs.status import Status
 from devbox.model import Run
 from devbox.text import dollars, duration, size
 from devbox.tui import symbols
@@ -16,6 +15,7 @@ from devbox.tui.grid import Column, Grid
 from devbox.tui.panes.base import Seen
 from devbox.tui.static_lines import Lines
 from devbox.tui.text_layout import Line, bar, percent, plain
+from devbox.wire.messages import JobStatus
 
 _COLUMNS = (
     Column("edge", "", 0),
@@ -37,7 +37,7 @@ class JobsPane(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._runs: dict[str, RunView] = {}
-        self._status: dict[str, tuple[bytes, Status]] = {}
+        self._status: dict[str, tuple[bytes, JobStatus]] = {}
         self._now = 0.0
         self.grid = Grid(_COLUMNS, self._field, empty="no run yet: r runs a job", id="runs")
         self._about = Lines(id="run")
@@ -77,7 +77,7 @@ class JobsPane(Vertical):
         self._about.display = run is not None
         self._about.show(about(run, self._of(run)) if run else [])
 
-    def _of(self, run: Run) -> Status:
+    def _of(self, run: Run) -> JobStatus:
         known = self._status.get(run.id)
         if known is None or known[0] != run.status:
             known = self._status[run.id] = (run.status, status.of(run))
@@ -106,11 +106,11 @@ class JobsPane(Vertical):
                 left = found.eta if not run.state.is_over else None
                 return [(duration(left), "" if left is not None else "dim")]
             case "time":
-                return [(duration(found.seconds(self._now)), "")]
+                return [(duration(status.seconds(found, self._now)), "")]
         return [(dollars(view.cost), "")]
 
 
-def progress(run: Run, found: Status, width: int) -> Line:
+def progress(run: Run, found: JobStatus, width: int) -> Line:
     done, total = found.progress
     if not total:
         text = f"{done:g} {plain(found.unit, 20)}" if done else plain(found.stage, 40)
@@ -123,7 +123,7 @@ def progress(run: Run, found: Status, width: int) -> Line:
     return [*bar(share, max(4, width - 16), style=style), (f" {percent(share)}{words}", "")]
 
 
-def about(run: Run, found: Status) -> list[Line]:
+def about(run: Run, found: JobStatus) -> list[Line]:
     """What there is to say of a run beyond its row."""
     lines: list[Line] = []
     if found.message or found.note:
