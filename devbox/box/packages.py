@@ -1,19 +1,16 @@
 """Python packages that a job needs: found in the box's Python, or installed once beside it.
 
 They go to a folder named by the list itself, so the box's own environment is never changed and a
-second run finds them there.
+second run finds them there. Every start of a run imports this module, so it is quick to import.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import re
-import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence
 
@@ -40,6 +37,8 @@ def provide(requirements: Sequence[str], say: Callable[[str], None]) -> Optional
 
 
 def _install(missing: List[str], folder: Path) -> None:
+    import shutil
+
     part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     done = subprocess.run(
@@ -65,6 +64,8 @@ def _install(missing: List[str], folder: Path) -> None:
 
 
 def _folder(missing: List[str]) -> Path:
+    import hashlib
+
     version = ".".join(map(str, sys.version_info[:2]))
     digest = hashlib.sha256("\n".join([version, *sorted(missing)]).encode()).hexdigest()[:16]
     path = paths.root() / "packages"
@@ -73,6 +74,8 @@ def _folder(missing: List[str]) -> Path:
 
 
 def _is_here(text: str) -> bool:
+    from importlib import metadata
+
     name = _NAME.match(text)
     if not name:
         return False

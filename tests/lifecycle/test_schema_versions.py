@@ -56,7 +56,7 @@ def test_boxes_of_every_schema_version_are_listed_and_ended(
             "4",
             "items",
             "32s",
-            "–",
+            "$0.00",
             "b",
             "1",
             "of",
