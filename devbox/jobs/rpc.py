@@ -29,14 +29,13 @@ def call(
     request: JobRequest | None = None,
     timeout: float = 60.0,
 ) -> M:
-    """`devbox-box job WORDS…` with `request` on its stdin; the message it answers with.
+    """`devbox-box job WORDS…` with `request` on its stdin; the message it answers with. The box
+    gets the present box half where it has an older one.
 
     NotFound, Conflict and UsageError are the box's own refusals; SshError is everything else.
     """
     body = b"" if request is None else encode(request)
-    done = connection.run(
-        agent_bootstrap.command("job", *words), input=body, timeout=timeout, check=False
-    )
+    done = agent_bootstrap.run(connection, "job", *words, input=body, timeout=timeout)
     try:
         answer: M | Refusal = decode(done.out.encode(), Refusal, kind, limit=_MAX_ANSWER)
     except Unreadable as error:

@@ -112,15 +112,19 @@ def install(connection: Runs) -> str:
     return f"{FOLDER}/{path.name}"
 
 
-def run(connection: Runs, verb: str, *args: str, input: bytes = b"") -> Completed:
+def run(
+    connection: Runs, verb: str, *args: str, input: bytes = b"", timeout: float = 60.0
+) -> Completed:
     """Run a verb of the present box half, put there first where it is missing: one round trip
     when the box has it, two when not. Raises as `install`; the code is the verb's own."""
-    return _in_use(connection, build(), (verb, *args), input)
+    return _in_use(connection, build(), (verb, *args), input, timeout)
 
 
-def _in_use(connection: Runs, path: Path, words: Sequence[str], input: bytes) -> Completed:
+def _in_use(
+    connection: Runs, path: Path, words: Sequence[str], input: bytes, timeout: float = 60.0
+) -> Completed:
     argv, name = ["sh", "-c", _SCRIPT, "sh", path.name], connection.box.name
-    done = connection.run([*argv, "0", *words], input=input, check=False)
+    done = connection.run([*argv, "0", *words], input=input, timeout=timeout, check=False)
     if done.code == _MISSING:
         data = path.read_bytes()
         argv += [str(len(data)), *words]
