@@ -162,9 +162,9 @@ def _save(op: BoxOperation, *, whole: bool, ignored: bool = False) -> None:
         _fetch(op, ignored=ignored)
     if not rules.before_pause:
         return
-    from devbox.jobs import fetch, unfetched
+    from devbox.jobs import fetch
 
-    for run in unfetched.look(op.ws, op.box).made:
+    for run in fetch.unfetched(op.ws, op.box).made:
         op.narrate(f"fetching the results of run {run.id}")
         fetch.fetch(op.ws, run)
 
@@ -205,11 +205,11 @@ def _looked(op: BoxOperation, *, disk: bool) -> Losses:
     if op.spec.command:
         cut = "its command is cut off, and what it wrote only there is lost"
         return msgspec.structs.replace(found, unknown=cut)
-    from devbox.jobs import unfetched  # why here: `up` needs none of it
+    from devbox.jobs import fetch  # why here: `up` needs none of it
     from devbox.sync import unsaved
 
     try:
-        runs = unfetched.look(ws, box)
+        runs = fetch.unfetched(ws, box)
         if not disk:
             return msgspec.structs.replace(found, running=tuple(run.id for run in runs.running))
         files = unsaved.look(ws, box)

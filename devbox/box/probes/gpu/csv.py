@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from devbox.box.probes.gpu.reasons import throttle_reasons
+from devbox.box.probes.gpu.health import throttle_reasons
 
 #: what nvidia-smi prints in place of values, or of everything, for a GPU that fell off the bus
 LOST = "GPU is lost"

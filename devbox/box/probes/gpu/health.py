@@ -15,6 +15,17 @@ LOST, ECC, XID, HOT = "gpu-lost", "gpu-ecc", "gpu-xid", "gpu-slow"
 KINDS = (LOST, ECC, XID, HOT)
 THERMAL = frozenset({"hw_thermal", "sw_thermal", "hw_slowdown"})
 _HOT_FOR = 10.0  # seconds before it is told
+# Bits and names: nvml.h, nvmlClocksEventReasons. Bit 0x1 (idle) is not a throttle: left out.
+_REASONS = (
+    (0x2, "applications_clocks"),
+    (0x4, "sw_power_cap"),
+    (0x8, "hw_slowdown"),
+    (0x10, "sync_boost"),
+    (0x20, "sw_thermal"),
+    (0x40, "hw_thermal"),
+    (0x80, "hw_power_brake"),
+    (0x100, "display_clocks"),
+)
 _SAME = 10.0
 _AGAIN = 600.0  # seconds until it is told again
 _LOST_FIX = "pause and resume the box for another machine, or reboot it"
@@ -89,3 +100,8 @@ def ecc_message(index: int, count: int) -> str:
 
 def hot_message(index: int, reasons: List[str]) -> str:
     return f"GPU {index} runs below its clocks: {', '.join(reasons).replace('_', ' ')}"
+
+
+def throttle_reasons(mask: int) -> List[str]:
+    """Names of the set bits, lowest first."""
+    return [name for bit, name in _REASONS if mask & bit]

@@ -10,7 +10,7 @@ import os
 from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 from devbox.box.probes.gpu import MAX_PROCESSES, PROCESS_EVERY, Reading
-from devbox.box.probes.gpu.reasons import throttle_reasons
+from devbox.box.probes.gpu.health import throttle_reasons
 
 _SLOW_EVERY = 60.0  # limits and modes a user may change with nvidia-smi
 _REOPEN_EVERY = 30.0
