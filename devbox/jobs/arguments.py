@@ -1,4 +1,8 @@
-"""The words after `--` as a job's typed arguments and its inputs. Pure but for input paths."""
+"""The words after `--` as a job's typed arguments and its inputs. Pure but for input paths.
+
+Not by click or argparse: `--lr --fast` is a value that is missing, `--lr -3e-4` is a number, an
+argument that is given twice is an error, and every error lists what the job takes.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from devbox.remote import agent_bootstrap, refusal
 from devbox.remote.exec import Program
 from devbox.text import clean
 from devbox.wire.codec import Unreadable, decode
-from devbox.wire.messages import Heartbeat, JobAnswer, JobEvent, JobStatus, LogLines, Refusal
+from devbox.wire.messages import Heartbeat, JobAnswer, JobEvent, JobStatus, LogPiece, Refusal
 from devbox.workspace import Workspace
 
 PATIENCE = 180.0  # seconds without an answer after which following ends
@@ -50,7 +50,7 @@ class Ended(NamedTuple):
     status: JobStatus
 
 
-_Line = JobEvent | JobAnswer | Heartbeat | Refusal | LogLines
+_Line = JobEvent | JobAnswer | Heartbeat | Refusal | LogPiece
 Message = Line | Progress | Note | Ended
 
 
@@ -70,12 +70,12 @@ def follow(
     while True:
         box = _box(ws, run)
         words = ["follow", run.id, "--after", reader.at, *([] if wait else ["--once"])]
-        heard = False
+        reader.heard = False
         with Program(box, agent_bootstrap.command("job", *words)) as program:
             for line in program.lines(SILENCE):
-                heard = True
                 yield from reader.feed(line)
             code = program.close()
+        heard = reader.heard
         if reader.ended or (code == 0 and not wait):
             return
         if heard:
@@ -117,21 +117,23 @@ class _Reader:
     def __init__(self, ws: Workspace, run: Run, after: str) -> None:
         self._ws, self._run = ws, run
         self.at = after or "0.0"
-        self.ended = False
-        self._told = False
+        #: something that could be read came over this connection
+        self.heard = False
+        self.ended = self._told = False
 
     def feed(self, line: bytes) -> list[Message]:
         try:
-            message: _Line = decode(line, JobEvent, JobAnswer, Heartbeat, Refusal, LogLines)
+            message: _Line = decode(line, JobEvent, JobAnswer, Heartbeat, Refusal, LogPiece)
         except Unreadable as error:
             return self._unread(line, error)
+        self.heard = True
         if isinstance(message, Refusal):
             raise self._refused(message)
         if isinstance(message, Heartbeat):
             return []
         self.at = message.at or self.at
-        if isinstance(message, LogLines):
-            *whole, last = message.lines or ("",)
+        if isinstance(message, LogPiece):
+            *whole, last = message.text.split("\n")
             lines = [*(Line(text, "\n", 0) for text in whole), Line(last, message.end, 0)]
             return [lines[0]._replace(dropped=message.dropped), *lines[1:]]
         if isinstance(message, JobEvent):

@@ -81,7 +81,8 @@ class Between(NamedTuple):
 
 
 class Text(NamedTuple):
-    """The most characters of a text for people; lines: newlines stay."""
+    """The most characters of a text for people; lines: newlines stay, and each line is cleaned by
+    itself, so that an escape sequence ends where its line does."""
 
     limit: int = 200
     lines: bool = False
@@ -115,7 +116,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {name: plain(each) for name, each in zip(value._fields, value)}
     if isinstance(value, (tuple, list)):
-        return [plain(each) for each in value]
+        return [each if type(each) is str else plain(each) for each in value]
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     return value
@@ -235,8 +236,11 @@ def _text(_: Any, note: Any = (200, False)) -> Any:
     def read(value: Any) -> str:
         if type(value) is not str:
             raise Unreadable("is not text")
-        text = clean(value, limit)
-        return text if lines else text.replace("\n", " ")
+        if len(value) <= limit and value.isprintable():
+            return value
+        if lines:
+            return "\n".join([clean(line, limit) for line in value.split("\n")])[:limit]
+        return clean(value, limit).replace("\n", " ")
 
     def read_word(value: Any) -> str:
         if type(value) is str and matches(value):
@@ -269,7 +273,13 @@ def _list(args: Any, note: Any = None) -> Any:
     def read_some(value: Any) -> Any:
         if type(value) is not list:
             raise Unreadable("is not a list")
-        return tuple([reads[0](each, at) for at, each in enumerate(value[: note and note.members])])
+        members = value[: note and note.members]
+        if not nullable:
+            try:
+                return tuple(map(read, members))
+            except Unreadable:
+                pass  # read once more, for the place
+        return tuple([reads[0](each, at) for at, each in enumerate(members)])
 
     def read_these(value: Any) -> Any:
         if type(value) is not list or len(value) != len(reads):
@@ -277,6 +287,7 @@ def _list(args: Any, note: Any = None) -> Any:
         return tuple([read(each, at) for at, (read, each) in enumerate(zip(reads, value))])
 
     reads = [_member(each) for each in args if each is not Ellipsis]
+    nullable, read = _field(args[0])
     return read_some if args[-1] is Ellipsis else read_these
 
 

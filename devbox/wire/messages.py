@@ -411,13 +411,13 @@ class Refusal(NamedTuple):
     message: Annotated[str, Text(500)]
 
 
-class LogLines(NamedTuple):
-    """A line of `job follow`: the next lines of the run's log. end: what follows the last of them:
-    "\\r" where the next line replaces it, "" where it is only a part. dropped: bytes of the log
-    that are missing just before. at: where a reader that is cut continues."""
+class LogPiece(NamedTuple):
+    """A line of `job follow`: the next line of the run's log, or several. end: what follows the
+    last of them: "\\r" where the next line replaces it, "" where it is only a part. dropped: bytes
+    of the log that are missing just before. at: where a reader that is cut continues."""
 
     at: Cursor
-    lines: Tuple[Annotated[str, Text(40_000)], ...]
+    text: Annotated[str, Text(40_000, lines=True)]
     end: Annotated[str, Exactly("[\n\r]?")] = ""
     dropped: int = 0
 

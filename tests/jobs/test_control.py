@@ -65,6 +65,15 @@ def test_a_command_from_start_to_results(local_workspace: Workspace, local_box: 
     assert (folder / ".devbox/log.txt").read_text() == "hello\n"
 
 
+def test_runs_are_asked_of_the_present_box_half(local_workspace: Workspace, local_box: Box) -> None:
+    run = command(local_workspace, local_box, "true")
+    followed(local_workspace, run)
+    older = "cd .devbox-box && echo 'print(7)' > older.py && ln -sf older.py devbox-box.pyz"
+    with connection.connect(local_box) as link:
+        link.run(["sh", "-c", older])
+    assert queries.refresh(local_workspace, [run])[0].state == RunState.SUCCEEDED
+
+
 def test_the_cost_of_a_run_is_its_share_of_the_ledger(
     local_workspace: Workspace, local_box: Box
 ) -> None:

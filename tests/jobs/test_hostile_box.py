@@ -50,11 +50,11 @@ def test_every_text_is_cleaned(local_workspace: Workspace) -> None:
         }
         event = {"seq": 1, "t": 1.0, "kind": "item", "message": text}
         found = [
-            says(reader, at="1.2", lines=[text]),
+            says(reader, at="1.2", text=text),
             says(reader, at="1.2", event=event),
             says(reader, status=body, now=1.0),
         ]
-        assert [len(each) for each in found] == [1, 1, 1]
+        assert all(found)
         assert not set(str(found)) & CONTROLS
     kept = json.loads(reader._run.status)
     assert not set(json.dumps(kept, ensure_ascii=False)) & CONTROLS
@@ -62,8 +62,8 @@ def test_every_text_is_cleaned(local_workspace: Workspace) -> None:
 
 def test_a_sequence_that_a_line_leaves_open_ends_with_it(local_workspace: Workspace) -> None:
     reader = _Reader(local_workspace, run(), "")
-    lines = ["one", "two\x1b]0;title", "three\x1bP", "four"]
-    shown = says(reader, at="0.9", lines=lines, end="\n", dropped=7)
+    text = "one\ntwo\x1b]0;title\nthree\x1bP\nfour"
+    shown = says(reader, at="0.9", text=text, end="\n", dropped=7)
     assert [line.text for line in shown] == ["one", "two", "three", "four"]
     assert [line.dropped for line in shown] == [7, 0, 0, 0]
 
@@ -80,10 +80,10 @@ def test_what_a_login_prints_is_left_out(local_workspace: Workspace, line: bytes
     [
         (b"{}", "at is missing"),
         (b"{" * 100_000, "is not JSON"),
-        (b'{"at":"1.2","lines":5}', "lines is not a list"),
-        (b'{"at":"1.2","lines":["x"],"end":"end"}', "end is not a text of its form"),
+        (b'{"at":"1.2","text":5}', "text is not text"),
+        (b'{"at":"1.2","text":"x","end":"end"}', "end is not a text of its form"),
         (b'{"at":"1.2","event":[]}', "event is not an object"),
-        (b'{"at":"../../x","lines":["x"]}', "at is not a text of its form"),
+        (b'{"at":"../../x","text":"x"}', "at is not a text of its form"),
         (b'{"now":1,"status":{"state":"dancing"}}', "status.state is none of: "),
         (b'{"now":1,"status":{"progress":[1,2,3]}}', "status.progress is not a list of 2"),
         (b'{"now":1,"status":{"exit_code":"0"}}', "status.exit_code is not a whole number"),
@@ -98,6 +98,17 @@ def test_a_line_that_cannot_be_read_is_dropped_and_told_once(
     assert told.text.startswith(f"a line of b could not be read: {why}")
     assert reader.feed(line) == []
     assert reader.at == "3.4"
+
+
+def test_lines_of_the_version_before_are_read(local_workspace: Workspace) -> None:
+    reader = _Reader(local_workspace, run(), "")
+    log = says(reader, v=1, at="1.3", kind="log", text="a\nb", end="\n", dropped=0)
+    assert [line.text for line in log] == ["a", "b"]
+    known = {"pid": 1, "started": "5", "boot": "b"}
+    status = {"v": 1, "id": "r-1", "state": "succeeded", "supervisor": known}
+    _, ended = says(reader, v=1, at="2.3", kind="end", status=status, now=1.0)
+    assert isinstance(ended, Ended)
+    assert (reader.at, ended.status.state) == ("2.3", "succeeded")
 
 
 def test_the_record_of_a_run_is_bounded(local_workspace: Workspace) -> None:

@@ -17,7 +17,7 @@ from typing import (
 )
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devbox.wire import messages
@@ -35,6 +35,8 @@ from devbox.wire.codec import (
     encode,
 )
 
+# A machine that does other work draws its first value slowly.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS: list[Any] = [
     kind
     for kind in vars(messages).values()
@@ -94,6 +96,7 @@ def message(kind: Any) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_message_comes_through_unchanged(kind: Any) -> None:
+    @PATIENT
     @given(message(kind))
     def check(sent: Any) -> None:
         line = encode(sent)
@@ -110,6 +113,7 @@ def test_whatever_arrives_raises_one_error_only(kind: Any) -> None:
         lambda drawn: {**drawn[0]._asdict(), drawn[1]: drawn[2]}
     )
 
+    @PATIENT
     @given(JSON.map(json.dumps).map(str.encode) | st.binary() | spoiled.map(encode_loosely))
     def check(line: bytes) -> None:
         try:

@@ -4,7 +4,7 @@ A line is one of these; a reader that was cut passes the last `at` it saw to --a
 "<event seq>.<log offset>".
 
     JobEvent    something happened (events.jsonl)
-    LogLines    the next part of the log; a message a line is slow
+    LogPiece    the next part of the log; a message a line is slow
     JobAnswer   the status, whenever it has changed; the last line when the run is over
     Heartbeat   nothing else was said for 15 s
 """
@@ -16,13 +16,13 @@ import re
 import select
 import sys
 import time
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple, Union
 
 from devbox.box import event_log
 from devbox.box.runs import log
 from devbox.box.runs.folder import BadRequest, RunFolder
 from devbox.wire.codec import encode
-from devbox.wire.messages import BoxEvent, Heartbeat, JobAnswer, JobEvent, JobStatus, LogLines
+from devbox.wire.messages import BoxEvent, Heartbeat, JobAnswer, JobEvent, JobStatus, LogPiece
 
 _TICK = 0.1
 _SETTLE_EVERY = 2.0
@@ -30,6 +30,7 @@ _ALIVE_EVERY = 15.0
 _MAX_LINE = 1 << 15  # bytes of one log line in one message; a longer one comes in pieces
 _CHUNK = 1 << 18
 _Line = Tuple[bytes, bytes, int]  # text, end and length, as of run_log.lines
+Message = Union[JobEvent, LogPiece, JobAnswer, Heartbeat]
 _CURSOR = re.compile(r"(\d{1,15})\.(\d{1,18})")
 
 
@@ -39,15 +40,15 @@ class Follower:
     def __init__(self, folder: RunFolder, after: str) -> None:
         self._folder = folder
         self._seq, self._offset = self._place(after)
-        self._events_stamp: Any = None
+        self._events_stamp = (0, 0)
         self._status: Optional[JobStatus] = None
 
-    def news(self) -> Tuple[List[Any], bool]:
+    def news(self) -> Tuple[List[Message], bool]:
         """Messages of what was added since the last call, and whether the run is over with all of
         it said. BadRequest when its folder is gone."""
         # Read first: what is over says nothing more after it.
         status = self._folder.known(self._folder.status())
-        found: List[Any] = []
+        found: List[Message] = []
         for event in self._new_events():
             self._seq = event.seq
             found.append(JobEvent(self._at(), event))
@@ -75,11 +76,11 @@ class Follower:
         self._events_stamp = (seen.st_mtime_ns, seen.st_size)
         return event_log.read(self._folder.path, self._seq)
 
-    def _new_lines(self, over: bool) -> List[LogLines]:
+    def _new_lines(self, over: bool) -> List[LogPiece]:
         piece = log.read(self._folder.path, self._offset, _CHUNK)
         if piece is None:
             return []
-        found: List[LogLines] = []
+        found: List[LogPiece] = []
         dropped, self._offset = piece.dropped, piece.start
         ended = over and len(piece.data) < _CHUNK
         whole = list(log.lines(piece.data, final=ended))
@@ -88,9 +89,8 @@ class Follower:
         for text, end, length in _together(whole):
             for part, last in _pieces(text):
                 self._offset += length - (len(text) - len(part)) if last else len(part)
-                lines = tuple(part.decode("utf-8", "replace").split("\n"))
-                ending = end.decode() if last else ""
-                found.append(LogLines(self._at(), lines, ending, dropped))
+                shown, ending = part.decode("utf-8", "replace"), end.decode() if last else ""
+                found.append(LogPiece(self._at(), shown, ending, dropped))
                 dropped = 0
         return found
 

@@ -51,7 +51,8 @@ class LogWriter:
     @property
     def dropped(self) -> int:
         """Bytes of the middle that are gone."""
-        return self.offset - sum(path.stat().st_size for _, path in _segments(self._folder))
+        kept = sum(path.stat().st_size for _, path in _segments(self._folder))
+        return max(0, self.offset - kept)
 
     def _turn(self) -> None:
         self._stream.close()
