@@ -15,6 +15,7 @@ VERBS = {
     "stream": "devbox.box.stream",  # samples and events as JSON lines
     "job": "devbox.box.runs.commands",  # job start|follow|cancel|list …
     "doctor": "devbox.box.doctor",
+    "files": "devbox.box.files.requests",  # files list|look|digest|delete|stamp, for a sync
     "unsynced": "devbox.box.files.unsynced",
     "end": "devbox.box.kill_marked",  # what was started with a mark, on a machine that continues
 }

@@ -125,5 +125,5 @@ class Pull(Session):
         whole = not self.chosen and compare.BOTH not in keep.values()
         self.remember(keep, items, now if whole else self.stamp.box_time)
         if whole:
-            remote.stamp(self.box, self.where.folder, now / 1e9, [], excludes(self.where.sync))
+            remote.stamp(self.box, self.where.folder, now / 1e9, {}, excludes(self.where.sync))
             baseline.save(self.box, baseline.load(self.box, self.where.root).recent(self.start))

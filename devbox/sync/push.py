@@ -311,7 +311,7 @@ def tell(box: Box, where: Place, moved: Iterable[bytes], asking: Asking | None =
     from devbox.sync import remote
 
     entries = tree.stat_paths(where.root, moved)
-    pushed = [(path, entry.mtime) for path, entry in entries.items() if entry.kind == "f"]
+    pushed = {path: entry.mtime for path, entry in entries.items() if entry.kind == "f"}
     return remote.stamp(box, where.folder, None, pushed, excludes(where.sync), asking)
 
 

@@ -25,6 +25,7 @@ from devbox import spec
 from devbox.default_excludes import JUNK
 from devbox.sync import defaults
 from devbox.sync.globs import Glob, literal, parse
+from devbox.wire import files as wire
 
 
 class Rule(NamedTuple):
@@ -67,12 +68,9 @@ class Rules:
         rule = self.decide(path, folder=folder)
         return rule is None or rule.keep
 
-    def regexes(self) -> tuple[list[tuple[bytes, bool]], list[tuple[bytes, bool]]]:
-        """(for folders, for files), each an ordered list of (regular expression, keep)."""
-        return (
-            [(rule.glob.regex(), rule.keep) for rule in self.rules],
-            [(rule.glob.regex(), rule.keep) for rule in self._for_files],
-        )
+    def regexes(self) -> tuple[wire.Rules, wire.Rules]:
+        """The rules for folders and those for files, as the box half applies them."""
+        return _rows(self.rules), _rows(self._for_files)
 
     @cached_property
     def _for_files(self) -> tuple[Rule, ...]:
@@ -228,6 +226,10 @@ def _git_lines(content: bytes) -> Iterable[bytes]:
         kept = line[: end.end()] if not line.endswith(b"\\") else line
         if kept:
             yield kept
+
+
+def _rows(rules: Iterable[Rule]) -> wire.Rules:
+    return tuple((rule.glob.regex().decode("latin-1"), rule.keep) for rule in rules)
 
 
 def _first(rules: tuple[Rule, ...]) -> re.Pattern[bytes]:

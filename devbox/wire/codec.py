@@ -42,15 +42,17 @@ _DEEP = 20
 M = TypeVar("M", bound=Tuple[Any, ...])
 
 # Whole escape sequences first (CSI, OSC and friends, two-byte), then any control left over,
-# then the invisible direction changers that can make text read as something else.
-_ESCAPES = re.compile(
+# then the invisible direction changers that can make text read as something else. Text, because
+# most programs that import this never compile them.
+_ESCAPES = (
     r"\x1b\[[0-?]*[ -/]*[@-~]"
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)"
     r"|\x1b[ -/]*[0-~]"
     r"|\x9b[0-?]*[ -/]*[@-~]"
 )
-_CONTROLS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+_CONTROLS = (
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f"
+    r"\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
@@ -60,7 +62,7 @@ def clean(text: str, limit: int = 2000) -> str:
     if len(text) <= limit and text.isprintable():
         return text  # nothing that is removed below is printable
     cut = text[: limit * 4 + 64]
-    out = _CONTROLS.sub("", _ESCAPES.sub("", cut.replace("\r\n", "\n")))
+    out = re.sub(_CONTROLS, "", re.sub(_ESCAPES, "", cut.replace("\r\n", "\n")))
     return out if len(out) <= limit else out[: max(0, limit - 1)] + "…"
 
 

@@ -195,7 +195,7 @@ def test_a_time_beyond_the_calendar_is_shown_as_none(at: float) -> None:
 )
 def test_a_listing_with_a_time_that_is_none_is_refused(record: bytes) -> None:
     with pytest.raises(SyncError, match="cannot be"):
-        remote.parse(iter([b"now 1", record]))
+        remote.parse(record + b'\0{"now": 1}')
 
 
 def test_what_devbox_itself_gets_wrong_goes_to_a_file(home: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -15,6 +16,7 @@ from devbox.model import Box
 from devbox.sync import rsync
 from devbox.sync.report import Report
 from devbox.sync.rsync import Options
+from devbox.wire.codec import encode
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox, local_box, local_workspace, make_local_box
 
@@ -79,3 +81,15 @@ def files(folder: Path) -> dict[str, str]:
             text = f"-> {path.readlink()}" if path.is_symlink() else path.read_text()
             out[str(path.relative_to(folder))] = text
     return out
+
+
+def by_the_box(verb: str, request: tuple[Any, ...], python: Sequence[str] = ("python3",)) -> bytes:
+    """What the box half of this checkout answers to `files VERB`."""
+    done = subprocess.run(
+        [*python, "-S", "-m", "devbox.box", "files", verb],
+        cwd=Path(__file__).parents[2],
+        input=encode(request),
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout

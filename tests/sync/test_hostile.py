@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -169,27 +168,22 @@ _LIES = [
 @pytest.mark.parametrize("record", _LIES)
 def test_a_lying_list_of_files_is_refused(record: bytes) -> None:
     with pytest.raises(SyncError, match="cannot be"):
-        remote.parse(iter([b"now 1", record]))
+        remote.parse(record + b'\0{"now": 1}')
 
 
-@pytest.mark.parametrize("first", [b"", b"later 1", b"now x", b"now "])
-def test_a_list_must_begin_with_the_time(first: bytes) -> None:
-    with pytest.raises(SyncError, match="did not answer"):
-        remote.parse(iter([first, b"f 1 2 a"]))
+@pytest.mark.parametrize(
+    "end", [b"", b"now 1", b"{}", b'{"now": -1}', b'{"now": 1.5}', b'{"now": 1, "outside": {}}']
+)
+def test_a_list_must_end_as_one(end: bytes) -> None:
+    with pytest.raises(SyncError, match="could not be read"):
+        remote.parse(b"f 1 2 a\0" + end)
 
 
-def test_an_endless_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "MAX_FILES", 10)
-
-    def endless() -> Iterator[bytes]:
-        yield b"now 1"
-        number = 0
-        while True:
-            number += 1
-            yield b"f 1 1 %d" % number
-
+@pytest.mark.parametrize("end", [b'{"now": 1}', b'{"now": 1, "more": true}'])
+def test_a_list_that_is_too_long_is_refused(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MAX_FILES", 2 if b"more" not in end else 3)
     with pytest.raises(SyncError, match="more than"):
-        remote.parse(endless())
+        remote.parse(b"f 1 1 a\0f 1 1 b\0f 1 1 c\0" + end)
 
 
 def test_a_box_with_too_many_files_is_not_surveyed(
@@ -203,10 +197,12 @@ def test_a_box_with_too_many_files_is_not_surveyed(
         remote.survey(pair.box, str(pair.there), Rules(()))
 
 
-def test_a_box_that_does_not_say_what_lies_outside_is_refused() -> None:
-    for records in ([], [b"now 1", b"more"], [b"now 1", b"outside x 1 1"]):
-        with pytest.raises(SyncError, match="did not say"):
-            remote._outside(records, "")
+def test_a_box_that_does_not_say_what_lies_outside_is_refused(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote.Asking, "answer", lambda *_: b'{"now": 1}')
+    with pytest.raises(SyncError, match="did not say"):
+        remote.survey(pair.box, str(pair.there), Rules(()))
 
 
 def test_a_box_of_another_project_is_not_synced_from_here(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from devbox import spec
 from devbox.errors import SyncError
-from devbox.sync import boxside, remote, tree
-from tests.sync.conftest import write
+from devbox.sync import remote, tree
+from devbox.wire.files import ListFiles
+from tests.sync.conftest import by_the_box, write
 
 PYTHON39 = ["env", "PYENV_VERSION=3.9.18", "python3.9"]
 
@@ -42,21 +43,9 @@ def _by_rsync(root: Path, filters: bytes) -> set[str]:
         return {str(p.relative_to(top)) for p in top.rglob("*") if not p.is_dir()}
 
 
-def _by_the_box(root: Path, found: tree.Tree, python: list[str]) -> set[str]:
-    folders, files = found.rules.regexes()
-    request = {
-        "root": str(root),
-        "folders": [[regex.decode("latin-1"), keep] for regex, keep in folders],
-        "files": [[regex.decode("latin-1"), keep] for regex, keep in files],
-        "limit": 10_000,
-    }
-    done = subprocess.run(
-        [*python, "-ISc", Path(boxside.__file__).read_text(), "list"],
-        input=json.dumps(request).encode(),
-        capture_output=True,
-        check=True,
-    )
-    return {os.fsdecode(p) for p in remote.parse(iter(done.stdout.split(b"\0")[:-1])).files}
+def _by_the_box(root: Path, found: tree.Tree, python: Sequence[str]) -> set[str]:
+    request = ListFiles(str(root), *found.rules.regexes(), 10_000)
+    return {os.fsdecode(p) for p in remote.parse(by_the_box("list", request, python)).files}
 
 
 def test_include_wins_over_exclude_ignore_files_and_defaults(tmp_path: Path) -> None:

@@ -184,6 +184,7 @@ def test_a_running_verb_survives_an_upgrade_of_the_link(
     code = (
         "import sys; sys.path.insert(0, '.devbox-box/devbox-box.pyz')\n"
         "sys.argv = ['devbox-box.pyz', 'x']\n"
+        "__file__ = '.devbox-box/devbox-box.pyz/__main__.py'\n"
         f"try: exec({agent_bootstrap._MAIN!r})\n"
         "except SystemExit: pass\n"
         "import devbox.box; print(devbox.box.__file__, sys.argv[0])\n"

@@ -1,14 +1,12 @@
 """What a pause might lose: files in the workdir that changed since they were last fetched.
 
-synced.json {"t": unix seconds, "pushed": {path: mtime ns}, "exclude": [names]} is written when a
-sync has succeeded; without it every file counts. A file counts by its content's and its inode's
-time, so one that was unpacked with an old date counts too; one that came from the laptop since
-does not while it is as it came. Other file systems (volumes) are left out: they outlive the box.
+Without a baseline every file counts. A file counts by its content's and its inode's time, so one
+that was unpacked with an old date counts too; one that came from the laptop since does not while it
+is as it came. Other file systems (volumes) are left out: they outlive the box.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import math
 import os
@@ -17,8 +15,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from devbox.box import json_file, paths
+from devbox.box.files import baseline
+from devbox.box.files.walk import walk, without
 from devbox.box.format import size
 from devbox.wire.codec import clean
+from devbox.wire.files import Baseline
 
 NAMES = 200
 _SECONDS = 20.0  # the walk stops then, and says so
@@ -83,23 +84,20 @@ def changed(
 
 
 class _Stamp:
-    """synced.json as read."""
+    """The baseline, as far as it can be believed."""
 
     def __init__(self, root: Path) -> None:
-        stamp = json_file.read(root / "synced.json") or {}
-        self.since = json_file.number(stamp.get("t")) or 0.0
+        found = baseline.load(root) or Baseline(0.0)
+        self.since, self._pushed = found.t, found.pushed
+        self.exclude = [*_NEVER_SYNCED, *found.exclude]
         if self.since:
             # A laptop's clock that runs ahead must not hide what changed meanwhile.
-            self.since = min(self.since, (root / "synced.json").stat().st_mtime)
-        more, pushed = stamp.get("exclude"), stamp.get("pushed")
-        self._known = pushed if isinstance(pushed, dict) else {}
-        theirs = [name for name in more if isinstance(name, str)] if isinstance(more, list) else []
-        self.exclude = [*_NEVER_SYNCED, *theirs]
+            self.since = min(self.since, baseline.path(root).stat().st_mtime)
 
     def misses(self, path: str, about: os.stat_result) -> bool:
-        came = self._known.get(os.fsencode(path).decode("latin-1"))
+        came = self._pushed.get(os.fsencode(path).decode("latin-1"))
         changed = max(about.st_mtime, about.st_ctime)
-        return changed > self.since and bool(came != about.st_mtime_ns)
+        return changed > self.since and came != about.st_mtime_ns
 
 
 def as_json(found: Unsynced) -> Dict[str, Any]:
@@ -123,32 +121,12 @@ def main(argv: List[str]) -> int:
 def files(
     top: Path, exclude: Sequence[str], until: float = math.inf
 ) -> Iterator[Tuple[str, os.stat_result]]:
-    """(path relative to top, its stat) of each regular file; links are not followed. TimeoutError
-    when time.monotonic() passes `until`."""
-    try:
-        device = top.stat().st_dev
-    except OSError:
-        return
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
+    """(path relative to top, its stat) of each regular file that no pattern names; links are not
+    followed. TimeoutError when time.monotonic() passes `until`."""
+    found = walk(os.fsencode(top), without(exclude), one_disk=True, in_order=True, until=until)
+    for name, entry in found:
         try:
-            entries = sorted(os.scandir(top / folder), key=lambda entry: entry.name)
+            if entry.is_file(follow_symlinks=False):
+                yield os.fsdecode(name), entry.stat(follow_symlinks=False)
         except OSError:
-            continue  # gone meanwhile, or not ours to read
-        for entry in entries:
-            if time.monotonic() > until:
-                raise TimeoutError(f"{top} was not looked through in time")
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if any(fnmatch.fnmatch(part, p) for p in exclude for part in (entry.name, path)):
-                continue
-            try:
-                about = entry.stat(follow_symlinks=False)
-                is_folder = entry.is_dir(follow_symlinks=False)
-                is_file = entry.is_file(follow_symlinks=False)
-            except OSError:
-                continue  # gone meanwhile
-            if is_folder and about.st_dev == device:
-                waiting.append(path)
-            elif is_file:
-                yield path, about
+            continue  # gone meanwhile
