@@ -18,10 +18,11 @@ from devbox.deploy.baseline import Base
 from devbox.deploy.repo import Repo
 from devbox.deploy.target import PROVIDER
 from devbox.errors import Conflict, UsageError
+from devbox.ignore import tree
 from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
 from devbox.remote.connection import connect
-from devbox.sync import held, remote, target, tree
+from devbox.sync import held, remote, target
 from devbox.text import clean, size
 from devbox.workspace import Workspace
 

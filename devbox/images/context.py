@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from devbox.errors import UsageError
-from devbox.images import ignore, secret_scan
+from devbox.ignore import rules as ignore_rules
+from devbox.ignore.rules import DOCKERIGNORE, Rules
+from devbox.images import secret_scan
 from devbox.text import clean, size
 
 MOST = 200 * 1024**2
@@ -57,10 +59,9 @@ def collect(
     UsageError, before anything is sent, for over `most` bytes and for likely secrets.
     """
     made = dict(extra or {})
-    rules = ignore.read(root) if root else ignore.Ignore()
-    found = sorted(walk(root, rules), key=lambda file: file.path) if root else []
+    found = sorted(walk(root, rules_of(root)), key=lambda file: file.path) if root else []
     # Its rules are applied; an engine would apply them again, to our own files too.
-    files = tuple(file for file in found if file.path not in made and file.path != ignore.FILE)
+    files = tuple(file for file in found if file.path not in made and file.path != DOCKERIGNORE)
     if sum(file.size for file in files) > most:
         _refuse_size(files, most)
     digest, secrets = _read(files)
@@ -72,18 +73,27 @@ def collect(
     return Context(root, files, made, digest.hexdigest())
 
 
-def walk(root: Path, rules: ignore.Ignore) -> Iterator[File]:
+def rules_of(root: Path) -> Rules:
+    """What its .dockerignore, or else devbox, leaves out of an image."""
+    file = root / DOCKERIGNORE
+    return ignore_rules.image(file.read_bytes() if file.is_file() else b"")
+
+
+def walk(root: Path, rules: Rules) -> Iterator[File]:
     """Files and symlinks that the rules leave in. An ignored folder is entered only when an
     exception may bring something in it back."""
+    has_exceptions = any(rule.keep for rule in rules.rules)
     pending = [("", str(root))]
     while pending:
         prefix, folder = pending.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
                 path = prefix + entry.name
-                out = rules.out(path)
-                if entry.is_dir(follow_symlinks=False):
-                    if not out or rules.has_exceptions:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                rule = rules.decide(os.fsencode(path), folder=is_folder)
+                out = rule is not None and not rule.keep
+                if is_folder:
+                    if not out or has_exceptions:
                         pending.append((f"{path}/", entry.path))
                 elif not out:
                     found = entry.stat(follow_symlinks=False)
@@ -112,8 +122,8 @@ def archive(context: Context, dockerfile: str, into: IO[bytes], *, name: str) ->
                 entry.mode = 0o755 if file.executable else 0o644
                 tar.addfile(entry, stream)
         # The engine reads the Dockerfile and then drops what is named here.
-        unseen = f"{name}\n{ignore.FILE}\n".encode()
-        made = {**context.extra, name: dockerfile.encode(), ignore.FILE: unseen}
+        unseen = f"{name}\n{DOCKERIGNORE}\n".encode()
+        made = {**context.extra, name: dockerfile.encode(), DOCKERIGNORE: unseen}
         for path, content in made.items():
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(content), 0o644
@@ -154,7 +164,7 @@ def _refuse_size(files: tuple[File, ...], most: int) -> None:
         f"the build context is {size(total)}, over {size(most)}; the largest of {len(files)} "
         f"files:\n{rows}",
         means="nothing was sent or built",
-        fix=f"name data and weights in {ignore.FILE}; they belong in a volume or a checkpoint",
+        fix=f"name data and weights in {DOCKERIGNORE}; they belong in a volume or a checkpoint",
     )
 
 
@@ -164,5 +174,5 @@ def _refuse_secrets(found: list[str]) -> None:
     raise UsageError(
         f"these files look like secrets and would be in the image:\n{rows}{more}",
         means="nothing was sent or built",
-        fix=f"name them in {ignore.FILE}; a build gets a secret with --secret NAME=env:VAR",
+        fix=f"name them in {DOCKERIGNORE}; a build gets a secret with --secret NAME=env:VAR",
     )

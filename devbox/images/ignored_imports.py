@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from devbox.ignore.rules import Rules
 from devbox.images.context import Context
-from devbox.images.ignore import Ignore
 
 _MOST_READ = 5000  # Python files that are looked at
 _MOST_BYTES = 1 << 20
@@ -43,12 +43,17 @@ class Swallowed(NamedTuple):
         return f"{who} leaves out {self.path}, {imports}; {fix}"
 
 
-def swallowed(context: Context, rules: Ignore) -> list[Swallowed]:
+def swallowed(context: Context, rules: Rules) -> list[Swallowed]:
     """One entry a package or module that is ignored and imported."""
     if context.root is None:
         return []
+
+    def left_out_by(path: str) -> str | None:
+        rule = rules.decide(os.fsencode(path), folder=not path.endswith(".py"))
+        return rule.text if rule and not rule.keep else None
+
     kept = [file.path for file in context.files if not file.link]
-    return _found(context.root, kept, rules.out, rules.rule)
+    return _found(context.root, kept, left_out_by)
 
 
 def missing(root: Path, kept: Iterable[str]) -> list[Swallowed]:
@@ -56,13 +61,12 @@ def missing(root: Path, kept: Iterable[str]) -> list[Swallowed]:
     files = list(kept)
     above = {str(folder) for path in files for folder in PurePosixPath(path).parents}
     inside = above.union(files)
-    return _found(root, files, lambda path: path not in inside, lambda _: "")
+    return _found(root, files, lambda path: None if path in inside else "")
 
 
-def _found(
-    root: Path, kept: list[str], out: Callable[[str], bool], rule: Callable[[str], str]
-) -> list[Swallowed]:
-    left_out = dict(_left_out(root, out))
+def _found(root: Path, kept: list[str], rule: Callable[[str], str | None]) -> list[Swallowed]:
+    """rule: the rule that leaves a path out, '' for an unknown one, None for none."""
+    left_out = dict(_left_out(root, lambda path: rule(path) is not None))
     if not left_out:
         return []
     found: dict[str, Swallowed] = {}
@@ -70,7 +74,7 @@ def _found(
         for name in _imports(root / importer, importer):
             for module, path in left_out.items():
                 if path not in found and _reaches(name, module):
-                    found[path] = Swallowed(path, module, importer, rule(path))
+                    found[path] = Swallowed(path, module, importer, rule(path) or "")
     return list(found.values())
 
 

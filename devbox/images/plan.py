@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from devbox import names
 from devbox.errors import NotFound
-from devbox.images import context, ignore, ignored_imports, render, templates
+from devbox.images import context, ignored_imports, render, templates
 from devbox.text import clean
 
 #: labels of every image made here
@@ -61,7 +61,7 @@ def plan(
     sent = context.collect(root, extra, most=most)
     warnings: tuple[str, ...] = ()
     if root is not None:
-        warnings = tuple(map(str, ignored_imports.swallowed(sent, ignore.read(root))))
+        warnings = tuple(map(str, ignored_imports.swallowed(sent, context.rules_of(root))))
     key = json.dumps([_FORMAT, text, sorted(chosen.items()), sent.digest])
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:16]
     repository = "/".join(["devbox", *filter(None, [_part(project)]), _part(label)])

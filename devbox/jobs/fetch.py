@@ -10,6 +10,7 @@ import msgspec
 from devbox.box.job import PART
 from devbox.errors import Conflict
 from devbox.files import write_atomic
+from devbox.ignore.rules import selection
 from devbox.jobs import queries, rpc, status
 from devbox.jobs.transfer import Tell, transfer
 from devbox.model import Box, BoxState, Run
@@ -17,7 +18,6 @@ from devbox.remote.agent_bootstrap import FOLDER
 from devbox.remote.connection import connect
 from devbox.sync import held, remote, rsync_process
 from devbox.sync.report import shown
-from devbox.sync.rules import selection
 from devbox.wire.codec import plain
 from devbox.workspace import Workspace
 

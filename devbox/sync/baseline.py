@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from devbox import files, paths
+from devbox.ignore.tree import Entry
 from devbox.model import Box
-from devbox.sync.tree import Entry
 
 #: rsync compares times by the second: a file saved again within this time of the sync that sent
 #: it could look unchanged to the next one.

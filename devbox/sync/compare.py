@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from devbox.ignore.tree import Entry
 from devbox.sync.baseline import Stamp
-from devbox.sync.tree import Entry
 
 EDITED = "edited here and not pushed yet"
 BOTH = "changed here and on the box"

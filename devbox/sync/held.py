@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from devbox.sync.rules import selection
+from devbox.ignore.rules import selection
 
 #: Names of files and folders, at any depth, as on a file system that does not tell case.
 NAMES = frozenset(

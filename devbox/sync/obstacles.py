@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from devbox.errors import SshError
+from devbox.ignore import tree
+from devbox.ignore.rules import Rules
 from devbox.model import Box
-from devbox.sync import compare, tree
+from devbox.sync import compare
 from devbox.sync.baseline import Stamp
-from devbox.sync.rules import Rules
 from devbox.sync.target import Place
 
 if TYPE_CHECKING:

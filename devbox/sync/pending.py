@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from devbox.sync import tree
+from devbox.ignore import tree
 from devbox.sync.baseline import Stamp
 from devbox.sync.target import Place
 

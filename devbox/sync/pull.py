@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from devbox import process
+from devbox.ignore import rules, tree
+from devbox.ignore.tree import Tree
 from devbox.model import Box
-from devbox.sync import (
-    baseline,
-    compare,
-    delete_local,
-    held,
-    remote,
-    rsync_dialect,
-    rsync_process,
-    rules,
-    tree,
-)
+from devbox.sync import baseline, compare, delete_local, held, remote, rsync_dialect, rsync_process
 from devbox.sync.report import Report, kept, shown
 from devbox.sync.sync_run import Options, Session, excludes
 from devbox.sync.target import Place
-from devbox.sync.tree import Tree
 from devbox.workspace import Workspace
 
 

@@ -10,15 +10,16 @@ import msgspec
 
 from devbox import process
 from devbox.errors import SshError, SyncError, UsageError
+from devbox.ignore import tree
+from devbox.ignore.rules import Rules, without
+from devbox.ignore.tree import Entry
 from devbox.model import Box
-from devbox.sync import baseline, compare, obstacles, rsync_dialect, rsync_process, tree
+from devbox.sync import baseline, compare, obstacles, rsync_dialect, rsync_process
 from devbox.sync.pending import Pending
 from devbox.sync.progress import Item
 from devbox.sync.report import Report, kept, shown
-from devbox.sync.rules import Rules, without
 from devbox.sync.sync_run import Options, Session, excludes
 from devbox.sync.target import Place
-from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from devbox.errors import SyncError
+from devbox.ignore.defaults import ARRIVING
+from devbox.ignore.rules import Rules
+from devbox.ignore.tree import Entry
 from devbox.model import Box
 from devbox.process import Completed
 from devbox.remote import agent_bootstrap
 from devbox.remote.exec import Program
-from devbox.sync.defaults import ARRIVING
-from devbox.sync.rules import Rules
-from devbox.sync.tree import Entry
 from devbox.text import clean
 from devbox.wire import files
 from devbox.wire.codec import Unreadable, decode, encode

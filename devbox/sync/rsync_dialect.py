@@ -20,7 +20,7 @@ import msgspec
 
 from devbox import files, paths, process
 from devbox.errors import ToolMissing
-from devbox.sync.defaults import PARTIAL
+from devbox.ignore.defaults import PARTIAL
 from devbox.text import clean
 
 OPENRSYNC, SAMBA = "openrsync", "samba"

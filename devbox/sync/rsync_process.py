@@ -16,11 +16,11 @@ from typing import IO, NamedTuple
 from devbox import process
 from devbox.errors import DevboxError, SyncError, ToolMissing
 from devbox.files import private_dir
+from devbox.ignore.defaults import ARRIVING
 from devbox.model import Box
 from devbox.remote import command, refusal
 from devbox.remote.exec import Exec
 from devbox.sync import rsync_dialect
-from devbox.sync.defaults import ARRIVING
 from devbox.sync.progress import Amount, Item, Newer, parse
 from devbox.sync.rsync_dialect import Flavour
 from devbox.text import clean

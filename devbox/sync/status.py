@@ -8,11 +8,12 @@ from typing import Literal
 
 import msgspec
 
+from devbox.ignore import tree
+from devbox.ignore.rules import selection
+from devbox.ignore.tree import Entry
 from devbox.model import Box
-from devbox.sync import compare, remote, target, tree
+from devbox.sync import compare, remote, target
 from devbox.sync.report import shown
-from devbox.sync.rules import selection
-from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
 
 

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 
 from devbox import spec
-from devbox.default_excludes import JUNK
 from devbox.errors import SyncError
+from devbox.ignore import defaults, tree
+from devbox.ignore.defaults import JUNK
 from devbox.model import Box
-from devbox.sync import baseline, defaults, rsync_process, target, tree
+from devbox.sync import baseline, rsync_process, target
 from devbox.sync.progress import Amount, Item, Meter, Progress
 from devbox.sync.report import Report
 from devbox.sync.target import Place

@@ -7,13 +7,14 @@ from typing import Literal, get_args
 
 import msgspec
 
+from devbox.ignore import rules, tree
+from devbox.ignore.tree import Entry
 from devbox.model import Box
-from devbox.sync import compare, held, remote, rules, target, tree
+from devbox.sync import compare, held, remote, target
 from devbox.sync.pull import Pull
 from devbox.sync.report import shown
 from devbox.sync.status import File
 from devbox.sync.sync_run import Options
-from devbox.sync.tree import Entry
 from devbox.workspace import Workspace
 
 #: only: not here. edited: here in an older version. conflict: changed on both sides, or a file

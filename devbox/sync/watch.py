@@ -16,15 +16,16 @@ from watchfiles import Change
 from watchfiles import watch as watch_files
 
 from devbox.errors import DevboxError, SshError, SyncError
+from devbox.ignore import tree
+from devbox.ignore.rules import Rules
+from devbox.ignore.tree import Tree
 from devbox.model import Box
 from devbox.remote import refusal
-from devbox.sync import compare, remote, rsync_process, target, tree
+from devbox.sync import compare, remote, rsync_process, target
 from devbox.sync.push import Push, tell
 from devbox.sync.report import shown
 from devbox.sync.rsync import Options, up
-from devbox.sync.rules import Rules
 from devbox.sync.target import Place
-from devbox.sync.tree import Tree
 from devbox.workspace import Workspace
 
 #: Changes that come within this time of each other travel together, milliseconds.

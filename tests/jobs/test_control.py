@@ -11,6 +11,7 @@ import pytest
 
 from devbox import paths
 from devbox.errors import AuthError, Conflict, NotFound, UsageError
+from devbox.ignore.rules import Rules
 from devbox.jobs import catalogue, inputs, queries, status
 from devbox.jobs.fetch import fetch
 from devbox.jobs.follow import Ended, Line, Message, follow, followed
@@ -19,7 +20,6 @@ from devbox.model import Box, BoxState, Run, RunState
 from devbox.remote import connection
 from devbox.spec import Argument, Checkpoint, Input, JobSpec
 from devbox.sync import remote
-from devbox.sync.rules import Rules
 from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 from tests.boxes import open_interval

@@ -10,6 +10,7 @@ import pytest
 
 from devbox import doctor, lifecycle
 from devbox.errors import SshError, SyncError
+from devbox.ignore.rules import Rules
 from devbox.jobs import catalogue, queries, rpc
 from devbox.jobs.follow import followed
 from devbox.jobs.submit import submit
@@ -17,7 +18,6 @@ from devbox.model import Box, RunState
 from devbox.remote import command, editor, forward
 from devbox.remote.connection import connect
 from devbox.sync import remote, rsync
-from devbox.sync.rules import Rules
 from devbox.workspace import Workspace
 from tests.remote.sshd import free_port
 

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from devbox.errors import SshError, SyncError
+from devbox.ignore.rules import Rules
 from devbox.model import Box
 from devbox.remote import agent_bootstrap
 from devbox.remote.exec import Program
 from devbox.sync import remote
-from devbox.sync.rules import Rules
 from devbox.wire import files
 from tests.sync.conftest import Pair, write
 

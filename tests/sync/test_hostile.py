@@ -11,9 +11,9 @@ import pytest
 
 from devbox import spec
 from devbox.errors import SyncError, UsageError
+from devbox.ignore.rules import Rules
 from devbox.sync import delete_local, remote, rsync
 from devbox.sync import target as place
-from devbox.sync.rules import Rules
 from devbox.sync.status import status
 from tests.boxes import MakeBox
 from tests.sync.conftest import MakePair, Pair, files, write

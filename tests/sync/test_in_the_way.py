@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from devbox import process
 from devbox.cli.main import cli
 from devbox.errors import SyncError
-from devbox.sync import baseline, remote, rsync_process, target, tree
+from devbox.ignore import tree
+from devbox.sync import baseline, remote, rsync_process, target
 from devbox.sync.compare import BOTH, IN_THE_WAY, NEWER_THERE
 from devbox.sync.push import Push, Sent
 from devbox.sync.sync_run import Options

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from devbox.ignore import tree
 from devbox.sync import target as place
-from devbox.sync import tree
 from devbox.sync.compare import IN_THE_WAY, LEADS_OUT
 from devbox.sync.push import Push
 from devbox.sync.sync_run import Options

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from devbox import spec
 from devbox.errors import SyncError
-from devbox.sync import remote, tree
+from devbox.ignore import tree
+from devbox.sync import remote
 from devbox.wire.files import ListFiles
 from tests.sync.conftest import by_the_box, write
 

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devbox import spec
-from devbox.sync import tree
+from devbox.ignore import tree
+from tests.sync.conftest import write
 
 _NAME = st.text(alphabet="ab[]!\\*? -é#", min_size=1, max_size=3).filter(
     lambda name: name not in (".", "..") and not name.endswith("\\")
@@ -40,13 +42,20 @@ def _make(root: Path, paths: Iterable[list[str]]) -> None:
             file.write_bytes(b"x")
 
 
-def _git_files(root: Path) -> set[bytes]:
+def _git(root: Path, *words: str) -> bytes:
     env = {"PATH": os.environ["PATH"], "HOME": str(root), "GIT_CONFIG_NOSYSTEM": "1"}
-    subprocess.run(["git", "init", "-q", str(root)], check=True, env=env)
-    out = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"],
-        check=True, env=env, capture_output=True,
-    ).stdout  # fmt: skip
+    env |= {"HOME": os.environ["HOME"]} if "GIT_CONFIG_NOSYSTEM" in os.environ else {}
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(command, check=True, env=env, capture_output=True).stdout
+
+
+def _git_files(root: Path) -> set[bytes]:
+    _git(root, "init", "-q")
+    return _chosen_by_git(root)
+
+
+def _chosen_by_git(root: Path) -> set[bytes]:
+    out = _git(root, "ls-files", "-co", "--exclude-standard", "-z")
     return set(out.split(b"\0")) - {b""}
 
 
@@ -86,3 +95,41 @@ def test_git_rsync_and_we_choose_the_same_files(
         assert ours == _rsync_files(root, found.rules.filters())
         assert all(found.rules.keeps(path, folder=False) for path in ours)
         assert ours == _git_files(root)
+
+
+@pytest.mark.parametrize("own", [".config/git/ignore", "mine"])
+def test_rules_of_the_repository_and_of_the_user_count(
+    home: Path, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    top = home / "project"
+    names = ("a.tmp", "keep.tmp", "a.out", "only", "sub/only", "sub/a.tmp", "sub/b.out", "sub/c")
+    for name in names:
+        write(top / name, name)
+    _git(top, "init", "-q")
+    write(home / own, "*.out\n!a.out\nc\n")
+    if own == "mine":
+        _git(top, "config", "core.excludesFile", "~/mine")
+    write(top / ".git/info/exclude", "*.tmp\n/sub/only\n!c\n")
+    write(top / ".gitignore", "!keep.tmp\n")
+    linked = home / "linked"
+    _git(top, "add", "keep.tmp", ".gitignore")
+    _git(top, "-c", "user.name=u", "-c", "user.email=e@x", "commit", "-qm", "first")
+    _git(top, "worktree", "add", "-q", str(linked))
+    write(linked / "b.tmp", "b")
+    write(linked / "d", "d")
+    for root in (top, top / "sub", linked):
+        ours = set(tree.read(root, spec.Sync(), files=True).files)
+        assert ours - {b".git"} == _chosen_by_git(root)
+    assert _chosen_by_git(top) == {b"keep.tmp", b".gitignore", b"a.out", b"only", b"sub/c"}
+
+
+def test_a_line_with_a_nul_byte_is_read_as_git_reads_it(tmp_path: Path) -> None:
+    for name in ("a", "b", "ab"):
+        write(tmp_path / name, name)
+    (tmp_path / ".gitignore").write_bytes(b"a\0b\n")
+    found = tree.read(tmp_path, spec.Sync(), files=True)
+    ours = set(found.files)
+    assert ours == {b"b", b"ab", b".gitignore"} == _rsync_files(tmp_path, found.rules.filters())
+    assert ours == _git_files(tmp_path)

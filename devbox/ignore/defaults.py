@@ -1,4 +1,4 @@
-"""What is never synced unless the spec's `include` names it."""
+"""What leaves no machine unless the spec's `include` names it, as .gitignore lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,34 @@ PARTIAL = ".devbox-partial"
 #: Files on their way. In a folder of their own: a receiver that is killed leaves them behind, and
 #: they must not look like someone's files.
 ARRIVING = ".devbox-arriving"
+
+#: Made again on each machine, or harmful there. `.git` because an index or a ref copied half-way,
+#: or from under a running git, breaks the repository: clone or push instead.
+JUNK: tuple[str, ...] = (
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv/",
+    "venv/",
+    "node_modules/",
+    "__pycache__/",
+    "*.py[co]",
+    ".mypy_cache/",
+    ".pytest_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    ".tox/",
+    ".nox/",
+    ".cache/",
+    ".ipynb_checkpoints/",
+    ".idea/",
+    ".DS_Store",
+    "._*",
+    "Thumbs.db",
+    "*.sw[op]",
+    "?*~",
+    ".#*",
+)
 
 #: Ours; not even `include` brings them along.
 OURS: tuple[str, ...] = (f"{PARTIAL}/", f"{ARRIVING}/", ".devbox/", ".devbox-box/")

@@ -22,18 +22,21 @@ from functools import cached_property
 from typing import NamedTuple
 
 from devbox import spec
-from devbox.default_excludes import JUNK
-from devbox.sync import defaults
-from devbox.sync.globs import Glob, literal, parse
+from devbox.ignore import defaults
+from devbox.ignore.defaults import JUNK
+from devbox.ignore.globs import Glob, literal, parse
 from devbox.wire import files as wire
+
+DOCKERIGNORE = ".dockerignore"
 
 
 class Rule(NamedTuple):
-    """source: 'spec', 'default', 'secret', or the path of an ignore file."""
+    """source: 'spec', 'default', 'secret', 'git', or the path of an ignore file. text: its line."""
 
     keep: bool
     glob: Glob
     source: str
+    text: str = ""
 
 
 class Rules:
@@ -169,16 +172,21 @@ def dockerignore(content: bytes) -> list[Rule]:
         line = raw.strip()
         keep = line.startswith(b"!")
         words = [part for part in line[keep:].strip().split(b"/") if part not in (b"", b".")]
-        if not words or line.startswith(b"#"):
+        glob = parse(b"/".join(words), docker=True)
+        if glob is None or line.startswith(b"#"):
             continue
-        glob = parse(b"/" + b"/".join(words), anywhere=False)
-        if glob is None:
-            continue
-        rules = [Rule(keep, glob, ".dockerignore"), Rule(keep, glob.below(), ".dockerignore")]
-        if keep:
-            rules += [Rule(True, above, ".dockerignore") for above in glob.above()]
-        out += rules[::-1]
+        text = "!" * keep + b"/".join(words).decode(errors="replace")
+        rule = Rule(keep, glob, DOCKERIGNORE, text)
+        above = glob.above() if keep else ()
+        out += [*(rule._replace(glob=each) for each in above), _below(rule), rule]
     return out[::-1]
+
+
+def image(content: bytes) -> Rules:
+    """What a build leaves out, by the content of a .dockerignore. Ask of a path alone, with
+    `decide`: an exception may bring back what lies in any folder."""
+    junk = _lines([*JUNK, *defaults.OURS], "default")
+    return Rules([*dockerignore(content), *_and_below(junk)])
 
 
 def without(rules: Rules, paths: Iterable[bytes]) -> Rules:
@@ -201,7 +209,7 @@ def _and_below(rules: Iterable[Rule]) -> list[Rule]:
 
 
 def _below(rule: Rule) -> Rule:
-    return Rule(rule.keep, rule.glob.below(), rule.source)
+    return rule._replace(glob=rule.glob.below())
 
 
 def _lines(patterns: Iterable[str], source: str) -> list[Rule]:
@@ -211,13 +219,13 @@ def _lines(patterns: Iterable[str], source: str) -> list[Rule]:
         keep = pattern.startswith("!")
         glob = parse(pattern[1:].encode() if keep else pattern.encode())
         if glob:
-            out.append(Rule(keep, glob, source))
+            out.append(Rule(keep, glob, source, pattern))
     return out[::-1]
 
 
 def _git_lines(content: bytes) -> Iterable[bytes]:
     for raw in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        line = raw.removesuffix(b"\r")
+        line = raw.partition(b"\0")[0].removesuffix(b"\r")  # git reads no further than a NUL
         if line.startswith(b"#"):
             continue
         # Trailing blanks go, unless a backslash keeps them.

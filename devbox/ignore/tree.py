@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from devbox import spec
 from devbox.errors import SyncError
-from devbox.sync import rules, tracked
-from devbox.sync.rules import Base, IgnoreFile, Rule, Rules
+from devbox.ignore import git, rules
+from devbox.ignore.rules import Base, IgnoreFile, Rule, Rules
 
 _MAX_IGNORE_FILE = 1 << 20
 
@@ -42,20 +42,23 @@ class Tree:
     links: list[bytes] = field(default_factory=list)
 
 
-def read(root: Path, sync: spec.Sync, *, files: bool = False) -> Tree:
-    """Walk `root`. Excluded folders are not entered; folders without read permission are passed
-    over, rsync names them. SyncError for a root that is not a folder."""
+def read(root: Path, sync: spec.Sync, *, files: bool = False, base: Base | None = None) -> Tree:
+    """Walk `root`. base: in place of `rules.base(sync)`. Excluded folders are not entered; folders
+    without read permission are passed over, rsync names them. SyncError for a root that is not a
+    folder."""
     if not root.is_dir():
         raise SyncError(
             f"the folder to sync, {root}, does not exist",
             fix="make it, or set sync.path in devbox.toml",
         )
-    base = rules.base(sync)
+    base = base or rules.base(sync)
+    outer: list[Rule] = []
     if sync.ignore_files:
         docker = _docker(os.fsencode(root))
-        base = base.tracking(p for p in tracked.ignored(root) if docker.keeps(p, folder=False))
+        tracked = git.tracked_although_ignored(root)
+        base = base.tracking(p for p in tracked if docker.keeps(p, folder=False))
+        outer = list(_above(root))
     walk = _Walk(base, files, sync.ignore_files)
-    outer = list(_above(root)) if sync.ignore_files else []
     walk.run(os.fsencode(root), outer)
     found = [rule for _, each in sorted(walk.nested, key=lambda n: -n[0]) for rule in each]
     walk.tree.rules = base.with_ignored([*found, *outer, *walk.docker])
@@ -141,22 +144,26 @@ class _Walk:
 
 
 def _above(root: Path) -> Iterator[Rule]:
-    """Rules of .gitignore files between the top of the git work tree and `root`, nearest first."""
-    if (root / ".git").exists():
+    """Rules that git takes from elsewhere than `root`: of .gitignore files between it and the top
+    of its work tree, nearest first, of .git/info/exclude, and of the user's own file."""
+    top = git.top(root)
+    if top is None:
         return
-    passed: list[tuple[Path, tuple[bytes, ...]]] = []
     names: tuple[bytes, ...] = ()
-    for folder, parent in zip((root, *root.parents), root.parents, strict=False):
-        names = (os.fsencode(folder.name), *names)
-        passed.append((parent, names))
-        if (parent / ".git").exists():
+    for folder in (root, *root.parents):
+        if folder == top:
             break
-    else:
-        return
-    for parent, below in passed:
-        file = parent / ".gitignore"
-        if file.is_file():
-            yield from rules.gitignore(IgnoreFile(b"", _content(os.fsencode(file)), below))
+        names = (os.fsencode(folder.name), *names)
+        yield from _rules(folder.parent / ".gitignore", names)
+    for file in git.exclude_files(top):
+        yield from _rules(file, names)
+
+
+def _rules(file: Path, below: tuple[bytes, ...]) -> list[Rule]:
+    """Those of a .gitignore above the root, which `below` leads down to."""
+    if not file.is_file():
+        return []
+    return rules.gitignore(IgnoreFile(b"", _content(os.fsencode(file)), below))
 
 
 def _scan(path: bytes) -> list[os.DirEntry[bytes]]:

@@ -1,13 +1,15 @@
 """One glob of an ignore file → the same thing as rsync patterns and as a regular expression.
 
-Git, Docker and rsync share one matching engine ("wildmatch") but wrap it differently: in git a
-name without a slash matches at any depth, `**` needs its own path component (or a start that is
-plain text: `a**/b` is `a`, any folders, `b`, also `ab`) and the last matching line wins; in rsync
-`**` spans slashes anywhere and the first match wins. Here a glob is taken apart into components
+Git and rsync share one matching engine ("wildmatch") but wrap it differently: in git a name without
+a slash matches at any depth, `**` needs its own path component (or a start that is plain text:
+`a**/b` is `a`, any folders, `b`, also `ab`) and the last matching line wins; in rsync `**` spans
+slashes anywhere and the first match wins. In Docker `**` and `**/` mean any folders anywhere, and
+only `^` negates a class. Here a glob is taken apart into components
 and written out again in both forms, so that rsync and our own matcher decide alike. Everything is
 bytes, as names on disk are.
 
-Facts: gitignore(5); git's wildmatch.c and dir.c; rsync(1), "PATTERN MATCHING RULES".
+Facts: gitignore(5); git's wildmatch.c and dir.c; rsync(1), "PATTERN MATCHING RULES"; moby's
+patternmatcher.go.
 """
 
 from __future__ import annotations
@@ -105,23 +107,23 @@ class Glob(NamedTuple):
         return [glob for glob in out if glob.parts]
 
 
-def parse(text: bytes, *, under: bytes = b"", anywhere: bool = True) -> Glob | None:
+def parse(text: bytes, *, under: bytes = b"", docker: bool = False) -> Glob | None:
     """A glob in gitignore syntax, without '!' and trailing blanks. None when it can match nothing,
     SyncError when it is too tangled to hand to rsync.
 
-    under: the folder of its ignore file, relative to the root. anywhere: a glob without a slash
-    matches at any depth (gitignore), else only at the top (dockerignore).
+    under: the folder of its ignore file, relative to the root. docker: in dockerignore syntax,
+    where a glob without a slash matches only at the top.
     """
     folders_only = text.endswith(b"/")
     text = text[:-1] if folders_only else text
-    free = anywhere and b"/" not in text
+    free = not docker and b"/" not in text
     text = text.removeprefix(b"/")
-    if not text or len(text) > MAX_BYTES:
+    if not text or len(text) > MAX_BYTES or b"\0" in text:
         return None
-    parts = _parts(text)
+    parts = _parts(text, docker)
     if parts is None or not all(parts):
         return None
-    parts = parts if free or not anywhere else _with_text_before_double(text, parts)
+    parts = parts if free or docker else _with_text_before_double(text, parts)
     if free:
         name = (_STAR,) if parts[0] is DOUBLE else parts[0]
         parts = [DOUBLE, name]
@@ -183,57 +185,61 @@ def _choices(parts: tuple[Part, ...]) -> list[tuple[Part, ...]]:
     return out + rest if head is DOUBLE and parts[1:] else out
 
 
-def _parts(text: bytes) -> list[Part] | None:
+def _parts(text: bytes, docker: bool) -> list[Part] | None:
     """Components of a glob; None when a class or an escape is not closed (never matches)."""
     parts: list[Part] = []
     now: list[Token] = []
     stars = at = 0
 
-    def close() -> None:
+    def close(last: Token | None = None) -> None:
         nonlocal stars
-        parts.append(DOUBLE if stars > 1 and not now else (*now, *([_STAR] if stars else [])))
+        ends = last or (_STAR if stars else None)
+        is_double = not now and (stars > 1 or last is not None)
+        parts.append(DOUBLE if is_double else (*now, *([ends] if ends else [])))
         now.clear()
         stars = 0
 
     while at < len(text):
         byte = text[at : at + 1]
-        if byte == b"\\":
-            at += 1
-            byte = text[at : at + 1]
-            if not byte:
-                return None
-            escaped = True
-        else:
-            escaped = False
-        at += 1
-        if byte == b"/":
+        escaped = byte == b"\\"
+        if docker and text.startswith(b"**", at):
+            at += 3 if text.startswith(b"/", at + 2) else 2
+            close(_OPEN if at < len(text) else _SPAN)
+            if at == len(text):
+                return parts
+        elif text.startswith(b"/", at + escaped):
+            at += 1 + escaped
             close()
-        elif byte == b"*" and not escaped:
-            stars += 1
-            continue
+        elif byte == b"*" and not docker:
+            stars, at = stars + 1, at + 1
         else:
-            if stars:
-                now.append(_STAR)
-                stars = 0
-            if escaped or byte not in b"?[":
-                now.append(_literal(byte))
-            elif byte == b"?":
-                now.append(_ANY_ONE)
-            else:
-                found = _class(text, at)
-                if found is None:
-                    return None
-                token, at = found
-                now.append(token)
+            found = _token(text, at, docker)
+            if found is None:
+                return None
+            now += [_STAR, found[0]] if stars else [found[0]]
+            stars, at = 0, found[1]
     close()
     return parts
 
 
-def _class(text: bytes, at: int) -> tuple[Token, int] | None:
+def _token(text: bytes, at: int, docker: bool) -> tuple[Token, int] | None:
+    """What stands at `at`, and where it ends."""
+    byte = text[at : at + 1]
+    if byte == b"[":
+        return _class(text, at + 1, docker)
+    if byte == b"\\":
+        at += 1
+        byte = text[at : at + 1]
+        return (_literal(byte), at + 1) if byte else None
+    return {b"*": _STAR, b"?": _ANY_ONE}.get(byte) or _literal(byte), at + 1
+
+
+def _class(text: bytes, at: int, docker: bool) -> tuple[Token, int] | None:
     """The character class that begins before `at`, and where it ends."""
     start = at
-    negated = text[at : at + 1] in (b"!", b"^")
+    negated = text[at : at + 1] in ((b"^",) if docker else (b"!", b"^"))
     at += negated
+    quote = b"\\" if text[at : at + 1] == b"!" and not negated else b""
     members: set[int] = set()
     previous, first = 0, True
     while first or text[at : at + 1] != b"]":
@@ -247,7 +253,7 @@ def _class(text: bytes, at: int) -> tuple[Token, int] | None:
     chosen.discard(ord("/"))
     body = b"".join(b"\\x%02x" % i for i in sorted(chosen))
     regex = b"[" + body + b"]" if body else rb"(?!)"
-    return Token(b"[" + text[start:at] + b"]", None, regex), at + 1
+    return Token(b"[" + quote + text[start:at] + b"]", None, regex), at + 1
 
 
 def _member(text: bytes, at: int, previous: int) -> tuple[set[int], int, int] | None:
