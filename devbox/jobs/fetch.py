@@ -17,7 +17,7 @@ from devbox.model import Box, BoxState, Run
 from devbox.remote.agent_bootstrap import FOLDER
 from devbox.remote.connection import connect
 from devbox.sync import held, remote, rsync_process
-from devbox.sync.report import shown
+from devbox.sync.rsync import shown
 from devbox.wire.codec import plain
 from devbox.workspace import Workspace
 

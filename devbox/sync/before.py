@@ -10,7 +10,7 @@ from devbox.model import Box, BoxState
 from devbox.spec import FILE_NAME, is_headless
 from devbox.sync import rsync
 from devbox.sync.compare import IN_THE_WAY, NEWER_THERE
-from devbox.sync.report import Report
+from devbox.sync.rsync import Report
 from devbox.text import counted, size
 from devbox.workspace import Workspace
 

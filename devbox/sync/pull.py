@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from devbox import process
 from devbox.ignore import rules, tree
 from devbox.ignore.tree import Tree
 from devbox.model import Box
-from devbox.sync import baseline, compare, delete_local, held, remote, rsync_dialect, rsync_process
-from devbox.sync.report import Report, kept, shown
-from devbox.sync.sync_run import Options, Session, excludes
+from devbox.sync import baseline, compare, held, remote, rsync_dialect, rsync_process
+from devbox.sync.rsync import Options, Report, kept, shown
+from devbox.sync.sync_run import Session, excludes
 from devbox.sync.target import Place
 from devbox.workspace import Workspace
 
@@ -44,7 +46,7 @@ class Pull(Session):
             )
         deleted = []
         if doomed and self.options.approve(shown(doomed)):
-            deleted = delete_local.remove(self.where.root, doomed)
+            deleted = delete_here(self.where.root, doomed)
         items, retries = self._take(plan.take, there, keep, size)
         self._stamp(keep, items, listing.now)
         return self.finish(
@@ -118,3 +120,28 @@ class Pull(Session):
         if whole:
             remote.stamp(self.box, self.where.folder, now / 1e9, {}, excludes(self.where.sync))
             baseline.save(self.box, baseline.load(self.box, self.where.root).recent(self.start))
+
+
+def delete_here(root: Path, paths: Iterable[bytes]) -> list[bytes]:
+    """Delete exactly these files and symlinks under `root`, then those of their folders that are
+    empty. What is gone now. A path whose folder is, or became, a symlink is left alone: what it
+    leads to was not shown."""
+    top = os.path.realpath(os.fsencode(root))
+    gone: list[bytes] = []
+    folders: set[bytes] = set()
+    for path in paths:
+        full = os.path.join(top, path)
+        if os.path.realpath(os.path.dirname(full)) != os.path.dirname(full):
+            continue
+        try:
+            os.unlink(full)
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
+            continue  # not in the answer, so the caller does not claim it
+        gone.append(path)
+        folders.update(compare.above(path))
+    for folder in sorted(folders, key=len, reverse=True):
+        try:
+            os.rmdir(os.path.join(top, folder))
+        except OSError:
+            continue  # something else lives there
+    return gone

@@ -15,10 +15,9 @@ from devbox.ignore.rules import Rules, without
 from devbox.ignore.tree import Entry
 from devbox.model import Box
 from devbox.sync import baseline, compare, obstacles, rsync_dialect, rsync_process
-from devbox.sync.pending import Pending
 from devbox.sync.progress import Item
-from devbox.sync.report import Report, kept, shown
-from devbox.sync.sync_run import Options, Session, excludes
+from devbox.sync.rsync import Options, Report, kept, shown
+from devbox.sync.sync_run import Pending, Session, excludes
 from devbox.sync.target import Place
 from devbox.workspace import Workspace
 

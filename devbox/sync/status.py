@@ -13,7 +13,7 @@ from devbox.ignore.rules import selection
 from devbox.ignore.tree import Entry
 from devbox.model import Box
 from devbox.sync import compare, remote, target
-from devbox.sync.report import shown
+from devbox.sync.rsync import shown
 from devbox.workspace import Workspace
 
 

@@ -1,11 +1,12 @@
-"""What a sync in either direction needs: its options, its report, rsync, the stamp."""
+"""What a sync in either direction needs: rsync, its report, the stamp."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -15,30 +16,16 @@ from devbox.ignore import defaults, tree
 from devbox.ignore.defaults import JUNK
 from devbox.model import Box
 from devbox.sync import baseline, rsync_process, target
-from devbox.sync.progress import Amount, Item, Meter, Progress
-from devbox.sync.report import Report
+from devbox.sync.progress import Amount, Item, Meter
+from devbox.sync.rsync import Options, Report
 from devbox.sync.target import Place
 from devbox.workspace import Workspace
 
 #: Files above this are not read to see whether two copies are equal after all.
 _MAX_DIGEST = 256 << 20
 _MAX_DIGESTS = 1000
-
-
-class Options(NamedTuple):
-    """paths: only these, relative to the current folder. dry_run: change nothing, say what would
-    be. delete: also remove on the receiving side what the other does not have; `approve` gets
-    the list first and says yes or no. force: the sending side wins every difference. ignored:
-    fetch also what ignore files, `exclude` and the rule on secrets leave out."""
-
-    paths: tuple[str, ...] = ()
-    dry_run: bool = False
-    delete: bool = False
-    approve: Callable[[tuple[str, ...]], bool] = lambda _: False
-    force: bool = False
-    ignored: bool = False
-    on_progress: Callable[[Progress], None] | None = None
-    clock: Callable[[], float] = time.monotonic
+#: A sync shorter than this shows no total, seconds.
+_COUNT_AFTER = 0.5
 
 
 class Session:
@@ -148,6 +135,38 @@ class Session:
                 edited=baseline.names(left),
             )
         baseline.save(self.box, new)
+
+
+class Pending:
+    """How many bytes there are to send, counted beside rsync: the files that changed since the
+    last sync, as far as times tell. Begins after a while, so that a short sync pays nothing."""
+
+    def __init__(self, where: Place, since: baseline.Stamp, *, wanted: bool) -> None:
+        self.where, self.since, self.wanted = where, since, wanted
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._count, daemon=True)
+        self.found: int | None = None
+
+    def __enter__(self) -> Pending:
+        if self.wanted:
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+
+    def total(self) -> int | None:
+        return self.found
+
+    def _count(self) -> None:
+        if self.done.wait(_COUNT_AFTER):
+            return
+        files = tree.read(self.where.root, self.where.sync, files=True).files
+        self.found = sum(
+            entry.size
+            for path, entry in files.items()
+            if self.since.is_first or self.since.changed_here(path, entry)
+        )
 
 
 def excludes(sync: spec.Sync) -> list[str]:

@@ -12,9 +12,8 @@ from devbox.ignore.tree import Entry
 from devbox.model import Box
 from devbox.sync import compare, held, remote, target
 from devbox.sync.pull import Pull
-from devbox.sync.report import shown
+from devbox.sync.rsync import Options, shown
 from devbox.sync.status import File
-from devbox.sync.sync_run import Options
 from devbox.workspace import Workspace
 
 #: only: not here. edited: here in an older version. conflict: changed on both sides, or a file

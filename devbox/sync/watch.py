@@ -23,8 +23,7 @@ from devbox.model import Box
 from devbox.remote import refusal
 from devbox.sync import compare, remote, rsync_process, target
 from devbox.sync.push import Push, tell
-from devbox.sync.report import shown
-from devbox.sync.rsync import Options, up
+from devbox.sync.rsync import Options, shown, up
 from devbox.sync.target import Place
 from devbox.workspace import Workspace
 

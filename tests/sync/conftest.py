@@ -14,8 +14,7 @@ import pytest
 from devbox import spec
 from devbox.model import Box
 from devbox.sync import rsync
-from devbox.sync.report import Report
-from devbox.sync.rsync import Options
+from devbox.sync.rsync import Options, Report
 from devbox.wire.codec import encode
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox, local_box, local_workspace, make_local_box

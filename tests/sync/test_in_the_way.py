@@ -15,7 +15,7 @@ from devbox.ignore import tree
 from devbox.sync import baseline, remote, rsync_process, target
 from devbox.sync.compare import BOTH, IN_THE_WAY, NEWER_THERE
 from devbox.sync.push import Push, Sent
-from devbox.sync.sync_run import Options
+from devbox.sync.rsync import Options
 from tests.sync.conftest import Pair, files, write
 
 

@@ -14,7 +14,7 @@ from devbox.ignore import tree
 from devbox.sync import target as place
 from devbox.sync.compare import IN_THE_WAY, LEADS_OUT
 from devbox.sync.push import Push
-from devbox.sync.sync_run import Options
+from devbox.sync.rsync import Options
 from tests.sync.conftest import Pair, files, write
 
 Make = Callable[[Path], object]
