@@ -34,8 +34,8 @@ def sync_command() -> None:
     """Keep files in step: up, down, watch, status.
 
     What is left out: .git, virtual environments, caches, secrets such as .env, whatever
-    .gitignore and .dockerignore name (files that git tracks are sent all the same), and `exclude`
-    in the box's sync table of devbox.toml; `include` there wins.
+    .gitignore, git's other exclude files and .dockerignore name (files that git tracks are sent
+    all the same), and `exclude` in the box's sync table of devbox.toml; `include` there wins.
     """
 
 
