@@ -61,7 +61,7 @@ def collect(
     against = _base(ws, box, where.root, revision)
     rules = tree.read(where.root, where.sync).rules
     listing = remote.list_files(box, there, rules)
-    if listing.missing:
+    if listing.about.missing:
         raise UsageError(
             f"{box.name} has no folder {clean(there, 100)}", fix="name it with: --folder PATH"
         )

@@ -27,7 +27,7 @@ class Pull(Session):
         self.where.root.mkdir(parents=True, exist_ok=True)
         found = tree.read(self.where.root, self.where.sync, files=self.options.delete)
         listing = self._listing(found)
-        if listing.missing:
+        if listing.about.missing:
             return self.finish(missing=True)
         picked = self._picked(found)
         names = compare.within(listing.files, self.chosen)
@@ -48,7 +48,7 @@ class Pull(Session):
         if doomed and self.options.approve(shown(doomed)):
             deleted = delete_here(self.where.root, doomed)
         items, retries = self._take(plan.take, there, keep, size)
-        self._stamp(keep, items, listing.now)
+        self._stamp(keep, items, listing.about.now)
         return self.finish(
             moved=shown(items),
             bytes=sum(there[p].size for p in items if p in there),

@@ -26,24 +26,13 @@ _SECONDS = 600.0
 M = TypeVar("M", bound=tuple[Any, ...])
 
 
-class Outside(NamedTuple):
-    """What lies in the login folder but not in the synced one. largest: path relative to the login
-    folder → entry, not more than the box was asked to name. complete: the walk saw it all."""
-
-    files: int = 0
-    total: int = 0
-    largest: dict[bytes, Entry] = {}  # noqa: RUF012 - never written to
-    complete: bool = True
-
-
 class Listing(NamedTuple):
-    """now: the box's clock when it looked, unix ns. missing: it has no such folder. outside: what
-    lies elsewhere, where that was asked."""
+    """files: path → entry. about: the rest of what the box said, such as its clock. largest: those
+    outside, relative to the login folder, not more than the box was asked to name."""
 
-    now: int
     files: dict[bytes, Entry]
-    missing: bool = False
-    outside: Outside | None = None
+    about: files.Listed
+    largest: dict[bytes, Entry]
 
 
 def list_files(box: Box, folder: str, rules: Rules) -> Listing:
@@ -63,7 +52,7 @@ def look(
     return {path: found[path] for path in found.keys() & wanted}
 
 
-def survey(box: Box, folder: str, rules: Rules) -> tuple[Listing, Outside]:
+def survey(box: Box, folder: str, rules: Rules) -> tuple[Listing, files.Outside]:
     """`list_files`, and what `rules` keep elsewhere in the login folder and the workdir (without
     hidden entries at their top and without other file systems), in one trip. Raises as
     `list_files`."""
@@ -71,11 +60,12 @@ def survey(box: Box, folder: str, rules: Rules) -> tuple[Listing, Outside]:
     bounds = files.Elsewhere(tops, OUTSIDE_MOST, OUTSIDE_SECONDS, OUTSIDE_NAMED)
     request = _list_request(folder, rules)._replace(elsewhere=bounds)
     listing = parse(Asking(box, "list").answer(request), box.name)
-    if listing.outside is None:
+    outside = listing.about.outside
+    if outside is None:
         raise SyncError(
             "the box did not say what lies outside the work folder", fix=f"devbox doctor {box.name}"
         )
-    return listing, listing.outside
+    return listing, outside
 
 
 def digests(box: Box, folder: str, paths: Iterable[bytes]) -> dict[bytes, str]:
@@ -129,12 +119,12 @@ def parse(answer: bytes, name: str = "") -> Listing:
     *records, end = answer.split(b"\0")
     about = _decoded(end, files.Listed, fix)
     found: dict[bytes, Entry] = {}
-    named: dict[bytes, Entry] = {}
+    largest: dict[bytes, Entry] = {}
     left = iter(records)
     for record in left:
         path, entry = _entry(record, fix)
         if entry.kind == "o":
-            named[path] = entry._replace(kind="f")
+            largest[path] = entry._replace(kind="f")
         elif entry.kind == "l":
             found[path] = entry._replace(target=next(left, b""))
         else:
@@ -144,9 +134,7 @@ def parse(answer: bytes, name: str = "") -> Listing:
             f"the box has more than {MAX_FILES:,} files in its workdir",
             fix="leave folders out with sync.exclude in devbox.toml",
         )
-    outside = about.outside
-    told = Outside(outside.files, outside.bytes, named, outside.complete) if outside else None
-    return Listing(about.now, found, about.missing, told)
+    return Listing(found, about, largest)
 
 
 def _list_request(folder: str, rules: Rules) -> files.ListFiles:

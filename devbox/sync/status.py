@@ -82,7 +82,7 @@ def status(ws: Workspace, box: Box) -> Difference:
         _files(different.only_there, wanted),
         tuple(_differing(path, here[path], wanted[path]) for path in different.differing),
         _files(sorted(away), ignored),
-        listing.missing,
+        listing.about.missing,
     )
 
 

@@ -80,8 +80,8 @@ def look(ws: Workspace, box: Box) -> Unsaved:
             missed.setdefault(what, []).append(path)
     groups = [_group(what, missed[what], there) for what in KINDS if what in missed]
     if outside.files:
-        largest = _files(outside.largest, outside.largest)
-        groups.append(Group("outside", outside.files, outside.total, largest, outside.complete))
+        largest = _files(listing.largest, listing.largest)
+        groups.append(Group("outside", outside.files, outside.bytes, largest, outside.complete))
     return Unsaved(str(where.root), where.folder, tuple(groups))
 
 

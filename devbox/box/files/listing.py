@@ -26,7 +26,7 @@ def list_files(request: ListFiles) -> Iterator[bytes]:
             listed = listed._replace(more=True)
             break
         yield record
-    if request.elsewhere:
+    if request.elsewhere and not listed.more:
         outside, largest = _outside(root, keeps, request.elsewhere)
         yield from (b"o %d %d %s\0" % each for each in largest)
         listed = listed._replace(outside=outside)
