@@ -70,11 +70,12 @@ def test_it_answers_from_the_archive_where_it_cannot_be_unpacked(
     _half(pair).mkdir(exist_ok=True)
     program = Path(shutil.copy(agent_bootstrap.build(), _half(pair)))
     program.with_suffix(".d").write_text("in the way")
-    assert remote.list_files(pair.box, "work", NOTHING).about.missing
+    assert remote.list_files(pair.box, "work", NOTHING).files == {}
     assert started == [agent_bootstrap._START]
 
 
 def test_a_box_that_takes_no_program_says_so(pair: Pair) -> None:
+    shutil.rmtree(_half(pair))
     write(_half(pair), "in the way")
     with pytest.raises(SshError, match=r"devbox's own program could not be put on b: .*mkdir"):
         remote.list_files(pair.box, "work", NOTHING)
