@@ -16,7 +16,6 @@ VERBS = {
     "job": "devbox.box.runs.commands",  # job start|follow|cancel|list …
     "doctor": "devbox.box.doctor",
     "files": "devbox.box.files.requests",  # files list|look|digest|delete|stamp, for a sync
-    "unsynced": "devbox.box.files.unsynced",
     "end": "devbox.box.kill_marked",  # what was started with a mark, on a machine that continues
 }
 

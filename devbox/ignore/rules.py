@@ -88,15 +88,6 @@ class Rules:
         return _first(self._for_files)
 
 
-class IgnoreFile(NamedTuple):
-    """under: its folder relative to the root, '' for the root; above: folder names that lead
-    from a folder above the root down to the root (then `under` is '')."""
-
-    under: bytes
-    content: bytes
-    above: tuple[bytes, ...] = ()
-
-
 class Base(NamedTuple):
     """The rules that do not depend on ignore files. opens: an include lies inside a folder that
     may be excluded, so every exclusion must also be said of what is inside."""
@@ -150,15 +141,16 @@ def base(
     return Base(tuple(rules), bool(opened))
 
 
-def gitignore(file: IgnoreFile) -> list[Rule]:
-    """The rules of one .gitignore, first match first."""
-    name = (file.under + b"/.gitignore").removeprefix(b"/").decode(errors="replace")
+def gitignore(content: bytes, *, under: bytes = b"", below: tuple[bytes, ...] = ()) -> list[Rule]:
+    """The rules of one .gitignore, first match first. under: its folder, relative to the root.
+    below: for one above the root, the names of the folders that lead from it down to the root."""
+    name = (under + b"/.gitignore").removeprefix(b"/").decode(errors="replace")
     out: list[Rule] = []
-    for line in _git_lines(file.content):
+    for line in _git_lines(content):
         keep = line.startswith(b"!")
-        glob = parse(line[1:] if keep else line, under=file.under)
+        glob = parse(line[1:] if keep else line, under=under)
         globs = [glob] if glob else []
-        for folder in file.above:
+        for folder in below:
             globs = [rest for each in globs for rest in each.inside(folder)]
         out += [Rule(keep, each, name) for each in globs]
     return out[::-1]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from devbox import spec
 from devbox.errors import SyncError
 from devbox.ignore import git, rules
-from devbox.ignore.rules import Base, IgnoreFile, Rule, Rules
+from devbox.ignore.rules import Base, Rule, Rules
 
 _MAX_IGNORE_FILE = 1 << 20
 
@@ -113,7 +113,7 @@ class _Walk:
                 self.docker = rules.dockerignore(_content(path + b"/.dockerignore"))
                 deciding = self._compiled(chain)
             if b".gitignore" in names:
-                own = rules.gitignore(IgnoreFile(under, _content(path + b"/.gitignore")))
+                own = rules.gitignore(_content(path + b"/.gitignore"), under=under)
                 self.nested.append((under.count(b"/") + bool(under), own))
                 chain = [*own, *chain]
                 deciding = self._compiled(chain)
@@ -163,7 +163,7 @@ def _rules(file: Path, below: tuple[bytes, ...]) -> list[Rule]:
     """Those of a .gitignore above the root, which `below` leads down to."""
     if not file.is_file():
         return []
-    return rules.gitignore(IgnoreFile(b"", _content(os.fsencode(file)), below))
+    return rules.gitignore(_content(os.fsencode(file)), below=below)
 
 
 def _scan(path: bytes) -> list[os.DirEntry[bytes]]:

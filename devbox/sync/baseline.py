@@ -121,5 +121,5 @@ def folder() -> Path:
 
 
 def names(found: Iterable[bytes]) -> tuple[str, ...]:
-    """Paths as a stamp keeps them."""
+    """Paths as stamps and messages hold them."""
     return tuple(path.decode("latin-1") for path in found)

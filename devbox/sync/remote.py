@@ -13,6 +13,7 @@ from devbox.model import Box
 from devbox.process import Completed
 from devbox.remote import agent_bootstrap
 from devbox.remote.exec import Program
+from devbox.sync.baseline import names
 from devbox.text import clean
 from devbox.wire import files
 from devbox.wire.codec import Unreadable, decode, encode
@@ -105,11 +106,6 @@ def stamp(
     }
     request = files.SetBaseline(folder, since, known, tuple(exclude), f"{folder}/{ARRIVING}")
     return int(_ask(box, "stamp", request, files.BaselineTime, asking).t * 1e9)
-
-
-def names(paths: Iterable[bytes]) -> tuple[str, ...]:
-    """Paths as they stand in messages."""
-    return tuple(path.decode("latin-1") for path in paths)
 
 
 def parse(answer: bytes, name: str = "") -> Listing:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from devbox.box.files import unsynced
-from devbox.box.format import size
 
 SAVED = "devbox-saved"  # the folder of a volume that holds what was saved before a pause
 
@@ -53,11 +52,7 @@ class Losses:
 
     def sentence(self) -> str:
         """'3 unsynced files (1.2 MB)'."""
-        if not self.files and not self.complete:
-            return "an unknown number of unsynced files"
-        least = "" if self.complete else "at least "
-        noun = "file" if self.files == 1 else "files"
-        return f"{least}{self.files} unsynced {noun} ({size(self.bytes)})"
+        return unsynced.sentence(self.files, self.bytes, self.complete)
 
     def where(self, workdir: str) -> str:
         """'work and the results of runs'. workdir: how it is called."""

@@ -7,70 +7,41 @@ is as it came. Other file systems (volumes) are left out: they outlive the box.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Iterator, Sequence, Tuple
 
-from devbox.box import json_file, paths
 from devbox.box.files import baseline
 from devbox.box.files.walk import walk, without
 from devbox.box.format import size
-from devbox.wire.codec import clean
 from devbox.wire.files import Baseline
 
-NAMES = 200
 _SECONDS = 20.0  # the walk stops then, and says so
 _NEVER_SYNCED = (
-    ".git",
-    ".hg",
-    ".svn",
-    ".venv",
-    "venv",
-    "node_modules",
-    "__pycache__",
-    "*.py[co]",
-    ".cache",
-    ".*_cache",
-    ".ipynb_checkpoints",
-    ".devbox-*",
-)
+    ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", "*.py[co]", ".cache",
+    ".*_cache", ".ipynb_checkpoints", ".devbox-*",
+)  # fmt: skip
 
 
-class Unsynced(NamedTuple):
-    """files, bytes: how many and how large; names: the first 200, relative to the workdir;
-    complete: the walk saw everything; since: unix seconds of the last sync, 0 for never."""
-
-    files: int
-    bytes: int
-    names: Tuple[str, ...]
-    complete: bool
-    since: float
-
-    def sentence(self) -> str:
-        """'3 unsynced files (1.2 MB)'."""
-        least = "" if self.complete else "at least "
-        noun = "file" if self.files == 1 else "files"
-        return f"{least}{self.files} unsynced {noun} ({size(self.bytes)})"
-
-
-def find(root: Path, workdir: Path, *, seconds: float = _SECONDS) -> Unsynced:
-    """Look now."""
-    stamp = _Stamp(root)
+def summary(root: Path, workdir: Path, *, seconds: float = _SECONDS) -> str:
+    """'3 unsynced files (1.2 MB)', of the workdir now."""
     count, total, complete = 0, 0, True
-    names: List[str] = []
-    until = time.monotonic() + seconds
-    for path, about in files(workdir, stamp.exclude):
-        if stamp.misses(path, about):
+    try:
+        for _, about in changed(root, workdir, (), time.monotonic() + seconds):
             count, total = count + 1, total + about.st_size
-            if len(names) < NAMES:
-                names.append(clean(os.fsencode(path).decode(errors="replace"), 300))
-        if time.monotonic() > until:
-            complete = False
-            break
-    return Unsynced(count, total, tuple(names), complete, stamp.since)
+    except TimeoutError:
+        complete = False
+    return sentence(count, total, complete)
+
+
+def sentence(files: int, total: int, complete: bool) -> str:
+    """complete: none was left unseen."""
+    if not files and not complete:
+        return "an unknown number of unsynced files"
+    least = "" if complete else "at least "
+    return f"{least}{files} unsynced {'file' if files == 1 else 'files'} ({size(total)})"
 
 
 def changed(
@@ -100,22 +71,9 @@ class _Stamp:
         return changed > self.since and came != about.st_mtime_ns
 
 
-def as_json(found: Unsynced) -> Dict[str, Any]:
-    fields = found._asdict()
-    return {"count": fields.pop("files"), **fields, "names": list(found.names)}
-
-
 def workdir(name: str) -> Path:
     """The box's workdir, relative to the login's home."""
     return Path.home() / name
-
-
-def main(argv: List[str]) -> int:
-    """`unsynced [WORKDIR]`: the answer as JSON."""
-    config = json_file.read(paths.root() / "config.json") or {}
-    name = argv[0] if argv else str(config.get("workdir") or "work")
-    print(json.dumps(as_json(find(paths.root(), workdir(name)))))
-    return 0
 
 
 def files(

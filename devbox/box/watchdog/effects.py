@@ -58,8 +58,8 @@ class Deeds:
         ok, detail = self._command()
         if self._orders.disk_kept:
             folder = unsynced.workdir(self._orders.workdir)
-            found = within(_LOOK, lambda: unsynced.find(self._root, folder))
-            return Report(ok, detail, found.sentence()) if found else Report(ok, detail)
+            found = within(_LOOK, lambda: unsynced.summary(self._root, folder))
+            return Report(ok, detail, found or "")
         volumes, box = self._orders.volumes, self._orders.box
         saved = volume_save.save(self._losses(), volumes, box, seconds=self._copying())
         return Report(ok and saved.ok, detail, saved.sentence())

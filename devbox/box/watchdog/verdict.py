@@ -37,7 +37,6 @@ def main(args: List[str]) -> int:
         found = found._replace(silent=age, reasons=reasons)
     if given and "unsynced" in args:
         folder = unsynced.workdir(given.workdir)
-        told = unsynced.find(root, folder, seconds=_GLANCE).sentence()
-        found = found._replace(unsynced=told)
+        found = found._replace(unsynced=unsynced.summary(root, folder, seconds=_GLANCE))
     sys.stdout.buffer.write(encode(found._replace(now=now)))
     return 0
