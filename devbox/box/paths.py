@@ -4,7 +4,7 @@ config.json      what `arm` was given: policy, deadline, pause recipe (0600)
 keep.json        {"until": unix seconds, …}: no idle pause before that
 verdict.json     the watchdog's latest verdict
 ladder.json      where it stands, for an agent that takes over
-synced.json      what the last sync left nothing to fetch of (devbox.box.files.unsynced)
+synced.json      what the last sync left nothing to fetch of (devbox.box.files.baseline)
 syncing.json     {"until"}: ssh traffic until then belongs to a coming pause
 agent.lock       held by the one running agent; agent.log is what it says
 agent.json       {"pid", "started", "boot", "code", "orders"} of the running agent

@@ -1,1 +1,1 @@
-"""Files up and down over rsync: rules, progress, watch, what is unsynced."""
+"""Files up and down over rsync: progress, watch, what is unsynced. May import ignore/ and remote/."""

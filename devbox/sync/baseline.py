@@ -1,8 +1,7 @@
 """What we remember of the last sync with a box, so that the next one knows who changed what.
 
 The laptop's half is a file of its own per box under DEVBOX_HOME; the box's half is synced.json
-there (see devbox/box/files/unsynced.py and `remote.stamp`). Clocks of two machines are never
-compared.
+there (see devbox/box/files/baseline.py). Clocks of two machines are never compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-"""Files of the box: which of them only exist here, and saving those before a pause loses them.
-
-May import box/.
+"""Files of the box: what a sync asks about them, which of them only exist here, and saving those
+before a pause loses them. May import box/ and wire/.
 """
