@@ -1,1 +1,1 @@
-"""Files up and down over rsync: progress, watch, what is unsynced. May import ignore/ and remote/."""
+"""Files up and down over rsync: progress, watch, what is unsynced. May import ignore/, remote/."""

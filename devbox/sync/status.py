@@ -8,8 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from devbox.ignore import tree
-from devbox.ignore.rules import selection
+from devbox.ignore import rules, tree
 from devbox.ignore.tree import Entry
 from devbox.model import Box
 from devbox.sync import compare, remote, target
@@ -58,11 +57,12 @@ def status(ws: Workspace, box: Box) -> Difference:
     """Both trees compared by size and time. Raises as `rsync.up`, and takes no lock."""
     where = target.find(ws, box)
     with ThreadPoolExecutor(1) as pool:
-        plain = tree.read(where.root, where.sync).plain
+        # What the box has may be told apart only once the ignore files here were read.
+        plain = rules.base(where.sync).with_ignored(())
         asked = pool.submit(remote.list_files, box, where.folder, plain)
         found = tree.read(where.root, where.sync, files=True)
         listing = asked.result()
-    picked = selection(where.sync.down)
+    picked = rules.selection(where.sync.down)
     wanted: dict[bytes, Entry] = {}
     ignored: dict[bytes, Entry] = {}
     for path, entry in listing.files.items():
