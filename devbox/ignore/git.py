@@ -27,9 +27,9 @@ def tracked_although_ignored(root: Path) -> Iterable[bytes]:
 def exclude_files(top: Path) -> Iterable[Path]:
     """The files with rules for the whole work tree that are no .gitignore, the first that decides
     first; they need not exist."""
-    inside = _ask(top, "rev-parse", "--git-path", "info/exclude").rstrip(b"\n")
-    if not inside:
-        return
+    inside = b".git/info/exclude"
+    if not (top / ".git").is_dir():  # a linked work tree, or a submodule
+        inside = _ask(top, "rev-parse", "--git-path", "info/exclude").rstrip(b"\n") or inside
     yield top / os.fsdecode(inside)
     own = _ask(top, "config", "--type=path", "--get", "core.excludesFile").rstrip(b"\n")
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
