@@ -58,6 +58,7 @@ _OLDEST_PYTHON = (3, 9)
 # Exit codes of the script that no verb has.
 MISSING, _NO_PYTHON, _FAILED = 93, 94, 95
 PUSH_TIMEOUT = 300.0
+_UNWATCHED = "the box is not watched, so it would not be switched off when idle"
 
 
 class Runs(Protocol):
@@ -155,19 +156,21 @@ def _script(path: Path, size: int, *words: str) -> list[str]:
     return ["sh", "-c", _SCRIPT, "sh", path.name, str(size), *words]
 
 
-def require_pushed(box: Box, done: Completed, words: Sequence[str]) -> None:
+def require_pushed(
+    box: Box, done: Completed, words: Sequence[str], *, means: str = _UNWATCHED
+) -> None:
     """ToolMissing or SshError when that is why the script did not come to the verb."""
     if done.code == _NO_PYTHON:
         raise ToolMissing(
             f"the box {box.name} has no python3 of version 3.9 or later",
-            means="devbox cannot watch it, so it would not be switched off when idle",
+            means=means,
             fix="put python3 into its image, or install it: "
             f"devbox exec {box.name} -- apt-get install -y python3",
         )
     if done.code == _FAILED or (done.code and not words):
         raise SshError(
             f"devbox's own program could not be put on {box.name}: " + said(done),
-            means="the box is not watched, so it would not be switched off when idle",
+            means=means,
             fix=f"devbox doctor {box.name}",
         )
 

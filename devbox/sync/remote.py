@@ -174,7 +174,8 @@ class Asking:
             argv, data = agent_bootstrap.push(*words)
             seconds = _SECONDS + agent_bootstrap.PUSH_TIMEOUT
             code, out, said = _finished(Program(self._box, argv), data + body, seconds)
-            agent_bootstrap.require_pushed(self._box, Completed(code, "", said), words)
+            done, means = Completed(code, "", said), "nothing was changed there"
+            agent_bootstrap.require_pushed(self._box, done, words, means=means)
         if code:
             name, said = self._box.name, clean(said.strip()[-400:], 400)
             what = f"box {name} has no python3" if code == 127 else f"box {name}: {said}"

@@ -77,8 +77,11 @@ def test_it_answers_from_the_archive_where_it_cannot_be_unpacked(
 def test_a_box_that_takes_no_program_says_so(pair: Pair) -> None:
     shutil.rmtree(_half(pair))
     write(_half(pair), "in the way")
-    with pytest.raises(SshError, match=r"devbox's own program could not be put on b: .*mkdir"):
+    with pytest.raises(
+        SshError, match=r"devbox's own program could not be put on b: .*mkdir"
+    ) as raised:
         remote.list_files(pair.box, "work", NOTHING)
+    assert raised.value.means == "nothing was changed there"
 
 
 def test_a_request_that_the_box_half_cannot_read_is_refused_with_its_place(pair: Pair) -> None:
