@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 from devbox import process
+from devbox.box.files.named import remove
 from devbox.ignore import rules, tree
 from devbox.ignore.tree import Tree
 from devbox.model import Box
@@ -44,9 +44,9 @@ class Pull(Session):
             return self.finish(
                 moved=shown(plan.take), bytes=size, deleted=shown(doomed), kept=kept(keep)
             )
-        deleted = []
+        deleted: list[bytes] = []
         if doomed and self.options.approve(shown(doomed)):
-            deleted = delete_here(self.where.root, doomed)
+            deleted, _ = remove(os.fsencode(self.where.root), doomed)
         items, retries = self._take(plan.take, there, keep, size)
         self._stamp(keep, items, listing.about.now)
         return self.finish(
@@ -120,28 +120,3 @@ class Pull(Session):
         if whole:
             remote.stamp(self.box, self.where.folder, now / 1e9, {}, excludes(self.where.sync))
             baseline.save(self.box, baseline.load(self.box, self.where.root).recent(self.start))
-
-
-def delete_here(root: Path, paths: Iterable[bytes]) -> list[bytes]:
-    """Delete exactly these files and symlinks under `root`, then those of their folders that are
-    empty. What is gone now. A path whose folder is, or became, a symlink is left alone: what it
-    leads to was not shown."""
-    top = os.path.realpath(os.fsencode(root))
-    gone: list[bytes] = []
-    folders: set[bytes] = set()
-    for path in paths:
-        full = os.path.join(top, path)
-        if os.path.realpath(os.path.dirname(full)) != os.path.dirname(full):
-            continue
-        try:
-            os.unlink(full)
-        except (FileNotFoundError, IsADirectoryError, PermissionError):
-            continue  # not in the answer, so the caller does not claim it
-        gone.append(path)
-        folders.update(compare.above(path))
-    for folder in sorted(folders, key=len, reverse=True):
-        try:
-            os.rmdir(os.path.join(top, folder))
-        except OSError:
-            continue  # something else lives there
-    return gone

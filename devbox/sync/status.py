@@ -78,15 +78,15 @@ def status(ws: Workspace, box: Box) -> Difference:
         box.name,
         str(where.root),
         where.folder,
-        _files(different.only_here, here),
-        _files(different.only_there, wanted),
+        files_of(different.only_here, here),
+        files_of(different.only_there, wanted),
         tuple(_differing(path, here[path], wanted[path]) for path in different.differing),
-        _files(sorted(away), ignored),
+        files_of(sorted(away), ignored),
         listing.about.missing,
     )
 
 
-def _files(paths: Iterable[bytes], entries: Mapping[bytes, Entry]) -> tuple[File, ...]:
+def files_of(paths: Iterable[bytes], entries: Mapping[bytes, Entry]) -> tuple[File, ...]:
     return tuple(
         File(shown([path])[0], entries[path].size, entries[path].mtime / 1e9) for path in paths
     )

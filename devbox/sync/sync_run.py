@@ -99,27 +99,16 @@ class Session:
         small = [p for p in wanted if 0 <= self._size(p) <= _MAX_DIGEST][:_MAX_DIGESTS]
         if not small:
             return set(wanted)
+        from devbox.box.files.named import content
         from devbox.sync import remote
 
         theirs = remote.digests(self.box, self.where.folder, small)
-        return {p for p in wanted if p not in theirs or theirs[p] != self._digest(p)}
+        top = os.fsencode(self.where.root)
+        return set(wanted) - {p for p in theirs if theirs[p] == content(os.path.join(top, p))}
 
     def _size(self, path: bytes) -> int:
         full = os.path.join(os.fsencode(self.where.root), path)
         return os.path.getsize(full) if os.path.isfile(full) else -1
-
-    def _digest(self, path: bytes) -> str:
-        import hashlib
-
-        full = os.path.join(os.fsencode(self.where.root), path)
-        found = hashlib.blake2b(digest_size=16)
-        try:
-            with open(full, "rb") as stream:
-                for block in iter(lambda: stream.read(1 << 20), b""):
-                    found.update(block)
-        except OSError:
-            return ""
-        return found.hexdigest()
 
     def remember(self, left: Iterable[bytes], moved: Iterable[bytes], box_time: int) -> None:
         """Keep the stamp of a sync that went through; one of chosen paths only adds to it."""

@@ -12,8 +12,8 @@ from devbox.ignore.tree import Entry
 from devbox.model import Box
 from devbox.sync import compare, held, remote, target
 from devbox.sync.pull import Pull
-from devbox.sync.rsync import Options, shown
-from devbox.sync.status import File
+from devbox.sync.rsync import Options
+from devbox.sync.status import File, files_of
 from devbox.workspace import Workspace
 
 #: only: not here. edited: here in an older version. conflict: changed on both sides, or a file
@@ -91,7 +91,5 @@ def _group(kind: Kind, paths: list[bytes], there: Mapping[bytes, Entry]) -> Grou
 
 
 def _files(paths: Iterable[bytes], entries: Mapping[bytes, Entry]) -> tuple[File, ...]:
-    largest = sorted(paths, key=lambda path: (-entries[path].size, path))[:NAMED]
-    return tuple(
-        File(shown([path])[0], entries[path].size, entries[path].mtime / 1e9) for path in largest
-    )
+    largest = sorted(paths, key=lambda path: (-entries[path].size, path))
+    return files_of(largest[:NAMED], entries)

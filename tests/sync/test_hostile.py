@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from devbox import spec
+from devbox.box.files.named import remove
 from devbox.errors import SyncError, UsageError
 from devbox.ignore.rules import Rules
 from devbox.sync import remote, rsync
 from devbox.sync import target as place
-from devbox.sync.pull import delete_here
 from devbox.sync.status import status
 from tests.boxes import MakeBox
 from tests.sync.conftest import MakePair, Pair, files, write
@@ -143,7 +143,8 @@ def test_deleting_here_never_follows_a_link(home: Path) -> None:
     root = home / "root"
     write(root / "real/a.txt", "a")
     (root / "link").symlink_to(outside)
-    assert delete_here(root, [b"link/a.txt", b"../outside/a.txt", b"real/a.txt"]) == [b"real/a.txt"]
+    names = [b"link/a.txt", b"../outside/a.txt", b"real/a.txt"]
+    assert remove(os.fsencode(root), names) == ([b"real/a.txt"], [])
     assert (outside / "a.txt").exists()
 
 
