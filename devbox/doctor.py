@@ -14,14 +14,14 @@ from devbox.errors import DevboxError, ToolMissing
 from devbox.model import Box, BoxState
 from devbox.process import require, run
 from devbox.providers import registry
-from devbox.remote import agent_bootstrap
+from devbox.remote import agent
+from devbox.remote.agent_bootstrap import Runs
 from devbox.remote.config import include
-from devbox.remote.connection import Connection, connect
+from devbox.remote.exec import Exec
 from devbox.state import salvage
 from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import clean, duration
-from devbox.wire.codec import Unreadable, decode
-from devbox.wire.messages import BoxReport, Check, Level
+from devbox.wire.messages import Check, Level
 from devbox.workspace import Workspace
 
 # Tokens of most clouds are refused when clocks differ by five minutes; ssh itself does not care.
@@ -64,14 +64,14 @@ def box(ws: Workspace, target: Box) -> list[Check]:
 
 
 def _logged_in(ws: Workspace, target: Box) -> list[Check]:
-    with connect(target) as connection:
-        answers = [_watchdog(ws, target, connection), *_ask(ws, connection)]
+    line = Exec(target)
+    answers = [_watchdog(ws, target, line), *_ask(ws, line)]
     return [Check("ok", f"devbox logs in on {target.name}"), _alias(target), *answers]
 
 
-def _watchdog(ws: Workspace, target: Box, connection: Connection) -> Check:
+def _watchdog(ws: Workspace, target: Box, line: Runs) -> Check:
     try:
-        if ensure_watchdog(ws, target, connection):
+        if ensure_watchdog(ws, target, line):
             return Check("warn", "its watchdog did not run; it was armed again")
     except DevboxError as error:
         return Check("fail", error.what, f"devbox down {target.name}, before it costs unguarded")
@@ -99,14 +99,10 @@ def _alias(target: Box) -> Check:
     return Check("ok", f"ssh {target.alias} logs in")
 
 
-def _ask(ws: Workspace, connection: Connection) -> list[Check]:
+def _ask(ws: Workspace, line: Runs) -> list[Check]:
     before = ws.clock()
-    done = connection.run(agent_bootstrap.command("doctor"), timeout=180)
+    answer = agent.report(line)
     after = ws.clock()
-    try:
-        answer = decode(done.out.encode(errors="replace"), BoxReport)
-    except Unreadable as error:
-        return [Check("fail", f"the report of the box's doctor could not be read: {error}")]
     away = max(before - answer.time, answer.time - after, 0.0)
     if away > _CLOCK_SLACK:
         fix = "set the clock that is wrong (timedatectl); tokens and idle times depend on it"

@@ -7,7 +7,7 @@ from devbox.errors import Conflict, SshError
 from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
 from devbox.remote import agent_bootstrap
-from devbox.remote.connection import connect
+from devbox.remote.exec import Exec
 from devbox.workspace import Workspace
 
 PROVIDER = "hf-space"
@@ -16,8 +16,7 @@ PROVIDER = "hf-space"
 def restart(ws: Workspace, box: Box) -> None:
     """Restart the app over ssh. Conflict when nothing on the box can do that: then nothing was
     changed. The container and its disk stay either way."""
-    with connect(box) as connection:
-        done = agent_bootstrap.run(connection, "app", "restart")
+    done = agent_bootstrap.run(Exec(box), "app", "restart")
     if done.code == NO_SUPERVISOR:
         raise Conflict(
             f"{box.name}: its app was not started by devbox's supervisor, so devbox cannot restart "

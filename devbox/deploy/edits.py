@@ -21,7 +21,7 @@ from devbox.errors import Conflict, UsageError
 from devbox.ignore import tree
 from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
-from devbox.remote.connection import connect
+from devbox.remote.exec import read
 from devbox.sync import held, remote, target
 from devbox.text import clean, size
 from devbox.workspace import Workspace
@@ -174,13 +174,12 @@ def _fetch(box: Box, folder: str, paths: list[str]) -> dict[str, bytes]:
     if not paths:
         return new
     together = 0
-    with connect(box) as connection:
-        for path in paths:
-            content = connection.get(posixpath.join(folder, path), most=MOST)
-            together += len(content)
-            if together > _MOST_TOGETHER:
-                raise _too_much(box, together)
-            new[path] = content
+    for path in paths:
+        content = read(box, posixpath.join(folder, path), most=MOST)
+        together += len(content)
+        if together > _MOST_TOGETHER:
+            raise _too_much(box, together)
+        new[path] = content
     return new
 
 

@@ -14,7 +14,7 @@ from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
 from devbox.providers.base import CanPause, CanResize, Provider
-from devbox.remote.connection import connect
+from devbox.remote.exec import Exec
 from devbox.telemetry import rearm
 from devbox.text import clean, dollars, duration
 
@@ -81,8 +81,7 @@ def take(op: BoxOperation, changes: Changes) -> None:
     orders = {"idle", "max_uptime"} & set(changes.taken)
     if orders and box.state is BoxState.RUNNING and not op.spec.command:
         # first: what is on record is what its watchdog follows
-        with connect(box) as connection:
-            rearm.arm(ws, msgspec.structs.replace(box, **fields), connection)
+        rearm.arm(ws, msgspec.structs.replace(box, **fields), Exec(box))
     op.amend(**fields)
     if changes.taken:
         follows = f"follows devbox.toml in {', '.join(changes.taken)}"

@@ -13,8 +13,8 @@ from devbox.lifecycle.losses import SHOWN, Losses
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart
-from devbox.remote.connection import connect
-from devbox.telemetry import arming
+from devbox.remote import agent
+from devbox.remote.exec import Exec
 from devbox.text import counted, duration, size
 from devbox.workspace import Workspace
 
@@ -122,7 +122,7 @@ def save_before_watchdog_pause(ws: Workspace, box: Box) -> None:
     off. For what follows a box (the dashboard, `sync watch`) when its watchdog warns."""
     if is_saved_before_pause(ws, box):
         op = BoxOperation(ws, box)
-        with connect(box) as connection, arming.syncing(connection):
+        with agent.syncing(Exec(box)):
             _save(op, whole=_ends_disk(op, "pause"))
 
 

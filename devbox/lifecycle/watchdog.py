@@ -18,9 +18,10 @@ from devbox.lifecycle import saving
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, Provider
-from devbox.remote import agent_bootstrap, preconditions
-from devbox.remote.connection import Connection, connect
-from devbox.telemetry import arming, client
+from devbox.remote import agent, agent_bootstrap, preconditions
+from devbox.remote.agent_bootstrap import Runs
+from devbox.remote.exec import Exec
+from devbox.telemetry import client
 from devbox.telemetry.reader import Message, Reader
 from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import duration
@@ -75,10 +76,10 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
     preconditions.check_running(box)
     now = ws.clock()
     until = now + seconds
-    with connect(box) as connection:
-        ensure_watchdog(ws, box, connection)  # one that died would hold nothing off
-        until = arming.keep(connection, until)
-        import_events(ws, box, connection)  # the box has noted it
+    line = Exec(box)
+    ensure_watchdog(ws, box, line)  # one that died would hold nothing off
+    until = agent.keep(line, until)
+    import_events(ws, box, line)  # the box has noted it
     # Kept for the user's sake, not the box's disk: a resume holds it again.
     op = BoxOperation(ws, box)
     op.amend(kept_until=until)
@@ -87,26 +88,26 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
     return until
 
 
-def keep_again(op: BoxOperation, connection: Connection) -> None:
+def keep_again(op: BoxOperation, line: Runs) -> None:
     """A `keep` that has not ended holds after a pause too."""
     until = op.reload().kept_until
     if until and until > op.ws.clock() + 1:
-        until = arming.keep(connection, until)
+        until = agent.keep(line, until)
         op.narrate(f"kept awake for {duration(until - op.ws.clock())}, as before")
 
 
-def tell_restored(op: BoxOperation, connection: Connection) -> None:
+def tell_restored(op: BoxOperation, line: Runs) -> None:
     """What the watchdog did before a pause, as far as the box's files or volumes tell."""
     if len(op.ws.store.ledger.of_box(op.box.id)) > 1:
-        for event in import_events(op.ws, op.box, connection):
+        for event in import_events(op.ws, op.box, line):
             if event.kind == RESTORED:
                 op.narrate(event.message)
 
 
-def import_events(ws: Workspace, box: Box, connection: Connection) -> list[BoxEvent]:
+def import_events(ws: Workspace, box: Box, line: Runs) -> list[BoxEvent]:
     """Put what the box's watchdog noted since we last asked into the store; the new ones."""
     argv = agent_bootstrap.command("stream", "--history", "0", "--events-after", "0")
-    done = connection.run(argv, check=False)
+    done = line.run(argv, check=False)
     found = Reader(box).feed(done.out.encode(errors="replace"))
     return [e for e in found if isinstance(e, BoxEvent) and _record(ws, box, e)]
 
@@ -118,10 +119,10 @@ def idle_status(ws: Workspace, box: Box, *, unsynced: bool = False) -> Verdict |
     if box.state is not BoxState.RUNNING or spec.is_headless(box):
         return None
     try:
-        with connect(box) as connection:
-            ensure_watchdog(ws, box, connection)
-            import_events(ws, box, connection)
-            found = arming.verdict(connection, unsynced=unsynced)
+        line = Exec(box)
+        ensure_watchdog(ws, box, line)
+        import_events(ws, box, line)
+        found = agent.verdict(line, unsynced=unsynced)
     except DevboxError as error:
         ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")
         return None

@@ -25,14 +25,13 @@ from devbox.remote.exec import failed, shown
 from devbox.remote.offered import Offer
 from devbox.remote.proxy import ProxySocket
 from devbox.remote.pump import chunks, feed
-from devbox.text import clean, size
+from devbox.text import clean
 
 if TYPE_CHECKING:
     import fabric
     import paramiko
 
 MAX_OUTPUT = 64 * 1024**2  # bytes of one stream of one command
-MAX_FILE = 64 * 1024**2  # bytes that `get` reads
 
 
 def connect(box: Box, *, timeout: float = 15.0) -> Connection:
@@ -96,20 +95,6 @@ class Connection:
         if check and code:
             raise failed(self.box, argv, done)
         return done
-
-    def get(self, remote: str, *, most: int | None = None) -> bytes:
-        """The content of a file on the box. SshError when it is not there or over `most` bytes
-        (MAX_FILE unless told)."""
-        most = MAX_FILE if most is None else most
-        with (
-            self._faults(f"reading {clean(remote, 100)}"),
-            self._fabric.sftp().open(names.remote_path(remote), "rb") as stream,
-        ):
-            stream.prefetch(min(stream.stat().st_size or 0, most))
-            data: bytes = stream.read(most + 1)
-        if len(data) > most:
-            raise SshError(f"{clean(remote, 100)} on {self.box.name} is over {size(most)}")
-        return data
 
     def close(self) -> None:
         """End the connection; twice is fine."""

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import IO
 
+from devbox import names
 from devbox.errors import NoAnswer, SshError
 from devbox.model import Box
 from devbox.process import MAX_OUTPUT, Completed, require
-from devbox.remote import command, refusal
+from devbox.remote import command, keys, refusal
 from devbox.text import clean, size
 
 _BLOCK = 1 << 16
@@ -40,9 +41,15 @@ class _Silent(NoAnswer):
 
 
 class Exec:
-    """Runs programs of a box; see `agent_bootstrap.Runs`. It holds nothing open itself."""
+    """Runs programs of a box; see `agent_bootstrap.Runs`. It holds nothing open itself. NoAnswer
+    for a box without an address, SshError where this computer's key is gone."""
 
     def __init__(self, box: Box) -> None:
+        if box.endpoint is None:
+            raise NoAnswer(
+                f"box {box.name} has no ssh address yet", fix=f"devbox status {box.name}"
+            )
+        keys.require_identity(box)
         self.box = box
         #: what the box's login shell printed before the last program's own output
         self.noise = b""
@@ -76,6 +83,16 @@ class Exec:
             code, out = program.finish(input, timeout=timeout)
         self.noise = program.noise
         return Completed(code, out.decode(errors="replace"), program.err)
+
+
+def read(box: Box, remote: str, *, most: int) -> bytes:
+    """The content of a file on the box. SshError when it cannot be read or is over `most` bytes."""
+    argv = ["cat", "--", names.remote_path(remote)]
+    with Program(box, argv) as program:
+        code, out = program.finish(most=most)
+    if code:
+        raise failed(box, argv, Completed(code, "", program.err))
+    return out
 
 
 def shown(argv: Sequence[str]) -> str:

@@ -6,36 +6,39 @@ from __future__ import annotations
 from devbox import spec
 from devbox.errors import DevboxError, NoAnswer, NotFound, SshError
 from devbox.model import Box, BoxState
-from devbox.remote.connection import Connection, connect
+from devbox.remote import agent
+from devbox.remote.agent_bootstrap import Runs
+from devbox.remote.exec import Exec
 from devbox.telemetry import arming
 from devbox.workspace import Workspace
 
 
-def arm(ws: Workspace, box: Box, connection: Connection) -> None:
+def arm(ws: Workspace, box: Box, line: Runs) -> None:
     """Have the box's watchdog follow its spec as it is now. SshError when it does not."""
     provider = ws.provider_of(box)
     kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
-    arming.arm(connection, box, provider.watchdog(box.handle), disk_kept=kept)
+    recipe = provider.watchdog(box.handle)
+    agent.arm(line, arming.config(box, recipe, ws.clock(), disk_kept=kept))
 
 
-def ensure_watchdog(ws: Workspace, box: Box, connection: Connection) -> bool:
+def ensure_watchdog(ws: Workspace, box: Box, line: Runs) -> bool:
     """See that a watchdog follows the box's orders; where none does, arm one and say so. True
     when it had to be armed. SshError when that fails: the box runs unguarded then."""
-    why = _missing(connection)
+    why = _missing(line)
     if not why:
         return False
-    arm(ws, box, connection)
+    arm(ws, box, line)
     message = f"{why}; it was armed again, and its idle clock began again"
     ws.store.events.add(box.id, "armed", message, ws.clock())
     ws.narrate(f"{box.name}: {message}")
     return True
 
 
-def see_to(ws: Workspace, box: Box, connection: Connection) -> bool:
+def see_to(ws: Workspace, box: Box, line: Runs) -> bool:
     """`ensure_watchdog`, where the verb's own work does not depend on it: what stops it is
     narrated. NoAnswer still says that the box cannot be reached."""
     try:
-        return ensure_watchdog(ws, box, connection)
+        return ensure_watchdog(ws, box, line)
     except NoAnswer:
         raise
     except DevboxError as error:
@@ -44,22 +47,20 @@ def see_to(ws: Workspace, box: Box, connection: Connection) -> bool:
 
 
 def look(ws: Workspace, box: Box) -> bool:
-    """`see_to` over a connection of its own, for a box that runs and has ssh. One that cannot be
-    reached is narrated."""
+    """`see_to` for a box that runs and has ssh. One that cannot be reached is narrated."""
     if box.state is not BoxState.RUNNING or not box.endpoint or spec.is_headless(box):
         return False
     try:
-        with connect(box) as connection:
-            return see_to(ws, box, connection)
+        return see_to(ws, box, Exec(box))
     except DevboxError as error:
         ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")
         return False
 
 
-def _missing(connection: Connection) -> str:
+def _missing(line: Runs) -> str:
     """Why the watchdog counts as missing; '' when it is at work."""
     try:
-        silent = arming.verdict(connection).silent
+        silent = agent.verdict(line).silent
     except NotFound:
         return "its watchdog did not run"
     except SshError:

@@ -33,8 +33,8 @@ from devbox.errors import DevboxError
 from devbox.lifecycle.untracked import Strangers
 from devbox.model import Box
 from devbox.providers.base import Provider
+from devbox.remote import agent
 from devbox.remote.connection import connect
-from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.boxes import put
 from tests.emulators.common import Clock
@@ -134,7 +134,7 @@ def _remember(ws: Workspace) -> None:
 
 def _recall(ws: Workspace) -> str:
     with connect(ws.box("b")) as connection:
-        return connection.get(NOTE).decode()
+        return connection.run(["cat", NOTE]).out
 
 
 _AGENT = "sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' .devbox-box/agent.json"
@@ -151,7 +151,7 @@ def _kill_watchdog(ws: Workspace) -> int:
 def _watchdog(ws: Workspace) -> int:
     """The pid of the agent that answers for the box; an error when none does."""
     with connect(ws.box("b")) as connection:
-        arming.verdict(connection)
+        agent.verdict(connection)
         return int(connection.run(["sh", "-c", _AGENT]).out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from devbox import spec
 from devbox.errors import NotFound, SshError
 from devbox.model import Box, BoxState, Price
 from devbox.process import Completed
-from devbox.remote import agent_bootstrap
+from devbox.remote import agent, agent_bootstrap
 from devbox.remote.connection import connect
 from devbox.spec import BoxSpec, Idle, Seconds
 from devbox.telemetry import arming
@@ -75,7 +76,7 @@ def box(**fields: Any) -> Box:
 def test_arm_sends_policy_deadline_and_recipe() -> None:
     line = Line({"armed": True})
     recipe = {"kind": "exec", "argv": ["true"]}
-    arming.arm(line, box(started=NOW - 60, deadline=NOW + 7000), recipe, clock=lambda: NOW)
+    agent.arm(line, arming.config(box(started=NOW - 60, deadline=NOW + 7000), recipe, NOW))
     argv, sent = line.asked[0]
     assert argv[-2:] == ["arm", "agent"]
     assert decode(sent or b"", WatchdogConfig) == WatchdogConfig(
@@ -97,7 +98,8 @@ def test_arm_tells_where_a_box_whose_disk_is_not_kept_may_save() -> None:
     }
     line = Line({"armed": True})
     wanted = spec.encode_box(BoxSpec(volumes=volumes))
-    arming.arm(line, replace(box(), spec=wanted), None, disk_kept=False, clock=lambda: NOW)
+    made = replace(box(), spec=wanted)
+    agent.arm(line, arming.config(made, None, NOW, disk_kept=False))
     orders = json.loads(line.asked[0][1] or b"")
     assert orders["disk_kept"] is False
     assert orders["volumes"] == ["/data"]
@@ -105,7 +107,7 @@ def test_arm_tells_where_a_box_whose_disk_is_not_kept_may_save() -> None:
 
 def test_without_a_deadline_max_uptime_makes_one() -> None:
     line = Line({"armed": True})
-    arming.arm(line, box(started=NOW - 60), None, clock=lambda: NOW)
+    agent.arm(line, arming.config(box(started=NOW - 60), None, NOW))
     orders = json.loads(line.asked[0][1] or b"")
     assert orders["deadline"] == NOW - 60 + 8 * 3600
     assert orders["pause"] is None
@@ -113,7 +115,7 @@ def test_without_a_deadline_max_uptime_makes_one() -> None:
 
 def test_an_arming_that_fails_says_what_it_means_for_money() -> None:
     with pytest.raises(SshError) as caught:
-        arming.arm(Line("", 1, "no \x1b[31mspace left"), box(), None)
+        agent.arm(Line("", 1, "no \x1b[31mspace left"), arming.config(box(), None, NOW))
     assert "no space left" in caught.value.what
     assert "may cost" in caught.value.means
     assert "devbox down gpu1" in caught.value.fix
@@ -121,11 +123,11 @@ def test_an_arming_that_fails_says_what_it_means_for_money() -> None:
 
 def test_a_silence_that_no_clock_could_say_is_refused() -> None:
     with pytest.raises(SshError, match="silent is not a number"):
-        arming.verdict(Line({**ANSWER, "silent": 1e308}), clock=lambda: NOW)
+        agent.verdict(Line({**ANSWER, "silent": 1e308}), clock=lambda: NOW)
 
 
 def test_the_verdicts_times_are_told_by_our_clock() -> None:
-    found = arming.verdict(Line(ANSWER), clock=lambda: NOW)
+    found = agent.verdict(Line(ANSWER), clock=lambda: NOW)
     assert found.pauses_at == NOW + 420
     assert found.keep_until == NOW + 60
     assert found.deadline == NOW + 9000
@@ -151,7 +153,7 @@ def test_the_verdicts_times_are_told_by_our_clock() -> None:
     ],
 )
 def test_the_sentence(changes: dict[str, Any], said: str) -> None:
-    found = arming.verdict(Line({**ANSWER, **changes}), clock=lambda: NOW)
+    found = agent.verdict(Line({**ANSWER, **changes}), clock=lambda: NOW)
     assert arming.sentence(found, NOW) == said
 
 
@@ -171,12 +173,12 @@ def test_the_sentence(changes: dict[str, Any], said: str) -> None:
 )
 def test_a_verdict_that_makes_no_sense_is_an_error(answer: Any) -> None:
     with pytest.raises(SshError):
-        arming.verdict(Line(answer))
+        agent.verdict(Line(answer))
 
 
 def test_what_a_box_says_is_cleaned_and_bounded() -> None:
     hostile = ["\x1b]0;evil\x07" + "x" * 9999, "a\nb"] + ["more"] * 500
-    found = arming.verdict(Line({**ANSWER, "reasons": hostile}))
+    found = agent.verdict(Line({**ANSWER, "reasons": hostile}))
     assert len(found.reasons) == 20
     assert len(found.reasons[0]) == 200
     assert "\x1b" not in arming.sentence(found, NOW)
@@ -185,24 +187,24 @@ def test_what_a_box_says_is_cleaned_and_bounded() -> None:
 
 def test_no_watchdog_is_told_apart_from_no_answer() -> None:
     with pytest.raises(NotFound, match="no watchdog"):
-        arming.verdict(Line("", 3))
+        agent.verdict(Line("", 3))
     with pytest.raises(SshError):
-        arming.verdict(Line("", 1, "Traceback"))
+        agent.verdict(Line("", 1, "Traceback"))
 
 
 def test_keep_returns_the_time_in_force() -> None:
     line = Line({"until": NOW + 100, "capped": True, "now": NOW})
-    assert arming.keep(line, NOW + 900, clock=lambda: NOW) == NOW + 100
+    assert agent.keep(line, NOW + 900, clock=lambda: NOW) == NOW + 100
     assert line.asked[0][0] == agent_bootstrap.command(
         "keep", "--until", repr(NOW + 900), "--now", repr(NOW)
     )
     with pytest.raises(SshError):
-        arming.keep(Line({"until": "later"}), NOW)
+        agent.keep(Line({"until": "later"}), NOW)
 
 
 def test_a_sync_is_announced_and_its_end_too() -> None:
-    line = Line({"syncing": 1})
-    with arming.syncing(line):
+    line = Line({"until": NOW})
+    with agent.syncing(line):
         assert line.asked[-1][0][-2:] == ["--syncing", "3600.0"]
     assert line.asked[-1][0][-2:] == ["--syncing", "10.0"]
 
@@ -223,8 +225,9 @@ def test_a_local_box_pauses_itself(
     provider = local_workspace.provider("local")
     with connect(made) as connection:
         agent_bootstrap.install(connection)
-        arming.arm(connection, made, provider.watchdog(made.handle))
-        first = arming.verdict(connection)
+        recipe = provider.watchdog(made.handle)
+        agent.arm(connection, arming.config(made, recipe, time.time()))
+        first = agent.verdict(connection)
         assert first.state in ("active", "idle", "warned")
         assert first.deadline is not None
 

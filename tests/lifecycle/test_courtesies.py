@@ -14,10 +14,9 @@ import pytest
 from devbox import lifecycle, paths
 from devbox.errors import SshError
 from devbox.model import BoxState
-from devbox.remote import command
+from devbox.remote import agent, command
 from devbox.remote.config import include, include_line, parsed
 from devbox.remote.connection import connect
-from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
 from tests.remote.sshd import box_at
@@ -96,7 +95,7 @@ Spoil = Callable[[Path], AbstractContextManager[None]]
 
 def _is_armed(ws: Workspace) -> bool:
     with connect(ws.box("b")) as connection:
-        return bool(arming.verdict(connection).reasons)
+        return bool(agent.verdict(connection).reasons)
 
 
 @pytest.mark.parametrize("spoil", UNWRITABLE, ids=lambda made: made.__name__.strip("_"))

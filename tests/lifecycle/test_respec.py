@@ -17,8 +17,8 @@ from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState, Hardware, Offer, Price
 from devbox.providers.base import Kept
 from devbox.providers.local.provider import Local
+from devbox.remote import agent
 from devbox.remote.connection import connect
-from devbox.telemetry import arming
 from devbox.workspace import Workspace
 
 
@@ -48,7 +48,7 @@ def test_what_can_change_in_place_is_armed_again(home: Path) -> None:
     assert "b: follows devbox.toml in max_uptime, idle, sync" in said
     assert box.started
     with connect(again) as connection:
-        verdict = arming.verdict(connection)
+        verdict = agent.verdict(connection)
     assert verdict.deadline == pytest.approx(box.started + 3600, abs=5)
     assert spec.decode_box(again.spec).idle.after == spec.Seconds(600)
     said.clear()

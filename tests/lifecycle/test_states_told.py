@@ -16,9 +16,8 @@ from devbox.cli.main import cli
 from devbox.errors import NameUnknown, ToolMissing
 from devbox.lifecycle import Finding
 from devbox.model import BoxState, Endpoint
-from devbox.remote import wait
+from devbox.remote import agent, wait
 from devbox.remote.connection import connect
-from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
 from tests.command_line import Devbox
@@ -60,7 +59,7 @@ def test_keep_is_carried_over_a_pause(ws: Workspace) -> None:
     said: list[str] = []
     ws.narrate = said.append
     with connect(lifecycle.resume(ws, ws.box("b"))) as connection:
-        held = arming.verdict(connection).keep_until
+        held = agent.verdict(connection).keep_until
     assert held == pytest.approx(until, abs=5)
     assert any(line.startswith("b: kept awake for 1h59m") or "2h" in line for line in said)
 

@@ -11,15 +11,15 @@ import pytest
 from devbox import doctor, lifecycle
 from devbox.jobs import catalogue, submit
 from devbox.model import Box
+from devbox.remote import agent
 from devbox.remote.connection import connect
-from devbox.telemetry import arming
 from devbox.workspace import Workspace
 from tests.jobs.conftest import until
 
 SAID = "its watchdog did not run; it was armed again"
 
 
-def agent(box: Box) -> int:
+def agent_pid(box: Box) -> int:
     """The pid that the box's watchdog tells."""
     with connect(box) as connection:
         root = connection.run(["cat", ".devbox-box/agent.json"]).out
@@ -48,14 +48,14 @@ def said(ws: Workspace) -> list[str]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_dead_watchdog_is_armed_again_by(verb: str, ws: Workspace, said: list[str]) -> None:
     box = lifecycle.up(ws, "b")
-    dead = agent(box)
+    dead = agent_pid(box)
     psutil.Process(dead).kill()
     until(lambda: not psutil.pid_exists(dead) or psutil.Process(dead).status() == "zombie")
     found = VERBS[verb](ws, box)
     assert any(SAID in line for line in said)
-    assert agent(box) != dead
+    assert agent_pid(box) != dead
     with connect(box) as connection:
-        assert arming.verdict(connection).state == "active"
+        assert agent.verdict(connection).state == "active"
     if verb == "reconcile":
         assert [each.kind for each in found] == ["armed"]  # type: ignore[attr-defined]
     said.clear()

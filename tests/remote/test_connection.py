@@ -80,29 +80,14 @@ def test_killed_by_a_signal(connection: Connection) -> None:
         connection.run(["sh", "-c", "kill -9 $$"])
 
 
-def test_get_reads_a_file_back_or_says_why_not(connection: Connection, home: Path) -> None:
-    data = os.urandom(700_000)
-    (home / "it's.bin").write_bytes(data)
-    with connection:
-        assert connection.get(str(home / "it's.bin")) == data
-        with pytest.raises(UsageError):
-            connection.get("../escape")
-        with pytest.raises(SshError, match="No such file"):
-            connection.get(str(home / "missing"))
-
-
 def test_what_a_box_sends_is_bounded(
-    connection: Connection, home: Path, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MAX_OUTPUT", "MAX_FILE"):
-        monkeypatch.setattr(f"devbox.remote.connection.{name}", 100_000)
-    (home / "large").write_bytes(b"x" * 100_001)
+    monkeypatch.setattr("devbox.remote.connection.MAX_OUTPUT", 100_000)
     with connection:
         for stream in ("", " >&2"):
             with pytest.raises(SshError, match="printed over"):
                 connection.run(["sh", "-c", f"yes{stream}"])
-        with pytest.raises(SshError, match="is over"):
-            connection.get(str(home / "large"))
         assert connection.run(["echo", "well"]).out == "well\n"
 
 
@@ -116,8 +101,6 @@ def test_a_cut_connection_is_told(sshd: Sshd, connection: Connection, home: Path
         stopper.join()
         with pytest.raises(NoAnswer):
             connection.run(["true"])
-        with pytest.raises(NoAnswer):
-            connection.get("file")
 
 
 def _stop_when(sshd: Sshd, begun: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devbox.errors import HostKeyRefused, KeyRefused, NameUnknown, NoAnswer, SshError
+from devbox.errors import HostKeyRefused, KeyRefused, NameUnknown, NoAnswer, SshError, UsageError
 from devbox.model import Box
 from devbox.remote import exec, refusal
 from devbox.remote.config import ssh_config
-from devbox.remote.exec import Exec, Program
-from tests.remote.sshd import Sshd, make_box, wait_until
+from devbox.remote.exec import Exec, Program, read
+from tests.remote.sshd import Sshd, box_at, make_box, wait_until
 from tests.remote.test_connection import HOSTILE
 
 
@@ -58,6 +58,18 @@ def test_what_a_box_sends_and_how_long_it_takes_are_bounded(box: Box) -> None:
     assert done.err.endswith("end\n")
 
 
+def test_a_file_is_read_byte_for_byte_or_says_why_not(box: Box, home: Path) -> None:
+    data = os.urandom(700_000)
+    (home / "it's.bin").write_bytes(data)
+    assert read(box, str(home / "it's.bin"), most=len(data)) == data
+    with pytest.raises(UsageError):
+        read(box, "../escape", most=1)
+    with pytest.raises(SshError, match="No such file"):
+        read(box, str(home / "missing"), most=1)
+    with pytest.raises(SshError, match="printed over"):
+        read(box, str(home / "it's.bin"), most=1000)
+
+
 def test_what_a_login_shell_prints_is_told_apart(sshd: Sshd, home: Path) -> None:
     box = sshd.box()
     ssh_config.publish([box])
@@ -83,7 +95,9 @@ def test_each_refusal_has_its_own_error(sshd: Sshd, box: Box) -> None:
         Exec(box).run(["true"])
     assert "nothing was sent" in changed.value.means
     with pytest.raises(NameUnknown):
-        Exec(make_box("other")).run(["true"])
+        Exec(box_at(sshd.port, None, "other")).run(["true"])
+    with pytest.raises(NoAnswer, match="no ssh address yet"):
+        Exec(make_box("other"))
 
 
 def test_a_cut_is_told_from_a_box_that_was_not_reached(sshd: Sshd, box: Box, home: Path) -> None:

@@ -119,7 +119,7 @@ def test_environment_and_secrets_are_in_one_private_file_until_the_release(
         assert connection.run(["printenv", "HIDDEN"]).out == "s3cret\n"
         assert connection.run(["pwd"]).out.strip() == str(lab.home)
         put(connection, b"bytes", "folder/note.bin")
-        assert connection.get("folder/note.bin") == b"bytes"
+        assert connection.run(["cat", "folder/note.bin"]).out == "bytes"
     assert (lab.home / "folder" / "note.bin").read_bytes() == b"bytes"
     assert user_ssh.ask("lab", "printenv HIDDEN || echo none").out == "none\n"
     provider.terminate(handle)
