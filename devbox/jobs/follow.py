@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import status
 from devbox.model import Run, RunState
-from devbox.remote import agent_bootstrap, refusal
-from devbox.remote.exec import Program
+from devbox.remote import agent_bootstrap, stream
 from devbox.text import clean
 from devbox.wire.codec import Unreadable, decode
 from devbox.wire.messages import Heartbeat, JobAnswer, JobEvent, JobStatus, LogPiece, Refusal
@@ -64,42 +63,32 @@ def follow(
     comes only when it is over. patience: seconds without an answer after which SshError is
     raised; the run continues by itself. JobFailed when its box is gone.
     """
-    reader = _Reader(ws, run, after)
-    failed = 0
+    reader = _Reader(ws, run, after, wait=wait)
     silent_since: float | None = None
-    while True:
-        box = _box(ws, run)
-        words = ["follow", run.id, "--after", reader.at, *([] if wait else ["--once"])]
-        reader.heard = False
-        with Program(box, agent_bootstrap.command("job", *words)) as program:
-            for line in program.lines(SILENCE):
-                yield from reader.feed(line)
-            code = program.close()
-        heard = reader.heard
-        if reader.ended or (code == 0 and not wait):
-            return
-        if heard:
-            failed, silent_since = 0, None
+
+    def cut(end: stream.Cut) -> Generator[Message, None, None]:
+        nonlocal silent_since
         now = ws.clock()
-        silent_since = now if silent_since is None else silent_since
-        why = clean(program.err.strip()[-200:], 200) or "no answer"
-        # Anything else is ssh's failure or its end: a cut.
-        if not heard and code is not None and 0 < code != refusal.FAILED:
-            raise SshError(
-                f"following run {run.id} on {box.name} ended with code {code}: {why}",
-                fix=f"devbox doctor {box.name}",
-            )
+        silent_since = now if end.heard or silent_since is None else silent_since
         if now - silent_since > patience:
+            why = clean(end.err.strip()[-200:], 200) or "no answer"
             raise NoAnswer(
-                f"the box {box.name} does not answer: {why}",
+                f"the box {end.box.name} does not answer: {why}",
                 means=f"run {run.id} continues by itself as long as the box does",
                 fix=f"devbox attach {run.id}",
-                box=box.id,
+                box=end.box.id,
             )
-        if failed == 0:
-            yield Note(f"the connection to {box.name} was cut; connecting again")
-        failed += 1
-        ws.sleep(refusal.wait(failed))
+        if end.failures == 1:
+            yield Note(f"the connection to {end.box.name} was cut; connecting again")
+
+    yield from stream.resumed(
+        lambda: _box(ws, run),
+        reader,
+        silence=SILENCE,
+        over=lambda code: reader.ended or (code == 0 and not wait),
+        cut=cut,
+        sleep=ws.sleep,
+    )
 
 
 def followed(ws: Workspace, run: Run) -> Ended:
@@ -114,12 +103,17 @@ def followed(ws: Workspace, run: Run) -> Ended:
 class _Reader:
     """Turns what the box prints into messages, and keeps the place to continue from."""
 
-    def __init__(self, ws: Workspace, run: Run, after: str) -> None:
-        self._ws, self._run = ws, run
+    def __init__(self, ws: Workspace, run: Run, after: str, *, wait: bool = True) -> None:
+        self._ws, self._run, self._wait = ws, run, wait
         self.at = after or "0.0"
         #: something that could be read came over this connection
         self.heard = False
         self.ended = self._told = False
+
+    def words(self) -> list[str]:
+        self.heard = False
+        once = [] if self._wait else ["--once"]
+        return agent_bootstrap.command("job", "follow", self._run.id, "--after", self.at, *once)
 
     def feed(self, line: bytes) -> list[Message]:
         try:

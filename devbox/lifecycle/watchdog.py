@@ -108,7 +108,8 @@ def import_events(ws: Workspace, box: Box, line: Runs) -> list[BoxEvent]:
     """Put what the box's watchdog noted since we last asked into the store; the new ones."""
     argv = agent_bootstrap.command("stream", "--history", "0", "--events-after", "0")
     done = line.run(argv, check=False)
-    found = Reader(box).feed(done.out.encode(errors="replace"))
+    reader, lines = Reader(), done.out.encode(errors="replace").split(b"\n")
+    found = (message for line in lines for message in reader.feed(line))
     return [e for e in found if isinstance(e, BoxEvent) and _record(ws, box, e)]
 
 

@@ -22,12 +22,12 @@ from devbox.model import Box
 from devbox.process import MAX_OUTPUT, Completed, require
 from devbox.remote import command, keys, refusal
 from devbox.text import clean, size
+from devbox.wire.codec import MAX_LINE
 
 _BLOCK = 1 << 16
 _KEPT_ERR = 8192  # bytes of stderr kept, its end
 _GREETING = 1 << 16  # bytes of what a login shell prints that are kept, its end
 _LOGIN = 30.0  # seconds until the program must have begun
-MAX_LINE = 1 << 20  # bytes; the rest of a longer line is dropped, not buffered
 _ENDING = 2.0  # seconds a program may take to end once it has closed its stdout
 #: Ask nothing on a terminal that others may be using.
 QUIET = ("-o", "BatchMode=yes")
@@ -205,14 +205,11 @@ class Program:
                         ready.unregister(key.fileobj)
 
     def lines(self, silence: float) -> Iterator[bytes]:
-        """Lines as they come, without their newline, until it has ended or said nothing for
-        `silence` seconds. What exceeds MAX_LINE of a line is dropped."""
-        rest = b""
+        """Lines as they come, until it has ended or said nothing for `silence` seconds."""
+        cut = Lines()
         with suppress(TimeoutError):
             for data in self.chunks(silence=silence):
-                *whole, rest = (rest + data).split(b"\n")
-                yield from whole
-                rest = rest[: MAX_LINE + 1]
+                yield from cut.feed(data)
 
     def close(self) -> int | None:
         """End it; its exit code (255: ssh itself failed), None when it had to be stopped."""
@@ -243,6 +240,23 @@ class Program:
             + (f": {clean(self.err.strip()[-300:], 300)}" if self.err.strip() else ""),
             box=self.box.id,
         )
+
+
+class Lines:
+    """Cuts bytes into lines, without their newline. One over MAX_LINE is dropped, not kept."""
+
+    def __init__(self) -> None:
+        self._rest, self._overlong = b"", False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are complete now."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._overlong and lines:
+            del lines[0]
+            self._overlong = False
+        if len(self._rest) > MAX_LINE:
+            self._rest, self._overlong = b"", True
+        return lines
 
 
 def _feed(stream: IO[bytes], body: bytes) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import closing
 
+from devbox.errors import SshError
 from devbox.model import Box
-from devbox.remote.exec import GUEST, Program
+from devbox.remote import stream
 from devbox.telemetry.reader import SILENCE, Message, Position, Reader
+from devbox.text import clean
 from devbox.wire.messages import Sample
 
 
@@ -53,21 +55,23 @@ def messages(
     raised (None: never). SshError at once where trying again cannot help. Closing the iterator
     ends its ssh process, and with it the process on the box.
     """
-    reader = Reader(box, after=after, history=history, follow=follow)
-    failed = 0
-    while True:
-        began = time.monotonic()
-        with Program(box, reader.words(), options=GUEST) as program:
-            with suppress(TimeoutError):
-                for data in program.chunks(silence=SILENCE):
-                    for message in reader.feed(data):
-                        failed = 0
-                        yield message
-            code = program.close()
-        if code == 0 and not follow:
-            return
-        wait = reader.ended(code, program.err, time.monotonic() - began)
-        failed += 1
-        if attempts is not None and failed >= attempts:
-            raise reader.lost(program.err)
-        sleep(wait)
+    reader = Reader(after=after, history=history, follow=follow)
+
+    def cut(end: stream.Cut) -> tuple[()]:
+        if attempts is not None and end.failures >= attempts:
+            raise lost(box, end.err)
+        return ()
+
+    def over(code: int | None) -> bool:
+        return code == 0 and not follow
+
+    yield from stream.resumed(lambda: box, reader, silence=SILENCE, over=over, cut=cut, sleep=sleep)
+
+
+def lost(box: Box, err: str) -> SshError:
+    """The error for telemetry that is not tried again."""
+    said = clean(err.strip()[-400:], 400)
+    return SshError(
+        f"the telemetry of {box.name} cannot be reached" + (f": {said}" if said else ""),
+        fix=f"devbox status {box.name}",
+    )

@@ -17,7 +17,9 @@ from devbox.errors import SshError
 from devbox.model import Box
 from devbox.process import require
 from devbox.remote import command
-from devbox.remote.exec import GUEST, QUIET
+from devbox.remote.exec import GUEST, QUIET, Lines
+from devbox.remote.stream import Attempts
+from devbox.telemetry.client import lost
 from devbox.telemetry.reader import SILENCE, Message, Reader
 from devbox.wire.messages import BoxEvent, Heartbeat, Sample
 
@@ -88,7 +90,7 @@ async def follow(
 
     Raises only ToolMissing (no ssh here). Cancelling ends the ssh process before it returns.
     """
-    reader = Reader(box, history=history)
+    reader, attempts = Reader(history=history), Attempts()
     ssh = require("ssh")
     while True:
         began = time.monotonic()
@@ -96,8 +98,9 @@ async def follow(
         code, last = await _connection([ssh, *line[1:]], reader, cell, clock)
         err = last.decode(errors="replace")
         try:
-            wait = reader.ended(code, err, time.monotonic() - began)
-            cell.fail("cut", reader.lost(err).what)
+            lasted = time.monotonic() - began
+            wait = attempts.ended(box, code, err, heard=reader.heard, lasted=lasted)
+            cell.fail("cut", lost(box, err).what)
         except SshError as error:
             wait = _HOPELESS_PAUSE
             cell.fail("refused", error.what)
@@ -113,7 +116,7 @@ async def _connection(
     assert process.stdout
     assert process.stderr
     errors = asyncio.create_task(_last(process.stderr))
-    silent = False
+    lines, silent = Lines(), False
     try:
         while True:
             try:
@@ -125,8 +128,9 @@ async def _connection(
                 break
             if not data:
                 break
-            for message in reader.feed(data):
-                cell.put(message, clock())
+            for line in lines.feed(data):
+                for message in reader.feed(line):
+                    cell.put(message, clock())
         # its own exit code is wanted, so it gets a moment to end by itself
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):

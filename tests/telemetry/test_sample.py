@@ -12,7 +12,6 @@ from devbox.telemetry.reader import Reader, Unread, parse
 from devbox.wire import codec
 from devbox.wire.codec import Unreadable, plain
 from devbox.wire.messages import BoxEvent, Gpu, Heartbeat, Sample
-from tests.remote.sshd import make_box
 
 GOOD: dict[str, Any] = {
     "v": 1, "boot": "b1", "seq": 7, "t": 1795310810.5,
@@ -64,9 +63,10 @@ def test_a_sample_with_a_wrong_leaf_is_dropped_and_told(bad: Any) -> None:
     ):
         with pytest.raises(Unreadable):
             read(body)
-    reader = Reader(make_box("b"))
-    spoiled = json.dumps({**GOOD, "requests": bad}).encode() + b"\n"
-    told = list(reader.feed(b"Welcome!\n" + spoiled + spoiled + json.dumps(GOOD).encode() + b"\n"))
+    reader = Reader()
+    spoiled = json.dumps({**GOOD, "requests": bad}).encode()
+    lines = [b"Welcome!", spoiled, spoiled, json.dumps(GOOD).encode()]
+    told = [message for line in lines for message in reader.feed(line)]
     assert [type(message) for message in told] == [Unread, Sample]
     assert "could not be read" in told[0].why  # type: ignore[union-attr]
 
