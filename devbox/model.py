@@ -74,8 +74,10 @@ class Offer(msgspec.Struct, frozen=True):
 
 class Endpoint(msgspec.Struct, frozen=True):
     """How ssh reaches a box. host_keys: 'ssh-ed25519 AAAA…' lines obtained through a channel we
-    trust (None: the gateway's key is pinned on first use and its fingerprint shown). via: a
-    ProxyCommand of the user's own ssh config, with %h and %p, when there is one."""
+    trust (None: the gateway's key is pinned on first use and its fingerprint shown).
+    host_key_alias: the name of a gateway that several boxes share and that knows its users' own
+    keys, else ''. via: a ProxyCommand of the user's own ssh config, with %h and %p, when there is
+    one."""
 
     host: str
     port: int = 22

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from devbox.images.lint import Finding
     from devbox.images.plan import Plan
     from devbox.images.render import Rendered
-    from devbox.providers.docker.engine import Engine
     from devbox.spec import Spec
 
 
@@ -264,13 +263,15 @@ def _lint(planned: Plan, image: str) -> None:
     asks for stops a Space's only."""
     from devbox.errors import SpecError
     from devbox.images import lint_image, templates
+    from devbox.providers import registry
 
     found = lint_image.check_plan(planned)
     for each in found:
         narrate(f"lint: {each}")
-    boxes = _project().boxes.values()
-    space = any(box.provider == "hf-space" and box.image == image for box in boxes)
-    excused = () if space or templates.known(image) else ("dev-mode", "non-root")
+    project = _project()
+    used = {box.provider for box in project.boxes.values() if box.image == image}
+    dev_mode = any(registry.load(name, project.provider(name)).dev_mode for name in used)
+    excused = () if dev_mode or templates.known(image) else ("dev-mode", "non-root")
     if any(each.level == "error" and each.rule not in excused for each in found):
         raise SpecError(
             f"{planned.image} has lint errors",
@@ -281,12 +282,9 @@ def _lint(planned: Plan, image: str) -> None:
 
 def _engine() -> Engine:
     """The one that docker boxes are on."""
-    from devbox.providers.docker.engine import Engine
-    from devbox.spec import DockerSettings
+    from devbox.providers.docker import engine
 
-    settings = _project().provider("docker")
-    assert isinstance(settings, DockerSettings)
-    return Engine(settings.docker_host)
+    return engine.of(_project())
 
 
 def _project() -> Spec:

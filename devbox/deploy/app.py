@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from devbox.box.app import NO_SUPERVISOR
+from devbox.deploy.target import PROVIDER
 from devbox.errors import Conflict, SshError
 from devbox.model import Box
 from devbox.providers.hf.repository import SpaceRepository
 from devbox.remote import agent_bootstrap
 from devbox.remote.exec import Exec
 from devbox.workspace import Workspace
-
-PROVIDER = "hf-space"
 
 
 def restart(ws: Workspace, box: Box) -> None:

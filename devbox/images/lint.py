@@ -36,17 +36,17 @@ def lint(
     args: Mapping[str, str] | None = None,
     requirements: bytes = b"",
     systems: Iterable[str] = (),
-    target: str = "docker",
+    dev_mode: bool = True,
 ) -> list[Finding]:
     """Findings in the order of the file. args: build arguments that will be given. requirements:
-    the pinned packages it installs from a file. systems: what is known to run in it. target
-    `modal` needs no Dev Mode."""
+    the pinned packages it installs from a file. systems: what is known to run in it. dev_mode:
+    it is to work in a Space's Dev Mode."""
     found = dockerfile.parse(text, args)
     if not any(each.word == "FROM" for each in found):
         return [Finding("error", "syntax", 0, "no FROM: this is no Dockerfile")]
     final = dockerfile.last_stage(found)
     findings = [*_pins(found, requirements), *_secrets(found), *_order(final)]
-    if target != "modal":
+    if dev_mode:
         findings += _dev_mode(final)
     stack = read_stack(final, requirements, systems)
     findings += [

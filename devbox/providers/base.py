@@ -117,6 +117,8 @@ class Provider(ABC):
     queues: bool = False
     #: its boxes cost real money, also while this computer cannot see them
     bills: bool = True
+    #: what its boxes need in their image is what Dev Mode of a Space does (`images.lint`)
+    dev_mode: bool = False
     #: it ends a box at max_uptime itself, whatever happens on the box
     keeps_ceiling: bool = False
 

@@ -11,8 +11,6 @@ from devbox.errors import SshError
 from devbox.model import Box
 from devbox.process import run
 
-#: Providers whose ssh gateway knows the user's own keys, so that those may be offered as well.
-_KNOWS_THE_PERSON = frozenset({"hf-space", "hf-job"})
 _DEFAULT_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -55,8 +53,9 @@ def new_host_key() -> tuple[str, str]:
 
 
 def offers_own_keys(box: Box) -> bool:
-    """Whether the user's own keys and agent may be offered besides this installation's key."""
-    return box.provider in _KNOWS_THE_PERSON
+    """Whether the user's own keys and agent may be offered besides this installation's key: at a
+    provider's gateway, which its boxes share and which knows its users."""
+    return bool(box.endpoint and box.endpoint.host_key_alias)
 
 
 def persons_keys(folder: Path | None = None) -> tuple[Path, ...]:

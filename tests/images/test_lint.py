@@ -253,7 +253,7 @@ def test_white_space_of_any_kind_and_a_byte_order_mark_are_read(text: str) -> No
     ],
 )
 def test_a_stage_is_pinned_where_the_stage_it_builds_on_is(text: str, unpinned: int) -> None:
-    found = lint.lint(text, target="modal")
+    found = lint.lint(text, dev_mode=False)
     assert [each.rule for each in found].count("pin-base") == unpinned
 
 

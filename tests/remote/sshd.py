@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from devbox import paths
 from devbox.model import Box, BoxState, Endpoint, Price
@@ -82,15 +83,19 @@ class Sshd:
         self._process.wait()
         self._process = None
 
-    def box(self, name: str = "one", provider: str = "local", told: bool = True) -> Box:
-        """A running box at this server. told: its host key came from its provider."""
-        return box_at(self.port, self.host_key if told else None, name, provider)
+    def box(self, name: str = "one", *, told: bool = True, gateway: bool = False) -> Box:
+        """A running box at this server. told: its host key came from its provider. gateway: the
+        server is one that knows its users' own keys."""
+        found = box_at(self.port, self.host_key if told else None, name)
+        assert found.endpoint
+        alias = "gateway-test" if gateway else ""
+        return replace(found, endpoint=replace(found.endpoint, host_key_alias=alias))
 
 
-def box_at(port: int, host_key: str | None, name: str = "one", provider: str = "local") -> Box:
+def box_at(port: int, host_key: str | None, name: str = "one") -> Box:
     """A running box at a loopback port, for the current user."""
     host_keys = (host_key,) if host_key else None
-    return make_box(name, Endpoint("127.0.0.1", port, getpass.getuser(), host_keys), provider)
+    return make_box(name, Endpoint("127.0.0.1", port, getpass.getuser(), host_keys))
 
 
 def make_box(

@@ -159,12 +159,12 @@ def test_the_persons_key_serves_where_the_provider_knows_it(
     (home / ".ssh").mkdir(mode=0o700)
     private.rename(home / ".ssh" / "id_ed25519")
     sshd.authorise(public)
-    box = sshd.box(provider="hf-space")
+    box = sshd.box(gateway=True)
     ssh_config.publish([box])
     with connect(box) as connection:
         assert connection.run(["true"]).code == 0
     with pytest.raises(KeyRefused):
-        connect(sshd.box(provider="local"))
+        connect(sshd.box())
 
 
 def test_nobody_there(home: Path) -> None:

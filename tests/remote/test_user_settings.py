@@ -167,7 +167,7 @@ def test_both_clients_get_in_past_an_agent_with_eight_keys(
         sshd.authorise(made[2][1])
     elif right == "the user's own file":
         sshd.authorise(own_public)
-    box = sshd.box(provider="hf-space")
+    box = sshd.box(gateway=True)
     ssh_config.publish([box])
     ran = subprocess.run(
         ["ssh", "-F", str(paths.ssh_config()), box.alias, "echo in"],
@@ -191,7 +191,7 @@ def test_both_clients_offer_the_same_keys_in_the_same_order(
     os.replace(own.with_suffix(".pub"), home / ".ssh" / "id_ed25519.pub")
     _add(home / ".ssh" / "id_ed25519")
     sshd.authorise(keypair()[1])
-    box = sshd.box(provider="hf-space")
+    box = sshd.box(gateway=True)
     ssh_config.publish([box])
 
     def tried(login: Callable[[], object]) -> list[str]:

@@ -15,7 +15,7 @@ import msgspec
 from devbox.errors import ProviderError, SpecError, Unavailable
 from devbox.providers.docker.errors import translated
 from devbox.providers.docker.tunnel import Far, client
-from devbox.spec import DockerSettings
+from devbox.spec import DockerSettings, Spec
 from devbox.text import clean
 
 T = TypeVar("T")
@@ -35,6 +35,13 @@ def resolve(config: DockerSettings) -> DockerSettings:
             name = _context()
         host = _DEFAULT if name == "default" else f"{_BY_NAME}{name}"
     return msgspec.structs.replace(config, docker_host=host)
+
+
+def of(project: Spec) -> Engine:
+    """The engine that a project's docker boxes are on."""
+    settings = project.provider("docker")
+    assert isinstance(settings, DockerSettings)
+    return Engine(settings.docker_host)
 
 
 class Engine:

@@ -53,6 +53,7 @@ class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLog
     find_lag = 45.0
     create_lag = ANSWER + 15.0
     go_back = "log in to the Hub as {}: hf auth login"
+    dev_mode = True
 
     def __init__(self, config: HfSettings, *, clock: Callable[[], float] = time.time) -> None:
         self._hub = Hub(config, clock)
