@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from devbox.images.lint import Finding
     from devbox.images.plan import Plan
     from devbox.images.render import Rendered
+    from devbox.providers.docker.engine import Engine
     from devbox.spec import Spec
 
 

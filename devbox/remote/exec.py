@@ -114,7 +114,14 @@ class Program:
     noise: what the login shell printed before it. err: the end of its stderr, so far.
     """
 
-    def __init__(self, box: Box, argv: Sequence[str], *, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        box: Box,
+        argv: Sequence[str],
+        *,
+        options: Sequence[str] = (),
+        hears_ctrl_c: bool = True,
+    ) -> None:
         line = command.argv(box, argv, options=(*QUIET, *options), mark=True)
         self.box, self.shown = box, shown(argv)
         self.noise, self.begun = b"", False
@@ -124,11 +131,20 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=not hears_ctrl_c,
         )
 
     @property
     def err(self) -> str:
         return self._err.decode(errors="replace")
+
+    def begin(self) -> None:
+        """Wait until a program runs that prints nothing. Raises as `refusal.error`."""
+        with suppress(TimeoutError):
+            next(self.chunks(), None)
+        if not self.begun:
+            self.close()
+            raise refusal.error(self.box, self.err or "it does not answer")
 
     def finish(
         self, input: bytes = b"", *, timeout: float | None = 60.0, most: int = MAX_OUTPUT
@@ -164,8 +180,8 @@ class Program:
     def chunks(
         self, *, timeout: float | None = None, silence: float | None = None
     ) -> Iterator[bytes]:
-        """What the program prints as it comes, until it has ended. TimeoutError after `timeout`
-        seconds in all or `silence` seconds without a byte."""
+        """What the program prints as it comes, until it has ended; perhaps b"" when it begins.
+        TimeoutError after `timeout` seconds in all or `silence` seconds without a byte."""
         process = self._process
         assert process.stdout
         assert process.stderr
@@ -192,7 +208,7 @@ class Program:
                             noise, own = command.answer(self.noise + data)
                             self.noise, self.begun = noise[-_GREETING:], own is not None
                             data = own or b""
-                        if data:
+                        if self.begun:
                             yield data
             # Its exit code is wanted, so it gets a moment. Its stderr is read meanwhile, but not
             # to the end: a shared connection in the background may hold it open.

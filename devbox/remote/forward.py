@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -11,11 +10,10 @@ from typing import NamedTuple
 from devbox import names
 from devbox.errors import Conflict, NoAnswer, SshError, UsageError
 from devbox.model import Box
-from devbox.process import require, run
+from devbox.process import run
 from devbox.remote.command import argv
+from devbox.remote.exec import Program
 from devbox.text import clean
-
-_GREETING = 100  # lines that a login shell may print before
 
 
 class Ports(NamedTuple):
@@ -40,12 +38,13 @@ def parse(text: str) -> Ports:
 class Forward:
     """An open forward. `wait` blocks until it ends."""
 
-    def __init__(self, box: Box, holder: subprocess.Popen[bytes]) -> None:
-        self._box, self._holder = box, holder
+    def __init__(self, box: Box, session: Program) -> None:
+        self._box, self._session = box, session
 
     def wait(self) -> None:
         """Until the box or the connection goes away: NoAnswer. Ctrl-C is the usual end."""
-        self._holder.wait()
+        for _ in self._session.chunks():
+            pass
         raise NoAnswer(
             f"the connection to {self._box.name} ended, and the forward with it",
             fix=f"devbox status {self._box.name}",
@@ -56,42 +55,19 @@ class Forward:
 @contextmanager
 def opened(box: Box, ports: Ports) -> Iterator[Forward]:
     """Forward `ports` while the block runs. Conflict when the local port is in use."""
-    with _held(box) as holder:
+    # A quiet session keeps the shared connection open. It ends with our end of its stdin, so that a
+    # devbox that was killed leaves none; Ctrl-C is not for it: it is needed until the cancel.
+    with Program(box, ["cat"], hears_ctrl_c=False) as session:
+        session.begin()
         wish = ["-L", f"127.0.0.1:{ports.local}:127.0.0.1:{ports.remote}"]
         done = run(argv(box, options=["-O", "forward", *wish]), check=False)
         if done.code:
             raise _refused(box, ports, done.err)
         try:
-            yield Forward(box, holder)
+            yield Forward(box, session)
         finally:
             # When the shared connection is gone, so is the forward, and there is no one to tell.
             run(argv(box, options=["-O", "cancel", *wish]), check=False)
-
-
-@contextmanager
-def _held(box: Box) -> Iterator[subprocess.Popen[bytes]]:
-    """A quiet session that keeps the shared connection open. It ends with our end of its stdin,
-    so that a devbox that was killed leaves none."""
-    line = argv(box, ["sh", "-c", "echo; echo ready; exec cat >/dev/null"])
-    holder = subprocess.Popen(
-        [require(line[0]), *line[1:]],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # Ctrl-C is for us: the session is needed until the forward is cancelled.
-        start_new_session=True,
-    )
-    try:
-        assert holder.stdout is not None
-        if not any(holder.stdout.readline(1000) == b"ready\n" for _ in range(_GREETING)):
-            said = clean(holder.communicate()[1].decode(errors="replace").strip()[-300:], 300)
-            raise SshError(
-                f"box {box.name} cannot be reached: {said}", fix="devbox reconcile", box=box.id
-            )
-        yield holder
-    finally:
-        holder.kill()
-        holder.communicate()
 
 
 def _refused(box: Box, ports: Ports, said: str) -> SshError | Conflict:

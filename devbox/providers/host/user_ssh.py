@@ -22,27 +22,14 @@ from devbox.errors import (
     UsageError,
 )
 from devbox.process import Completed, run
+from devbox.remote import refusal
+from devbox.remote.refusal import Refusal
 from devbox.text import clean
 
 _TARGET = re.compile(r"(?:ssh://)?(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}@)?[^@\s\x00-\x1f\x7f]{1,253}")
 _KEY = re.compile(r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) [A-Za-z0-9+/=]+")
 _BEGINS = "devbox-output-begins"
 _TIMEOUT = 20.0
-
-# What ssh itself says with exit code 255, as opposed to the far command.
-_REFUSED = ("Permission denied", "Too many authentication failures", "no matching host key type")
-_UNKNOWN = ("Host key verification failed", "host key is known for")
-_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
-_NEVER_THERE = (
-    "Could not resolve hostname",
-    "Name or service not known",
-    "Connection refused",
-    "Connection timed out",
-    "Operation timed out",
-    "No route to host",
-    "Host is down",
-    "Network is unreachable",
-)
 
 # What would get in the way of one quiet command: questions, forwards of ports that are taken,
 # a command of its own, an own program, and a shared connection left behind in the background.
@@ -108,7 +95,7 @@ def ask(target: str, script: str, *, timeout: float = _TIMEOUT) -> Completed:
         )
     except TookTooLong as error:
         raise Unavailable(f"{shown} did not answer within {timeout:.0f} s") from error
-    if done.code != 255:
+    if done.code != refusal.FAILED:
         # A login shell may print lines of its own before.
         return done._replace(out=done.out.rpartition(f"{_BEGINS}\n")[2])
     raise failure(target, done.err)
@@ -124,19 +111,23 @@ def failure(target: str, err: str) -> AuthError | Unavailable:
     """The error for what ssh itself printed when it did not get to the target."""
     shown = clean(target, 80)
     by_hand = f"make this work first, without a password: ssh {shlex.quote(shown)}"
-    if _CHANGED in err:
-        return AuthError(
-            f"{shown} shows another host key than the one your ssh knows",
-            means="someone may be in between, or it was installed again; nothing was sent to it",
-            fix=by_hand,
-        )
-    if any(word in err for word in _UNKNOWN):
-        return AuthError(f"your ssh does not know the host key of {shown}", fix=by_hand)
     said = clean(err.strip()[-300:], 300)
-    if any(word in err for word in _REFUSED):
-        return AuthError(f"{shown} does not let you in: {said}", fix=by_hand)
-    kind = Unreached if any(word in err for word in _NEVER_THERE) else Unavailable
-    return kind(f"{shown} does not answer: {said}", fix=by_hand)
+    match refusal.of(err):
+        case Refusal.HOST_KEY_CHANGED:
+            return AuthError(
+                f"{shown} shows another host key than the one your ssh knows",
+                means="someone may be in between, or it was installed again; nothing was sent to "
+                "it",
+                fix=by_hand,
+            )
+        case Refusal.HOST_KEY_UNKNOWN:
+            return AuthError(f"your ssh does not know the host key of {shown}", fix=by_hand)
+        case Refusal.KEY:
+            return AuthError(f"{shown} does not let you in: {said}", fix=by_hand)
+        case Refusal.NAME | Refusal.UNREACHED:
+            return Unreached(f"{shown} does not answer: {said}", fix=by_hand)
+        case Refusal.CUT:
+            return Unavailable(f"{shown} does not answer: {said}", fix=by_hand)
 
 
 def host_keys(output: str) -> tuple[str, ...]:
