@@ -8,6 +8,7 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from devbox.workspace import Workspace
 APP = "/app"
 MOST = 10 * 1024**2  # bytes of a file that goes into a patch
 _MOST_FILES = 2000
+_AT_ONCE = 6  # files that are read at the same time; an ssh server takes ten programs at once
 _MOST_TOGETHER = 100 * 1024**2  # bytes of all files of a patch; they are held in memory
 
 
@@ -171,15 +173,15 @@ def _changed(box: Box, folder: str, sizes: dict[str, int], old: dict[str, bytes]
 
 def _fetch(box: Box, folder: str, paths: list[str]) -> dict[str, bytes]:
     new: dict[str, bytes] = {}
-    if not paths:
-        return new
     together = 0
-    for path in paths:
-        content = read(box, posixpath.join(folder, path), most=MOST)
-        together += len(content)
-        if together > _MOST_TOGETHER:
-            raise _too_much(box, together)
-        new[path] = content
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = pool.map(lambda path: read(box, posixpath.join(folder, path), most=MOST), paths)
+        for path, content in zip(paths, found, strict=True):
+            together += len(content)
+            if together > _MOST_TOGETHER:
+                pool.shutdown(cancel_futures=True)
+                raise _too_much(box, together)
+            new[path] = content
     return new
 
 
