@@ -18,6 +18,7 @@ from devbox.lifecycle.settling import until_running
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
+from devbox.providers import registry
 from devbox.remote.command import noise_in
 from devbox.remote.config import known_hosts, other_homes
 from devbox.telemetry import rearm
@@ -168,7 +169,12 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         raise UsageError(
             f"{name} cannot be a command: boxes of provider {wanted.provider} are for logging in",
             means="nothing was started",
-            fix=f'provider = "hf-job", or leave command out and: devbox run --box {name} -- …',
+            fix="; or ".join(
+                [
+                    *(f'provider = "{each}"' for each in registry.which(lambda p: p.runs_commands)),
+                    f"leave command out and: devbox run --box {name} -- …",
+                ]
+            ),
         )
     offer = best(provider, wanted)
     now = ws.clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
@@ -34,6 +35,11 @@ def resolved(name: str, config: ProviderSettings) -> ProviderSettings:
     resolve = getattr(_module(name), "resolve", None)
     found: ProviderSettings = resolve(config) if resolve else config
     return found
+
+
+def which(can: Callable[[Provider], bool]) -> tuple[str, ...]:
+    """The names of the providers that can do something."""
+    return tuple(name for name in NAMES if can(load(name, settings_type(name)())))
 
 
 def _module(name: str) -> ModuleType:

@@ -13,8 +13,8 @@ from devbox import lifecycle
 from devbox.lifecycle.observe import refresh
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
+from devbox.remote import agent
 from devbox.remote.connection import connect
-from devbox.telemetry import arming
 from devbox.workspace import Workspace
 
 
@@ -143,7 +143,7 @@ def test_a_keep_between_two_steps_of_a_resume_is_not_shortened(
     box = lifecycle.resume(ws, box)
     assert box.kept_until == longer[0]
     with connect(box) as connection:
-        assert arming.verdict(connection).keep_until == pytest.approx(longer[0], abs=1)
+        assert agent.verdict(connection).keep_until == pytest.approx(longer[0], abs=1)
 
 
 def test_a_goal_that_was_replaced_meanwhile_is_not_finished(
