@@ -163,6 +163,7 @@ def test_the_persons_key_serves_where_the_provider_knows_it(
     ssh_config.publish([box])
     with connect(box) as connection:
         assert connection.run(["true"]).code == 0
+    ssh_config.publish([sshd.box()])
     with pytest.raises(KeyRefused):
         connect(sshd.box())
 
