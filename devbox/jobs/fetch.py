@@ -11,11 +11,12 @@ from devbox.box.job import PART
 from devbox.errors import Conflict
 from devbox.files import write_atomic
 from devbox.ignore.rules import selection
-from devbox.jobs import queries, rpc, status
+from devbox.jobs import queries, status
 from devbox.jobs.transfer import Tell, transfer
 from devbox.model import Box, BoxState, Run
 from devbox.remote.agent_bootstrap import FOLDER
-from devbox.remote.connection import connect
+from devbox.remote.exec import Exec
+from devbox.remote.preconditions import check_running
 from devbox.sync import held, remote, rsync_process
 from devbox.sync.rsync import shown
 from devbox.wire.codec import plain
@@ -54,7 +55,7 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     box = ws.store.boxes.get(run.box_id)
     if box is None:
         raise Conflict(f"the box of run {run.id} is gone, with what was not fetched of its outputs")
-    rpc.require_running(box)
+    check_running(box)
     folder = (dest or default_folder(ws, run)).absolute()
     (folder / NOTES).mkdir(parents=True, exist_ok=True)
     there = f"{FOLDER}/runs/{run.id}"
@@ -112,9 +113,8 @@ def unfetched(ws: Workspace, box: Box) -> Unfetched:
     open_ = [run for run in runs.values() if not _is_fetched(run)]
     if not open_ or box.state is not BoxState.RUNNING:
         return Unfetched([], [])
-    with connect(box) as connection:
-        argv = ["sh", "-c", _LOOK, "sh", FOLDER, *(run.id for run in open_)]
-        said = connection.run(argv).out.splitlines()
+    argv = ["sh", "-c", _LOOK, "sh", FOLDER, *(run.id for run in open_)]
+    said = Exec(box).run(argv).out.splitlines()
     return Unfetched(
         made=[run for run in open_ if f"made {run.id}" in said],
         running=[run for run in open_ if f"running {run.id}" in said],

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from devbox.errors import UsageError
-from devbox.jobs.rpc import call
 from devbox.jobs.transfer import Tell, transfer
-from devbox.remote.agent_bootstrap import FOLDER
-from devbox.remote.connection import Connection
+from devbox.remote import agent
+from devbox.remote.agent_bootstrap import FOLDER, Runs
 from devbox.sync import rsync_process
 from devbox.text import clean, size
 from devbox.wire.messages import InputAnswer
@@ -59,10 +58,10 @@ def look(name: str, path: Path) -> Source:
     return Source(name, path, source + _digest(entries), len(entries), total)
 
 
-def send(ws: Workspace, connection: Connection, source: Source, tell: Tell | None = None) -> None:
+def send(ws: Workspace, line: Runs, source: Source, tell: Tell | None = None) -> None:
     """Make sure that all of it is on the box. SyncError when it could not be sent."""
-    if call(connection, InputAnswer, "input", "prepare", source.key).complete:
-        ws.narrate(f"input {source.name}: already on {connection.box.name}")
+    if agent.job(line, InputAnswer, "input", "prepare", source.key).complete:
+        ws.narrate(f"input {source.name}: already on {line.box.name}")
         return
     many = f"{source.files} files, " if source.files != 1 else ""
     shown = clean(source.path.name, 60)
@@ -70,15 +69,15 @@ def send(ws: Workspace, connection: Connection, source: Source, tell: Tell | Non
     if source.path.is_dir():
         # The folder is ours alone on the box: what the last version had and this one has not goes.
         extra = ("-L", "--delete")
-        job = rsync_process.Job(connection.box, source.path, source.remote, True, extra=extra)
+        job = rsync_process.Job(line.box, source.path, source.remote, True, extra=extra)
     else:
         folder = f"{FOLDER}/inputs/{source.key}"
         names = [os.fsencode(source.path.name)]
         job = rsync_process.Job(
-            connection.box, source.path.parent, folder, True, files=names, extra=("-L",)
+            line.box, source.path.parent, folder, True, files=names, extra=("-L",)
         )
     transfer(ws, job, total=source.bytes, tell=tell)
-    call(connection, InputAnswer, "input", "finish", source.key)
+    agent.job(line, InputAnswer, "input", "finish", source.key)
 
 
 def _walk(folder: Path) -> list[tuple[str, Path]]:

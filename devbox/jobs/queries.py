@@ -12,9 +12,11 @@ import msgspec
 
 from devbox.box import processes
 from devbox.errors import DevboxError, NotFound
-from devbox.jobs import rpc, status
+from devbox.jobs import status
 from devbox.model import Box, BoxState, Run, RunState
-from devbox.remote import connection
+from devbox.remote import agent
+from devbox.remote.exec import Exec
+from devbox.remote.preconditions import check_running
 from devbox.state.costs import run_cost
 from devbox.text import clean
 from devbox.wire.messages import JobAnswer, JobList
@@ -75,10 +77,9 @@ def cancel(ws: Workspace, run: Run) -> Run:
     box = ws.store.boxes.get(run.box_id)
     if run.state.is_over or box is None:
         return run
-    rpc.require_running(box)
+    check_running(box)
     ws.narrate(f"ending {run.id} (programs get 10 s to save)")
-    with connection.connect(box) as link:
-        answer = rpc.call(link, JobAnswer, "cancel", run.id)
+    answer = agent.job(Exec(box), JobAnswer, "cancel", run.id)
     seen = status.shifted(answer.status, box_now=answer.now, now=ws.clock())
     run = status.apply(run, seen)
     ws.store.runs.put(run)
@@ -127,8 +128,7 @@ def _ask(asked: dict[str, tuple[Box, list[Run]]], patience: float) -> dict[str, 
 
 
 def _list(box: Box, ids: list[str]) -> JobList:
-    with connection.connect(box, timeout=_LOGIN) as link:
-        return rpc.call(link, JobList, "list", *ids, timeout=_LOGIN)
+    return agent.job(Exec(box), JobList, "list", *ids, timeout=_LOGIN)
 
 
 def _with_answer(ws: Workspace, run: Run, answer: JobList) -> Run:

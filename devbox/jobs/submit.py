@@ -18,12 +18,14 @@ import msgspec
 from devbox import spec
 from devbox.box import processes
 from devbox.errors import Conflict, NoAnswer, NotFound, SpecError, SshError, UsageError
-from devbox.jobs import inputs, rpc, status
+from devbox.jobs import inputs, status
 from devbox.jobs.arguments import Value
 from devbox.jobs.catalogue import COMMAND, plain
 from devbox.jobs.transfer import Tell
 from devbox.model import Box, Run, RunState
-from devbox.remote import agent_bootstrap, connection
+from devbox.remote import agent, agent_bootstrap
+from devbox.remote.exec import Exec
+from devbox.remote.preconditions import check_running
 from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec
 from devbox.telemetry import rearm
@@ -53,7 +55,7 @@ def submit(
     Conflict when the box does not run; SyncError, SshError when it cannot be reached. After a
     NoAnswer the run may have been started all the same: `control.refresh` finds out.
     """
-    rpc.require_running(box)
+    check_running(box)
     looked = [inputs.look(name, path) for name, path in sources.items()]
     now = ws.clock()
     run_id = new_id(job.name, now)
@@ -101,7 +103,7 @@ def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
             f"the box of run {run.id} is gone, and with it what the run had done",
             fix=f"start again on another box: devbox run {_again(run)}",
         )
-    rpc.require_running(box)
+    check_running(box)
     if run.state in (RunState.RUNNING, RunState.QUEUED):
         raise Conflict(f"run {run.id} is {run.state}", fix=f"devbox attach {run.id}")
     journalled, request = _journalled(run)
@@ -137,13 +139,13 @@ def _start(
     for wait in (*_WAITS, None):
         try:
             whole = request._replace(secrets=_secrets(ws.project_of(box), request))
-            with connection.connect(box) as link:
-                agent_bootstrap.install(link)
-                rearm.see_to(ws, box, link)
-                for source in looked:
-                    inputs.send(ws, link, source, tell)
-                asked = True
-                answer = rpc.call(link, JobAnswer, "start", request=whole)
+            line = Exec(box)
+            agent_bootstrap.install(line)
+            rearm.see_to(ws, box, line)
+            for source in looked:
+                inputs.send(ws, line, source, tell)
+            asked = True
+            answer = agent.job(line, JobAnswer, "start", request=whole)
             break
         except NoAnswer as error:
             if wait is None:

@@ -11,15 +11,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from devbox.errors import NotFound, SshError
+from devbox.errors import Conflict, DevboxError, NotFound, SshError, UsageError
 from devbox.remote import agent_bootstrap
 from devbox.remote.agent_bootstrap import Runs
 from devbox.text import clean
 from devbox.wire.codec import MAX_LINE, Unreadable, decode, encode
-from devbox.wire.messages import BoxReport, Kept, Verdict, WatchdogConfig
+from devbox.wire.messages import (
+    BoxReport,
+    JobRequest,
+    Kept,
+    Refusal,
+    Refused,
+    Verdict,
+    WatchdogConfig,
+)
 
 M = TypeVar("M", bound=tuple[Any, ...])
 
+_MANY = 64 << 20  # bytes of an answer: the statuses of many runs
+_ERRORS: dict[Refused, type[DevboxError]] = {
+    "conflict": Conflict,
+    "not_found": NotFound,
+    "missing": NotFound,
+    "bad_request": UsageError,
+}
 _NO_WATCHDOG = 3  # exit code: no watchdog runs, or the box was never armed
 _SYNC_MOST = 3600.0
 _SYNC_TAIL = 10.0
@@ -32,19 +47,20 @@ def ask(
     request: tuple[Any, ...] | None = None,
     timeout: float = 60.0,
     limit: int = MAX_LINE,
+    present: bool = False,
 ) -> M:
     """Run the verb `words` with `request` on its stdin; the message it answers with.
 
-    NotFound when no watchdog runs to answer; SshError when the box half fails or its answer is
-    not that message, or is over `limit` bytes.
+    present: the box gets the present box half first where it has an older one. NotFound when no
+    watchdog runs to answer; NotFound, Conflict or UsageError where the box refuses; SshError when
+    the box half fails, or its answer is not that message or over `limit` bytes.
     """
-    done = line.run(
-        agent_bootstrap.command(*words),
-        input=None if request is None else encode(request),
-        timeout=timeout,
-        check=False,
-    )
-    name, verb = line.box.name, words[0]
+    body, name = b"" if request is None else encode(request), line.box.name
+    if present:
+        done = agent_bootstrap.run(line, *words, input=body, timeout=timeout)
+    else:
+        argv = agent_bootstrap.command(*words)
+        done = line.run(argv, input=body, timeout=timeout, check=False)
     if done.code == _NO_WATCHDOG:
         raise NotFound(
             "no watchdog runs on this box",
@@ -52,14 +68,30 @@ def ask(
             fix=f"arm it again with: devbox up {name}",
         )
     try:
-        found: M = decode(done.out.encode(errors="replace"), kind, limit=limit)
+        found: M | Refusal = decode(done.out.encode(errors="replace"), Refusal, kind, limit=limit)
     except Unreadable as error:
         said = clean((done.err or done.out).strip()[-300:], 300) or "nothing"
         raise SshError(
-            f"devbox's program on {name} answered {verb} with code {done.code}: {error}: {said}",
+            f"devbox's program on {name} answered {words[0]} with code {done.code}, and the answer "
+            f"{error}: {said}",
             fix=f"devbox doctor {name}",
         ) from error
+    if isinstance(found, Refusal):
+        raise _ERRORS[found.error](f"{name}: {found.message}")
     return found
+
+
+def job(
+    line: Runs,
+    kind: type[M],
+    *words: str,
+    request: JobRequest | None = None,
+    timeout: float = 60.0,
+) -> M:
+    """Ask the job runner of the present box half, as `ask`."""
+    return ask(
+        line, kind, "job", *words, request=request, timeout=timeout, limit=_MANY, present=True
+    )
 
 
 def arm(line: Runs, config: WatchdogConfig) -> None:

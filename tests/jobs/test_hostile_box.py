@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from devbox.errors import Conflict, NotFound, SshError, UsageError
-from devbox.jobs import rpc, status
+from devbox.jobs import status
 from devbox.jobs.follow import Ended, Note, _Reader
 from devbox.model import Run, RunState
 from devbox.process import Completed
+from devbox.remote import agent
 from devbox.wire.codec import LATEST
 from devbox.wire.messages import Attempt, JobAnswer, JobStatus
 from devbox.workspace import Workspace
@@ -170,5 +171,5 @@ class FakeLink:
 def test_answers_become_typed_errors(out: str, kind: type[Exception]) -> None:
     link: Any = FakeLink(out, 1)
     with pytest.raises(kind) as raised:
-        rpc.call(link, JobAnswer, "status", "x")
+        agent.job(link, JobAnswer, "status", "x")
     assert not set(str(raised.value)) & CONTROLS

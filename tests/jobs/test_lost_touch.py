@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from devbox.errors import Conflict, NoAnswer
-from devbox.jobs import queries, rpc, status
+from devbox.jobs import queries, status
 from devbox.jobs.follow import Ended, Note, follow, followed
 from devbox.jobs.submit import retry
 from devbox.model import Box, BoxState, Run, RunState
-from devbox.remote import connection
+from devbox.remote import agent, connection
+from devbox.remote.agent_bootstrap import Runs
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
 from tests.jobs.conftest import until
@@ -41,17 +42,17 @@ def kill_server(box: Box) -> None:
 def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
     local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = rpc.call
+    real = agent.job
     lost: list[Any] = []
 
-    def losing(link: connection.Connection, kind: Any, *words: str, **more: Any) -> Any:
-        answer = real(link, kind, *words, **more)
+    def losing(line: Runs, kind: Any, *words: str, **more: Any) -> Any:
+        answer = real(line, kind, *words, **more)
         if words == ("start",) and not lost:
             lost.append(answer)
             raise NoAnswer("the connection was cut")
         return answer
 
-    monkeypatch.setattr(rpc, "call", losing)
+    monkeypatch.setattr(agent, "job", losing)
     local_workspace.sleep = lambda _: None
     run = command(local_workspace, local_box, "sh", "-c", "echo x >> once; cat once")
     assert lost
@@ -61,15 +62,15 @@ def test_a_lost_reply_is_asked_for_again_and_starts_one_run(
 def test_a_start_whose_reply_never_came_is_found_later(
     local_workspace: Workspace, local_box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = rpc.call
+    real = agent.job
 
-    def losing(link: connection.Connection, kind: Any, *words: str, **more: Any) -> None:
-        real(link, kind, *words, **more)
+    def losing(line: Runs, kind: Any, *words: str, **more: Any) -> None:
+        real(line, kind, *words, **more)
         raise NoAnswer("the connection was cut")
 
     local_workspace.sleep = lambda _: None
     with monkeypatch.context() as patch:
-        patch.setattr(rpc, "call", losing)
+        patch.setattr(agent, "job", losing)
         with pytest.raises(NoAnswer, match="while starting run") as raised:
             command(local_workspace, local_box, "sleep", "300")
     run = local_workspace.store.runs.latest()[0]

@@ -11,11 +11,11 @@ import pytest
 from devbox import doctor, lifecycle
 from devbox.errors import SshError, SyncError
 from devbox.ignore.rules import Rules
-from devbox.jobs import catalogue, queries, rpc
+from devbox.jobs import catalogue, queries
 from devbox.jobs.follow import followed
 from devbox.jobs.submit import submit
 from devbox.model import Box, RunState
-from devbox.remote import command, editor, forward
+from devbox.remote import agent, command, editor, forward
 from devbox.remote.connection import connect
 from devbox.sync import remote, rsync
 from devbox.workspace import Workspace
@@ -78,7 +78,7 @@ def test_a_start_whose_answer_cannot_be_read_may_have_happened(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = lifecycle.up(ws, "b")
-    real = rpc.call
+    real = agent.job
 
     def garbled(*words: Any, **more: Any) -> dict[str, Any]:
         """The box starts the run; what it says of it is cut."""
@@ -86,7 +86,7 @@ def test_a_start_whose_answer_cannot_be_read_may_have_happened(
         raise SshError("the job runner answered nonsense")
 
     with monkeypatch.context() as patch:
-        patch.setattr(rpc, "call", garbled)
+        patch.setattr(agent, "job", garbled)
         with pytest.raises(SshError) as caught:
             submit(ws, box, catalogue.ad_hoc_command(["sleep", "60"]), {}, {})
     assert "may have been started" in caught.value.means
