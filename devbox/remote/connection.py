@@ -111,24 +111,19 @@ class Connection:
 
     @contextmanager
     def _started(self, argv: Sequence[str]) -> Iterator[paramiko.Channel]:
-        """The channel of a program that was started; closed on the way out."""
-        line = marked(argv)
-        with self._faults(f"running {shown(argv)}"):
-            channel = self._fabric.create_session()
-            with closing(channel):
-                channel.exec_command(os.fsencode(line))
-                yield channel
-
-    @contextmanager
-    def _faults(self, doing: str) -> Iterator[None]:
-        """paramiko's and the socket's errors as ours."""
+        """The channel of a program that was started; closed on the way out. paramiko's and the
+        socket's errors are ours."""
         import paramiko
 
+        line, doing = marked(argv), f"running {shown(argv)}"
         # fabric would try to open a connection that was cut again, over its dead socket.
         if not self._fabric.is_connected:
             raise _cut(self.box, doing)
         try:
-            yield
+            channel = self._fabric.create_session()
+            with closing(channel):
+                channel.exec_command(os.fsencode(line))
+                yield channel
         except (paramiko.SSHException, EOFError, OSError) as error:
             if not self._fabric.is_connected or isinstance(error, ConnectionError):
                 raise _cut(self.box, doing) from error
