@@ -106,6 +106,6 @@ def test_events_and_heartbeats() -> None:
     event = read(body)
     assert isinstance(event, BoxEvent)
     assert event.kind == "warn"
-    assert len(event.message) == 500
+    assert len(event.message) == 900
     assert read({"v": 1, "hb": 12.5, "agent": True}) == Heartbeat(12.5, True)
     assert read({"v": 1, "hb": 12.5}) == Heartbeat(12.5, False)
