@@ -1,4 +1,5 @@
-"""`python3 devbox-box.pyz VERB …`: the box half. A verb's module is imported when called."""
+"""`python3 devbox-box.pyz VERB …`: the box half. A verb's module is imported when called, for its
+`main` or the function that is named."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from importlib import import_module
 VERBS = {
     "app": "devbox.box.app",  # app restart: the program of a Space, in its container
     "arm": "devbox.box.watchdog.arm",  # config JSON on stdin → written, agent (re)started
-    "guard": "devbox.box.watchdog.guard",  # the orders a box was made with, before anybody logs in
+    "guard": "devbox.box.watchdog.arm:guard",  # the orders a box was made with
     "agent": "devbox.box.watchdog.daemon",  # the sampler and watchdog loop
     "keep": "devbox.box.watchdog.keep",
     "verdict": "devbox.box.watchdog.verdict",  # the watchdog's present verdict as JSON
@@ -24,7 +25,8 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in VERBS:
         print("usage: devbox-box VERB …; verbs: " + " ".join(VERBS), file=sys.stderr)
         return 2
-    return int(import_module(VERBS[sys.argv[1]]).main(sys.argv[2:]) or 0)
+    module, _, function = VERBS[sys.argv[1]].partition(":")
+    return int(getattr(import_module(module), function or "main")(sys.argv[2:]) or 0)
 
 
 if __name__ == "__main__":

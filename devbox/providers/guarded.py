@@ -87,7 +87,7 @@ done
 
 
 def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
-    """The orders a box is made with; see box/watchdog/guard. Its provider keeps its
+    """The orders a box is made with; see `guard` of box/watchdog/arm. Its provider keeps its
     disk when it pauses or ends itself."""
     wanted = request.spec
     return encode(

@@ -4,7 +4,7 @@ daemon.py      the process itself       policy.py       samples → idle or not,
 signals/       one kind of use each     escalation.py   warn, save, pause: the order and the times
 effects.py     what those steps do      pause_recipe.py how the provider is asked to pause the box
 deadline.py    max_uptime               config.py       what `arm` was given
-arm.py, guard.py, keep.py, verdict.py   verbs of the box half
+arm.py, keep.py, verdict.py             verbs of the box half
 
 May import box/, box/probes and box/files; never box/runs but for its folder's format.
 """

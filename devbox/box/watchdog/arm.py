@@ -5,6 +5,12 @@ own main process waits for that (devbox.providers.guarded).
 An agent of the same code is told to look; one of other code, or one that does not answer, is
 replaced. Prints {"armed": true, "pid", "restarted"} once the agent says it follows these orders.
 The agent shows under the words of this verb, which are free: devbox says `arm agent`.
+
+`guard FILE STARTED MARK`: the orders a box was made with, taken from its own first second.
+FILE holds orders as for `arm`, but "max_uptime" in seconds instead of "deadline", "started" and
+"sent"; STARTED is when this life of the box began (unix seconds, by its own clock). Orders that
+came over ssh since then, which leave the file MARK, stay in force. The agent itself is started by
+who calls this (devbox.providers.guarded).
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from typing import List, Optional
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
 from devbox.box.watchdog import config, daemon
-from devbox.wire.codec import load
+from devbox.wire.codec import decode, load, plain
 from devbox.wire.messages import Identity, WatchdogConfig
 
 MOST = 64 << 10  # bytes of orders
@@ -42,24 +48,47 @@ def main(args: List[str]) -> int:
         except ValueError as error:
             print(f"these orders cannot be followed: {error}", file=sys.stderr)
             return 2
-        forget(root)
+        _forget(root)
         _leave_mark(root, given)
         pid, restarted = _heeding(root, given.armed.id)
     if pid is None:
         print(f"the watchdog did not start: {_last_words(root)}", file=sys.stderr)
         return 1
-    event_log.append(root, "armed", summary(given))
+    event_log.append(root, "armed", _summary(given))
     print(json.dumps({"armed": True, "pid": pid, "restarted": restarted}))
     return 0
 
 
-def forget(root: Path) -> None:
+def guard(args: List[str]) -> int:
+    """The verb. Exit code 2: the file holds no orders."""
+    file, started, mark = Path(args[0]), float(args[1]), Path(args[2])
+    root = paths.root()
+    with open(root / "arm.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = json_file.load(root / config.FILE, WatchdogConfig)
+        if known and (mark.exists() or known.started == started):
+            return 0
+        now = config.moment()
+        try:
+            first = decode(file.read_bytes(), WatchdogConfig)
+            deadline = None if first.max_uptime is None else started + first.max_uptime
+            first = first._replace(deadline=deadline, started=started, sent=now.wall)
+            given = config.receive(root, plain(first), now)
+        except (OSError, ValueError) as error:
+            print(f"the box's first orders cannot be followed: {error}", file=sys.stderr)
+            return 2
+        _forget(root)
+    event_log.append(root, "armed", f"from its first second: {_summary(given)}")
+    return 0
+
+
+def _forget(root: Path) -> None:
     """What belongs to the orders before."""
     for name in _LEFTOVERS:
         (root / name).unlink(missing_ok=True)
 
 
-def summary(given: WatchdogConfig) -> str:
+def _summary(given: WatchdogConfig) -> str:
     """What these orders come to, for an event."""
     policy = given.policy
     idle = f"pauses after {brief(policy.after)} of quiet" if policy.enabled else "no idle pause"
