@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 
 from devbox.box.format import brief, duration, size
 from devbox.wire.codec import clean
@@ -77,6 +78,13 @@ def dollars(micro: float | None, *, per_hour: bool = False) -> str:
     cents = abs(value) >= 1 or value == 0 or (exact.endswith("00") and exact != "0.0000")
     text = f"${value:,.2f}" if cents else f"${value:.4f}"
     return f"{text}/h" if per_hour else text
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that was probably meant; '' for none."""
+    from difflib import get_close_matches  # why here: only an error needs it
+
+    return next(iter(get_close_matches(word, [*known], n=1)), "")
 
 
 def counted(number: int, noun: str) -> str:

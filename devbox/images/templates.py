@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
 
 from devbox import paths
 from devbox.errors import NotFound
-from devbox.text import clean
+from devbox.text import clean, nearest
 
 FILE = "image.toml"
 #: what a box gets that names no image: without a GPU, and with one
@@ -53,8 +52,8 @@ def get(name: str) -> Template:
     known = _all()
     if name in known:
         return known[name]
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = nearest(name, known)
+    hint = f"did you mean {near}? " if near else ""
     raise NotFound(
         f"no image template {clean(name, 60)!r} ({', '.join(known)})",
         fix=f"{hint}list them with: devbox image ls",

@@ -6,7 +6,6 @@ argument that is given twice is an error, and every error lists what the job tak
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import NamedTuple
 from devbox.errors import SpecError, UsageError
 from devbox.jobs.catalogue import plain
 from devbox.spec import Argument, JobSpec
-from devbox.text import clean
+from devbox.text import clean, nearest
 
 Value = str | int | float | bool | None
 _TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
@@ -177,8 +176,8 @@ def _input(option: str, value: str | None) -> Path:
 
 
 def _unknown(job: JobSpec, known: dict[str, str], option: str) -> UsageError:
-    close = difflib.get_close_matches(option, known, n=1)
-    hint = f"did you mean --{close[0]}? " if close else ""
+    close = nearest(option, known)
+    hint = f"did you mean --{close}? " if close else ""
     return UsageError(
         f"job {job.name} has no argument --{clean(option, 60)}", fix=hint + _listing(job)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -48,10 +47,10 @@ def each(tables: dict[str, Any], kind: type[T], source: Path, at: str) -> dict[s
 
 def unknown(source: Path, at: str, key: str, kind: type[msgspec.Struct]) -> SpecError:
     known = [field for field in kind.__struct_fields__ if field not in OURS]
-    close = difflib.get_close_matches(key, known, n=1)
+    close = text.nearest(key, known)
     where = f"{text.clean(at, 100)}." if at else ""
     listing = ", ".join(known)
-    fix = f"did you mean {close[0]!r}?" if close else f"the keys here are: {listing}"
+    fix = f"did you mean {close!r}?" if close else f"the keys here are: {listing}"
     owners = [name for name, table in TABLES.items() if key in table.__struct_fields__]
     if kind is Providers and key in PROVIDERS:
         fix = f"write [providers.{table_of(key)}]"
@@ -98,11 +97,11 @@ def check_keys(name: str, provider: Any, table: dict[str, Any], source: Path) ->
     """SpecError for a provider that does not exist, and for a key of the box's own table that only
     other providers read. [defaults] are for boxes of all providers."""
     if provider not in PROVIDERS:
-        close = difflib.get_close_matches(str(provider), PROVIDERS, n=1)
+        close = text.nearest(str(provider), PROVIDERS)
         asked = text.clean(str(provider), 40)
         raise SpecError(
             f"{source}: boxes.{name}.provider: there is no provider {asked!r}",
-            fix=f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(PROVIDERS)}",
+            fix=f"did you mean {close!r}?" if close else f"use one of: {', '.join(PROVIDERS)}",
         )
     for key, takers in BOX_KEYS.items():
         if table.get(key) and provider not in takers:

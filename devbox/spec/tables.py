@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Literal
 
@@ -183,9 +182,8 @@ class Spec(Table, frozen=True):
             return name, self.boxes[name]
         known = ", ".join(self.boxes) or "none"
         asked = "no box was named" if name is None else f"no box {text.clean(name, 60)!r}"
-        close = difflib.get_close_matches(name or "", self.boxes, n=1)
-        if close:
-            fix = f"did you mean {close[0]}? devbox up {close[0]}"
+        if close := text.nearest(name or "", self.boxes):
+            fix = f"did you mean {close}? devbox up {close}"
         elif self.boxes:
             fix = f"name one of them, such as: devbox up {next(iter(self.boxes))}"
         else:

@@ -3,7 +3,6 @@ in the project of the current folder first. NAME, PROJECT/NAME and FOLDER/NAME a
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from devbox import names
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import Box
-from devbox.text import clean
+from devbox.text import clean, nearest
 
 _FILE = "devbox.toml"
 _LONGEST = 40
@@ -86,9 +85,8 @@ def _instead(owner: str, name: str, here: Here, live_names: Sequence[str]) -> st
         return "devbox ls --all shows all boxes"
     if name in here.boxes:
         return f"make it with: devbox up {name}"
-    close = difflib.get_close_matches(name, [*live_names, *here.boxes], n=1)
-    if close:
-        return f"did you mean {close[0]}? devbox ls shows all boxes"
+    if close := nearest(name, [*live_names, *here.boxes]):
+        return f"did you mean {close}? devbox ls shows all boxes"
     if here.boxes:
         return f"devbox ls shows all boxes; {_FILE} has {', '.join(here.boxes)}"
     return "devbox ls shows all boxes; a new project begins with: devbox init"

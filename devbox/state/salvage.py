@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +50,8 @@ def copy(damaged: Path, into: Database) -> int:
     """Put every row that can still be read into a new file; how many there were."""
     if not damaged.is_file():
         return 0
+    import tempfile  # why here: every verb imports this room, and few mend
+
     with tempfile.TemporaryDirectory(dir=damaged.parent) as folder:
         working = Path(folder) / "state.db"
         for suffix in ("", "-wal"):
