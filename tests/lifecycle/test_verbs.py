@@ -17,6 +17,7 @@ from devbox.lifecycle.operation import with_retries
 from devbox.model import BoxState
 from devbox.providers.base import CanPause
 from devbox.remote import command
+from devbox.tui import symbols
 from devbox.workspace import Workspace
 
 TOML = "[boxes.b]\n[providers.local]\nprice = 1.0\n"
@@ -55,6 +56,29 @@ def test_the_whole_life_of_a_box(ws: Workspace) -> None:
     intervals = ws.store.ledger.of_box(box.id)
     assert len(intervals) == 2
     assert all(i.end is not None and i.price.micro_per_hour == 1_000_000 for i in intervals)
+
+
+def test_each_verb_journals_its_steps_in_order_and_the_dashboard_knows_their_places(
+    ws: Workspace,
+) -> None:
+    steps: list[tuple[str, str]] = []
+
+    def note(step: str, when: str) -> None:
+        if when == "before":
+            (goal,) = ws.store.boxes.open_intents()
+            steps.append((goal.goal, step))
+
+    ws.on_step = note
+    lifecycle.down(ws, lifecycle.resume(ws, lifecycle.pause(ws, lifecycle.up(ws, "b"))))
+    reach = ["observe", "ssh", "login", "arm", "include"]
+    stop = ["confirm", "forget"]
+    assert [step for _, step in steps] == [
+        *("create", *reach),
+        *("pause", *stop),
+        *("resume", *reach),
+        *("terminate", *stop),
+    ]
+    assert {step for goal, step in steps if not symbols.progress(goal, step)} == {"include"}
 
 
 def test_up_twice_is_one_box(ws: Workspace) -> None:
