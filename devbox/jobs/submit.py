@@ -23,7 +23,7 @@ from devbox.jobs.arguments import Value
 from devbox.jobs.catalogue import COMMAND, plain
 from devbox.jobs.transfer import Tell
 from devbox.model import Box, Run, RunState
-from devbox.remote import agent, agent_bootstrap
+from devbox.remote import agent, agent_bootstrap, refusal
 from devbox.remote.exec import Exec
 from devbox.remote.preconditions import check_running
 from devbox.secrets import resolve
@@ -34,7 +34,6 @@ from devbox.wire.messages import CheckpointFetch, JobAnswer, JobRequest
 from devbox.workspace import Workspace
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-_WAITS = (0.5, 2.0, 5.0)  # seconds before asking again after a lost reply
 
 
 def submit(
@@ -136,7 +135,7 @@ def _start(
     tell: Tell | None,
 ) -> Run:
     asked = False
-    for wait in (*_WAITS, None):
+    for wait in (*refusal.WAITS[1:5], None):
         try:
             whole = request._replace(secrets=_secrets(ws.project_of(box), request))
             line = Exec(box)
