@@ -313,5 +313,5 @@ def test_nothing_is_started_on_a_box_that_does_not_run(
     paused = msgspec.structs.replace(local_box, state=BoxState.PAUSED)
     with pytest.raises(Conflict, match="box b is paused") as raised:
         command(local_workspace, paused, "true")
-    assert raised.value.fix == "devbox resume b"
+    assert raised.value.fix == "bring it back with: devbox resume b"
     assert local_workspace.store.runs.latest() == []
