@@ -25,6 +25,7 @@ from devbox.wire.messages import BoxEvent, Heartbeat, Sample
 
 _HOPELESS_PAUSE = 30.0
 _KEPT_ERR = 4096
+_ENDING = 2.0  # seconds for ssh to end by itself
 
 
 class LiveTelemetry:
@@ -139,10 +140,14 @@ async def _connection(
         ended = process.returncode is not None
         if not ended:
             process.terminate()
-        await process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING):
+                # not process.wait(), which also waits for the end of a pipe that nobody reads
+                while process.returncode is None:
+                    await asyncio.sleep(0.01)
         await asyncio.wait([errors], timeout=0.2)
         errors.cancel()
-        # a child of ssh may hold a pipe open for longer than the loop lives
+        # kills what is left; a child of ssh may hold a pipe open for longer than the loop lives
         process._transport.close()  # type: ignore[attr-defined]
     err = errors.result() if errors.done() and not errors.cancelled() else b""
     return (process.returncode if ended and not silent else None), err

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from devbox.box import event_log
 from devbox.model import Box
 from devbox.remote.config import ssh_config
-from devbox.telemetry.live import LiveTelemetry, follow
+from devbox.telemetry.live import LiveTelemetry, _connection, follow
+from devbox.telemetry.reader import Message, Reader
 from devbox.wire.messages import BoxEvent, Heartbeat, Sample
 from tests.remote.sshd import Sshd, sshd, wait_until
 from tests.telemetry.conftest import Writer, box_root
@@ -114,3 +116,33 @@ def test_a_cell_is_bounded_and_counts_changes() -> None:
     assert (cell.status, cell.error, cell.changes) == ("cut", "gone", 221)
     cell.put(Sample("b", 20, t=20), now=1)
     assert (cell.status, cell.error) == ("live", "")
+
+
+# Prints a line; at SIGTERM more than asyncio buffers, so that it stops reading; then it ends.
+_FLOODS = """
+import os, signal, sys, time
+def flood(*_):
+    os.write(1, b"x" * 150_000)
+    os._exit(0)
+signal.signal(signal.SIGTERM, flood)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+async def test_a_stream_that_floods_at_its_end_is_left_all_the_same() -> None:
+    """`asyncio`'s own wait for a process is also one for the end of its pipes."""
+    begun = asyncio.Event()
+
+    class Begun(Reader):
+        def feed(self, line: bytes) -> Iterator[Message]:
+            begun.set()
+            yield from ()
+
+    argv = [sys.executable, "-c", _FLOODS]
+    task = asyncio.create_task(_connection(argv, Begun(), LiveTelemetry("b"), time.time))
+    await begun.wait()
+    task.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.wait([task])
+    assert task.cancelled()
