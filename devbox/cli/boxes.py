@@ -17,6 +17,7 @@ from devbox.cli.common import (
     json_option,
     print_json,
     quiet_option,
+    result,
     typed,
     workspace,
     yes_option,
@@ -30,6 +31,7 @@ from devbox.workspace import Workspace
 
 @click.command("up")
 @box_argument()
+@click.option("--hardware", metavar="NAME", help="This hardware, whatever devbox.toml says.")
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
 @click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, such as 90s.")
 @click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
@@ -37,6 +39,7 @@ from devbox.workspace import Workspace
 @quiet_option
 def up_command(
     box_name: str | None,
+    hardware: str | None,
     no_wait: bool,
     timeout: str | None,
     no_sync: bool,
@@ -56,6 +59,8 @@ def up_command(
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     if ws.start_timeout == 0:
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
+    if hardware:
+        ws.spec = ws.spec.with_hardware(box_name, hardware)
     box = lifecycle.up(ws, box_name, wait=not no_wait)
     if not (no_sync or no_wait):
         _send(ws, box)
@@ -149,7 +154,7 @@ def down_command(
         confirm(f"End {box.name}, or give up on it?", yes=yes)
         box = lifecycle.forget(ws, box)
         if box.state == "lost" and not as_json:
-            echo(f"{box.name}  {box.state}  {box.message}")
+            result(f"{box.name}  {box.state}  {box.message}")
             return
     elif not box.state.is_over:
         _ask_to_stop(ws, box, "down", yes=yes, save=not no_save, ignored=fetch_ignored)
@@ -284,7 +289,7 @@ def reconcile_command(
         echo(f"{finding.kind:10} {finding.provider:9} {finding.name}: {finding.detail}")
     lifecycle.require_answered(findings)
     if not findings and not as_json:
-        echo("everything agrees with the providers")
+        result("everything agrees with the providers")
 
 
 def _ask_to_stop(
@@ -336,9 +341,9 @@ def _report(ws: Workspace, box: Box, as_json: bool) -> None:
 
         print_json("box", **box_fields(ws, box))
         return
-    echo(f"{box.name}  {box.state}" + (f"  {box.detail}" if box.detail else ""))
+    lines = [f"{box.name}  {box.state}" + (f"  {box.detail}" if box.detail else "")]
     if spec.is_headless(box) and not box.state.is_over:
-        echo(f"log:     devbox logs --box {typed(ws, box)} -f")
+        lines.append(f"log:     devbox logs --box {typed(ws, box)} -f")
     elif box.state == "running":
-        echo(f"shell:   ssh {box.alias}    editor: devbox code {typed(ws, box)}")
-    echo(f"costing: {costing(exposure.of(ws, box))}")
+        lines.append(f"shell:   ssh {box.alias}    editor: devbox code {typed(ws, box)}")
+    result(*lines, f"costing: {costing(exposure.of(ws, box))}")

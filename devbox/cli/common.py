@@ -13,6 +13,7 @@ import click
 
 # Imported where used: `devbox exec` needs neither and must start fast.
 if TYPE_CHECKING:
+    from devbox.cli.event_log import EventLog
     from devbox.errors import DevboxError
     from devbox.model import Box
     from devbox.money.exposure import Exposure
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 JSON_VERSION = 1
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: where what would be printed goes instead, after --events
+events: EventLog | None = None
 
 
 def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
@@ -33,7 +37,19 @@ def page(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None
     from devbox.text import clean
 
     shown = clean(text, len(text) + 1)
+    if events:
+        events.say(shown)
+        return
     click.echo(click.style(shown, **style) if style else shown, err=err, nl=nl)
+
+
+def result(*lines: str, err: bool = False) -> None:
+    """What a verb came to, on lines of its own; its last word in an event log."""
+    if events:
+        events.result = "; ".join(" ".join(line.split()) for line in lines)
+        return
+    for line in lines:
+        echo(line, err=err)
 
 
 def narrate(message: str) -> None:
@@ -49,7 +65,10 @@ def workspace(*, quiet: bool = False) -> Workspace:
     """The workspace of the current folder, narrating to stderr unless quiet."""
     from devbox.workspace import Workspace
 
-    return Workspace.open(narrate=silent if quiet else narrate)
+    ws = Workspace.open(narrate=silent if quiet else narrate)
+    if events and not quiet:
+        ws.on_step = events.step
+    return ws
 
 
 def print_json(kind: str, **fields: Any) -> None:

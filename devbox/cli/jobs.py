@@ -113,14 +113,22 @@ def run_command(
 
 @click.command("attach")
 @_run_argument
+@click.option("--no-wait", is_flag=True, help="Fetch what it made so far, and return.")
 @_dest_option
 @json_option
 @quiet_option
-def attach_command(run_id: str | None, dest: Path | None, as_json: bool, quiet: bool) -> None:
+def attach_command(
+    run_id: str | None, no_wait: bool, dest: Path | None, as_json: bool, quiet: bool
+) -> None:
     """Follow RUN (default: the latest) to its end, then fetch what it made."""
-    from devbox.jobs import queries
+    from devbox.cli.run_view import transfers
+    from devbox.jobs import fetch, queries
 
     ws = workspace(quiet=quiet)
+    if no_wait:
+        run = queries.find(ws, run_id)
+        _tell_results(ws, run, fetch.fetch(ws, run, dest, tell=transfers(ws)), as_json)
+        return
     run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
     _follow(ws, run, after="tail", dest=dest, as_json=as_json, quiet=quiet)
 
@@ -287,13 +295,9 @@ def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> No
 
     run, seen = ended.run, ended.status
     folder = fetch.fetch(ws, run, dest, tell=transfers(ws))
-    shown = _relative(folder)
     took, price = duration(status.seconds(seen, ws.clock())), dollars(queries.cost(ws, run))
     ws.narrate(f"{run.id} {run.state} in {took}{_counts(ended)}; cost {price}")
-    if as_json:
-        print_json("run", run={**_as_json(ws, run), "results": str(folder)})
-    else:
-        echo(shown)
+    shown = _tell_results(ws, run, folder, as_json)
     if run.state == RunState.SUCCEEDED:
         return
     for failure in seen.failures[:10]:
@@ -328,9 +332,15 @@ def _counts(ended: Ended) -> str:
     return text + (f", {counts.skipped} skipped" if counts.skipped else "")
 
 
-def _relative(folder: Path) -> str:
+def _tell_results(ws: Workspace, run: Run, folder: Path, as_json: bool) -> str:
+    """Where they are, as printed."""
     here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+    shown = str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+    if as_json:
+        print_json("run", run={**_as_json(ws, run), "results": str(folder)})
+    else:
+        echo(shown)
+    return shown
 
 
 def _as_json(ws: Workspace, run: Run) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from devbox import __version__
+from devbox.cli import common
 
 # verb: (module under devbox.cli, one-line help). Helps live here so that --help imports nothing.
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -126,8 +128,13 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="devbox", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.option("--events", type=click.Path(path_type=Path), hidden=True)
+def cli(events: Path | None) -> None:
     """Remote GPU dev environments: one command up, its cost shown, switched off when idle."""
+    if events and not common.events:
+        from devbox.cli.event_log import EventLog
+
+        common.events = EventLog(events)
 
 
 def main() -> NoReturn:
@@ -153,12 +160,16 @@ def _run() -> int:
     """The exit code of the verb, its error told."""
     try:
         _verb()
+        if common.events:
+            common.events.done()
     except click.ClickException as error:
-        from devbox.cli.common import page
+        if common.events:
+            from devbox.errors import UsageError
 
+            return _tell(UsageError(error.format_message()))
         shown = io.StringIO()
         error.show(shown)
-        page(shown.getvalue(), err=True, nl=False)
+        common.page(shown.getvalue(), err=True, nl=False)
         return error.exit_code
     except BrokenPipeError:
         raise
@@ -184,22 +195,22 @@ def _verb() -> None:
 
 
 def _interrupted() -> int:
-    from devbox.cli.common import after_interrupt, page
-
     try:
-        page(after_interrupt(), err=True)
+        common.page(common.after_interrupt(), err=True)
     except Exception as error:  # what runs cannot be told: that must not look like "nothing"
-        page("interrupted; what is running and costing could not be read:", err=True)
+        common.page("interrupted; what is running and costing could not be read:", err=True)
         _tell(error)
     return 130
 
 
 def _tell(error: Exception) -> int:
-    from devbox.cli.common import page, why_silent
     from devbox.cli.net import explained
 
-    known = why_silent(explained(error))
-    page(known.render(), err=True)
+    known = common.why_silent(explained(error))
+    if common.events:
+        common.events.failed(known)
+    else:
+        common.page(known.render(), err=True)
     return known.exit_code
 
 

@@ -62,10 +62,19 @@ def up(box_name: str | None, **given: Any) -> None:
 
 
 @sync_command.command("down")
+@click.option("--before-pause", is_flag=True, hidden=True)
 @_transfer_options
-def down(box_name: str | None, **given: Any) -> None:
+def down(box_name: str | None, before_pause: bool, **given: Any) -> None:
     """Fetch what changed on the box. Your own edits stay and are listed. Files that programs here
     act on, such as .vscode, stay on the box unless named."""
+    if before_pause:  # what a pause that the box's watchdog announced would lose
+        from devbox import lifecycle
+
+        ws = common.workspace(quiet=given["quiet"])
+        box = ws.box(box_name)
+        lifecycle.save_before_watchdog_pause(ws, box)
+        ws.narrate(f"fetched from {box.name} before its pause")
+        return
     _transfer("down", box_name, **given)
 
 
@@ -177,7 +186,7 @@ def _tell(report: Report, options: Options, quiet: bool) -> None:
     parts += [f"{_files(len(report.deleted))} {would}deleted"] if report.deleted else []
     parts += [f"connection lost {report.retries}x, continued"] if report.retries else []
     took = "" if report.dry_run else f" in {duration(report.seconds)}"
-    common.narrate(f"{report.box}: {', '.join(parts)}{took}")
+    common.result(f"{report.box}: {', '.join(parts)}{took}", err=True)
     if report.secrets:
         common.narrate(f"not sent, they look like secrets: {_some(report.secrets)}")
         common.narrate("  to send one: include = [...] in the sync table of devbox.toml")
@@ -266,7 +275,7 @@ class _Line:
         self.silent = quiet
         self._clock = time.monotonic
         self._redraws = common.is_interactive()
-        self._every = 0.1 if self._redraws else 5.0
+        self._every = 0.1 if self._redraws or common.events else 5.0
         self._next = self._clock() + self._every
         self._drawn = False
 
@@ -275,7 +284,9 @@ class _Line:
             return
         self._next = self._clock() + self._every
         text = progress_text(now)
-        if self._redraws:
+        if common.events:
+            common.events.progress(now.bytes_done, now.bytes_total, text)
+        elif self._redraws:
             import shutil
 
             width = shutil.get_terminal_size().columns - 1

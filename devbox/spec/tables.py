@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from msgspec import structs
+
 from devbox import text
 from devbox.errors import NotFound
 from devbox.spec import trust
@@ -189,6 +191,12 @@ class Spec(Table, frozen=True):
         else:
             fix = "create the file with: devbox init"
         raise NotFound(f"{asked} in {FILE_NAME} (boxes: {known})", fix=fix)
+
+    def with_hardware(self, name: str | None, hardware: str) -> Spec:
+        """The same, but for the hardware of one box. Raises as `box`."""
+        name, wanted = self.box(name)
+        changed = structs.replace(wanted, hardware=hardware)
+        return structs.replace(self, boxes={**self.boxes, name: changed})
 
     def provider(self, name: str) -> ProviderSettings:
         """Settings of one provider; hf-space and hf-job share [providers.hf]. NotTrusted, and

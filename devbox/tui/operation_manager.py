@@ -1,5 +1,5 @@
-"""What the dashboard started and has under way. Each is a process of its own (`operation`) that
-continues when the dashboard ends; the next one finds it in DEVBOX_HOME/operations."""
+"""What the dashboard started and has under way. Each is a verb of the command line in a process of
+its own that continues when the dashboard ends; the next one finds it in DEVBOX_HOME/operations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from devbox.box import processes
 from devbox.files import private_dir
 from devbox.model import Box
 from devbox.text import clean
-from devbox.tui.operation_process import LOG, OWNER, REQUEST
 from devbox.wire.codec import decode
 from devbox.wire.messages import Identity
 
+#: in the folder of each: what was started, what it says (see cli/event_log.py), which process it is
+REQUEST, LOG, OWNER = "request.json", "log.jsonl", "process.json"
 _KEPT = 40  # folders of finished operations
 _LINES = 500
 _MOMENT = 10.0  # seconds
@@ -34,8 +35,9 @@ State = Literal["running", "done", "failed"]
 
 
 class Operation:
-    """One thing under way. summary: its result, or the error's text. share: 0 to 1, None where
-    there is no measure. stop, wait: set for what this program itself holds, such as a forward."""
+    """One thing under way. kind: its verb. summary: its result, or the error's text. share: 0 to 1,
+    None where there is no measure. stop, wait: set for what this program itself holds, such as a
+    forward."""
 
     def __init__(self, key: str, kind: str, title: str, box: str, began: float) -> None:
         self.key, self.kind, self.title, self.box, self.began = key, kind, title, box, began
@@ -93,20 +95,20 @@ class Operations:
         self.changes = 0
         self._adopt()
 
-    def start(self, kind: str, title: str, box: str = "", **fields: Any) -> Operation:
-        """Begin one; it is a process before this returns."""
+    def start(self, title: str, box: str, *words: str) -> Operation:
+        """Begin `devbox WORDS`; it is a process before this returns. box: what names the box it
+        is for."""
         key = f"{time.time():.3f}-{uuid.uuid4().hex[:6]}"
         folder = self._folder / key
         folder.mkdir(mode=0o700)
-        began = time.time()
-        request = {"v": 1, "kind": kind, "title": title, "start": str(self._start), "box": box,
-                   "began": began, **fields}  # fmt: skip
+        operation = Operation(key, words[0], title, box, time.time())
+        request = {"v": 2, "kind": words[0], "title": title, "box": box, "began": operation.began}
         (folder / REQUEST).write_text(json.dumps(request))
         (folder / REQUEST).chmod(0o600)
-        operation = Operation(key, kind, title, box, began)
+        command = [sys.executable, "-P", "-m", "devbox.cli.main", "--events", str(folder), *words]
         with (folder / "errors.txt").open("wb") as errors:
             operation.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "devbox.tui.operation_process", str(folder)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

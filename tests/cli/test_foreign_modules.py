@@ -40,7 +40,7 @@ def test_the_web_dashboard_s_process(trapped: Path, home: Path) -> None:
 
 def test_an_operation_of_the_dashboard(trapped: Path, home: Path) -> None:
     operations = Operations(trapped)
-    operation = operations.start("finish", "finish x", "x")
+    operation = operations.start("finish x", "x", "status", "x", "--wait")
     deadline = time.monotonic() + 60
     while operation.state == "running":
         assert time.monotonic() < deadline

@@ -268,13 +268,13 @@ class FakeOperations:
     def __init__(self) -> None:
         self.all: dict[str, Operation] = {}
         self.changes = 0
-        self.begun: list[tuple[str, str, dict[str, Any]]] = []
+        self.begun: list[tuple[str, ...]] = []
         self.stopped: list[str] = []
         self._ended: list[Operation] = []
 
-    def start(self, kind: str, title: str, box: str = "", **fields: Any) -> Operation:
-        self.begun.append((kind, box, fields))
-        return self.add(Operation(f"{len(self.all):03}", kind, title, box, NOW - 12))
+    def start(self, title: str, box: str, *words: str) -> Operation:
+        self.begun.append(words)
+        return self.add(Operation(f"{len(self.all):03}", words[0], title, box, NOW - 12))
 
     def add(self, operation: Operation) -> Operation:
         self.all[operation.key] = operation

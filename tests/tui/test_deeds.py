@@ -39,7 +39,7 @@ async def test_up_shows_offers_and_prices_and_starts_the_chosen_one(dashboard: O
         await it.until(lambda: "$31.60" in it.text)
         await it.press("enter", "enter")
         await it.until(lambda: it.operations.begun)
-        assert it.operations.begun == [("up", "new", {"hardware": "h100"})]
+        assert it.operations.begun == [("up", "new", "--hardware", "h100")]
         await it.until(lambda: "▶ up new" in it.text)
 
 
@@ -49,7 +49,7 @@ async def test_up_of_a_box_that_exists_finishes_it_at_once(dashboard: Open) -> N
         await it.until(lambda: it.dialog == "Choose")
         await _choose(it, 0)
         await it.until(lambda: it.operations.begun)
-        assert it.operations.begun == [("up", "demo/train", {"hardware": ""})]
+        assert it.operations.begun == [("up", "demo/train")]
 
 
 async def test_up_without_devbox_toml_begins_with_a_template(dashboard: Open) -> None:
@@ -62,7 +62,7 @@ async def test_up_without_devbox_toml_begins_with_a_template(dashboard: Open) ->
         await it.until(lambda: "t4" in it.text)
         await it.press("enter", "enter")
         await it.until(lambda: it.operations.begun)
-        assert it.operations.begun == [("up", "dev", {"hardware": ""})]
+        assert it.operations.begun == [("up", "dev")]
 
 
 @pytest.mark.parametrize(("key", "kind"), [("ctrl+d", "down"), ("z", "pause")])
@@ -87,7 +87,7 @@ async def test_ending_and_pausing_say_what_is_lost_and_begin_at_cancel(
             assert it.app.focused
             assert it.app.focused.id == answer
             await it.press("enter")
-            begun = (kind, "demo/train", {"save": save})
+            begun = (kind, "demo/train", "--yes", *([] if save else ["--no-save"]))
             await it.until(partial(it.operations.begun.__contains__, begun))
         await it.press(key)
         await it.until(lambda: it.dialog == "Confirm")
@@ -105,7 +105,7 @@ async def test_marked_boxes_are_ended_together(dashboard: Open) -> None:
         assert "End train, render?" in it.text
         await it.press("right", "enter")
         await it.until(lambda: len(it.operations.begun) == 2)
-        assert {box for _, box, _ in it.operations.begun} == {"demo/train", "demo/render"}
+        assert {words[1] for words in it.operations.begun} == {"demo/train", "demo/render"}
 
 
 async def test_losses_that_cannot_be_known_are_said_so(dashboard: Open) -> None:
@@ -121,7 +121,7 @@ async def test_resume_keep_reconcile_and_doctor(dashboard: Open) -> None:
     async with dashboard() as it:
         await it.select("nightly")
         await it.press("w")
-        await it.until(lambda: ("resume", "demo/nightly", {}) in it.operations.begun)
+        await it.until(lambda: ("resume", "demo/nightly") in it.operations.begun)
         await it.select("train")
         await it.press("h")
         await it.until(lambda: it.dialog == "Prompt")
@@ -130,9 +130,9 @@ async def test_resume_keep_reconcile_and_doctor(dashboard: Open) -> None:
         assert "is not a duration" in it.text
         it.app.screen.query_one(Input).value = "90m"
         await it.press("enter")
-        await it.until(lambda: ("keep", "demo/train", {"seconds": 5400.0}) in it.operations.begun)
+        await it.until(lambda: ("keep", "demo/train", "90m") in it.operations.begun)
         await it.press("ctrl+e")
-        await it.until(lambda: ("reconcile", "", {}) in it.operations.begun)
+        await it.until(lambda: ("reconcile",) in it.operations.begun)
         await it.press("x")
         await it.until(lambda: "ssh: OpenSSH" in it.text)
         assert "▲ no include" in it.text
@@ -167,18 +167,22 @@ async def test_what_makes_no_sense_is_refused_with_a_reason(
 
 
 @pytest.mark.parametrize(
-    ("row", "direction", "dry_run"),
-    [(0, "up", False), (1, "down", False), (2, "up", True), (3, "down", True)],
+    ("row", "words"),
+    [
+        (0, ("sync", "up", "demo/train")),
+        (1, ("sync", "down", "demo/train")),
+        (2, ("sync", "up", "demo/train", "--dry-run")),
+        (3, ("sync", "down", "demo/train", "--dry-run")),
+    ],
 )
-async def test_sync(dashboard: Open, row: int, direction: str, dry_run: bool) -> None:
+async def test_sync(dashboard: Open, row: int, words: tuple[str, ...]) -> None:
     async with dashboard() as it:
         await it.select("train")
         await it.press("y")
         await it.until(lambda: it.dialog == "Choose")
         await _choose(it, row)
         await it.until(lambda: it.operations.begun)
-        fields = {"direction": direction, "dry_run": dry_run}
-        assert it.operations.begun == [("sync", "demo/train", fields)]
+        assert it.operations.begun == [words]
         assert it.app.pane == "sync"
         work = it.operations.running()[0]
         work.take({"progress": [30, 60], "note": "80.1 MB/s  model.pt"})
@@ -263,7 +267,7 @@ async def test_the_palette_finds_and_does_an_action(dashboard: Open) -> None:
             await it.type("resume")
             await it.until(lambda: "Bring a paused box back" in it.text)
             await it.press("enter")
-            await it.until(lambda: ("resume", "demo/nightly", {}) in it.operations.begun)
+            await it.until(lambda: ("resume", "demo/nightly") in it.operations.begun)
 
 
 async def test_the_theme_is_chosen_and_remembered(dashboard: Open) -> None:

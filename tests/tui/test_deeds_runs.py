@@ -40,11 +40,10 @@ async def test_a_job_runs_from_a_form_made_of_its_job_toml(dashboard: Open, home
         it.app.screen.query_one("#f-min_size", Input).value = "64"
         start.press()
         await it.until(lambda: it.operations.begun)
-        (kind, box, fields) = it.operations.begun[0]
-        assert (kind, box, fields["job"], fields["extra"]) == ("submit", "demo/train", "track", [])
-        assert f"--video={home / 'clip.mp4'}" in fields["words"]
-        assert "--min-size=64" in fields["words"]
-        assert "--engine=cascade" in fields["words"]
+        started = it.operations.begun[0]
+        assert started[:6] == ("run", "track", "--box", "demo/train", "--detach", "--")
+        words = {f"--video={home / 'clip.mp4'}", "--min-size=64", "--engine=cascade"}
+        assert words <= set(started[6:])
         assert it.app.pane == "jobs"
 
 
@@ -62,8 +61,21 @@ async def test_a_command_of_ones_own(dashboard: Open) -> None:
         field.value = "python train.py --lr '3 e'"
         it.app.screen.query_one("#start", Button).press()
         await it.until(lambda: it.operations.begun)
-        words = ["python", "train.py", "--lr", "3 e"]
-        assert it.operations.begun[0][2] == {"job": "cmd", "words": words, "extra": []}
+        words = ("python", "train.py", "--lr", "3 e")
+        started = ("run", "--box", "demo/train", "--detach", "--", *words)
+        assert it.operations.begun == [started]
+
+
+async def test_an_empty_command_starts_nothing(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press("r")
+        await it.until(lambda: it.dialog == "Choose")
+        await it.press("end", "enter")
+        await it.until(lambda: it.dialog == "Form")
+        it.app.screen.query_one("#start", Button).press()
+        await it.until(lambda: any("no command was given" in told for told in it.told))
+        assert it.operations.begun == []
 
 
 async def test_runs_are_cancelled_retried_and_fetched(dashboard: Open) -> None:
@@ -76,7 +88,7 @@ async def test_runs_are_cancelled_retried_and_fetched(dashboard: Open) -> None:
         assert it.app.focused
         assert it.app.focused.id == "cancel"
         await it.press("right", "enter")
-        await it.until(lambda: ("cancel", "train", {"run": running}) in it.operations.begun)
+        await it.until(lambda: ("cancel", running) in it.operations.begun)
         await it.press("a")
         await it.until(lambda: any("c ends it" in told for told in it.told))
         await it.press("2", "enter", "j")
@@ -85,8 +97,8 @@ async def test_runs_are_cancelled_retried_and_fetched(dashboard: Open) -> None:
         await it.press("c")
         await it.until(lambda: any("succeeded already" in told for told in it.told))
         await it.press("a", "o")
-        await it.until(lambda: ("fetch", "train", {"run": done}) in it.operations.begun)
-        assert ("retry", "train", {"run": done}) in it.operations.begun
+        await it.until(lambda: ("attach", done, "--no-wait") in it.operations.begun)
+        assert ("retry", done, "--detach") in it.operations.begun
 
 
 async def test_the_shell_gets_the_terminal_and_gives_it_back(

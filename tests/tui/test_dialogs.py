@@ -71,7 +71,7 @@ async def test_what_is_long_is_told_whole_in_a_narrow_terminal(dashboard: Open) 
 
 async def test_the_work_dialog_lists_work_and_its_output(dashboard: Open) -> None:
     async with dashboard() as it:
-        work = it.operations.start("up", "up train", "train")
+        work = it.operations.start("up train", "train", "up", "train")
         work.lines.append("asking the provider")
         await it.press("m")
         await it.until(lambda: "asking the provider" in it.text)

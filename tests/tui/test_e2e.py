@@ -38,7 +38,7 @@ def ws(home: Path) -> Iterator[Workspace]:
     made = Workspace.open(folder)
     yield made
     # what a failed test left under way ends before its box does
-    for process in _processes("devbox.tui.operation_process"):
+    for process in _processes("devbox.cli.main --events"):
         process.kill()
     for box in made.store.boxes.all():
         lifecycle.down(made, box, save=False)
@@ -124,7 +124,7 @@ def test_up_and_a_look_in_a_browser(served: str, ws: Workspace) -> None:
         page.press("u")
         _draws(page, "at most 8h (max_uptime): $8.00")
         page.press(ENTER, ENTER)
-        _draws(page, "demo is running: ssh devbox-demo")
+        _draws(page, "ssh devbox-demo")
         _draws(page, "● live")
         assert ws.box("demo").state is BoxState.RUNNING
         page.press(CTRL + "s")
@@ -208,7 +208,7 @@ def _draws(page: browser.Browser, text: str) -> None:
 def _left() -> list[str]:
     """Dashboards, their operations and their streams of this test."""
     found = []
-    for mark in ("devbox.cli.main ui", "devbox.tui", " stream "):
+    for mark in ("devbox.cli.main ", " stream "):
         found += [" ".join(process.cmdline()) for process in _processes(mark)]
     return [line for line in found if "--web" not in line and "echo LEFT" not in line]
 

@@ -56,7 +56,7 @@ async def test_hostile_text_everywhere(dashboard: Open, text: str) -> None:
         difference = Difference("evil", cut, cut, (File(cut, 1, 1.0),), (File(cut, 1, 1.0),))
         it.asks.difference = lambda box: difference  # type: ignore[method-assign]
         await it.select("evil")
-        work = it.operations.start("up", cut, "evil")
+        work = it.operations.start(cut, "evil", "up", "evil")
         work.take({"say": text})
         it.app.tell(text, "error", title=cut)
         for key in ("1", "2", "l", "4", "5", "6"):

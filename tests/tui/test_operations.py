@@ -57,27 +57,21 @@ def _until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 def test_a_box_from_up_to_down(project: Path) -> None:
     operations = Operations(project)
     ws = Workspace.open(project)
-    up = ended(operations, operations.start("up", "up b", "b", hardware="cpu"))
-    assert (up.state, up.summary) == ("done", "b is running: ssh devbox-b")
-    assert any("$1.00/h" in line for line in up.lines)
+    assert "costing: $1.00/h" in begin(operations, "up", "b", "--hardware", "cpu").summary
+    assert any("$1.00/h" in line for line in next(iter(operations.all.values())).lines)
     (project / "a.txt").write_text("a")
-    sync = operations.start("sync", "sync", "b", direction="up", dry_run=True)
-    assert ended(operations, sync).summary == "1 file would be sent (1 B)"
-    sync = ended(operations, operations.start("sync", "s", "b", direction="up", dry_run=False))
-    assert sync.summary.startswith("1 file sent")  # `up` has sent devbox.toml
-    assert "a.txt" in sync.lines
-    kept = ended(operations, operations.start("keep", "keep", "b", seconds=60.0))
-    assert kept.summary.startswith("b is kept awake until ")
-    run = operations.start("submit", "run", "b", job="hello", words=[], extra=["x"])
-    assert ended(operations, run).state == "done", run.error
+    dry = begin(operations, "sync", "up", "b", "--dry-run")
+    assert dry.summary == "b: 1 file (1 B) would be sent"
+    assert "a.txt" in dry.lines
+    sync = begin(operations, "sync", "up", "b")
+    assert sync.summary.startswith("b: 1 file (1 B) sent")  # `up` has sent devbox.toml
+    assert "b is kept awake until " in begin(operations, "keep", "b", "60s").summary
+    begin(operations, "run", "hello", "--box", "b", "--detach", "--", "x")
     (row,) = ws.store.runs.latest()
-    cmd = operations.start("submit", "run", "b", job="cmd", words=["sleep", "300"], extra=[])
-    assert ended(operations, cmd).state == "done", cmd.error
+    begin(operations, "run", "--box", "b", "--detach", "--", "sleep", "300")
     latest = ws.store.runs.latest()[0]
-    cancelled = ended(operations, operations.start("cancel", "c", "b", run=latest.id))
-    assert cancelled.summary == f"run {latest.id} cancelled"
-    again = ended(operations, operations.start("retry", "r", "b", run=latest.id))
-    assert again.state == "done", again.error
+    assert begin(operations, "cancel", latest.id).summary == f"{latest.id} cancelled"
+    begin(operations, "retry", latest.id, "--detach")
     found = ws.store.runs.get(latest.id)
     assert found
     assert found.state in (RunState.RUNNING, RunState.QUEUED)
@@ -85,43 +79,41 @@ def test_a_box_from_up_to_down(project: Path) -> None:
     with connect(box) as connection:
         made = f"cd {box.workdir} && mkdir -p results && echo 1 > results/model.txt"
         connection.run(["sh", "-c", made])
-    rescue = ended(operations, operations.start("rescue", "fetch", "b"))
-    assert rescue.summary == "fetched from b before its pause", rescue.error
+    rescue = begin(operations, "sync", "down", "b", "--before-pause")
+    assert rescue.summary == "fetched from b before its pause"
     assert (project / "results" / "model.txt").read_text() == "1\n"
-    fetched = ended(operations, operations.start("fetch", "f", "b", run=row.id))
-    assert str(project / "results" / row.id) in fetched.summary
-    down = down_and_back(operations, ws)
-    assert down.summary == "b is terminated"
-
-
-def down_and_back(operations: Operations, ws: Workspace) -> Operation:
-    """Pause, resume, end."""
-    pause = ended(operations, operations.start("pause", "p", "b", save=True))
-    assert pause.summary == "b is paused", pause.error
-    resume = ended(operations, operations.start("resume", "r", "b"))
-    assert resume.summary == "b is running", resume.error
-    assert ended(operations, operations.start("finish", "f", "b")).summary == "b is running"
-    reconcile = ended(operations, operations.start("reconcile", "reconcile"))
-    assert reconcile.state == "done"
-    down = ended(operations, operations.start("down", "d", "b", save=True))
+    fetched = begin(operations, "attach", row.id, "--no-wait")
+    assert fetched.summary == f"results/{row.id}"
+    assert begin(operations, "pause", "b", "--yes").summary.startswith("b paused")
+    assert begin(operations, "resume", "b").summary.startswith("b running; shell: ssh devbox-b")
+    begin(operations, "reconcile")
+    assert begin(operations, "down", "b", "--yes").summary.startswith("b terminated; costing: noth")
     assert ws.box("b").state is BoxState.TERMINATED
-    return down
+
+
+def begin(operations: Operations, *words: str) -> Operation:
+    """Run it to its end, which is a good one."""
+    operation = ended(operations, operations.start(" ".join(words), "b", *words))
+    assert operation.state == "done", operation.error or list(operation.lines)
+    return operation
 
 
 def test_an_error_is_told_whole(project: Path) -> None:
     operations = Operations(project)
-    failed = ended(operations, operations.start("up", "up x", "x", hardware=""))
+    failed = ended(operations, operations.start("up x", "x", "up", "x"))
     assert failed.state == "failed"
     assert "no box 'x'" in failed.summary
     assert "devbox up b" in failed.error["fix"]
-    failed = ended(operations, operations.start("up", "up b", "b", hardware="h900"))
+    failed = ended(operations, operations.start("up b", "b", "up", "b", "--hardware", "h900"))
     assert "h900" in failed.summary
+    failed = ended(operations, operations.start("up b", "b", "up", "b", "--no-such-option"))
+    assert "--no-such-option" in failed.error["what"]
 
 
 def test_a_reconcile_that_could_not_look_has_failed(project: Path) -> None:
     (project / "devbox.toml").write_text('[boxes.b]\nprovider = "hf-space"\n')
     operations = Operations(project)
-    operation = ended(operations, operations.start("reconcile", "reconcile"))
+    operation = ended(operations, operations.start("reconcile", "", "reconcile"))
     assert operation.state == "failed"
     assert "could not look at or finish 1" in operation.summary
     assert any(line.startswith("failed  hf-space") for line in operation.lines)
@@ -129,11 +121,10 @@ def test_a_reconcile_that_could_not_look_has_failed(project: Path) -> None:
 
 def test_a_retry_sends_what_was_edited_since(project: Path) -> None:
     operations = Operations(project)
-    ended(operations, operations.start("up", "up b", "b", hardware=""))
-    words = ["sh", "-c", "cat said.txt; exit 3"]
+    begin(operations, "up", "b")
     (project / "said.txt").write_text("one\n")
-    submit = operations.start("submit", "run", "b", job="cmd", words=words, extra=[])
-    assert ended(operations, submit).state == "done", submit.error
+    words = ("sh", "-c", "cat said.txt; exit 3")
+    begin(operations, "run", "--box", "b", "--detach", "--", *words)
     ws = Workspace.open(project)
 
     def over() -> bool:
@@ -142,8 +133,7 @@ def test_a_retry_sends_what_was_edited_since(project: Path) -> None:
     _until(over)
     (project / "said.txt").write_text("two\n")
     run = ws.store.runs.latest()[0]
-    again = ended(operations, operations.start("retry", "r", "b", run=run.id))
-    assert again.state == "done", again.error
+    begin(operations, "retry", run.id, "--detach")
     with connect(ws.box("b")) as connection:
         assert connection.run(["cat", f"{ws.box('b').workdir}/said.txt"]).out == "two\n"
     _until(over)
@@ -151,7 +141,7 @@ def test_a_retry_sends_what_was_edited_since(project: Path) -> None:
 
 def test_one_that_dies_without_a_word_is_noticed(project: Path) -> None:
     operations = Operations(project)
-    operation = operations.start("up", "up b", "b", hardware="")
+    operation = operations.start("up b", "b", "up", "b")
     assert operation.process
     operation.process.kill()
     ended(operations, operation)
@@ -161,7 +151,7 @@ def test_one_that_dies_without_a_word_is_noticed(project: Path) -> None:
 
 def test_the_next_dashboard_finds_what_goes_on_and_can_stop_it(project: Path) -> None:
     first = Operations(project)
-    operation = first.start("up", "up b", "b", hardware="")
+    operation = first.start("up b", "b", "up", "b")
     assert operation.process
     os.kill(operation.process.pid, signal.SIGSTOP)
     folder = paths.home() / "operations" / operation.key

@@ -59,7 +59,7 @@ async def test_its_files_are_fetched_by_work_that_goes_on_by_itself(dashboard: O
         await it.turn()
         await it.until(lambda: it.operations.begun)
         await it.turn()
-        assert it.operations.begun == [("rescue", "demo/train", {})]
+        assert it.operations.begun == [("sync", "down", "demo/train", "--before-pause")]
         assert "fetch from train before it pauses" in it.text
 
 

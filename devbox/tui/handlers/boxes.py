@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SYNCS = (
     Item("up", "Send", "what changed here goes to the box"),
     Item("down", "Fetch", "what changed on the box comes here"),
-    Item("up?", "Send, dry run", "say what would be sent, change nothing"),
-    Item("down?", "Fetch, dry run", "say what would be fetched, change nothing"),
+    Item("up --dry-run", "Send, dry run", "say what would be sent, change nothing"),
+    Item("down --dry-run", "Fetch, dry run", "say what would be fetched, change nothing"),
 )
 
 
@@ -50,12 +50,14 @@ async def up(app: Dashboard) -> None:
         return
     if name in live:
         # it exists: finishing or resuming it takes no choice
-        app.operations.start("up", f"up {name}", live[name].ref, hardware="")
+        app.operations.start(f"up {name}", live[name].ref, "up", live[name].ref)
         return
     wish = await app.push_screen_wait(Up(app.asks, name))
     if wish:
-        app.await_box(wish[0])
-        app.operations.start("up", f"up {wish[0]}", wish[0], hardware=wish[1])
+        name, hardware = wish
+        app.await_box(name)
+        chosen = ["--hardware", hardware] if hardware else []
+        app.operations.start(f"up {name}", name, "up", name, *chosen)
 
 
 async def pause(app: Dashboard) -> None:
@@ -70,14 +72,14 @@ def rescue(app: Dashboard, boxes: list[Box]) -> None:
     async def start(app: Dashboard) -> None:
         for box in await background.call(lambda: app.asks.saved_before_pause(boxes), "spec"):
             title = f"fetch from {box.name} before it pauses"
-            app.operations.start("rescue", title, box.ref)
+            app.operations.start(title, box.ref, "sync", "down", box.ref, "--before-pause")
 
     guarded(start)(app)
 
 
 async def resume(app: Dashboard) -> None:
     for view in _in(app, "resume", BoxState.PAUSED):
-        app.operations.start("resume", f"resume {view.box.name}", view.box.ref)
+        app.operations.start(f"resume {view.box.name}", view.box.ref, "resume", view.box.ref)
 
 
 async def keep(app: Dashboard) -> None:
@@ -89,8 +91,8 @@ async def keep(app: Dashboard) -> None:
                parse_duration)
     )  # fmt: skip
     for view in views if line else []:
-        name, seconds = view.box.name, parse_duration(line or "")
-        app.operations.start("keep", f"keep {name} {line}", view.box.ref, seconds=seconds)
+        ref, time = view.box.ref, line or ""
+        app.operations.start(f"keep {view.box.name} {time}", ref, "keep", ref, time)
 
 
 async def terminate(app: Dashboard) -> None:
@@ -116,13 +118,14 @@ async def _stop(app: Dashboard, verb: str, word: str, views: list[BoxView], fact
     )
     asked = Confirm(f"{word} {_names(views)}?", [*_bills(views), fact], answers, look)
     which = await app.push_screen_wait(asked)
+    save = [] if which == "save" else ["--no-save"]
     for view in views if which else []:
-        title = f"{verb} {view.box.name}"
-        app.operations.start(verb, title, view.box.ref, save=which == "save")
+        ref = view.box.ref
+        app.operations.start(f"{verb} {view.box.name}", ref, verb, ref, "--yes", *save)
 
 
 async def reconcile(app: Dashboard) -> None:
-    app.operations.start("reconcile", "reconcile")
+    app.operations.start("reconcile", "", "reconcile")
 
 
 async def doctor(app: Dashboard) -> None:
@@ -138,10 +141,9 @@ async def sync(app: Dashboard) -> None:
         return
     which = await app.push_screen_wait(Choose(f"Sync {_names(views)}", _SYNCS))
     for view in views if which else []:
-        name, direction = view.box.name, (which or "").removesuffix("?")
-        dry = (which or "").endswith("?")
-        title = f"sync {direction} {name}" + (" (dry run)" if dry else "")
-        app.operations.start("sync", title, view.box.ref, direction=direction, dry_run=dry)
+        ref, (direction, *dry) = view.box.ref, (which or "").split()
+        title = f"sync {direction} {view.box.name}" + (" (dry run)" if dry else "")
+        app.operations.start(title, ref, "sync", direction, ref, *dry)
     if which:
         app.open_pane("sync")
 

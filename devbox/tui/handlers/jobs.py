@@ -37,10 +37,11 @@ async def run(app: Dashboard) -> None:
     words = await app.push_screen_wait(form)
     if words is None:
         return
-    title = f"run {job.name} on {view.box.name}"
-    takes = form.takes_words and job is not _OWN
-    app.operations.start("submit", title, view.box.ref, job=job.name,
-                         words=[] if takes else words, extra=words if takes else [])  # fmt: skip
+    if job is _OWN and not words:
+        raise Conflict("no command was given")
+    title, ref = f"run {job.name} on {view.box.name}", view.box.ref
+    named = [] if job is _OWN else [job.name]
+    app.operations.start(title, ref, "run", *named, "--box", ref, "--detach", "--", *words)
     app.open_pane("jobs")
 
 
@@ -53,19 +54,19 @@ async def cancel(app: Dashboard) -> None:
     facts = [f"it cost {dollars(cost)} so far", "what it did is kept; programs get 10 s to save"]
     answers = (Answer("end", "End the run", danger=True),)
     if await app.push_screen_wait(Confirm(f"End run {run.id}?", facts, answers)):
-        app.operations.start("cancel", f"cancel {run.id}", run.box_name, run=run.id)
+        app.operations.start(f"cancel {run.id}", run.box_name, "cancel", run.id)
 
 
 async def retry(app: Dashboard) -> None:
     run = _chosen(app)
     if not run.state.is_over:
         raise Conflict(f"run {run.id} is {run.state}", fix="c ends it")
-    app.operations.start("retry", f"retry {run.id}", run.box_name, run=run.id)
+    app.operations.start(f"retry {run.id}", run.box_name, "retry", run.id, "--detach")
 
 
 async def fetch(app: Dashboard) -> None:
     run = _chosen(app)
-    app.operations.start("fetch", f"fetch {run.id}", run.box_name, run=run.id)
+    app.operations.start(f"fetch {run.id}", run.box_name, "attach", run.id, "--no-wait")
 
 
 def _chosen(app: Dashboard) -> Run:
