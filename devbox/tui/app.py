@@ -1,19 +1,20 @@
 """The dashboard's screen and its turns: twice a second it takes in what came and redraws what is
-in sight. What actions do is in `deeds`."""
+in sight. What actions do is in `handlers`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Footer, Input
 
 from devbox.errors import DevboxError
-from devbox.model import Box
 from devbox.tui import actions, background, fleet, theme
 from devbox.tui.autosave import StandBy
 from devbox.tui.bars import Bar, Tabs, summary, under_way
@@ -21,7 +22,6 @@ from devbox.tui.feed import BoxView, Feed
 from devbox.tui.grid import Column, Grid
 from devbox.tui.notices import Notices, Severity
 from devbox.tui.operation_manager import Operation, Operations
-from devbox.tui.palette_commands import Commands
 from devbox.tui.panes.base import Movable, Pane, Seen
 from devbox.tui.panes.cost import CostPane
 from devbox.tui.panes.events import EventsPane
@@ -38,6 +38,7 @@ W = TypeVar("W", bound=Widget)
 TURN = 0.5  # seconds between redraws
 _SETTLE = 0.3
 _SHORT = 30  # rows of a terminal below which the details take the fleet's room
+_NOT_NAMED = {"palette", "down", "up_row", "first", "last", "page_down", "page_up"}
 _RESORT = 2.0  # seconds: rows that jump at every sample cannot be read
 
 
@@ -46,7 +47,6 @@ class Dashboard(App[None], inherit_bindings=False):
 
     CSS_PATH = "dashboard.tcss"
     TITLE = "devbox"
-    COMMANDS: ClassVar[set[object]] = {Commands}  # type: ignore[assignment]
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings()]
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+backslash"
@@ -122,9 +122,32 @@ class Dashboard(App[None], inherit_bindings=False):
         if action.changes and self.readonly:
             self.tell(f"{action.label}: this dashboard is read-only", "warning")
             return
-        from devbox.tui.handlers import DEEDS
+        if action.pane:
+            self.open_pane(action.pane)
+        if action.handler:
+            self.finish(actions.handler(action.handler)(self, *action.args))
 
-        DEEDS[action_id](self)
+    def finish(self, handling: Coroutine[Any, Any, None] | None) -> None:
+        """What a handler awaits, as a worker whose errors are shown, not raised."""
+        if handling is not None:
+            self.run_worker(self._finished(handling), group="actions")
+
+    async def _finished(self, handling: Coroutine[Any, Any, None]) -> None:
+        try:
+            await handling
+        except DevboxError as error:
+            self.tell_error(error)
+        except OSError as error:
+            self.tell(str(error), "error")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The command palette: every action but the plain moves, with its key."""
+        for action in actions.ACTIONS:
+            if action.id not in _NOT_NAMED and not (self.readonly and action.changes):
+                # shown as markup by the palette; registry texts hold no bracket, a key may
+                keys = actions.keys(action, self.settings.keys).replace("[", "\\[")
+                run = partial(self.action_do, action.id)
+                yield SystemCommand(action.label, f"{action.tooltip}  ({keys})", run)
 
     def turn(self) -> None:
         """Take in what came; redraw unless the display is paused."""
@@ -135,7 +158,9 @@ class Dashboard(App[None], inherit_bindings=False):
             self._ended(operation)
         for notice in self._notices.look(self.feed, self.now, self.operations.recent()):
             self.tell(notice.text, notice.severity, title=notice.title)
-        self._rescue(self._stand_by.look(self.feed))
+        warned = self._stand_by.look(self.feed)
+        if warned and not self.readonly:
+            self.finish(actions.handler("boxes.save_before_pause")(self, warned))
         self.redraw()
 
     def redraw(self, *, always: bool = False) -> None:
@@ -349,13 +374,6 @@ class Dashboard(App[None], inherit_bindings=False):
             grid.go(names.index(self._awaited))
             self._awaited = ""
 
-    def _rescue(self, boxes: list[Box]) -> None:
-        """Fetch what a pause that was announced would lose."""
-        if boxes and not self.readonly:
-            from devbox.tui.handlers.boxes import rescue
-
-            rescue(self, boxes)
-
     def _ended(self, operation: Operation) -> None:
         box_ids = [v.box.id for v in self.feed.views if operation.concerns(v.box)]
         self.feed.hurry(box_ids)
@@ -376,8 +394,11 @@ class Dashboard(App[None], inherit_bindings=False):
 
 
 def _load_the_rest() -> None:
-    import devbox.jobs.queries
-    import devbox.tui.handlers  # noqa: F401
+    import devbox.jobs.queries  # noqa: F401
+
+    for action in actions.ACTIONS:
+        if action.handler:
+            actions.handler(action.handler)
 
 
 def run(start: Path, *, readonly: bool = False) -> list[str]:

@@ -1,9 +1,9 @@
-"""One registry: every action has a deed, every key reaches it, and all of it can be listed."""
+"""One registry: every action has a handler, every key reaches it, and all of it can be listed."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ import pytest
 from devbox.errors import SpecError
 from devbox.tui import actions, settings
 from devbox.tui.app import Dashboard
-from devbox.tui.handlers import DEEDS
 from devbox.tui.screens.help import listing
 from devbox.tui.settings import Settings
 from tests.tui.conftest import Open
@@ -30,8 +29,10 @@ def test_ids_and_keys_are_unique_and_every_action_does_something() -> None:
     assert len(actions.BY_ID) == len(actions.ACTIONS)
     keys = [key for _, key in KEYS]
     assert len(set(keys)) == len(keys)
-    assert set(DEEDS) == set(actions.BY_ID)
     for action in actions.ACTIONS:
+        assert action.handler or action.pane
+        if action.handler:
+            inspect.signature(actions.handler(action.handler)).bind("the dashboard", *action.args)
         assert action.tooltip
         assert action.label
 
@@ -47,11 +48,10 @@ async def test_every_key_reaches_its_action(
 ) -> None:
     done: list[str] = []
 
-    def note(action_id: str) -> Callable[[Dashboard], None]:
-        return lambda _: done.append(action_id)
-
-    for action_id in actions.BY_ID:
-        monkeypatch.setitem(DEEDS, action_id, note(action_id))
+    for action in actions.ACTIONS:
+        noted = action._replace(handler=action.id, args=(), pane="")
+        monkeypatch.setitem(actions.BY_ID, action.id, noted)
+    monkeypatch.setattr(actions, "handler", lambda name: lambda _: done.append(name))
     async with dashboard() as it:
         for action_id, key in KEYS:
             done.clear()
@@ -74,12 +74,12 @@ async def test_the_keymap_overrides_keys_everywhere(
     dashboard: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setitem(DEEDS, "pause", lambda _: done.append("pause"))
+    monkeypatch.setattr(actions, "handler", lambda name: lambda _: done.append(name))
     async with dashboard(settings=Settings(keys={"pause": "f5"})) as it:
         await it.press("z")
         assert done == []
         await it.press("f5")
-        assert done == ["pause"]
+        assert done == ["boxes.pause"]
         help_ = "\n".join("".join(t for t, _ in line) for line in listing({"pause": "f5"}, "x"))
         assert re.search(r"f5 +Stop paying", help_)
 

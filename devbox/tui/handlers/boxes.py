@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from devbox.errors import DevboxError
 from devbox.model import Box, BoxState
 from devbox.text import parse_duration
 from devbox.tui import background
@@ -66,15 +64,11 @@ async def pause(app: Dashboard) -> None:
     await _stop(app, "pause", "Pause", views, fact)
 
 
-def rescue(app: Dashboard, boxes: list[Box]) -> None:
-    """Fetch what a pause that their watchdogs announced would lose. Not a key's: see `standby`."""
-
-    async def start(app: Dashboard) -> None:
-        for box in await background.call(lambda: app.asks.saved_before_pause(boxes), "spec"):
-            title = f"fetch from {box.name} before it pauses"
-            app.operations.start(title, box.ref, "sync", "down", box.ref, "--before-pause")
-
-    guarded(start)(app)
+async def save_before_pause(app: Dashboard, boxes: list[Box]) -> None:
+    """Fetch what a pause that their watchdogs announced would lose. Not a key's: see `autosave`."""
+    for box in await background.call(lambda: app.asks.saved_before_pause(boxes), "spec"):
+        title = f"fetch from {box.name} before it pauses"
+        app.operations.start(title, box.ref, "sync", "down", box.ref, "--before-pause")
 
 
 async def resume(app: Dashboard) -> None:
@@ -183,26 +177,3 @@ def _bills(views: list[BoxView]) -> list[str]:
 
 def _indent(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
-
-
-def guarded(deed: Callable[[Dashboard], Coroutine[Any, Any, None]]) -> Callable[[Dashboard], None]:
-    """As a worker whose errors are shown, not raised."""
-
-    async def run(app: Dashboard) -> None:
-        try:
-            await deed(app)
-        except DevboxError as error:
-            app.tell_error(error)
-        except OSError as error:
-            app.tell(str(error), "error")
-
-    def start(app: Dashboard) -> None:
-        app.run_worker(run(app), group="deeds")
-
-    return start
-
-
-DEEDS = {
-    deed.__name__: guarded(deed)
-    for deed in (up, pause, resume, keep, terminate, reconcile, doctor, sync)
-}

@@ -12,7 +12,6 @@ from textual.app import SuspendNotSupported
 from devbox.errors import DevboxError, NotFound
 from devbox.model import Box
 from devbox.tui import background, queries
-from devbox.tui.handlers.boxes import guarded
 from devbox.tui.operation_manager import Operation
 from devbox.tui.screens.prompt import Prompt
 
@@ -85,6 +84,3 @@ def _running(app: Dashboard) -> Box:
         raise NotFound("no box is selected")
     check_running(app.view.box)
     return app.view.box
-
-
-DEEDS = {deed.__name__: guarded(deed) for deed in (shell, editor, forward)}

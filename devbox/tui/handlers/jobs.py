@@ -10,7 +10,6 @@ from devbox.model import BoxState, Run
 from devbox.spec import JobSpec
 from devbox.text import dollars
 from devbox.tui import background
-from devbox.tui.handlers.boxes import guarded
 from devbox.tui.screens.choose import Choose, Item
 from devbox.tui.screens.confirm import Confirm
 from devbox.tui.screens.dialog import Answer
@@ -78,6 +77,3 @@ def _chosen(app: Dashboard) -> Run:
     if chosen is None:
         raise NotFound("this box has no run yet", fix="r runs a job")
     return chosen
-
-
-DEEDS = {deed.__name__: guarded(deed) for deed in (run, cancel, retry, fetch)}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from devbox.tui import settings
 from devbox.tui.actions import PANES
-from devbox.tui.fleet import SORTS
-from devbox.tui.handlers.boxes import guarded
 from devbox.tui.screens.choose import Choose, Item
 from devbox.tui.screens.help import Help
 from devbox.tui.screens.work import Work
@@ -50,7 +46,6 @@ def logs(app: Dashboard) -> None:
 
 
 def log_source(app: Dashboard) -> None:
-    app.open_pane("logs")
     app.logs_pane.next_kind()
 
 
@@ -60,9 +55,8 @@ def follow(app: Dashboard) -> None:
     app.logs_pane.refresh_from(app.seen())
 
 
-def match(direction: int, app: Dashboard) -> None:
-    if app.pane == "logs":
-        app.logs_pane.step(direction)
+def match(app: Dashboard, direction: int) -> None:
+    app.logs_pane.step(direction)
 
 
 def window(app: Dashboard) -> None:
@@ -93,12 +87,12 @@ def work(app: Dashboard) -> None:
     app.push_screen(Work(app.operations))
 
 
-def move(rows: int, app: Dashboard) -> None:
+def move(app: Dashboard, rows: int) -> None:
     app.movable.move(rows)
     app.moved()
 
 
-def page(direction: int, app: Dashboard) -> None:
+def page(app: Dashboard, direction: int) -> None:
     app.movable.move(direction * app.movable.page)
     app.moved()
 
@@ -124,16 +118,12 @@ def unmark(app: Dashboard) -> None:
     app.redraw()
 
 
-def pane_step(direction: int, app: Dashboard) -> None:
+def pane_step(app: Dashboard, direction: int) -> None:
     names = list(PANES)
     app.open_pane(names[(names.index(app.pane) + direction) % len(names)])
 
 
-def pane(name: str, app: Dashboard) -> None:
-    app.open_pane(name)
-
-
-def sort(column: str, app: Dashboard) -> None:
+def sort(app: Dashboard, column: str) -> None:
     app.sort_by(column)
 
 
@@ -161,42 +151,3 @@ def help_(app: Dashboard) -> None:
 
 async def quit_(app: Dashboard) -> None:
     await app.action_quit()
-
-
-DEEDS: dict[str, Callable[[Dashboard], None]] = {
-    **{
-        deed.__name__.rstrip("_"): deed
-        for deed in (
-            details,
-            back,
-            filter_,
-            logs,
-            log_source,
-            follow,
-            window,
-            which_gpu,
-            display,
-            refresh,
-            work,
-            first,
-            last,
-            mark,
-            unmark,
-            palette,
-            screenshot,
-            help_,
-        )
-    },
-    "theme": guarded(theme),
-    "quit": guarded(quit_),
-    "match_next": partial(match, 1),
-    "match_previous": partial(match, -1),
-    "down": partial(move, 1),
-    "up_row": partial(move, -1),
-    "page_down": partial(page, 1),
-    "page_up": partial(page, -1),
-    "next_pane": partial(pane_step, 1),
-    "previous_pane": partial(pane_step, -1),
-    **{f"pane_{name}": partial(pane, name) for name in PANES},
-    **{f"sort_{column}": partial(sort, column) for column in SORTS},
-}
