@@ -12,6 +12,7 @@ from devbox.cli.common import echo, json_option, print_json, workspace
 from devbox.errors import UsageError
 from devbox.state.spending import Line, report
 from devbox.text import dollars, duration
+from devbox.text_layout import table
 
 
 @click.command("cost")
@@ -64,9 +65,8 @@ def _table(by: str, lines: list[Line]) -> None:
             sum(line.unknown_seconds for line in lines),
         )
         rows.append(("total", duration(total.seconds), _cost(total)))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for key, time, cost in rows:
-        echo(f"{key.ljust(widths[0])}  {time.rjust(widths[1])}  {cost}")
+    for row in table(rows, right=[1]):
+        echo(row)
 
 
 def _cost(line: Line) -> str:

@@ -20,8 +20,6 @@ from devbox.errors import DevboxError, Interrupted
 from devbox.tui.operation_manager import LOG, OWNER
 from devbox.wire.codec import plain
 
-_EVERY = 0.2  # seconds between progress lines
-
 
 class EventLog:
     """result: what `done` says; the last line that was said when a verb names none."""
@@ -29,7 +27,6 @@ class EventLog:
     def __init__(self, folder: Path) -> None:
         (folder / OWNER).write_text(json.dumps(plain(processes.identity(os.getpid()))))
         self._file = (folder / LOG).open("a", encoding="utf-8", buffering=1)
-        self._next = 0.0
         self._last = ""
         self.result = ""
         signal.signal(signal.SIGTERM, _interrupted)
@@ -44,11 +41,6 @@ class EventLog:
     def step(self, step: str, phase: str) -> None:
         if phase == "before":
             self.write(step=step)
-
-    def progress(self, done: float, total: float | None, note: str) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _EVERY
-            self.write(progress=[done, total], note=note)
 
     def done(self) -> None:
         self.write(done=self.result or self._last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,10 +13,8 @@ from devbox.cli.following import following
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
-    from devbox.jobs.follow import Ended
     from devbox.model import Run
     from devbox.spec import JobSpec
-    from devbox.wire.messages import JobStatus
     from devbox.workspace import Workspace
 
 
@@ -83,7 +81,8 @@ def run_command(
     devbox run track -- --video clip.mp4
     devbox run --detach -- python train.py --lr 3
     """
-    from devbox.cli.run_view import transfers
+    from devbox.cli import run_report
+    from devbox.cli.transfer import transfer
     from devbox.jobs import arguments, catalogue
     from devbox.jobs.submit import submit
     from devbox.sync import before
@@ -91,7 +90,7 @@ def run_command(
     ws = workspace(quiet=quiet)
     words: list[str] = ctx.meta["devbox.words"]
     if job_name is None and not words:
-        _print_jobs(ws, as_json)
+        run_report.print_jobs(ws, as_json)
         return
     extra: list[str] = []
     if job_name is None:
@@ -107,7 +106,8 @@ def run_command(
     box = ws.box(box_name or job.box or None)
     if not no_sync:
         before.send(ws, box)
-    run = submit(ws, box, job, given.args, given.inputs, extra=extra, tell=transfers(ws))
+    with transfer(quiet) as tell:
+        run = submit(ws, box, job, given.args, given.inputs, extra=extra, tell=tell)
     _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
@@ -121,13 +121,16 @@ def attach_command(
     run_id: str | None, no_wait: bool, dest: Path | None, as_json: bool, quiet: bool
 ) -> None:
     """Follow RUN (default: the latest) to its end, then fetch what it made."""
-    from devbox.cli.run_view import transfers
+    from devbox.cli import run_report
+    from devbox.cli.transfer import transfer
     from devbox.jobs import fetch, queries
 
     ws = workspace(quiet=quiet)
     if no_wait:
         run = queries.find(ws, run_id)
-        _tell_results(ws, run, fetch.fetch(ws, run, dest, tell=transfers(ws)), as_json)
+        with transfer(quiet) as tell:
+            folder = fetch.fetch(ws, run, dest, tell=tell)
+        run_report.tell_results(ws, run, folder, as_json)
         return
     run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
     _follow(ws, run, after="tail", dest=dest, as_json=as_json, quiet=quiet)
@@ -150,7 +153,7 @@ def retry_command(
 ) -> None:
     """Sync up, then run again what failed or is missing of RUN (default: the latest); what is done
     is kept."""
-    from devbox.cli.run_view import transfers
+    from devbox.cli.transfer import transfer
     from devbox.jobs import queries
     from devbox.jobs.submit import retry
     from devbox.model import RunState
@@ -162,7 +165,8 @@ def retry_command(
     # One that still runs is refused, and its files stay as it found them.
     if box and not no_sync and run.state not in (RunState.QUEUED, RunState.RUNNING):
         before.send(ws, box)
-    run = retry(ws, run, tell=transfers(ws))
+    with transfer(quiet) as tell:
+        run = retry(ws, run, tell=tell)
     _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
@@ -172,12 +176,13 @@ def retry_command(
 @quiet_option
 def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
     """End RUN (default: the latest) with everything it started; what is done is kept."""
+    from devbox.cli import run_report
     from devbox.jobs import queries
 
     ws = workspace(quiet=quiet)
     run = queries.cancel(ws, queries.find(ws, run_id))
     if as_json:
-        print_json("run", run=_as_json(ws, run))
+        print_json("run", run=run_report.run_fields(ws, run))
     else:
         echo(f"{run.id} {run.state}")
 
@@ -189,6 +194,7 @@ def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
 @json_option
 def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bool) -> None:
     """List runs, newest first. Running jobs are refreshed from their boxes."""
+    from devbox.cli import run_report
     from devbox.jobs import queries
 
     ws = workspace(quiet=True)
@@ -197,9 +203,9 @@ def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bo
     if not no_refresh:
         runs = queries.refresh(ws, runs)
     if as_json:
-        print_json("runs", runs=[_as_json(ws, run) for run in runs])
+        print_json("runs", runs=[run_report.run_fields(ws, run) for run in runs])
         return
-    _print_runs(ws, runs)
+    run_report.print_runs(ws, runs)
 
 
 @click.command("logs")
@@ -254,13 +260,15 @@ def _go_on(
     ws: Workspace, run: Run, *, detach: bool, dest: Path | None, as_json: bool, quiet: bool
 ) -> None:
     """After a start: leave it alone, or follow it to its end."""
+    from devbox.cli import run_report
+
     if not detach:
         ws.narrate(f"run {run.id} on {run.box_name}")
         _follow(ws, run, after="", dest=dest, as_json=as_json, quiet=quiet)
         return
     ws.narrate(f"running on {run.box_name}; follow it: devbox attach {run.id}")
     if as_json:
-        print_json("run", run=_as_json(ws, run))
+        print_json("run", run=run_report.run_fields(ws, run))
     else:
         echo(run.id)
 
@@ -268,6 +276,7 @@ def _go_on(
 def _follow(
     ws: Workspace, run: Run, *, after: str, dest: Path | None, as_json: bool, quiet: bool
 ) -> None:
+    from devbox.cli import run_report
     from devbox.cli.run_view import watch
     from devbox.errors import Interrupted
     from devbox.jobs.follow import follow
@@ -282,130 +291,9 @@ def _follow(
             fix=f"to end it: devbox cancel {run.id}",
         ) from None
     assert ended is not None  # `follow` raises when it cannot continue to the end
-    _report(ws, ended, dest, as_json)
-
-
-def _report(ws: Workspace, ended: Ended, dest: Path | None, as_json: bool) -> None:
-    """Fetch, say where and what it cost. JobFailed when not all of it is well."""
-    from devbox.cli.run_view import transfers
-    from devbox.errors import JobFailed
-    from devbox.jobs import fetch, queries, status
-    from devbox.model import RunState
-    from devbox.text import dollars, duration
-
-    run, seen = ended.run, ended.status
-    folder = fetch.fetch(ws, run, dest, tell=transfers(ws))
-    took, price = duration(status.seconds(seen, ws.clock())), dollars(queries.cost(ws, run))
-    ws.narrate(f"{run.id} {run.state} in {took}{_counts(ended)}; cost {price}")
-    shown = _tell_results(ws, run, folder, as_json)
-    if run.state == RunState.SUCCEEDED:
-        return
-    for failure in seen.failures[:10]:
-        ws.narrate(f"  {failure.item}: {failure.error}")
-    if seen.counts.failed > 10:
-        ws.narrate(f"  … and {seen.counts.failed - 10} more")
-    raise JobFailed(
-        f"run {run.id} {run.state}: {seen.message or 'no reason was given'}",
-        means=f"what it did is in {shown}, its log in {shown}/{fetch.NOTES}/log.txt",
-        fix=_next(run, seen),
-    )
-
-
-def _next(run: Run, seen: JobStatus) -> str:
-    if seen.reason == "unprepared":  # the same again would fail the same
-        return f"change what that names (packages, image, checkpoints), then: devbox run {run.job}"
-    only = " does only what failed or is missing" if seen.counts.total else ""
-    return f"devbox retry {run.id}{only}"
+    run_report.report(ws, ended, dest, as_json=as_json, quiet=quiet)
 
 
 def _takes_words(job: JobSpec) -> bool:
     """A command without declared arguments takes the words after -- as they are."""
     return bool(job.command) and not job.args and not job.inputs
-
-
-def _counts(ended: Ended) -> str:
-    counts = ended.status.counts
-    if not counts.total:
-        return ""
-    text = f": {counts.done} of {counts.total} items"
-    text += f", {counts.failed} failed" if counts.failed else ""
-    return text + (f", {counts.skipped} skipped" if counts.skipped else "")
-
-
-def _tell_results(ws: Workspace, run: Run, folder: Path, as_json: bool) -> str:
-    """Where they are, as printed."""
-    here = Path.cwd()
-    shown = str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
-    if as_json:
-        print_json("run", run={**_as_json(ws, run), "results": str(folder)})
-    else:
-        echo(shown)
-    return shown
-
-
-def _as_json(ws: Workspace, run: Run) -> dict[str, Any]:
-    """A run in the documented form. Times are unix seconds, memory bytes, cost micro-dollars."""
-    from devbox.jobs import queries, status
-    from devbox.wire.codec import plain
-
-    seen = plain(status.of(run))
-    kept = ("reason", "message", "attempt", "counts", "progress", "unit", "eta", "timings")
-    return {
-        "id": run.id,
-        "job": run.job,
-        "box": run.box_name,
-        "state": run.state,
-        "created": run.created,
-        "started": run.started,
-        "ended": run.ended,
-        "exit_code": run.exit_code,
-        "cost_micro_dollars": queries.cost(ws, run),
-        **{key: seen[key] for key in (*kept, "failures", "failures_dropped", "peak")},
-    }
-
-
-def _print_jobs(ws: Workspace, as_json: bool) -> None:
-    from devbox.jobs import catalogue
-
-    jobs = catalogue.all_jobs(ws.spec)
-    if as_json:
-        print_json(
-            "jobs", jobs=[{"name": job.name, "summary": job.summary} for job in jobs.values()]
-        )
-        return
-    for job in jobs.values():
-        echo(f"{job.name:<16} {job.summary or ' '.join(job.command)[:60]}".rstrip())
-    name = next(iter(jobs), "track")
-    ws.narrate(
-        f"what {name} takes: devbox run {name} -- --help; "
-        "a command of your own: devbox run -- python main.py"
-    )
-
-
-def _print_runs(ws: Workspace, runs: list[Run]) -> None:
-    from devbox.cli.run_view import amount
-    from devbox.jobs import queries, status
-    from devbox.jobs.follow import Progress
-    from devbox.text import dollars, duration
-
-    rows = [("RUN", "STATE", "PROGRESS", "TIME", "COST", "BOX", "")]
-    for run in runs:
-        seen = status.of(run)
-        taken = status.seconds(seen, ws.clock())
-        shown = amount(Progress(*seen.progress, seen.unit, "", None))
-        rows.append(
-            (
-                run.id,
-                run.state,
-                shown or "–",
-                duration(taken),
-                dollars(queries.cost(ws, run)),
-                run.box_name,
-                seen.message[:60],
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(7)]
-    for row in rows:
-        echo(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        )

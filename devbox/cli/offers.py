@@ -10,6 +10,7 @@ from devbox.errors import UsageError
 from devbox.money.offers import gather, select
 from devbox.providers import registry
 from devbox.text import dollars, duration, parse_size, size
+from devbox.text_layout import table
 
 
 @click.command("offers")
@@ -50,8 +51,7 @@ def offers_command(
                 source,
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    for line in table(rows):
+        echo(line)
     for name, why in failed.items():
         echo(f"{name}: no offers: {why}", err=True)

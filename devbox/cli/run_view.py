@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from devbox.cli.common import is_interactive, narrate
 from devbox.jobs.follow import Ended, Line, Message, Note, Progress
 from devbox.text import duration, size
 
-if TYPE_CHECKING:
-    from devbox.sync.progress import Progress as Transfer
-    from devbox.workspace import Workspace
-
-_TRANSFER_EVERY = 3.0
 _LONGEST = 1 << 20  # characters of one line that are kept together
 _EVERY = 10.0  # seconds between progress lines where nothing is redrawn
 
@@ -54,21 +49,6 @@ def watch(
         if begun:
             view.say(begun)
     return ended
-
-
-def transfers(ws: Workspace) -> Callable[[Transfer], None]:
-    """Tells how a transfer stands, one line every few seconds."""
-    from devbox.cli.sync import progress_text
-
-    told_at = ws.clock()
-
-    def tell(now: Transfer) -> None:
-        nonlocal told_at
-        if ws.clock() - told_at >= _TRANSFER_EVERY:
-            told_at = ws.clock()
-            ws.narrate(progress_text(now))
-
-    return tell
 
 
 def amount(progress: Progress) -> str:

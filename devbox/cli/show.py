@@ -20,6 +20,7 @@ from devbox.cli.common import (
 from devbox.model import Box, BoxState
 from devbox.spec import is_headless
 from devbox.text import clean, dollars, duration, local_time
+from devbox.text_layout import table
 from devbox.workspace import Workspace
 
 _ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.RUNNING)
@@ -129,11 +130,9 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         )
         for box in boxes
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for index, row in enumerate(rows):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    for index, line in enumerate(table(rows)):
         colour = _COLOURS.get(boxes[index - 1].state) if index else None
-        echo(line.rstrip(), fg=colour, bold=index == 0)
+        echo(line, fg=colour, bold=index == 0)
 
 
 @click.command("status")

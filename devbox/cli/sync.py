@@ -14,7 +14,6 @@ from devbox.cli.common import box_argument, echo, json_option, quiet_option, yes
 from devbox.cli.following import following
 
 if TYPE_CHECKING:
-    from devbox.sync.progress import Progress
     from devbox.sync.rsync import Options, Report
     from devbox.sync.status import Difference
 
@@ -133,23 +132,21 @@ def _transfer(
     quiet: bool,
     as_json: bool,
 ) -> None:
+    from devbox.cli.transfer import transfer
     from devbox.sync import rsync
 
     ws = common.workspace(quiet=quiet)
     box = ws.box(box_name)
-    line = _Line(quiet)
-    options = rsync.Options(
-        paths=paths,
-        dry_run=dry_run,
-        delete=delete,
-        force=force,
-        approve=lambda names: _approve(names, direction, box.name, yes),
-        on_progress=None if line.silent else line.show,
-    )
-    try:
+    with transfer(quiet) as tell:
+        options = rsync.Options(
+            paths=paths,
+            dry_run=dry_run,
+            delete=delete,
+            force=force,
+            approve=lambda names: _approve(names, direction, box.name, yes),
+            on_progress=tell,
+        )
         report = (rsync.up if direction == "up" else rsync.down)(ws, box, options)
-    finally:
-        line.end()
     if as_json:
         fields = {f: getattr(report, f) for f in report.__struct_fields__}
         common.print_json("sync", **fields)
@@ -264,52 +261,3 @@ def _some(names: tuple[str, ...] | list[str]) -> str:
 
 def _files(count: int) -> str:
     return f"{count:,} file" + ("" if count == 1 else "s")
-
-
-class _Line:
-    """The progress line: redrawn on a terminal, else one line every few seconds."""
-
-    def __init__(self, quiet: bool) -> None:
-        import time
-
-        self.silent = quiet
-        self._clock = time.monotonic
-        self._redraws = common.is_interactive()
-        self._every = 0.1 if self._redraws or common.events else 5.0
-        self._next = self._clock() + self._every
-        self._drawn = False
-
-    def show(self, now: Progress) -> None:
-        if self._clock() < self._next:
-            return
-        self._next = self._clock() + self._every
-        text = progress_text(now)
-        if common.events:
-            common.events.progress(now.bytes_done, now.bytes_total, text)
-        elif self._redraws:
-            import shutil
-
-            width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write("\r" + text[:width].ljust(width))
-            sys.stderr.flush()
-            self._drawn = True
-        else:
-            common.narrate(text)
-
-    def end(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-def progress_text(now: Progress) -> str:
-    """'1.2 GB of 3.0 GB (40%)  80.1 MB/s  23s left  model.pt'."""
-    from devbox.text import clean, duration, size
-
-    parts = [size(now.bytes_done)]
-    if now.bytes_total:
-        per_cent = 100 * now.bytes_done // now.bytes_total
-        parts = [f"{size(now.bytes_done)} of {size(now.bytes_total)} ({per_cent}%)"]
-    parts.append(f"{size(now.rate)}/s")
-    parts += [f"{duration(now.eta)} left"] if now.eta is not None else []
-    return "  ".join([*parts, clean(now.file.replace("\n", "␤"), 60)])

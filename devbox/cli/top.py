@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from devbox.wire.messages import Sample
     from devbox.workspace import Workspace
 
+_STYLES = {"good": "green", "warn": "yellow", "bad": "red", "accent": "cyan"}
 _REDRAW = 0.5  # seconds
 _LOOK = 0.05
 _PATIENCE = 20.0  # seconds a first sample may take
@@ -107,19 +108,18 @@ async def _first(cells: Sequence[LiveTelemetry]) -> list[LiveTelemetry]:
 async def _once(boxes: Sequence[Box], notes: dict[str, str], as_json: bool) -> None:
     import time
 
-    from devbox.telemetry import render
+    from devbox.cli import top_view
 
     async with _followed(boxes, history=30.0) as cells:
         missing = await _first(cells)
         shown = [cell for cell in cells if cell.sample]
-        blocks = [
-            render.plain(render.lines(cell, time.time(), note=notes[cell.name])) for cell in shown
-        ]
+        now = time.time()
+        drawn = [top_view.lines(cell, now, note=notes[cell.name]) for cell in shown]
     if as_json:
         for cell in shown:
             _print(cell.name, cell.sample)
-    elif blocks:
-        page("\n\n".join(blocks))
+    elif drawn:
+        page("\n\n".join(map(top_view.plain, drawn)))
     _complain(missing)
 
 
@@ -149,15 +149,17 @@ async def _live(boxes: Sequence[Box], notes: dict[str, str]) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from devbox.telemetry import render
+    from devbox.cli import top_view
 
     console = Console()
 
     def draw(cells: Sequence[LiveTelemetry]) -> Group:
         rows: list[Text] = []
         for cell in cells:
-            found = render.lines(cell, time.time(), console.width, notes[cell.name])
-            rows += [Text.assemble(*row, no_wrap=True) for row in found]
+            found = top_view.lines(cell, time.time(), console.width, notes[cell.name])
+            for row in found:
+                styled = [(text, _STYLES.get(style, style)) for text, style in row]
+                rows.append(Text.assemble(*styled, no_wrap=True))
             rows.append(Text())
         return Group(*rows[: max(1, console.height - 1)])
 

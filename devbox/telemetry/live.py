@@ -23,6 +23,7 @@ from devbox.telemetry.client import lost
 from devbox.telemetry.reader import SILENCE, Message, Reader
 from devbox.wire.messages import BoxEvent, Heartbeat, Sample
 
+STALE = 5.0  # seconds after which the age of a sample is shown
 _HOPELESS_PAUSE = 30.0
 _KEPT_ERR = 4096
 _ENDING = 2.0  # seconds for ssh to end by itself

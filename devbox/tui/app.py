@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Footer, Input
 
 from devbox.errors import DevboxError
+from devbox.text_layout import Line, plain
 from devbox.tui import actions, background, fleet, theme
 from devbox.tui.autosave import StandBy
 from devbox.tui.bars import Bar, Tabs, summary, under_way
@@ -31,7 +32,6 @@ from devbox.tui.panes.logs import LogsPane
 from devbox.tui.panes.sync import SyncPane
 from devbox.tui.queries import Asks
 from devbox.tui.settings import Settings
-from devbox.tui.text_layout import Line, plain
 
 W = TypeVar("W", bound=Widget)
 

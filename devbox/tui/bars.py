@@ -9,12 +9,12 @@ from textual.message import Message
 
 from devbox.model import BoxState
 from devbox.text import dollars, local_time
+from devbox.text_layout import Line, fit_line, percent, plain, width_of
 from devbox.tui import fleet
 from devbox.tui.actions import PANES
 from devbox.tui.feed import BoxView, Feed, Totals
 from devbox.tui.operation_manager import Operation
 from devbox.tui.static_lines import Lines
-from devbox.tui.text_layout import Line, fit_line, percent, plain, width_of
 
 
 class Bar(Lines, can_focus=False):

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devbox.model import Box, BoxState
-from devbox.telemetry.render import STALE, share
+from devbox.telemetry.live import STALE
 from devbox.text import brief, dollars, duration
+from devbox.text_layout import Line, bar, percent, plain, share
 from devbox.tui import symbols
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.grid import Column
-from devbox.tui.text_layout import Line, bar, percent, plain
 from devbox.wire.messages import Sample
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from devbox.tui.text_layout import Line, fit, fit_line, width_of
+from devbox.text_layout import Line, fit, fit_line, width_of
 from devbox.tui.theme import Palette
 
 _GAP = 1

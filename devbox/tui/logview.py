@@ -7,7 +7,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from devbox.tui.text_layout import fit, plain
+from devbox.text_layout import fit, plain
 from devbox.tui.theme import Palette
 
 KEPT = 20_000

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from devbox.box.probes.gpu.health import HOT, Health
 from devbox.model import BoxState, RunState
 from devbox.text import brief
+from devbox.text_layout import plain
 from devbox.tui.feed import BoxView, Feed
-from devbox.tui.text_layout import plain
 
 if TYPE_CHECKING:
     from devbox.wire.messages import Verdict

@@ -7,7 +7,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from devbox.tui.text_layout import Line, fit_line
+from devbox.text_layout import Line, fit_line
 from devbox.tui.theme import Palette
 
 

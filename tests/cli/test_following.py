@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from devbox.cli import top_view
 from devbox.cli.run_view import watch
 from devbox.jobs.follow import Line, Message, Note
-from devbox.telemetry import render
 from devbox.telemetry.live import LiveTelemetry
 
 FOLLOW = """\
@@ -122,6 +122,6 @@ def test_a_line_is_cut_by_cells_not_by_characters() -> None:
 
     cell = LiveTelemetry("b")
     cell.error = "箱の中の誤り" * 20
-    for row in render.lines(cell, 0.0, width=41):
+    for row in top_view.lines(cell, 0.0, width=41):
         assert cell_len("".join(text for text, _ in row)) <= 41
-    assert "…" in render.plain(render.lines(cell, 0.0, width=41))
+    assert "…" in top_view.plain(top_view.lines(cell, 0.0, width=41))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devbox.cli.sync import progress_text
+from devbox.cli.transfer import progress_text
 from devbox.sync.progress import Amount, Item, Meter, Newer, Progress, parse, unescape
 
 

@@ -17,9 +17,10 @@ from contextlib import suppress
 import msgspec
 import pytest
 
+from devbox.cli import top_view
 from devbox.model import Box, BoxState
-from devbox.telemetry import render
 from devbox.telemetry.live import LiveTelemetry
+from devbox.text_layout import bar
 from devbox.wire.messages import Cpu, Gpu, Memory, Process, Sample, Ssh
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
@@ -42,7 +43,7 @@ FULL = Sample(
 
 
 def drawn(cell: LiveTelemetry, now: float = 100.0, width: int = 80) -> str:
-    return render.plain(render.lines(cell, now, width, note="$1.00/h"))
+    return top_view.plain(top_view.lines(cell, now, width, note="$1.00/h"))
 
 
 def cell_with(sample: Sample | None) -> LiveTelemetry:
@@ -55,8 +56,8 @@ def cell_with(sample: Sample | None) -> LiveTelemetry:
 def test_the_picture_tells_everything() -> None:
     text = drawn(cell_with(FULL))
     for part in (
-        "gpu-box  live  $1.00/h", "42 % of 8 cores", "load 1.25", "3.0 GB of 12.0 GB",
-        "ssh sessions 2", "requests 5", "GPU0", "H100", "61°C", "680 of 700 W", "1980 MHz", "97 %",
+        "gpu-box  live  $1.00/h", "42% of 8 cores", "load 1.25", "3.0 GB of 12.0 GB",
+        "ssh sessions 2", "requests 5", "GPU0", "H100", "61°C", "680 of 700 W", "1980 MHz", "97%",
         "70.0 GB of 80.0 GB", "throttled: sw_power_cap", "3 uncorrected memory errors",
         "4821 python3 69.0 GB", "MIG", "track-1",
     ):  # fmt: skip
@@ -66,7 +67,7 @@ def test_the_picture_tells_everything() -> None:
 
 def test_unknown_values_are_dashes_never_zeros() -> None:
     text = drawn(cell_with(Sample("b", 1, 1.0, gpus=(Gpu(index=0),))))
-    assert "0 %" not in text
+    assert " 0%" not in text
     assert "–" in text
     assert "unknown GPU" in text
     assert "GPU    not readable" in drawn(cell_with(Sample("b", 1, 1.0)))
@@ -79,20 +80,20 @@ def test_age_shows_only_once_stale() -> None:
     assert "1m30s old" in drawn(cell, now=190.0)
     cell.fail("cut", "the telemetry of gpu-box cannot be reached")
     assert "cut" in drawn(cell)
-    assert "97 %" in drawn(cell)
+    assert "97%" in drawn(cell)
 
 
 @pytest.mark.parametrize("width", [80, 60, 40, 20, 1])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     long = FULL._replace(jobs=tuple(f"run-{n}" for n in range(100)))
     for sample in (FULL, long, None):
-        for row in render.lines(cell_with(sample), 1e9, width, note="n" * 100):
+        for row in top_view.lines(cell_with(sample), 1e9, width, note="n" * 100):
             assert len("".join(text for text, _ in row)) <= width
 
 
 @pytest.mark.parametrize("percent", [None, -5.0, 0.0, 0.1, 33.3, 99.99, 100.0, 1e9])
 def test_a_bar_has_its_width(percent: float | None) -> None:
-    assert len("".join(text for text, _ in render.bar(percent, 20))) == 20
+    assert len("".join(text for text, _ in bar(percent, 20))) == 20
 
 
 def top(*args: str) -> list[str]:

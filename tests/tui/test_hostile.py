@@ -7,9 +7,9 @@ import re
 import msgspec
 import pytest
 
+from devbox import text_layout
 from devbox.model import BoxState, Event, RunState
 from devbox.sync.status import Difference, File
-from devbox.tui import text_layout
 from devbox.tui.feed import RunView
 from devbox.tui.operation_manager import Operation
 from devbox.wire.messages import BoxEvent, Process

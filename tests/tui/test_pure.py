@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from devbox import text_layout
 from devbox.model import BoxState, Price, RunState
-from devbox.tui import text_layout
 from devbox.tui.feed import BoxView
 from devbox.tui.history import History, Ring, resampled
 from devbox.tui.notices import Notices

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from textual.widget import Widget
 
+from devbox.text_layout import Line
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.static_lines import Lines
-from devbox.tui.text_layout import Line
 
 if TYPE_CHECKING:
     from devbox.tui.operation_manager import Operations

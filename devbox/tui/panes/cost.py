@@ -7,12 +7,12 @@ from textual.widget import Widget
 from devbox.errors import DevboxError
 from devbox.state.spending import Line as CostLine
 from devbox.text import dollars, duration
+from devbox.text_layout import Line, beside, fit, plain
 from devbox.tui import background
 from devbox.tui.bars import rate
 from devbox.tui.feed import RunView
 from devbox.tui.ledger_view import Costs
 from devbox.tui.panes.base import Page, Seen
-from devbox.tui.text_layout import Line, beside, fit, plain
 
 _EVERY = 10.0  # seconds
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from devbox.text import local_time
+from devbox.text_layout import Line, plain
 from devbox.tui.panes.base import Page, Seen
-from devbox.tui.text_layout import Line, plain
 
 _STYLES = {"warn": "warn", "warning": "warn", "state": "info", "fault": "bad", "run": "good"}
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 from devbox.model import Box, BoxState
-from devbox.telemetry.live import LiveTelemetry
-from devbox.telemetry.render import STALE, rate, share
+from devbox.telemetry.live import STALE, LiveTelemetry
 from devbox.text import duration, size
+from devbox.text_layout import Line, bar, beside, chart, fit, percent, plain, rate, share, titled
 from devbox.tui import symbols
 from devbox.tui.history import History
 from devbox.tui.panes.base import Page, Seen
-from devbox.tui.text_layout import Line, bar, beside, chart, fit, percent, plain, titled
 from devbox.wire.messages import Gpu, Sample
 
 WINDOWS = (300.0, 3600.0)

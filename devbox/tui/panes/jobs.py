@@ -9,12 +9,12 @@ from textual.widget import Widget
 from devbox.jobs import status
 from devbox.model import Run
 from devbox.text import dollars, duration, size
+from devbox.text_layout import Line, bar, percent, plain
 from devbox.tui import symbols
 from devbox.tui.feed import RunView
 from devbox.tui.grid import Column, Grid
 from devbox.tui.panes.base import Seen
 from devbox.tui.static_lines import Lines
-from devbox.tui.text_layout import Line, bar, percent, plain
 from devbox.wire.messages import JobStatus
 
 _COLUMNS = (

@@ -12,11 +12,11 @@ from textual.widgets import Input
 
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState, Run
+from devbox.text_layout import Line, plain
 from devbox.tui.logview import KEPT, LogView
 from devbox.tui.panes.base import Seen
 from devbox.tui.queries import Asks, LogKind
 from devbox.tui.static_lines import Lines
-from devbox.tui.text_layout import Line, plain
 
 _DRAIN = 0.2  # seconds between looks at what came
 KINDS: tuple[LogKind, ...] = ("run", "box", "build")

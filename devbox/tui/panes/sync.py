@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState
 from devbox.text import duration, size
+from devbox.text_layout import Line, bar, percent, plain
 from devbox.tui import background
 from devbox.tui.operation_manager import Operation
 from devbox.tui.panes.base import Page, Seen
-from devbox.tui.text_layout import Line, bar, percent, plain
 
 if TYPE_CHECKING:
     from devbox.sync.status import Difference, Differing, File

@@ -10,8 +10,8 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from devbox.text_layout import plain
 from devbox.tui.screens.dialog import CANCEL, Dialog, text
-from devbox.tui.text_layout import plain
 
 
 class Item(NamedTuple):

@@ -10,8 +10,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from devbox.errors import DevboxError
+from devbox.text_layout import plain
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
-from devbox.tui.text_layout import plain
 
 
 class Confirm(Dialog[str]):

@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
+from devbox.text_layout import plain
 from devbox.tui import background
-from devbox.tui.text_layout import plain
 
 R = TypeVar("R")
 T = TypeVar("T")

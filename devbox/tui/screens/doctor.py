@@ -9,10 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.errors import DevboxError
+from devbox.text_layout import Line, plain, wrapped
 from devbox.tui import symbols
 from devbox.tui.screens.dialog import Answer, Dialog
 from devbox.tui.static_lines import Lines
-from devbox.tui.text_layout import Line, plain, wrapped
 from devbox.wire.messages import Check
 
 

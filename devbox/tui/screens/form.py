@@ -12,8 +12,8 @@ from textual.widgets import Button, Input, Select, Static, Switch
 
 from devbox.errors import DevboxError
 from devbox.spec import Argument, JobSpec
+from devbox.text_layout import plain
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
-from devbox.tui.text_layout import plain
 
 
 class Form(Dialog[list[str]]):

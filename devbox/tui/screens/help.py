@@ -10,10 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.model import BoxState
+from devbox.text_layout import Line, wrapped
 from devbox.tui import actions, symbols
 from devbox.tui.screens.dialog import Answer, Dialog
 from devbox.tui.static_lines import Lines
-from devbox.tui.text_layout import Line, wrapped
 
 _KEYS, _TEXT, _IDS = 18, 46, 19  # columns
 

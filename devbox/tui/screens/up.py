@@ -13,9 +13,9 @@ from devbox.errors import DevboxError
 from devbox.model import Offer
 from devbox.state.costs import cost
 from devbox.text import dollars, duration, size
+from devbox.text_layout import plain
 from devbox.tui.queries import Asks, Choice
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
-from devbox.tui.text_layout import plain
 
 Wish = tuple[str, str]  # box name, hardware ('' : what its spec chooses)
 

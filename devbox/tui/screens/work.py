@@ -9,11 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from devbox.text import duration
+from devbox.text_layout import Line, bar, percent, plain
 from devbox.tui.grid import Column, Grid
 from devbox.tui.operation_manager import Operation, Operations
 from devbox.tui.screens.dialog import Answer, Dialog
 from devbox.tui.static_lines import Lines
-from devbox.tui.text_layout import Line, bar, percent, plain
 
 _COLUMNS = (
     Column("state", "", 2),

@@ -1,20 +1,14 @@
-"""One box's cell as lines of styled text that fit a terminal. Pure: what draws it comes later.
-
-A line is a list of (text, style); styles are rich's names. Without styles the lines are plain.
-"""
+"""What a box does right now, as lines that fit a terminal. Pure."""
 
 from __future__ import annotations
 
-from devbox.telemetry.live import LiveTelemetry
+from devbox.telemetry.live import STALE, LiveTelemetry
 from devbox.text import duration, size
+from devbox.text_layout import Line, bar, fit_line, percent, rate, share
 from devbox.wire.messages import Gpu, Sample
 
-Line = list[tuple[str, str]]
-
-STALE = 5.0  # seconds after which the age is shown
 _BAR = 20
-_PARTS = " ▏▎▍▌▋▊▉█"
-_STATUS = {"live": "green", "connecting": "yellow", "cut": "yellow", "refused": "red"}
+_STATUS = {"live": "good", "connecting": "warn", "cut": "warn", "refused": "bad"}
 _MAX_PROCESSES = 4
 
 
@@ -26,14 +20,21 @@ def lines(cell: LiveTelemetry, now: float, width: int = 80, note: str = "") -> l
         for gpu in cell.sample.gpus or ():
             rows += _gpu(gpu)
         if cell.sample.gpus is None:
-            rows.append([("GPU    not readable: see devbox doctor " + cell.name, "yellow")])
+            rows.append([("GPU    not readable: see devbox doctor " + cell.name, "warn")])
         if cell.sample.jobs:
-            rows.append([("JOBS   ", "bold"), (", ".join(cell.sample.jobs), "cyan")])
+            rows.append([("JOBS   ", "bold"), (", ".join(cell.sample.jobs), "accent")])
     if cell.error:
-        rows.append([(cell.error, "red" if cell.status == "refused" else "yellow")])
+        rows.append([(cell.error, "bad" if cell.status == "refused" else "warn")])
     elif cell.agent is False:
-        rows.append([(f"the watchdog on the box is not running: devbox up {cell.name}", "red")])
-    return [_cut(row, width) for row in rows]
+        rows.append([(f"the watchdog on the box is not running: devbox up {cell.name}", "bad")])
+    flat = [
+        [(" ".join(text.splitlines()).expandtabs(1), style) for text, style in row] for row in rows
+    ]
+    return [fit_line(row, width) for row in flat]
+
+
+def _flat(text: str) -> str:
+    return text.replace("\n", " ").replace("\t", " ")
 
 
 def plain(rows: list[Line]) -> str:
@@ -41,22 +42,11 @@ def plain(rows: list[Line]) -> str:
     return "\n".join("".join(text for text, _ in row).rstrip() for row in rows)
 
 
-def bar(percent: float | None, width: int = _BAR) -> Line:
-    """A bar of `width` cells; unknown is a dotted one."""
-    if percent is None:
-        return [("·" * width, "dim")]
-    share = min(100.0, max(0.0, percent)) / 100 * width
-    whole, rest = int(share), int((share - int(share)) * 8)
-    full = "█" * whole + (_PARTS[rest] if whole < width and rest else "")
-    style = "red" if percent >= 90 else "yellow" if percent >= 70 else "green"
-    return [(full, style), ("·" * (width - len(full)), "dim")]
-
-
 def _head(cell: LiveTelemetry, now: float, note: str) -> Line:
     row: Line = [(cell.name, "bold"), (f"  {cell.status}", _STATUS[cell.status])]
     age = cell.age(now)
     if age is not None and age >= STALE:
-        row.append((f"  {duration(age)} old", "red"))
+        row.append((f"  {duration(age)} old", "bad"))
     if note:
         row.append((f"  {note}", "dim"))
     return row
@@ -67,7 +57,7 @@ def _machine(sample: Sample) -> list[Line]:
     load = "" if cpu.load1 is None else f"   load {cpu.load1:.2f}"
     cores = "" if cpu.count is None else f" of {cpu.count} cores"
     rows = [
-        _row("CPU", cpu.util, f"{_percent(cpu.util)}{cores}{load}"),
+        _row("CPU", cpu.util, f"{percent(cpu.util)}{cores}{load}"),
         _row("MEM", share(mem.used, mem.total), _of(mem.used, mem.total)),
         _row(
             "DISK",
@@ -93,36 +83,22 @@ def _gpu(gpu: Gpu) -> list[Line]:
         "" if gpu.sm_mhz is None else f"{gpu.sm_mhz} MHz",
     ]
     rows: list[Line] = [[(f"{name:<6} ", "bold"), ("  ".join(fact for fact in facts if fact), "")]]
-    rows.append(_row("  util", gpu.util, _percent(gpu.util)))
+    rows.append(_row("  util", gpu.util, percent(gpu.util)))
     rows.append(
         _row("  vram", share(gpu.mem_used, gpu.mem_total), _of(gpu.mem_used, gpu.mem_total))
     )
     if gpu.throttle:
-        rows.append([("       throttled: " + ", ".join(gpu.throttle), "yellow")])
+        rows.append([("       throttled: " + ", ".join(gpu.throttle), "warn")])
     if gpu.ecc_errors:
-        rows.append([(f"       {gpu.ecc_errors} uncorrected memory errors", "red")])
+        rows.append([(f"       {gpu.ecc_errors} uncorrected memory errors", "bad")])
     for process in (gpu.processes or ())[:_MAX_PROCESSES]:
         text = f"       {process.pid or '–'} {process.name or '–'} {size(process.mem_used)}"
         rows.append([(text, "dim")])
     return rows
 
 
-def _row(name: str, percent: float | None, text: str) -> Line:
-    return [(f"{name:<6} ", "bold"), *bar(percent), (f"  {text}", "")]
-
-
-def share(used: int | None, total: int | None) -> float | None:
-    """Per cent; None when either is unknown."""
-    return 100 * used / total if used is not None and total else None
-
-
-def rate(per_second: float | None) -> str:
-    """Bytes a second for people."""
-    return "–" if per_second is None else size(per_second) + "/s"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f} %"
+def _row(name: str, value: float | None, text: str) -> Line:
+    return [(f"{name:<6} ", "bold"), *bar(value, _BAR), (f"  {text}", "")]
 
 
 def _of(used: int | None, total: int | None) -> str:
@@ -134,19 +110,3 @@ def _watts(gpu: Gpu) -> str:
         return ""
     limit = "" if gpu.power_limit_w is None else f" of {gpu.power_limit_w:.0f}"
     return f"{gpu.power_w:.0f}{limit} W"
-
-
-def _cut(row: Line, width: int) -> Line:
-    """The line, ended with an ellipsis where the terminal ends."""
-    from rich.cells import cell_len, set_cell_size  # why here: most verbs draw nothing
-
-    out: Line = []
-    room = width
-    for raw, style in row:
-        text = raw.replace("\n", " ").replace("\t", " ")
-        taken = cell_len(text)
-        if taken > room:
-            return [*out, (set_cell_size(text, max(0, room - 1)) + "…", style)]
-        out.append((text, style))
-        room -= taken
-    return out

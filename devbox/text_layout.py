@@ -1,18 +1,16 @@
-"""Drawing with characters: lines of (text, style name), bars, charts, cut to width. Pure.
+"""Drawing with characters: lines of (text, style name), bars, charts, tables, cut to width. Pure.
 
-Style names are looked up in the theme by `palette`: "", bold, dim, good, warn, bad, busy, info,
-accent, and "NAME bold". Text is drawn as it is: nothing here reads markup.
+Style names: "", bold, dim, good, warn, bad, busy, info, accent, and "NAME bold"; each front end has
+its colours for them. Text is drawn as it is: nothing here reads markup.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from rich.cells import cell_len, set_cell_size
-
-from devbox.text import clean
+from devbox.text import clean, size
 
 Line = list[tuple[str, str]]
 
@@ -25,16 +23,31 @@ def plain(text: str, limit: int = 200) -> str:
     return clean(text, limit).replace("\n", " ").replace("\t", " ")
 
 
+def cells(text: str) -> int:
+    """How wide it is on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # here: most verbs draw ASCII, and start faster without it
+
+    return cell_len(text)
+
+
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Exactly `width` cells: cut with an ellipsis, or padded."""
     if width <= 0:
         return ""
-    length = len(text) if text.isascii() else cell_len(text)
+    length = cells(text)
     if length > width:
-        text = (text[: width - 1] if text.isascii() else set_cell_size(text, width - 1)) + "…"
+        text = (text[: width - 1] if text.isascii() else _cut(text, width - 1)) + "…"
         length = width
     pad = " " * (width - length)
     return pad + text if right else text + pad
+
+
+def _cut(text: str, width: int) -> str:
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width)
 
 
 def fit_line(line: Line, width: int) -> Line:
@@ -42,7 +55,7 @@ def fit_line(line: Line, width: int) -> Line:
     out: Line = []
     left = width
     for text, style in line:
-        length = len(text) if text.isascii() else cell_len(text)
+        length = cells(text)
         if length >= left:
             out.append((fit(text, left) if length > left else text, style))
             return out
@@ -58,7 +71,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def width_of(line: Line) -> int:
-    return sum(cell_len(text) for text, _ in line)
+    return sum(cells(text) for text, _ in line)
 
 
 def bar(percent: float | None, width: int, *, style: str = "") -> Line:
@@ -77,6 +90,16 @@ def bar(percent: float | None, width: int, *, style: str = "") -> Line:
 def level(percent: float) -> str:
     """The style of a share: more is more alarming only where it is full."""
     return "bad" if percent >= 95 else "warn" if percent >= 80 else "good"
+
+
+def share(used: float | None, total: float | None) -> float | None:
+    """Per cent; None when either is unknown."""
+    return 100 * used / total if used is not None and total else None
+
+
+def rate(per_second: float | None) -> str:
+    """Bytes a second."""
+    return "–" if per_second is None else size(per_second) + "/s"
 
 
 def percent(value: float | None) -> str:
@@ -104,9 +127,21 @@ def chart(values: Sequence[float], height: int, top: float) -> list[str]:
     return rows
 
 
+def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Rows of cells as lines with aligned columns. right: columns aligned to the right."""
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            fit(cell, width, right=index in right)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def titled(title: str, note: str, width: int) -> Line:
     """A heading with a note at its right."""
-    gap = max(1, width - cell_len(title) - cell_len(note))
+    gap = max(1, width - cells(title) - cells(note))
     return [(title, "accent bold"), (" " * gap, ""), (note, "dim")]
 
 
