@@ -34,7 +34,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("show", "One box: state, cost, when it will pause and why"),
         "events": ("show", "What happened to a box"),
         "reconcile": ("boxes", "Compare with the providers and finish or clean up"),
-        "offers": ("offers", "Hardware and prices across providers"),
+        "offers": ("money", "Hardware and prices across providers"),
     },
     "Connect": {
         "ssh": ("connect", "Open a shell on a box"),
@@ -59,7 +59,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Watch": {
         "ui": ("ui", "The dashboard: every box, live, in the terminal or a browser"),
         "top": ("top", "Live CPU, memory and GPU of a box"),
-        "cost": ("cost", "What was spent, from the ledger"),
+        "cost": ("money", "What was spent, from the ledger"),
         "idle": ("idle", "Replay the idle policy over recorded samples"),
         "doctor": ("doctor", "Check this machine, or a box"),
     },

@@ -17,11 +17,10 @@ from textual.widgets import ContentSwitcher, Footer, Input
 from devbox.errors import DevboxError
 from devbox.text_layout import Line, plain
 from devbox.tui import actions, background, fleet, theme
-from devbox.tui.autosave import StandBy
 from devbox.tui.bars import Bar, Tabs, summary, under_way
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.grid import Column, Grid
-from devbox.tui.notices import Notices, Severity
+from devbox.tui.notices import Notices, Severity, StandBy
 from devbox.tui.operation_manager import Operation, Operations
 from devbox.tui.panes.base import Movable, Pane, Seen
 from devbox.tui.panes.cost import CostPane

@@ -1,4 +1,5 @@
-"""What is worth telling without being asked, each once. Pure: states in, sentences out."""
+"""What the feed says that wants an answer, each once: what is told to the user, and which boxes
+are saved because their watchdog warned. Pure: states in, sentences out."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from devbox.tui.feed import BoxView, Feed
 
 if TYPE_CHECKING:
     from devbox.wire.messages import Verdict
+from devbox.model import Box
 
 Severity = Literal["information", "warning", "error"]
 
@@ -145,3 +147,33 @@ class Notices:
             self._told.clear()
         self._told.add(key)
         return True
+
+
+RECENT = 300.0  # seconds, by the box's clock; an older warning had its answer or its pause
+_WARNED, _CALLED_OFF = "warning", "called-off"
+
+
+class StandBy:
+    """Stands by for boxes, as `devbox sync watch` does for one: when a box's watchdog warns that it
+    will pause it, what the sync rules name is fetched before. Remembers which warnings had their
+    answer."""
+
+    def __init__(self) -> None:
+        self._answered: dict[str, float] = {}
+
+    def look(self, feed: Feed) -> list[Box]:
+        """The boxes that have warned since the last look and still mean it."""
+        found = []
+        for view in feed.views:
+            cell = feed.cell(view.box.id)
+            if cell is None or cell.sample is None or view.box.state is not BoxState.RUNNING:
+                continue
+            words = [e for e in cell.events if e.kind in (_WARNED, _CALLED_OFF)]
+            if not words or words[-1].kind != _WARNED:
+                continue
+            said = words[-1].t
+            if cell.sample.t - said > RECENT or said <= self._answered.get(view.box.id, 0.0):
+                continue
+            self._answered[view.box.id] = said
+            found.append(view.box)
+        return found

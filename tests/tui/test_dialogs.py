@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from devbox.tui.screens.confirm import Confirm
+from devbox.tui.screens.ask import Confirm
 from devbox.tui.screens.dialog import Dialog
 from devbox.tui.screens.doctor import Doctor
 from devbox.tui.screens.up import Up

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from devbox import spec
 from devbox.model import Box, BoxState
 from devbox.spec import BoxSpec
-from devbox.tui.autosave import RECENT, StandBy
+from devbox.tui.notices import RECENT, StandBy
 from devbox.tui.queries import Asks
 from devbox.wire.messages import BoxEvent
 from tests.tui import fakes

@@ -9,11 +9,9 @@ from devbox.text import parse_duration
 from devbox.tui import background
 from devbox.tui.feed import BoxView
 from devbox.tui.queries import bill
-from devbox.tui.screens.choose import Choose, Item
-from devbox.tui.screens.confirm import Confirm
+from devbox.tui.screens.ask import Choose, Confirm, Item, Prompt
 from devbox.tui.screens.dialog import Answer
 from devbox.tui.screens.doctor import Doctor
-from devbox.tui.screens.prompt import Prompt
 from devbox.tui.screens.up import Up
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ async def pause(app: Dashboard) -> None:
 
 
 async def save_before_pause(app: Dashboard, boxes: list[Box]) -> None:
-    """Fetch what a pause that their watchdogs announced would lose. Not a key's: see `autosave`."""
+    """Fetch what a pause that their watchdogs announced would lose. Not a key's: see `StandBy`."""
     for box in await background.call(lambda: app.asks.saved_before_pause(boxes), "spec"):
         title = f"fetch from {box.name} before it pauses"
         app.operations.start(title, box.ref, "sync", "down", box.ref, "--before-pause")

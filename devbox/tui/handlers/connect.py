@@ -13,7 +13,7 @@ from devbox.errors import DevboxError, NotFound
 from devbox.model import Box
 from devbox.tui import background, queries
 from devbox.tui.operation_manager import Operation
-from devbox.tui.screens.prompt import Prompt
+from devbox.tui.screens.ask import Prompt
 
 if TYPE_CHECKING:
     from devbox.tui.app import Dashboard

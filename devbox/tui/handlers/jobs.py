@@ -10,8 +10,7 @@ from devbox.model import BoxState, Run
 from devbox.spec import JobSpec
 from devbox.text import dollars
 from devbox.tui import background
-from devbox.tui.screens.choose import Choose, Item
-from devbox.tui.screens.confirm import Confirm
+from devbox.tui.screens.ask import Choose, Confirm, Item
 from devbox.tui.screens.dialog import Answer
 from devbox.tui.screens.form import Form
 

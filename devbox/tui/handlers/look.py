@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from devbox.tui import settings
 from devbox.tui.actions import PANES
-from devbox.tui.screens.choose import Choose, Item
+from devbox.tui.screens.ask import Choose, Item
 from devbox.tui.screens.help import Help
 from devbox.tui.screens.work import Work
 

@@ -1,4 +1,4 @@
-"""`devbox cost`: what was spent, from the ledger."""
+"""`devbox offers`: hardware and prices across providers; `devbox cost`: what was spent."""
 
 from __future__ import annotations
 
@@ -7,12 +7,60 @@ import sys
 from typing import Any
 
 import click
+import msgspec
 
 from devbox.cli.common import echo, json_option, print_json, workspace
 from devbox.errors import UsageError
 from devbox.state.spending import Line, report
-from devbox.text import dollars, duration
+from devbox.text import dollars, duration, parse_size, size
 from devbox.text_layout import table
+
+
+@click.command("offers")
+@click.option("--provider", "providers", multiple=True, metavar="NAME", help="Only this one.")
+@click.option("--vram", default="0B", metavar="SIZE", help="At least this much, such as 40GB.")
+@click.option("--max-price", type=float, metavar="DOLLARS", help="At most this an hour.")
+@json_option
+def offers_command(
+    providers: tuple[str, ...], vram: str, max_price: float | None, as_json: bool
+) -> None:
+    """Compare hardware across providers, cheapest first."""
+    from devbox.money.offers import gather, select
+    from devbox.providers import registry
+
+    try:
+        least = parse_size(vram)
+    except ValueError as error:
+        raise UsageError(str(error), fix="for example: devbox offers --vram 40GB") from None
+    ws = workspace()
+    found, failed = gather(ws, providers or registry.NAMES)
+    offers = select(found, vram=least, max_price=max_price)
+    if as_json:
+        print_json("offers", offers=[msgspec.to_builtins(o) for o in offers], failed=failed)
+        return
+    rows = [("PROVIDER", "HARDWARE", "GPU", "VRAM", "CPU", "MEMORY", "$/H", "PRICE FROM")]
+    now = ws.clock()
+    for offer in offers:
+        hardware = offer.hardware
+        gpu = f"{hardware.gpus}× {hardware.gpu}" if hardware.gpus else "–"
+        age = now - offer.as_of
+        source = offer.price.source + (f", {duration(age)} old" if age >= 60 else "")
+        rows.append(
+            (
+                offer.provider,
+                hardware.name,
+                gpu,
+                size(hardware.vram) if hardware.vram else "–",
+                f"{hardware.cpus:g}" if hardware.cpus else "–",
+                size(hardware.memory) if hardware.memory else "–",
+                dollars(offer.price.micro_per_hour),
+                source,
+            )
+        )
+    for line in table(rows):
+        echo(line)
+    for name, why in failed.items():
+        echo(f"{name}: no offers: {why}", err=True)
 
 
 @click.command("cost")
