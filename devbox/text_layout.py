@@ -25,9 +25,9 @@ def plain(text: str, limit: int = 200) -> str:
 
 def cells(text: str) -> int:
     """How wide it is on a terminal."""
-    if text.isascii():
+    if text.isascii() or text.replace("–", "-").isascii():
         return len(text)
-    from rich.cells import cell_len  # here: most verbs draw ASCII, and start faster without it
+    from rich.cells import cell_len  # here: 10 ms that `devbox ls` does without
 
     return cell_len(text)
 
