@@ -196,7 +196,7 @@ async def test_sync(dashboard: Open, row: int, words: tuple[str, ...]) -> None:
 
 async def test_work_shows_output_and_stops_what_is_chosen(dashboard: Open) -> None:
     async with dashboard() as it:
-        work = it.operations.start("up", "up train", "train")
+        work = it.operations.start("up train", "train", "up", "train")
         work.take({"say": "train: local cpu at $1.00/h"})
         work.take({"step": "login"})
         await it.press("m")
