@@ -14,7 +14,6 @@ from typing import NoReturn
 import click
 
 from devbox import __version__
-from devbox.cli import common
 
 # verb: (module under devbox.cli, one-line help). Helps live here so that --help imports nothing.
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -131,10 +130,20 @@ class Verbs(click.Group):
 @click.option("--events", type=click.Path(path_type=Path), hidden=True)
 def cli(events: Path | None) -> None:
     """Remote GPU dev environments: one command up, its cost shown, switched off when idle."""
-    if events and not common.events:
+    if events:
+        from devbox.cli import common
         from devbox.cli.event_log import EventLog
 
-        common.events = EventLog(events)
+        common.events = common.events or EventLog(events)
+
+
+@cli.result_callback()
+def _done(_: object, events: Path | None) -> None:
+    """After a verb that ended well."""
+    from devbox.cli import common
+
+    if common.events:
+        common.events.done()
 
 
 def main() -> NoReturn:
@@ -160,9 +169,9 @@ def _run() -> int:
     """The exit code of the verb, its error told."""
     try:
         _verb()
-        if common.events:
-            common.events.done()
     except click.ClickException as error:
+        from devbox.cli import common
+
         if common.events:
             from devbox.errors import UsageError
 
@@ -195,6 +204,8 @@ def _verb() -> None:
 
 
 def _interrupted() -> int:
+    from devbox.cli import common
+
     try:
         common.page(common.after_interrupt(), err=True)
     except Exception as error:  # what runs cannot be told: that must not look like "nothing"
@@ -204,6 +215,7 @@ def _interrupted() -> int:
 
 
 def _tell(error: Exception) -> int:
+    from devbox.cli import common
     from devbox.cli.net import explained
 
     known = common.why_silent(explained(error))

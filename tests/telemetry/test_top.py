@@ -110,7 +110,7 @@ def test_once_shows_each_running_box_without_colour(watched_box: Box) -> None:
         done = run(*args)
         assert done.returncode == 0, done.stderr
         assert "b  live" in done.stdout
-        assert "5 % of 2 cores" in done.stdout
+        assert "5% of 2 cores" in done.stdout
         assert "\x1b" not in done.stdout
 
 
