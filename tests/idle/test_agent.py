@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from devbox.box import event_log, paths, processes
+from devbox.box import event_log, json_file, paths, processes
 from devbox.box.probes.terminals import Terminals
 from devbox.box.runs import folder
-from devbox.box.watchdog import config
+from devbox.box.watchdog import arm, config, daemon
 from devbox.box.watchdog.daemon import Agent
 from devbox.box.watchdog.deadline import Moment
 from devbox.wire.messages import Identity, JobStatus
@@ -364,3 +364,24 @@ def test_a_volume_that_hangs_does_not_keep_the_box_unwatched(
         over.set()
     assert json.loads((world.root / "agent.json").read_text())["pid"] == os.getpid()
     assert world.verdict()["state"] == "active"
+
+
+def test_an_agent_that_found_the_lock_taken_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder may end without having read the orders: then nobody would follow them."""
+    started: list[int] = []
+
+    def start(root: Path) -> int:
+        follows = bool(started)
+        code = 0 if follows else daemon.ANOTHER_RUNS
+        started.append(os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", f"exit {code}"))
+        if follows:
+            me = processes.identity(os.getpid())
+            assert me
+            json_file.write(root / "agent.json", {**me._asdict(), "orders": "o"})
+        return started[-1]
+
+    monkeypatch.setattr(arm, "_start", start)
+    assert arm._heeding(tmp_path, "o") == (os.getpid(), True)
+    assert len(started) == 2

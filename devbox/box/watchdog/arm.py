@@ -32,8 +32,8 @@ from devbox.wire.codec import decode, load, plain
 from devbox.wire.messages import Identity, WatchdogConfig
 
 MOST = 64 << 10  # bytes of orders
-# Seconds an agent has to heed, to start, to stop, and to let go of its lock.
-_HEED, _START, _STOP, _LOCK = 5.0, 20.0, 5.0, 2.0
+# Seconds an agent has to heed, to start, and to stop.
+_HEED, _START, _STOP = 5.0, 20.0, 5.0
 _LEFTOVERS = ("ladder.json", "verdict.json", "syncing.json")
 
 
@@ -117,30 +117,38 @@ def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:
             if _follows(root, order, _HEED):
                 return agent.pid, False
         _stop(agent.identity)
-    _await_lock(root)
-    started = _start(root)
-    if _follows(root, order, _START, started):
-        agent = json_file.load(root / "agent.json", daemon.RunningAgent)
-        return agent.pid if agent else None, True
+    # One that has ended lets go of its lock a little later, and one that the box's main process
+    # starts takes it at any time: as long as somebody holds it, this one cannot start, and whoever
+    # holds it follows the file once it looks.
+    until, child = time.monotonic() + _START, 0
+    while time.monotonic() < until:
+        if not child and not daemon.is_watched(root):
+            child = _start(root)
+        if pid := _follower(root, order):
+            return pid, True
+        code = _ended(child) if child else None
+        if code is not None:
+            if code != daemon.ANOTHER_RUNS:
+                break
+            child = 0
+        time.sleep(0.005)
     return None, True
 
 
-def _follows(root: Path, order: str, seconds: float, started: Optional[int] = None) -> bool:
+def _follows(root: Path, order: str, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        agent = json_file.load(root / "agent.json", daemon.RunningAgent)
-        if agent and agent.orders == order and processes.is_alive(agent.identity):
+        if _follower(root, order):
             return True
-        code = None if started is None else _ended(started)
-        if code is not None:
-            started = None
-            if code != _ANOTHER_RUNS:
-                return False
         time.sleep(0.005)
     return False
 
 
-_ANOTHER_RUNS = 3  # exit code of an agent that found the lock taken: the holder heeds the file
+def _follower(root: Path, order: str) -> Optional[int]:
+    """The pid of an agent that follows `order`."""
+    agent = json_file.load(root / "agent.json", daemon.RunningAgent)
+    follows = agent and agent.orders == order and processes.is_alive(agent.identity)
+    return agent.pid if agent and follows else None
 
 
 def _stop(agent: Identity) -> None:
@@ -151,19 +159,6 @@ def _stop(agent: Identity) -> None:
             if not processes.is_alive(agent):
                 return
             time.sleep(0.02)
-
-
-def _await_lock(root: Path) -> None:
-    """Until no agent holds the lock, for a moment: of one that has ended the main thread is gone
-    a little before the last of its threads, and with that the lock."""
-    until = time.monotonic() + _LOCK
-    with open(root / daemon.LOCK, "ab") as lock:
-        while time.monotonic() < until:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                time.sleep(0.005)
 
 
 def _start(root: Path) -> int:

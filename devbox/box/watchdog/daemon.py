@@ -34,6 +34,7 @@ from devbox.wire.messages import Identity, WatchdogConfig
 T = TypeVar("T")
 
 LOCK = "agent.lock"
+ANOTHER_RUNS = 3  # exit code of an agent that found the lock taken
 JUDGE_EVERY = 5.0  # seconds between verdicts; sampling is once a second
 _FAULT_EVERY = 600.0  # seconds before the same fault is told again
 _RETRY_SAMPLER = 60.0
@@ -60,14 +61,12 @@ class History(Protocol):
 
 
 def main(args: List[str]) -> int:
-    """The verb; it stays in the foreground. Exit code 3: another agent runs."""
+    """The verb; it stays in the foreground. Exit code ANOTHER_RUNS."""
     root = paths.root()
-    lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    lock = _take_lock(root)
+    if lock is None:
         print("another agent watches this box already", file=sys.stderr)
-        return 3
+        return ANOTHER_RUNS
     from devbox.box.history import History as DiskHistory
     from devbox.box.probes.sampler import Sampler as BoxSampler
 
@@ -84,6 +83,25 @@ def main(args: List[str]) -> int:
         wake.wait(int(now.mono + 1) - config.moment().mono)
     agent.close()
     return 0
+
+
+def is_watched(root: Path) -> bool:
+    """Whether an agent holds the lock, which may be at its start or its end."""
+    lock = _take_lock(root)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def _take_lock(root: Path) -> Optional[int]:
+    """The lock's descriptor, None while another process holds it."""
+    lock = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def code() -> str:
