@@ -77,7 +77,7 @@ class Stream:
         self._event = events_after
         begun = now if history is None else since
         self._events_since = begun if events_since is None else events_since
-        self._events_stamp = 0
+        self._events_stamp = (0, 0)
         self._sent_at: Optional[float] = None
 
     def step(self, now: float) -> None:
@@ -104,9 +104,10 @@ class Stream:
 
     def _events(self) -> List[BoxEvent]:
         try:
-            stamp = (self._root / event_log.FILE).stat().st_mtime_ns
+            seen = (self._root / event_log.FILE).stat()
         except OSError:
             return []
+        stamp = (seen.st_mtime_ns, seen.st_size)
         if stamp == self._events_stamp:
             return []
         self._events_stamp = stamp

@@ -179,3 +179,14 @@ def test_events_resume_by_number_or_time() -> None:
     event_log.append(paths.root(), "note", "late", 1001.0)
     assert [m["event"]["seq"] for m in sink.step(1001.0)] == [4]
     assert sink.step(1002.0) == []
+
+
+def test_an_event_that_comes_within_the_same_tick_of_the_file_s_clock_is_sent() -> None:
+    event_log.append(paths.root(), "note", "first", 1000.0)
+    file = paths.root() / event_log.FILE
+    tick = file.stat().st_mtime_ns
+    sink = Sink(events_after=0)
+    assert [m["event"]["seq"] for m in sink.step(1000.0) if "event" in m] == [1]
+    event_log.append(paths.root(), "note", "second", 1000.0)
+    os.utime(file, ns=(tick, tick))
+    assert [m["event"]["seq"] for m in sink.step(1001.0) if "event" in m] == [2]

@@ -190,6 +190,46 @@ def test_orders_that_change_are_heeded_and_begin_afresh() -> None:
     assert json.loads((world.root / "agent.json").read_text())["pid"] == os.getpid()
 
 
+def test_orders_that_come_while_others_are_read_are_heeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A box that starts takes its first orders just when `up` arms it."""
+    world = World()
+    read = config.read
+
+    def overtaken(root: Path, now: Moment) -> Any:
+        found = read(root, now)
+        monkeypatch.setattr(config, "read", read)
+        world.arm(policy={"after": 600, "warn": 60})
+        return found
+
+    monkeypatch.setattr(config, "read", overtaken)
+    world.live(9 * MINUTE + 30)
+    assert world.verdict()["state"] == "warned"
+    orders = config.read(world.root, world.now())
+    assert orders
+    assert json.loads((world.root / "agent.json").read_text())["orders"] == orders.armed.id
+
+
+def test_orders_that_come_after_a_boot_are_not_overwritten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(deadline=T0 + 2 * HOUR)
+    monkeypatch.setattr(processes, "boot_id", lambda: "another-boot")
+    ceiling = config.ceiling
+
+    def overtaken(given: Any) -> Any:
+        monkeypatch.setattr(config, "ceiling", ceiling)
+        world.arm(deadline=T0 + 3 * HOUR)
+        return ceiling(given)
+
+    monkeypatch.setattr(config, "ceiling", overtaken)
+    world.live(11)
+    orders = config.read(world.root, world.now())
+    assert orders
+    assert orders.deadline == world.verdict()["deadline"] == T0 + 3 * HOUR
+
+
 def test_orders_that_make_no_sense_leave_those_in_force() -> None:
     world = World()
     world.live(10)

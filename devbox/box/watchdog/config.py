@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from devbox.box import json_file, processes
 from devbox.box.files import volume_save
@@ -38,6 +38,7 @@ def receive(root: Path, body: Dict[str, Any], now: Moment) -> WatchdogConfig:
 def read(root: Path, now: Moment) -> Optional[WatchdogConfig]:
     """The config in force, None without any. On a machine that booted since, the deadline is
     taken from the wall clock once and counted from there."""
+    seen = stamp(root)
     given = json_file.load(root / FILE, WatchdogConfig)
     if given is None or given.armed.boot == processes.boot_id():
         return given
@@ -46,10 +47,20 @@ def read(root: Path, now: Moment) -> Optional[WatchdogConfig]:
     armed = Arming(given.armed.id, now.wall, now.mono, processes.boot_id(), left)
     given = given._replace(armed=armed)
     try:
-        json_file.write(root / FILE, given)
+        if stamp(root) == seen:  # else a newer one came meanwhile, and is read next
+            json_file.write(root / FILE, given)
     except OSError as error:  # a full disk must not keep the box unwatched
         print(f"{FILE}: {error}", file=sys.stderr, flush=True)
     return given
+
+
+def stamp(root: Path) -> Tuple[int, int]:
+    """Changes whenever another config is put there."""
+    try:
+        found = (root / FILE).stat()
+    except FileNotFoundError:
+        return (0, 1)
+    return found.st_mtime_ns, found.st_ino
 
 
 def ceiling(given: WatchdogConfig) -> Optional[Ceiling]:

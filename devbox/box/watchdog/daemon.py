@@ -192,11 +192,13 @@ class Agent:
 
     def _heed(self) -> None:
         """Take new orders when config.json changed, and say whose are followed."""
-        if self._stamp == self._stamped() or not self._owns():
+        stamp = config.stamp(self._root)
+        if self._stamp == stamp or not self._owns():
             return
         given = config.read(self._root, self._now)
-        self._stamp = self._stamped()  # after reading, which may have rewritten it
-        if given is not None:
+        self._stamp = stamp  # from before reading: what came meanwhile is read at the next tick
+        known = self._watch and self._watch.given
+        if given is not None and given != known:
             self._watch = self._obey(given)
             self._guard("what was saved before a pause", lambda: self._tell_saved(given))
         me, order = processes.identity(os.getpid()), given.armed.id if given else ""
@@ -207,13 +209,6 @@ class Agent:
         """Before the orders are answered, so that whoever armed the box reads it then."""
         if given.volumes:
             within(_TELLING, lambda: volume_save.tell(self._root, given.volumes, given.box))
-
-    def _stamped(self) -> Tuple[int, int]:
-        try:
-            found = (self._root / config.FILE).stat()
-        except FileNotFoundError:
-            return (0, 1)
-        return found.st_mtime_ns, found.st_ino
 
     def _obey(self, given: WatchdogConfig) -> _Watch:
         effects, rung = self._effects(given), None
