@@ -15,7 +15,7 @@ from devbox.model import Run, RunState
 from devbox.text import dollars, duration
 from devbox.text_layout import table
 from devbox.wire.codec import plain
-from devbox.wire.messages import JobStatus
+from devbox.wire.jobs import JobStatus
 from devbox.workspace import Workspace
 
 

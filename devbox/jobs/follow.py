@@ -12,7 +12,8 @@ from devbox.model import Run, RunState
 from devbox.remote import agent_bootstrap, stream
 from devbox.text import clean
 from devbox.wire.codec import Unreadable, decode
-from devbox.wire.messages import Heartbeat, JobAnswer, JobEvent, JobStatus, LogPiece, Refusal
+from devbox.wire.jobs import JobAnswer, JobEvent, JobStatus, LogPiece, Refusal
+from devbox.wire.messages import Heartbeat
 from devbox.workspace import Workspace
 
 PATIENCE = 180.0  # seconds without an answer after which following ends

@@ -15,7 +15,7 @@ from devbox.remote import agent
 from devbox.remote.agent_bootstrap import FOLDER, Runs
 from devbox.sync import rsync_process
 from devbox.text import clean, size
-from devbox.wire.messages import InputAnswer
+from devbox.wire.jobs import InputAnswer
 from devbox.workspace import Workspace
 
 MAX_FILES = 2_000_000

@@ -19,7 +19,7 @@ from devbox.remote.exec import Exec
 from devbox.remote.preconditions import check_running
 from devbox.state.costs import run_cost
 from devbox.text import clean
-from devbox.wire.messages import JobAnswer, JobList
+from devbox.wire.jobs import JobAnswer, JobList
 from devbox.workspace import Workspace
 
 _ID = re.compile(r"[a-z0-9-]{1,80}")

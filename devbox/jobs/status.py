@@ -7,7 +7,8 @@ import msgspec
 from devbox.model import Run, RunState
 from devbox.text import clean
 from devbox.wire.codec import LATEST, Unreadable, convert, decode, encode, load, plain
-from devbox.wire.messages import Attempt, Identity, JobStatus
+from devbox.wire.jobs import Attempt, JobStatus
+from devbox.wire.messages import Identity
 
 _SKEW = 2.0  # seconds; a box clock that is off by less is taken as right
 

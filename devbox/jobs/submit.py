@@ -30,7 +30,7 @@ from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec
 from devbox.telemetry import rearm
 from devbox.wire import codec
-from devbox.wire.messages import CheckpointFetch, JobAnswer, JobRequest
+from devbox.wire.jobs import CheckpointFetch, JobAnswer, JobRequest
 from devbox.workspace import Workspace
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"

@@ -16,15 +16,8 @@ from devbox.remote import agent_bootstrap
 from devbox.remote.agent_bootstrap import Runs
 from devbox.text import clean
 from devbox.wire.codec import MAX_LINE, Unreadable, decode, encode
-from devbox.wire.messages import (
-    BoxReport,
-    JobRequest,
-    Kept,
-    Refusal,
-    Refused,
-    Verdict,
-    WatchdogConfig,
-)
+from devbox.wire.jobs import JobRequest, Refusal, Refused
+from devbox.wire.messages import BoxReport, Kept, Verdict, WatchdogConfig
 
 M = TypeVar("M", bound=tuple[Any, ...])
 

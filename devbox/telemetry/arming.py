@@ -1,6 +1,6 @@
 """What a box's watchdog is told, and what it says, for a user.
 
-The watchdog itself is devbox.box.watchdog.daemon; it works with this machine off.
+The watchdog itself is devbox.box.watchdog.agent; it works with this machine off.
 """
 
 from __future__ import annotations

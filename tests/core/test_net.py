@@ -21,7 +21,7 @@ from devbox.telemetry.reader import parse
 from devbox.text import local_time, parse_duration, parse_size
 from devbox.wire import codec
 from devbox.wire.codec import Unreadable
-from devbox.wire.messages import JobStatus
+from devbox.wire.jobs import JobStatus
 
 
 def devbox(*words: str, cwd: Path, **env: str) -> tuple[int, str, str]:

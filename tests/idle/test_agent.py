@@ -15,9 +15,10 @@ from devbox.box import event_log, json_file, paths, processes
 from devbox.box.probes.terminals import Terminals
 from devbox.box.runs import folder
 from devbox.box.watchdog import arm, config, daemon
-from devbox.box.watchdog.daemon import Agent
+from devbox.box.watchdog.agent import Agent
 from devbox.box.watchdog.deadline import Moment
-from devbox.wire.messages import Identity, JobStatus
+from devbox.wire.jobs import JobStatus
+from devbox.wire.messages import Identity
 from tests.idle.traces import HOUR, MINUTE, T0, sample
 from tests.jobs.conftest import until
 
@@ -396,7 +397,7 @@ def test_a_volume_that_hangs_does_not_keep_the_box_unwatched(
 ) -> None:
     over = threading.Event()
     monkeypatch.setattr("devbox.box.files.volume_save.tell", lambda *_: over.wait(60))
-    monkeypatch.setattr("devbox.box.watchdog.daemon._TELLING", 0.1)
+    monkeypatch.setattr("devbox.box.watchdog.agent._TELLING", 0.1)
     world = World(volumes=["/data"], disk_kept=False)
     try:
         world.live(1)

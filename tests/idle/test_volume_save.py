@@ -19,7 +19,7 @@ from devbox.box.files.losses import Losses
 from devbox.box.probes.terminals import Terminals
 from devbox.box.watchdog import config
 from devbox.box.watchdog import effects as deeds_module
-from devbox.box.watchdog.effects import Deeds
+from devbox.box.watchdog.effects import BoxEffects
 from devbox.wire.messages import WatchdogConfig
 
 
@@ -52,8 +52,8 @@ def given(root: Path, **more: object) -> WatchdogConfig:
     return config.receive(root, document, config.moment())
 
 
-def deeds(root: Path, **more: object) -> Deeds:
-    return Deeds(root, given(root, **more), Terminals(), lambda: None)
+def box_effects(root: Path, **more: object) -> BoxEffects:
+    return BoxEffects(root, given(root, **more), Terminals(), lambda: None)
 
 
 def save(home: Path, root: Path, work: Path, seconds: float = 60) -> volume_save.Saved:
@@ -92,7 +92,7 @@ def test_files_go_into_the_first_volume_that_takes_them(home: Path, root: Path, 
     write(root / "runs" / "r1" / "out" / "result.json", "{}")
     (home / "full").write_text("not a folder")
     volumes = [str(home / "full"), str(home / "data")]
-    report = deeds(root, disk_kept=False, volumes=volumes).save()
+    report = box_effects(root, disk_kept=False, volumes=volumes).save()
     (folder,) = (p for p in (home / "data" / "devbox-saved" / "b").iterdir() if p.is_dir())
     found = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
     assert found == {
@@ -118,11 +118,11 @@ def test_without_a_volume_the_report_and_the_warning_say_that_it_is_lost(
     root: Path, work: Path
 ) -> None:
     write(work / "train.py", "edited")
-    plain = deeds(root, disk_kept=False)
+    plain = box_effects(root, disk_kept=False)
     assert plain.save().losses == "1 unsynced file (6 B), which this pause does not keep"
     assert "WILL BE LOST" in plain.at_risk()
-    assert deeds(root).at_risk() == ""
-    assert deeds(root).save().losses == "1 unsynced file (6 B)"
+    assert box_effects(root).at_risk() == ""
+    assert box_effects(root).save().losses == "1 unsynced file (6 B)"
 
 
 def test_the_copying_ends_in_time_and_says_what_is_left(home: Path, root: Path, work: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_hung_volume_does_not_hold_the_pause_and_what_was_copied_is_counted(
         more.update(deadline=now + 20, started=now)
     else:
         monkeypatch.setattr(volume_save, "COPYING", 0.2)
-    its = deeds(root, **more)
+    its = box_effects(root, **more)
     if ceiling:
         late = config.moment()
         monkeypatch.setattr(config, "moment", lambda: late._replace(mono=late.mono + 17))
@@ -213,7 +213,7 @@ def test_a_look_that_hangs_does_not_hold_the_warning_or_the_pause(
     monkeypatch.setattr(deeds_module, "_GLANCE", -0.9)
     monkeypatch.setattr(volume_save, "COPYING", -0.1)
     monkeypatch.setattr(volume_save, "GRACE", 0.2)
-    its = deeds(root, disk_kept=False, volumes=[str(home / "data")])
+    its = box_effects(root, disk_kept=False, volumes=[str(home / "data")])
     begun = time.monotonic()
     try:
         assert its.at_risk().startswith("an unknown number of unsynced files in work are copied")
@@ -233,7 +233,7 @@ def test_a_save_command_that_cannot_be_killed_does_not_hold_the_pause(
     monkeypatch.setattr(deeds_module, "_KILLED", -0.9)
     policy = {"save_command": ["true"], "save_timeout": 1}
     try:
-        report = deeds(root, policy=policy).save()
+        report = box_effects(root, policy=policy).save()
     finally:
         over.set()
     assert not report.ok
@@ -248,7 +248,7 @@ def test_a_call_that_ends_in_time_gives_what_it_gives() -> None:
 
 def test_results_of_runs_are_told_as_what_the_pause_loses(root: Path, work: Path) -> None:
     write(root / "runs" / "r1" / "out" / "result.json", "{}")
-    plain = deeds(root, disk_kept=False)
+    plain = box_effects(root, disk_kept=False)
     assert plain.save().losses == "1 unsynced file (2 B), which this pause does not keep"
     assert plain.at_risk().startswith("1 unsynced file (2 B) in the results of runs WILL BE LOST")
     write(work / "train.py", "edited")
@@ -267,7 +267,7 @@ def test_a_workdir_on_a_volume_is_neither_lost_nor_copied_into_itself(
     write(data / inner / "train.py", "edited")
     (home / "link").symlink_to(data / inner)
     workdir = str(home / "link" if linked else data / inner)
-    its = deeds(root, disk_kept=False, volumes=[str(data)], workdir=workdir)
+    its = box_effects(root, disk_kept=False, volumes=[str(data)], workdir=workdir)
     assert its.at_risk() == ""
     assert its.save().losses == "0 unsynced files (0 B)"
     assert not (data / "devbox-saved").exists()
@@ -290,11 +290,11 @@ def test_with_nothing_unsynced_a_pause_leaves_what_was_saved_before(
     save(home, root, work)
     before = noted(home / "data")
     (work / "train.py").unlink()
-    report = deeds(root, disk_kept=False, volumes=[str(home / "data")]).save()
+    report = box_effects(root, disk_kept=False, volumes=[str(home / "data")]).save()
     assert (report.ok, report.losses) == (True, "0 unsynced files (0 B)")
     assert noted(home / "data") == before
     assert len(list((home / "data" / "devbox-saved" / "b").iterdir())) == 2
-    assert deeds(root, disk_kept=False).save().losses == "0 unsynced files (0 B)"
+    assert box_effects(root, disk_kept=False).save().losses == "0 unsynced files (0 B)"
 
 
 def test_files_beyond_the_most_are_counted_as_not_copied(
@@ -329,7 +329,7 @@ def test_what_a_full_volume_does_not_take_goes_into_the_next(
         write(work / f"{size}", "x" * size)
     fills(monkeypatch, home / "one", 1)
     volumes = [str(home / "one"), str(home / "two")]
-    report = deeds(root, disk_kept=False, volumes=volumes).save()
+    report = box_effects(root, disk_kept=False, volumes=volumes).save()
     assert report.ok
     assert report.losses.startswith("3 unsynced files (6 B), 1 file (1 B) copied to ")
     assert " and 2 files (5 B) copied to " in report.losses
@@ -348,7 +348,7 @@ def test_what_no_volume_takes_makes_the_save_a_failed_one(
     fills(monkeypatch, home / "two", 0)
     volumes = [str(home / "one"), str(home / "two"), str(home / "full")]
     (home / "full").write_text("not a folder")
-    report = deeds(root, disk_kept=False, volumes=volumes).save()
+    report = box_effects(root, disk_kept=False, volumes=volumes).save()
     assert not report.ok
     assert report.losses.endswith(", 2 NOT copied")
     assert (noted(home / "one")["files"], noted(home / "one")["left"]) == (1, 2)
@@ -358,7 +358,7 @@ def test_what_no_volume_takes_makes_the_save_a_failed_one(
 def test_volumes_that_take_nothing_at_all_are_told(home: Path, root: Path, work: Path) -> None:
     write(work / "train.py")
     (home / "full").write_text("not a folder")
-    report = deeds(root, disk_kept=False, volumes=[str(home / "full")]).save()
+    report = box_effects(root, disk_kept=False, volumes=[str(home / "full")]).save()
     assert (report.ok, report.losses) == (False, "1 unsynced file (1 B), 1 NOT copied")
 
 

@@ -15,7 +15,7 @@ from devbox.model import Run, RunState
 from devbox.process import Completed
 from devbox.remote import agent
 from devbox.wire.codec import LATEST
-from devbox.wire.messages import Attempt, JobAnswer, JobStatus
+from devbox.wire.jobs import Attempt, JobAnswer, JobStatus
 from devbox.workspace import Workspace
 from tests.core.hostile import ALL
 

@@ -15,7 +15,7 @@ from devbox.box.runs.outcome import judge
 from devbox.box.runs.progress import FAILURES, Tally
 from devbox.box.runs.vram import PeakVram
 from devbox.wire.codec import decode, encode
-from devbox.wire.messages import Counts, Failure, JobStatus
+from devbox.wire.jobs import Counts, Failure, JobStatus
 from tests.core.hostile import ALL
 
 GB = 1 << 30

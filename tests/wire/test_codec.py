@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devbox.wire import messages
+from devbox.wire import files, jobs, messages
 from devbox.wire.codec import (
     BIG,
     Between,
@@ -39,8 +39,9 @@ from devbox.wire.codec import (
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS: list[Any] = [
     kind
-    for kind in vars(messages).values()
-    if isinstance(kind, type) and kind.__module__ == messages.__name__
+    for module in (messages, jobs, files)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and kind.__module__ == module.__name__
 ]
 NAMES = sorted({name for kind in KINDS for name in kind._fields} | {"v"})
 JSON = st.recursive(

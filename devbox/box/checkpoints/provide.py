@@ -27,7 +27,7 @@ from devbox.box.format import size as sized
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.jsonl import append
 from devbox.wire.codec import Unreadable
-from devbox.wire.messages import JobRequest
+from devbox.wire.jobs import JobRequest
 
 _EVERY = 1.0  # seconds between two words on how far it is
 _CHUNK = 1 << 20

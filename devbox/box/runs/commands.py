@@ -26,7 +26,7 @@ from devbox.box.runs.follow import follow
 from devbox.box.runs.process_group import python_command
 from devbox.box.runs.worker import home
 from devbox.wire.codec import Unreadable, decode, encode
-from devbox.wire.messages import InputAnswer, JobAnswer, JobList, JobRequest, JobStatus, Refusal
+from devbox.wire.jobs import InputAnswer, JobAnswer, JobList, JobRequest, JobStatus, Refusal
 
 MAX_REQUEST = 4 << 20  # bytes
 MAX_LISTED = 500

@@ -22,7 +22,8 @@ from typing import Iterator, List, Optional
 
 from devbox.box import json_file, paths, processes
 from devbox.wire.codec import Unreadable, decode
-from devbox.wire.messages import Identity, JobRequest, JobStatus, Refusal, Refused
+from devbox.wire.jobs import JobRequest, JobStatus, Refusal, Refused
+from devbox.wire.messages import Identity
 
 MAX_REQUEST = 8 << 20  # bytes
 MARK = "DEVBOX_RUN_FOLDER"

@@ -22,7 +22,8 @@ from devbox.box import event_log
 from devbox.box.runs import log
 from devbox.box.runs.folder import BadRequest, RunFolder
 from devbox.wire.codec import encode
-from devbox.wire.messages import BoxEvent, Heartbeat, JobAnswer, JobEvent, JobStatus, LogPiece
+from devbox.wire.jobs import JobAnswer, JobEvent, JobStatus, LogPiece
+from devbox.wire.messages import BoxEvent, Heartbeat
 
 _TICK = 0.1
 _SETTLE_EVERY = 2.0

@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any, Deque, Dict, Optional, Set, Tuple
 
 from devbox.wire.codec import load_or_none
-from devbox.wire.messages import Counts, Failure, JobStatus
+from devbox.wire.jobs import Counts, Failure, JobStatus
 
 FAILURES = 100  # items named in the status; the others are counted
 _NAME, _TEXT = 300, 500  # characters kept of a name and of a text

@@ -27,7 +27,7 @@ from devbox.box.runs.outcome import Outcome, judge, signal_name
 from devbox.box.runs.process_group import Work, python_command
 from devbox.box.runs.progress import Tally
 from devbox.box.runs.vram import GpuReader, PeakVram
-from devbox.wire.messages import Attempt, JobRequest, JobStatus, Peak
+from devbox.wire.jobs import Attempt, JobRequest, JobStatus, Peak
 
 _TICK = 0.1
 _STATUS_EVERY = 0.5

@@ -23,7 +23,7 @@ from devbox.box.runs import vram
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.process_group import python_command
 from devbox.wire.codec import Unreadable
-from devbox.wire.messages import JobRequest
+from devbox.wire.jobs import JobRequest
 
 FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
 

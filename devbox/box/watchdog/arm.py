@@ -28,6 +28,7 @@ from typing import List, Optional
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
 from devbox.box.watchdog import config, daemon
+from devbox.box.watchdog.agent import RunningAgent, running_code
 from devbox.wire.codec import decode, load, plain
 from devbox.wire.messages import Identity, WatchdogConfig
 
@@ -110,9 +111,9 @@ def _leave_mark(root: Path, given: WatchdogConfig) -> None:
 
 def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:
     """The pid of an agent that follows `order`, and whether it had to be started."""
-    agent = json_file.load(root / "agent.json", daemon.RunningAgent)
+    agent = json_file.load(root / "agent.json", RunningAgent)
     if agent and processes.is_alive(agent.identity):
-        if agent.code == daemon.code():
+        if agent.code == running_code():
             processes.send([agent.pid], signal.SIGHUP)
             if _follows(root, order, _HEED):
                 return agent.pid, False
@@ -146,7 +147,7 @@ def _follows(root: Path, order: str, seconds: float) -> bool:
 
 def _follower(root: Path, order: str) -> Optional[int]:
     """The pid of an agent that follows `order`."""
-    agent = json_file.load(root / "agent.json", daemon.RunningAgent)
+    agent = json_file.load(root / "agent.json", RunningAgent)
     follows = agent and agent.orders == order and processes.is_alive(agent.identity)
     return agent.pid if agent and follows else None
 

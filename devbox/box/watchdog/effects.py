@@ -22,7 +22,7 @@ _LEAST = 10.0  # seconds of copying, however near max_uptime is
 _KILLED = 15.0  # seconds that killing the save command may take
 
 
-class Deeds:
+class BoxEffects:
     """spoke: called whenever a line went to the terminals."""
 
     def __init__(

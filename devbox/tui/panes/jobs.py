@@ -15,7 +15,7 @@ from devbox.tui.feed import RunView
 from devbox.tui.grid import Column, Grid
 from devbox.tui.panes.base import Seen
 from devbox.tui.static_lines import Lines
-from devbox.wire.messages import JobStatus
+from devbox.wire.jobs import JobStatus
 
 _COLUMNS = (
     Column("edge", "", 0),

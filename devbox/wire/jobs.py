@@ -1,0 +1,165 @@
+"""The messages of jobs: what a run is asked for, how it is, and what `job follow` says of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Dict, Literal, NamedTuple, Optional, Tuple
+
+from devbox.wire.codec import Exactly, Most, Text, Time, Word
+from devbox.wire.messages import BoxEvent, Identity
+
+Cursor = Annotated[str, Exactly("[0-9]{1,15}[.][0-9]{1,18}")]
+Refused = Literal["bad_request", "conflict", "not_found", "missing"]
+
+
+class CheckpointFetch(NamedTuple):
+    """Where a checkpoint comes from. sha256: hexadecimal, "" when unknown. size: bytes."""
+
+    source: Word
+    sha256: Word = ""
+    size: Optional[int] = None
+
+
+class JobRequest(NamedTuple):
+    """What `job start` is asked for; kept as request.json, without the secrets.
+
+    Either a module or a command. Paths are absolute or relative to the login folder. template:
+    replace {name} in the command; extra: further words for it, taken as they are. patterns: those
+    of each input's files. inputs, checkpoints: name → path. secrets: checkpoint → token. vram:
+    bytes. grace: seconds between SIGTERM and SIGKILL. Starting the same id and attempt again
+    changes nothing."""
+
+    id: Word
+    job: Word
+    attempt: int = 1
+    module: Word = ""
+    command: Tuple[Word, ...] = ()
+    template: bool = False
+    extra: Tuple[Word, ...] = ()
+    args: Dict[Word, Any] = {}
+    inputs: Dict[Word, Word] = {}
+    patterns: Dict[Word, Tuple[Word, ...]] = {}
+    checkpoints: Dict[Word, Word] = {}
+    fetch: Dict[Word, CheckpointFetch] = {}
+    secrets: Dict[Word, Word] = {}
+    env: Dict[Annotated[str, Exactly("[^=\0\ud800-\udfff]+")], Word] = {}
+    packages: Tuple[Annotated[str, Exactly("(?!-)[^\0\ud800-\udfff]*")], ...] = ()
+    workdir: Word = "work"
+    vram: int = 0
+    timeout: Optional[float] = None
+    grace: float = 10.0
+
+
+class Attempt(NamedTuple):
+    started: Time
+    ended: Optional[Time] = None
+
+
+class Counts(NamedTuple):
+    """Items of a run. total: None until the run has told it."""
+
+    total: Optional[int] = None
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+class Failure(NamedTuple):
+    """An item that failed, and why."""
+
+    item: Annotated[str, Text(300)]
+    error: Annotated[str, Text(500)] = ""
+
+
+class Peak(NamedTuple):
+    """The most memory that a run held, in bytes. vram_source: see devbox.box.runs.vram."""
+
+    rss: Optional[int] = None
+    vram: Optional[int] = None
+    vram_source: Optional[Literal["process", "work", "device"]] = None
+
+
+class JobStatus(NamedTuple):
+    """How a run is; kept on the box as status.json. state: "" before the box has heard of it.
+
+    reason: why it did not succeed: exit, items, timeout, cancelled, interrupted, unprepared, error.
+    message: the same as a sentence. exit_code: as a shell would say it: 128 + signal, 124 for a
+    timeout. progress: (done, total) of `unit`. note: what it is at. timings: seconds of each stage.
+    log_bytes: printed so far, of which log_dropped are gone. t: when this was written.
+    supervisor: the process on the box that watches it."""
+
+    id: Word = ""
+    job: Word = ""
+    state: Literal["", "running", "succeeded", "failed", "cancelled"] = ""
+    reason: str = ""
+    message: Annotated[str, Text(1000)] = ""
+    attempt: int = 0
+    attempts: Tuple[Attempt, ...] = ()
+    started: Optional[Time] = None
+    ended: Optional[Time] = None
+    exit_code: Optional[int] = None
+    signal: Optional[int] = None
+    counts: Counts = Counts()
+    progress: Tuple[float, Optional[float]] = (0.0, None)
+    unit: str = "items"
+    eta: Optional[float] = None
+    stage: str = ""
+    note: Annotated[str, Text(500)] = ""
+    timings: Annotated[Dict[Annotated[str, Text(60)], float], Most(50)] = {}
+    failures: Annotated[Tuple[Failure, ...], Most(100)] = ()
+    failures_dropped: int = 0
+    peak: Peak = Peak()
+    log_bytes: int = 0
+    log_dropped: int = 0
+    t: Optional[Time] = None
+    supervisor: Optional[Identity] = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("succeeded", "failed", "cancelled")
+
+
+class JobAnswer(NamedTuple):
+    """The answer to `job start`, `status` and `cancel`, and a line of `job follow`: the last one
+    when the run is over. now: the box's clock."""
+
+    status: JobStatus
+    now: Time
+    at: Optional[Cursor] = None
+
+
+class JobList(NamedTuple):
+    """The answer to `job list`, newest last."""
+
+    runs: Tuple[JobStatus, ...]
+    now: Time
+
+
+class InputAnswer(NamedTuple):
+    """The answer to `job input`: whether all of that input is on the box."""
+
+    complete: bool
+
+
+class Refusal(NamedTuple):
+    """The answer to a `job` verb that cannot be carried out."""
+
+    error: Refused
+    message: Annotated[str, Text(500)]
+
+
+class LogPiece(NamedTuple):
+    """A line of `job follow`: the next line of the run's log, or several. end: what follows the
+    last of them: "\\r" where the next line replaces it, "" where it is only a part. dropped: bytes
+    of the log that are missing just before. at: where a reader that is cut continues."""
+
+    at: Cursor
+    text: Annotated[str, Text(40_000, lines=True)]
+    end: Annotated[str, Exactly("[\n\r]?")] = ""
+    dropped: int = 0
+
+
+class JobEvent(NamedTuple):
+    """A line of `job follow`: something happened in the run."""
+
+    at: Cursor
+    event: BoxEvent
