@@ -4,7 +4,7 @@ the box."""
 from __future__ import annotations
 
 from devbox import spec
-from devbox.errors import DevboxError, NoAnswer, NotFound, SshError
+from devbox.errors import DevboxError, HostKeyRefused, KeyRefused, NoAnswer, NotFound, SshError
 from devbox.model import Box, BoxState
 from devbox.remote import agent
 from devbox.remote.agent_bootstrap import Runs
@@ -23,7 +23,8 @@ def arm(ws: Workspace, box: Box, line: Runs) -> None:
 
 def ensure_watchdog(ws: Workspace, box: Box, line: Runs) -> bool:
     """See that a watchdog follows the box's orders; where none does, arm one and say so. True
-    when it had to be armed. SshError when that fails: the box runs unguarded then."""
+    when it had to be armed. SshError when that fails: the box runs unguarded then. NoAnswer,
+    KeyRefused, HostKeyRefused: nobody could ask, and nothing was changed."""
     why = _missing(line)
     if not why:
         return False
@@ -63,6 +64,8 @@ def _missing(line: Runs) -> str:
         silent = agent.verdict(line).silent
     except NotFound:
         return "its watchdog did not run"
+    except (NoAnswer, KeyRefused, HostKeyRefused):
+        raise
     except SshError:
         return "its watchdog could not be asked"
     return f"its watchdog had said nothing for {silent:.0f} s" if silent else ""

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TypeVar
 
+import psutil
+
 T = TypeVar("T")
+_NAMED = "devbox-"
+_PATIENCE = 0.2  # seconds for what is asked to end, and for what is killed
 
 
 async def call(function: Callable[[], T], name: str = "ask") -> T:
@@ -39,31 +44,30 @@ async def call(function: Callable[[], T], name: str = "ask") -> T:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, failed)
 
-    threading.Thread(target=run, name=f"devbox-{name}", daemon=True).start()
+    threading.Thread(target=run, name=f"{_NAMED}{name}", daemon=True).start()
     return await answer
 
 
 def end_children(spared: Collection[int] = ()) -> None:
-    """End every process this one started and that still runs, but the spared ones: what a
-    question on a cut thread left behind."""
-    import psutil
+    """End every process this one started and that still runs, but the spared ones, and what
+    questions on cut threads start meanwhile. None is reaped: whoever started it reads its exit
+    code, and would take one that is missing for 0."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        doomed, late = _running(spared), time.monotonic() > until
+        for process in doomed:
+            with suppress(psutil.Error):
+                process.kill() if late else process.terminate()
+        asking = any(each.name.startswith(_NAMED) for each in threading.enumerate())
+        if ((late or not asking) and not doomed) or time.monotonic() > until + _PATIENCE:
+            return
+        time.sleep(0.01)
 
-    children = [child for child in psutil.Process().children() if child.pid not in spared]
-    doomed = [*children, *(below for child in children for below in _below(child))]
-    for process in doomed:
+
+def _running(spared: Collection[int]) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children():
         with suppress(psutil.Error):
-            process.terminate()
-    _, alive = psutil.wait_procs(doomed, timeout=0.2)
-    for process in alive:
-        with suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=0.2)
-
-
-def _below(process: object) -> list[object]:
-    import psutil
-
-    try:
-        return list(process.children(recursive=True))  # type: ignore[attr-defined]
-    except psutil.Error:
-        return []
+            if child.pid not in spared and child.status() != psutil.STATUS_ZOMBIE:
+                found += [child, *child.children(recursive=True)]
+    return found

@@ -8,7 +8,15 @@ from typing import cast
 import pytest
 
 from devbox import lifecycle, spec
-from devbox.errors import DevboxError, ProviderError, Unanswered
+from devbox.errors import (
+    DevboxError,
+    HostKeyRefused,
+    KeyRefused,
+    NoAnswer,
+    ProviderError,
+    SshError,
+    Unanswered,
+)
 from devbox.lifecycle import Finding, Stop
 from devbox.model import Box, BoxState, Price
 from devbox.providers.base import Provider
@@ -148,6 +156,19 @@ def test_an_arming_that_fails_is_told_without_an_empty_part(
     ws.narrate = told.append
     assert not rearm.see_to(ws, made(BoxSpec()), cast(Connection, None))
     assert told == ["b: no space left"]
+
+
+@pytest.mark.parametrize("kind", [NoAnswer, KeyRefused, HostKeyRefused])
+def test_a_watchdog_that_nobody_could_ask_is_not_armed_again(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, kind: type[SshError]
+) -> None:
+    def cut(*_: object) -> None:
+        raise kind("the connection was cut")
+
+    monkeypatch.setattr("devbox.remote.agent.verdict", cut)
+    with pytest.raises(kind):
+        rearm.ensure_watchdog(ws, made(BoxSpec()), cast(Connection, None))
+    assert ws.store.events.of_box(made(BoxSpec()).id) == []
 
 
 def test_findings_that_failed_are_an_error_of_their_own() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -187,6 +188,15 @@ async def test_a_question_that_hangs_never_holds_up_the_end() -> None:
     assert time.monotonic() - began < 10
     assert [p for p in psutil.process_iter(["cmdline", "ppid"])
             if p.info["ppid"] == process.pid] == []  # fmt: skip
+
+
+async def test_a_question_that_is_cut_off_sees_how_its_program_ended() -> None:
+    """One that is reaped elsewhere would look like a program that ended well without an answer."""
+    process = subprocess.Popen(["sleep", "60"])
+    waiting = asyncio.create_task(background.call(process.wait))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(background.end_children)
+    assert await waiting == -signal.SIGTERM
 
 
 async def test_answers_and_errors_come_back_from_the_thread() -> None:
