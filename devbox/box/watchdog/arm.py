@@ -119,7 +119,7 @@ def _heeding(root: Path, order: str) -> tuple[Optional[int], bool]:
                 return agent.pid, False
         _stop(agent.identity)
     # One that has ended lets go of its lock a little later, and one that the box's main process
-    # starts takes it at any time: as long as somebody holds it, this one cannot start, and whoever
+    # starts takes it at any time: as long as one holds it, this one cannot start, and whoever
     # holds it follows the file once it looks.
     until, child = time.monotonic() + _START, 0
     while time.monotonic() < until:
