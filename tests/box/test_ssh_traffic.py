@@ -21,6 +21,7 @@ from devbox.box.probes.system.streams import Account, Streams
 from devbox.model import Box
 from devbox.remote import command
 from devbox.remote.config import ssh_config
+from tests.processes import command_line
 from tests.remote.sshd import Sshd, sshd, wait_until
 
 __all__ = ["sshd"]
@@ -37,9 +38,7 @@ class Proc:
 
     def refresh(self) -> None:
         (listener,) = [
-            p
-            for p in psutil.Process().children()
-            if str(self._server.folder) in " ".join(p.cmdline())
+            p for p in psutil.Process().children() if str(self._server.folder) in command_line(p)
         ]
         now = {str(p.pid) for p in [listener, *listener.children(recursive=True)]}
         for name in set(os.listdir(self.path)) - now:

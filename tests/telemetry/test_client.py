@@ -21,6 +21,7 @@ from devbox.remote.config import ssh_config
 from devbox.telemetry import client
 from devbox.wire.messages import BoxEvent
 from devbox.workspace import Workspace
+from tests.processes import named
 from tests.remote.sshd import Sshd, sshd, wait_until
 from tests.telemetry.conftest import Writer, box_root
 
@@ -74,7 +75,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 def ssh_children() -> list[psutil.Process]:
     """The ssh clients this test runs."""
-    return [p for p in psutil.Process().children(recursive=True) if p.name() == "ssh"]
+    return [p for p in psutil.Process().children(recursive=True) if named(p) == "ssh"]
 
 
 def streams_of(box: Box) -> list[int]:

@@ -17,6 +17,7 @@ import pytest
 from devbox import lifecycle
 from devbox.model import BoxState
 from devbox.workspace import Workspace
+from tests.processes import command_line
 from tests.tui import browser
 from tests.tui.terminal import Terminal
 from tests.tui.waiting import until
@@ -209,7 +210,7 @@ def _left() -> list[str]:
     """Dashboards, their operations and their streams of this test."""
     found = []
     for mark in ("devbox.cli.main ", " stream "):
-        found += [" ".join(process.cmdline()) for process in _processes(mark)]
+        found += [command_line(process) for process in _processes(mark)]
     return [line for line in found if "--web" not in line and "echo LEFT" not in line]
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,7 @@ from devbox.tui.operation_manager import Operations
 from devbox.tui.queries import Asks
 from devbox.tui.settings import Settings
 from devbox.workspace import Workspace
+from tests.processes import alive, command_line
 
 pytestmark = pytest.mark.real_time
 
@@ -112,8 +114,9 @@ async def test_a_lost_stream_keeps_its_last_value_and_comes_back(
     assert cell
     before = cell.sample
     for process in psutil.Process().children(recursive=True):
-        if "stream" in " ".join(process.cmdline()):
-            process.kill()
+        if "stream" in command_line(process):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     await until(feed, lambda: cell.status == "cut" or cell.sample is not before)
     assert cell.sample
     await until(feed, lambda: cell.status == "live" and cell.sample is not before)
@@ -168,7 +171,7 @@ async def test_quit_is_quick_with_twenty_streams_and_leaves_no_process(ws: Works
 
 def _children() -> set[int]:
     found = psutil.Process().children(recursive=True)
-    return {child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE}
+    return {child.pid for child in found if alive(child)}
 
 
 async def test_a_question_that_hangs_never_holds_up_the_end() -> None:

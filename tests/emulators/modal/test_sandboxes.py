@@ -15,6 +15,7 @@ import pytest
 from tests.emulators.common import Clock
 from tests.emulators.modal import ModalEmulator
 from tests.emulators.modal.conftest import INSTANT, LIMIT, SSHD, Ssh, Workspace, output, until
+from tests.processes import arguments
 
 Connect = Callable[[ModalEmulator], modal.Client]
 
@@ -140,7 +141,7 @@ def test_after_termination_commands_are_not_found(
     mark = f"7{uuid.uuid4().int % 10**6:06d}"
     assert output(sandbox, "sh", "-c", f"setsid sleep {mark} >/dev/null 2>&1 & echo") == "\n"
     machine = emulator.sandboxes[sandbox.object_id].machine
-    until(lambda: any(p.cmdline() == ["sleep", mark] for p in machine.processes()))
+    until(lambda: any(arguments(p) == ["sleep", mark] for p in machine.processes()))
     running = sandbox.exec("sleep", "1000")
     asked = threading.Event()
     emulator.on_call = lambda rpc, phase: asked.set() if rpc == "TaskExecWait" else None

@@ -15,6 +15,7 @@ from devbox import lifecycle, spec
 from devbox.model import BoxState
 from devbox.providers.host import user_ssh
 from devbox.workspace import Workspace
+from tests.processes import arguments, command_line
 from tests.providers.host.machine import Machine
 
 pytestmark = pytest.mark.real_time
@@ -63,12 +64,12 @@ def test_up_exec_sync_down(lab: Machine, project: Path) -> None:
     assert devbox(project, "exec", "b", "cat", "work/main.py").stdout == "print('hello')\n"
     (row,) = json.loads(devbox(project, "ls", "--refresh", "--json").stdout)["boxes"]
     assert row["state"] == BoxState.RUNNING
-    assert any("agent" in process.cmdline() for process in lab.processes())
+    assert any("agent" in arguments(process) for process in lab.processes())
     assert "no pause_command" in devbox(project, "pause", code=6).stderr
     assert "everything agrees" in devbox(project, "reconcile").stdout  # it was never begun
     devbox(project, "down", "--yes")
     assert lab.admitted == before
-    assert not any("agent" in process.cmdline() for process in lab.processes())
+    assert not any("agent" in arguments(process) for process in lab.processes())
     assert (lab.home / "work" / "main.py").exists()
     assert "devbox-b" not in (project.parent / ".devbox" / "ssh" / "config").read_text()
 
@@ -102,11 +103,11 @@ def test_down_ends_what_was_started_through_devbox_and_nothing_else(
     devbox(project, "exec", "b", "--", "sh", "-c", hidden)
     started = devbox(project, "run", "-d", "--", "sh", "-c", "echo begun; sleep 3000")
     user_ssh.ask("lab", "nohup sleep 3001 >/dev/null 2>&1 &")
-    assert len([p for p in lab.processes() if p.cmdline()[-1:] == ["3001"]]) == 1
+    assert len([p for p in lab.processes() if arguments(p)[-1:] == ["3001"]]) == 1
     told = devbox(project, "down", "--yes", "--no-save").stderr
     assert "results of runs stay there" in told
     assert "may still run" not in told
-    assert [" ".join(p.cmdline()) for p in lab.processes()] == ["sleep 3001"]
+    assert [command_line(p) for p in lab.processes()] == ["sleep 3001"]
     assert [path.name for path in (lab.home / ".devbox-box").iterdir()] == ["runs"]
     (run,) = (lab.home / ".devbox-box" / "runs").iterdir()
     assert run.name in started.stdout
@@ -118,7 +119,7 @@ def test_a_box_of_another_computer_on_the_same_host_goes_on(lab: Machine, projec
     (lab.home / ".devbox-box" / "enter-other").write_text("#!/bin/sh\n")
     user_ssh.ask("lab", "DEVBOX_BOX_TOKEN=other nohup sleep 3002 >/dev/null 2>&1 &")
     devbox(project, "down", "--yes", "--no-save")
-    assert [" ".join(p.cmdline()) for p in lab.processes()] == ["sleep 3002"]
+    assert [command_line(p) for p in lab.processes()] == ["sleep 3002"]
     assert (lab.home / ".devbox-box" / "devbox-box.pyz").exists()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from devbox import paths
@@ -22,6 +23,8 @@ from devbox.providers.local.box_dir import BoxDir
 from devbox.providers.local.provider import Local
 from devbox.spec import BoxSpec, LocalSettings
 from tests.boxes import request_for, wait_for_state
+from tests.processes import arguments
+from tests.remote.sshd import wait_until
 
 # Raised by the interpreter just before it acts; dying there is dying between two actions.
 STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "subprocess.Popen", "os.kill"}
@@ -153,8 +156,12 @@ def assert_answers(local: Local) -> None:
 def assert_runs(local: Local) -> None:
     """It runs, once."""
     wait_for_state(local, "tok", BoxState.RUNNING)
-    servers = [p for p in processes.of_box(folder()) if "-m" in p.cmdline()]
-    assert len(servers) == 2, "the guard and its server"
+    # A process that is just being started bears its parent's command line for a moment.
+    wait_until(lambda: len(servers()) == 2, "the guard and its server")
+
+
+def servers() -> list[psutil.Process]:
+    return [p for p in processes.of_box(folder()) if "-m" in arguments(p)]
 
 
 def assert_nothing_left(local: Local) -> None:

@@ -25,6 +25,7 @@ from devbox.providers.local.provider import Local
 from devbox.spec import BoxSpec, LocalSettings, Seconds, Volume
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox, request_for, wait_for_state
+from tests.processes import command_line
 from tests.providers.local.conftest import Client, Terminal
 
 DETACHED = (
@@ -60,7 +61,7 @@ def server_of(client: Client) -> psutil.Process:
 @pytest.mark.parametrize("how", ["pause", "terminate"])
 def test_no_process_outlives_a_pause_or_the_end(client: Client, local: Local, how: str) -> None:
     client.out(DETACHED)
-    names = [" ".join(p.cmdline()) for p in of(client)]
+    names = [command_line(p) for p in of(client)]
     assert {"sleep 301", "sleep 302"} <= set(names), "also the one that cleared its environment"
     left = of(client)
     getattr(local, how)(client.box.handle)
