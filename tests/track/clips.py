@@ -11,7 +11,7 @@ import numpy as np
 
 from devbox.box.job import Job
 from devbox.box.jobs import track
-from devbox.box.jobs.track import frames
+from devbox.box.media import frames
 
 ARGS = {"engine": "cascade", "min_size": 40, "predict_frames": 20, "hold_frames": 90, "fps": 25.0}
 PATTERNS = {"video": ("*.mp4", "*.png", "*.jpg")}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from devbox import paths
 from devbox.box.job import Job
 from devbox.box.jobs import track
-from devbox.box.jobs.track import frames
+from devbox.box.media import frames
 from devbox.jobs import demo_clip
 from tests.track.clips import ARGS, greys_of, records_of, run, write
 
@@ -152,7 +152,7 @@ def test_results_do_not_depend_on_an_overlay(home: Path, size: tuple[int, int]) 
 def test_an_overlay_that_cannot_be_written_is_logged(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devbox.box.jobs.track.draw._LARGEST", 70_000)
+    monkeypatch.setattr("devbox.box.media.draw._LARGEST", 70_000)
     folder = home / "images"
     folder.mkdir()
     cv2.imwrite(str(folder / "0.png"), np.zeros((8, 66_000, 3), np.uint8))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devbox.box.jobs.track import video as read_video
+from devbox.box.media import video as read_video
 from tests.track.clips import ARGS, greys_of, noise, records_of, run, write
 
 

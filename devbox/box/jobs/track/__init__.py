@@ -17,8 +17,9 @@ from contextlib import ExitStack
 from typing import Any, Dict, Iterator, List, Tuple
 
 from devbox.box.job import Job
-from devbox.box.jobs.track import draw, frames, tracker
+from devbox.box.jobs.track import tracker
 from devbox.box.jobs.track.engines import load
+from devbox.box.media import draw, frames
 
 ORDER = ("detected", "predicted", "held", "none")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Tuple
 
 from devbox.box.job import Job
-from devbox.box.jobs.track.frames import Sequence
+from devbox.box.media.frames import Sequence
 
 # Blue-green-red; Okabe and Ito's palette, which colour-blind people tell apart.
 _COLOURS = {"detected": (115, 158, 0), "predicted": (0, 159, 230), "held": (167, 121, 204)}
