@@ -45,6 +45,7 @@ class Job:
     checkpoints: checkpoint name → path on the box.
     out:         the folder whose content is the run's result.
     id, attempt: the run's id, and 1 for the first try, 2 for the first retry and so on.
+    suspects:    items that were under way together when this attempt's last worker crashed.
 
     `folder` is the run's own folder. A test may make a Job in any empty folder.
     """
@@ -72,6 +73,7 @@ class Job:
         self._journal = Path(folder) / "items.jsonl"
         self._reports = Path(folder) / "reported.jsonl"
         self._finished = _finished(self._journal, attempt)
+        self.suspects = _suspects(self._journal, attempt)
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._reported_at = 0.0
@@ -129,12 +131,19 @@ class Job:
             if name not in self._finished:
                 yield name
 
-    @contextmanager
-    def item(self, name: str) -> Iterator[None]:
-        """Work on one item. An exception fails it, its traceback goes to the log, and the run
-        continues. Done is recorded at the end of the block, after its outputs are written."""
+    def begin(self, name: str) -> float:
+        """Record that work on an item begins, where parts of it run before its `item` block (see
+        devbox.box.pipeline): a crash from now on may be this item's. Returns what `item` takes as
+        `begun`."""
         begun = time.monotonic()
         self._record({"item": name, "state": "started"})
+        return begun
+
+    @contextmanager
+    def item(self, name: str, *, begun: Optional[float] = None) -> Iterator[None]:
+        """Work on one item. An exception fails it, its traceback goes to the log, and the run
+        continues. Done is recorded at the end of the block, after its outputs are written."""
+        begun = self.begin(name) if begun is None else begun
         try:
             yield
         except Skip as reason:
@@ -252,6 +261,14 @@ def _finished(journal: Path, attempt: int) -> Set[str]:
         for name, record in read_items(journal).items()
         if record.get("state") in ("done", "skipped")
         or (record.get("state") == "failed" and record.get("attempt") == attempt)
+    }
+
+
+def _suspects(journal: Path, attempt: int) -> Set[str]:
+    return {
+        name
+        for name, record in read_items(journal).items()
+        if record.get("state") == "suspect" and record.get("attempt") == attempt
     }
 
 

@@ -2,7 +2,7 @@
 
 It is detached from the ssh session that started it, keeps the run's log and events, ends the run
 on cancel and timeout with everything it started, and is the only writer of status.json. A worker
-of a job with items that crashes costs the item it was at; the others continue in a new worker.
+of a job with items that crashes costs the item that did it; the others continue in a new worker.
 """
 
 from __future__ import annotations
@@ -105,8 +105,6 @@ class Supervisor:
             self._stopped = "cancelled" if cancelled else "interrupted"
 
     def _prepare(self) -> None:
-        for part in self._folder.out.rglob(f".*{PART}*"):
-            part.unlink()  # an output that an earlier attempt left unfinished
         self._save()
         self._tell("started", f"attempt {self._attempt}")
         os.write(1, b"ready\n")
@@ -118,6 +116,8 @@ class Supervisor:
         """Workers, until one ends for a reason of the run and not of one item. Its code."""
         crashes = 0
         while True:
+            for part in self._folder.out.rglob(f".*{PART}*"):
+                part.unlink()  # an output that an earlier worker left unfinished
             done_before = len(self._tally.done)
             work = Work(
                 python_command("runs.worker", self._folder.id),
@@ -198,16 +198,18 @@ class Supervisor:
         self._vram.feed(self._gpus.latest, work)
 
     def _blame(self, number: int) -> bool:
-        """After a worker was killed by a signal: fail the items it was at. True when there was
-        one, so that a new worker may continue with the rest."""
+        """After a worker was killed by a signal: fail the item it was at. Of several that were
+        under way at once each is suspect, and the next worker takes them one at a time. True when
+        there was one, so that a new worker may continue with the rest."""
         at = [
             name
             for name, record in read_items(self._folder.items).items()
             if record.get("state") == "started" and record.get("attempt") == self._attempt
         ]
         why = f"crashed the worker ({signal_name(number)})"
+        state = "failed" if len(at) == 1 else "suspect"
         for name in at:
-            record = {"item": name, "state": "failed", "error": why, "attempt": self._attempt}
+            record = {"item": name, "state": state, "error": why, "attempt": self._attempt}
             append(self._folder.items, record, before=b"\n")
         return bool(at)
 
