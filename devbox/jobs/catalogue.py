@@ -64,7 +64,10 @@ def _folder() -> Path:
 
 def _bundled(path: Path) -> JobSpec:
     job = spec.decode_job(spec.read_toml(path), path)
-    return _checked(msgspec.structs.replace(job, name=path.parent.name), str(path))
+    # A module's name has no '-', and a job's has no '_'.
+    return _checked(
+        msgspec.structs.replace(job, name=path.parent.name.replace("_", "-")), str(path)
+    )
 
 
 def _checked(job: JobSpec, source: str) -> JobSpec:
