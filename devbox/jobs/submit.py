@@ -220,7 +220,7 @@ def _checkpoint(project: spec.Spec, job: JobSpec, name: str) -> Checkpoint:
 
 def _origin(found: Checkpoint) -> CheckpointFetch:
     size = None if found.size is None else int(found.size)
-    return CheckpointFetch(found.source, found.sha256, size)
+    return CheckpointFetch(found.origin, found.sha256, found.bytes, size)
 
 
 def _secrets(project: spec.Spec, request: JobRequest) -> dict[str, str]:

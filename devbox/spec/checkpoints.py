@@ -10,12 +10,13 @@ from devbox.errors import SpecError
 from devbox.spec.tables import Checkpoint
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+_PAGE = re.compile(r"https://[^\s\x00-\x1f\x7f-\x9f]{1,500}")
 
 
 def validate(checkpoint: Checkpoint, file: Path, at: str) -> None:
     """SpecError names file, key and the fix."""
     try:
-        origin = parse(checkpoint.source, sha256=checkpoint.sha256)
+        origin = parse(checkpoint.origin, sha256=checkpoint.sha256)
     except ValueError as error:
         raise SpecError(
             f"{file}: {at}.source cannot be fetched from",
@@ -23,10 +24,12 @@ def validate(checkpoint: Checkpoint, file: Path, at: str) -> None:
         ) from error
     if checkpoint.sha256 and not _SHA256.fullmatch(checkpoint.sha256):
         raise SpecError(f"{file}: {at}.sha256 is not 64 hexadecimal digits", fix=f"edit {file}")
-    if origin.is_folder and (checkpoint.sha256 or checkpoint.size is not None):
+    if origin.is_folder and (checkpoint.sha256 or checkpoint.bytes is not None):
         raise SpecError(
-            f"{file}: {at}: sha256 and size are of one file, and its source is a folder",
-            fix="name a file in source, or leave them out",
+            f"{file}: {at}: sha256 and bytes are of one file, and its source is a folder",
+            fix="name a file in source, or leave them out; size may be that of a folder",
         )
     if checkpoint.size is not None and checkpoint.size < 0:
-        raise SpecError(f"{file}: {at}.size is below 0", fix="give it in bytes, or leave it out")
+        raise SpecError(f"{file}: {at}.size is below 0", fix="write it as 5GB, or leave it out")
+    if checkpoint.page and not _PAGE.fullmatch(checkpoint.page):
+        raise SpecError(f"{file}: {at}.page is no https:// address", fix=f"edit {file}")

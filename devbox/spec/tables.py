@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import structs
+from msgspec import Meta, structs
 
 from devbox import text
+from devbox.box.checkpoints.source import with_revision
 from devbox.errors import NotFound
 from devbox.spec import trust
 from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
@@ -142,13 +143,25 @@ class JobSpec(Table, frozen=True):
 
 class Checkpoint(Table, frozen=True):
     """Model weights: where they come from (devbox.box.checkpoints.source), where they go on the
-    box, and what they must be. size: bytes. secret: a reference, such as hf:token."""
+    box, and what they must be. revision: of an hf:// source. bytes: exactly, of a file; size: about
+    how much, also of a folder, for the check of the disk. secret: a reference, such as hf:token.
+    gated: only for accounts that accepted its terms. page: where those are, and the licence."""
 
     source: str
     path: str
+    revision: str = ""
     sha256: str = ""
+    bytes: Annotated[int, Meta(ge=0, le=1 << 60)] | None = None
     size: Bytes | None = None
     secret: str = ""
+    gated: bool = False
+    licence: str = ""
+    page: str = ""
+
+    @property
+    def origin(self) -> str:
+        """The source with its revision in it."""
+        return with_revision(self.source, self.revision)
 
 
 class Spec(Table, frozen=True):

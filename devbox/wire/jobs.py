@@ -12,10 +12,12 @@ Refused = Literal["bad_request", "conflict", "not_found", "missing"]
 
 
 class CheckpointFetch(NamedTuple):
-    """Where a checkpoint comes from. sha256: hexadecimal, "" when unknown. size: bytes."""
+    """Where a checkpoint comes from. sha256: hexadecimal, "" when unknown. bytes: exactly, of a
+    file. size: about how many, for the check of the disk."""
 
     source: Word
     sha256: Word = ""
+    bytes: Optional[int] = None
     size: Optional[int] = None
 
 

@@ -67,9 +67,24 @@ def test_a_frozen_box_reads_back_equal(home: Path) -> None:
             "edit",
         ),
         (
-            '[checkpoints.c]\nsource = "hf://a/b"\npath = "c"\nsize = "1GB"',
+            '[checkpoints.c]\nsource = "hf://a/b"\npath = "c"\nbytes = 5',
             "its source is a folder",
             "name a file",
+        ),
+        (
+            '[checkpoints.c]\nsource = "hf://a/b@v1/c"\npath = "c"\nrevision = "v2"',
+            "checkpoints.c.source",
+            "a revision already",
+        ),
+        (
+            '[checkpoints.c]\nsource = "gs://bucket/c"\npath = "c"\nrevision = "v2"',
+            "checkpoints.c.source",
+            "only hf://",
+        ),
+        (
+            '[checkpoints.c]\nsource = "hf://a/b/c"\npath = "c"\npage = "javascript:x"',
+            "checkpoints.c.page",
+            "edit",
         ),
     ],
 )
@@ -184,3 +199,8 @@ def test_an_old_name_of_a_key_is_read_and_told(home: Path) -> None:
     )
     both = _load(home, '[boxes.a.idle]\nstuck_after = "1h"\nidle_vram_after = "2h"\n')
     assert float(both.boxes["a"].idle.idle_vram_after) == 7200
+
+
+def test_a_revision_becomes_part_of_the_source(home: Path) -> None:
+    found = _load(home, '[checkpoints.c]\nsource = "hf://a/b/c.pt"\npath = "c"\nrevision = "v1"')
+    assert found.checkpoints["c"].origin == "hf://a/b@v1/c.pt"

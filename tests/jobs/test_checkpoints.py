@@ -130,7 +130,7 @@ def left_over(box: BoxHalf) -> list[str]:
 
 
 def test_fetched_once_and_verified(box: BoxHalf, site: Web) -> None:
-    status = begin(box, site.url, sha256=SHA256, size=len(DATA))
+    status = begin(box, site.url, sha256=SHA256, bytes=len(DATA))
     assert (status["state"], status["message"]) == ("succeeded", "")
     assert box.log().splitlines()[-1] == str(len(DATA))
     assert "checkpoint w" in status["timings"]
@@ -144,7 +144,7 @@ def test_another_content_than_promised_is_not_kept(one_box: BoxHalf, site: Web) 
     assert status["state"] == "failed"
     assert f"sha256 {SHA256}, not {'0' * 64}; nothing was kept" in status["message"]
     assert not (one_box.home / "models/w").exists()
-    status = begin(one_box, site.url, "r2", sha256=SHA256, size=7)
+    status = begin(one_box, site.url, "r2", sha256=SHA256, bytes=7)
     assert f"{len(DATA)} bytes, not 7" in status["message"]
 
 

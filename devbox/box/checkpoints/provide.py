@@ -38,13 +38,14 @@ class CheckpointError(Exception):
 
 
 class Wanted(NamedTuple):
-    """sha256: hexadecimal, "" when unknown. size: bytes, None when unknown. secret: a token, or
-    a Google service account's JSON."""
+    """sha256: hexadecimal, "" when unknown. bytes: exactly, of a file, None when unknown. size:
+    about how many, of a file or a folder. secret: a token, or a Google service account's JSON."""
 
     name: str
     path: Path
     source: Source
     sha256: str = ""
+    bytes: Optional[int] = None
     size: Optional[int] = None
     secret: str = ""
 
@@ -100,7 +101,7 @@ def _wanted(request: JobRequest, secrets: Dict[str, Any]) -> Iterator[Wanted]:
         except ValueError as error:
             raise CheckpointError(f"checkpoint {name}: {error}") from None
         secret = str(secrets.get(name) or "")
-        yield Wanted(name, target, where, sha256, given.size, secret)
+        yield Wanted(name, target, where, sha256, given.bytes, given.size, secret)
 
 
 def _fetch(wanted: Wanted, part: Path) -> Path:
@@ -135,8 +136,8 @@ def _verify(wanted: Wanted, file: Path) -> None:
     if file.is_dir():
         return
     have = file.stat().st_size
-    if wanted.size is not None and have != wanted.size:
-        raise CheckpointError(_wrong(wanted, file, f"{have} bytes, not {wanted.size}"))
+    if wanted.bytes is not None and have != wanted.bytes:
+        raise CheckpointError(_wrong(wanted, file, f"{have} bytes, not {wanted.bytes}"))
     if wanted.sha256:
         digest = _sha256(file)
         if digest != wanted.sha256:
@@ -164,9 +165,10 @@ def _sha256(file: Path) -> str:
 
 
 def _require_room(wanted: Wanted, part: Path) -> None:
-    if wanted.size is None:
+    size = wanted.size if wanted.bytes is None else wanted.bytes
+    if size is None:
         return
-    missing = wanted.size - _bytes_in(part)
+    missing = size - _bytes_in(part)
     free = shutil.disk_usage(part).free
     if missing > free:
         raise CheckpointError(
@@ -181,7 +183,8 @@ def _narrated(
 ) -> Iterator[None]:
     """Say how far it is, from what has arrived on the disk, whichever library fetches it."""
     ended = threading.Event()
-    whole = f" of {sized(wanted.size)}" if wanted.size else ""
+    size = wanted.bytes or wanted.size
+    whole = f" of {sized(size)}" if size else ""
 
     def watch() -> None:
         while not ended.wait(_EVERY):

@@ -55,6 +55,19 @@ def parse(text: str, *, sha256: str = "") -> Source:
     raise ValueError("write hf://OWNER/REPO/FILE, gs://BUCKET/OBJECT or https://…")
 
 
+def with_revision(text: str, revision: str) -> str:
+    """A source of the Hub with a revision in it: `hf://a/b/c` and `v1` give `hf://a/b@v1/c`. Any
+    other one as it is. ValueError when it has one already, or is not of the Hub."""
+    if not revision:
+        return text
+    found = re.match(r"(hf://[^/@]*/[^/@]*)(@?)(.*)\Z", text, re.DOTALL)
+    if not found:
+        raise ValueError("only hf:// sources have a revision")
+    if found[2]:
+        raise ValueError("it has a revision already: leave one of the two out")
+    return f"{found[1]}@{revision}{found[3]}"
+
+
 def shown(text: str) -> str:
     """Without what follows '?': a signed address is a secret."""
     return text.split("?", 1)[0]
