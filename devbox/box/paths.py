@@ -17,6 +17,7 @@ active/<id>      identity of the supervisor of a run that runs
 inputs/<key>/    inputs of runs, named by their content
 checkpoints/     what was verified about each, and who fetches one now
 packages/<hash>/ Python packages installed for jobs
+environments/<hash>/ Python environments of jobs that have one of their own
 streams/<pid>    bytes our own telemetry streams sent, so that they do not count as use
 """
 

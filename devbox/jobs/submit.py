@@ -30,7 +30,7 @@ from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec
 from devbox.telemetry import rearm
 from devbox.wire import codec
-from devbox.wire.jobs import CheckpointFetch, JobAnswer, JobRequest
+from devbox.wire.jobs import CheckpointFetch, Environment, JobAnswer, JobRequest
 from devbox.workspace import Workspace
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -202,6 +202,7 @@ def _request(
         fetch={name: _origin(each) for name, each in checkpoints.items()},
         env=dict(spec.decode_box(box.spec).env),
         packages=job.packages,
+        environment=_environment(job),
         workdir=box.workdir,
         vram=int(job.vram),
         timeout=None if job.timeout is None else float(job.timeout),
@@ -216,6 +217,11 @@ def _checkpoint(project: spec.Spec, job: JobSpec, name: str) -> Checkpoint:
             fix=f"add a [checkpoints.{name}] table with source and path",
         )
     return found
+
+
+def _environment(job: JobSpec) -> Environment | None:
+    wanted = job.environment
+    return Environment(wanted.packages, wanted.no_deps, wanted.python) if wanted else None
 
 
 def _origin(found: Checkpoint) -> CheckpointFetch:

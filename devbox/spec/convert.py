@@ -14,6 +14,7 @@ from devbox.errors import SpecError, UsageError
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES, Providers, table_of
 from devbox.spec.tables import JobSpec, Spec
 from devbox.spec.values import Bytes, Seconds
+from devbox.wire.jobs import VERSIONS
 
 T = TypeVar("T")
 OURS = (
@@ -149,6 +150,13 @@ def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:
         raise SpecError(
             f"{source}: job {text.clean(name, 40)}: set exactly one of module and command",
             fix='for your own program: command = ["python", "main.py"]',
+        )
+    environment = job.environment
+    if environment and not re.fullmatch(VERSIONS, environment.python):
+        raise SpecError(
+            f"{source}: job {text.clean(name, 40)}: environment.python = "
+            f"{text.clean(environment.python, 40)!r} is no range of Python versions",
+            fix='write for example python = ">=3.9,<3.13"',
         )
     for output, path in job.outputs.items():
         check(names.inner_path, path, source, f"{at}.outputs.{output}".lstrip("."))

@@ -121,10 +121,22 @@ class Input(Table, frozen=True):
     required: bool = True
 
 
+class Environment(Table, frozen=True):
+    """A Python environment of a job's own on the box, instead of packages beside the box's Python.
+    packages: as pip takes them; no_deps: exactly these, without what they declare to need; python:
+    versions it works with, such as ">=3.9,<3.13"."""
+
+    packages: tuple[str, ...] = ()
+    no_deps: bool = False
+    python: str = ""
+
+
 class JobSpec(Table, frozen=True):
     """A job.toml, or a [jobs.NAME] table of devbox.toml. Exactly one of module (a module on the
     box with run(job)) and command (an argument list) is set; command items may hold {argument}
-    and {input} names. outputs: name → path inside the run's output folder."""
+    and {input} names. outputs: name → path inside the run's output folder. packages: installed on
+    the box where they are missing; with an environment they go into it, after its own and with
+    their dependencies."""
 
     name: str = ""
     summary: str = ""
@@ -135,6 +147,7 @@ class JobSpec(Table, frozen=True):
     outputs: dict[str, str] = {}
     checkpoints: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    environment: Environment | None = None
     image: str = "cpu"
     vram: Bytes = Bytes(0)
     timeout: Seconds | None = None

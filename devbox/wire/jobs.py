@@ -21,14 +21,29 @@ class CheckpointFetch(NamedTuple):
     size: Optional[int] = None
 
 
+Requirement = Annotated[str, Exactly("(?!-)[^\0\ud800-\udfff]*")]
+#: such as ">=3.9,<3.13"; "" for any version
+VERSIONS = r"( *([<>]=?|[=!]=) *3(\.\d{1,3}){0,2} *(,(?=.)|$))*"
+
+
+class Environment(NamedTuple):
+    """A Python environment of a job's own (devbox.box.environment). packages: PEP 508. no_deps:
+    exactly these, without what they declare to need. python: the range of versions."""
+
+    packages: Tuple[Requirement, ...] = ()
+    no_deps: bool = False
+    python: Annotated[str, Exactly(VERSIONS)] = ""
+
+
 class JobRequest(NamedTuple):
     """What `job start` is asked for; kept as request.json, without the secrets.
 
     Either a module or a command. Paths are absolute or relative to the login folder. template:
     replace {name} in the command; extra: further words for it, taken as they are. patterns: those
     of each input's files. inputs, checkpoints: name → path. secrets: checkpoint → token. vram:
-    bytes. grace: seconds between SIGTERM and SIGKILL. Starting the same id and attempt again
-    changes nothing."""
+    bytes. environment: the work runs in it, and packages go into it too; without one the box's
+    Python does the work. grace: seconds between SIGTERM and SIGKILL. Starting the same id and
+    attempt again changes nothing."""
 
     id: Word
     job: Word
@@ -44,7 +59,8 @@ class JobRequest(NamedTuple):
     fetch: Dict[Word, CheckpointFetch] = {}
     secrets: Dict[Word, Word] = {}
     env: Dict[Annotated[str, Exactly("[^=\0\ud800-\udfff]+")], Word] = {}
-    packages: Tuple[Annotated[str, Exactly("(?!-)[^\0\ud800-\udfff]*")], ...] = ()
+    packages: Tuple[Requirement, ...] = ()
+    environment: Optional[Environment] = None
     workdir: Word = "work"
     vram: int = 0
     timeout: Optional[float] = None

@@ -11,13 +11,15 @@ from devbox.box import packages, paths
 from tests.jobs.conftest import BoxHalf
 
 
-def wheel(folder: Path, name: str) -> str:
-    """A requirement that names a wheel file holding one module."""
+def wheel(folder: Path, name: str, *, needs: str = "") -> str:
+    """A requirement that names a wheel file holding one module. needs: what it declares to."""
     path = folder / f"{name}-1.0-py3-none-any.whl"
     info = f"{name}-1.0.dist-info"
+    more = f"Requires-Dist: {needs}\n" if needs else ""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}.py", "VALUE = 42\n")
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{more}"
+        archive.writestr(f"{info}/METADATA", meta)
         archive.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )

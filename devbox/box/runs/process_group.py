@@ -94,12 +94,13 @@ class Work:
             processes.send(self.pids(), signal.SIGKILL)
 
 
-def python_command(module: str, *args: str) -> List[str]:
+def python_command(module: str, *args: str, python: str = "") -> List[str]:
     """argv that runs `devbox.box.<module>.main(args)` from where this code is now, be it a
-    zipapp. The real path: the link to the box half may point at a newer one tomorrow."""
+    zipapp. The real path: the link to the box half may point at a newer one tomorrow. python:
+    another interpreter than this one."""
     root = Path(__file__).parents[3]
     boot = (
         "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
         f"from devbox.box.{module} import main; sys.exit(main(sys.argv[1:]))"
     )
-    return [sys.executable, "-c", boot, os.path.realpath(root), *args]
+    return [python or sys.executable, "-c", boot, os.path.realpath(root), *args]

@@ -121,7 +121,7 @@ class Supervisor:
             done_before = len(self._tally.done)
             work = Work(
                 python_command("runs.worker", self._folder.id),
-                worker.environment(self._folder, self._request, self._attempt),
+                worker.environ(self._folder, self._request, self._attempt),
                 self._folder.mark,
             )
             code = self._watch(work)

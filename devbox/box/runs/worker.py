@@ -1,7 +1,8 @@
 """The process that does a run's work: prepares, then runs the job's module or becomes the command.
 
 Started by the supervisor in the run's own session. Exit codes of a module job: 0 all well,
-3 some items failed, 1 it raised, 4 it could not be prepared.
+3 some items failed, 1 it raised, 4 it could not be prepared. A job with an environment of its own
+is prepared by the box's Python; this process then becomes that environment's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import traceback
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from devbox.box import packages, processes
+from devbox.box import environment, packages, processes
+from devbox.box.environment import EnvironmentMissing
 from devbox.box.job import Job
 from devbox.box.runs import vram
 from devbox.box.runs.folder import RunFolder
@@ -29,28 +31,41 @@ FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
 
 
 def main(argv: List[str]) -> int:
+    """argv: the run's id; a further word says that all is prepared."""
     processes.die_with_parent()
     folder = RunFolder(argv[0])
+    if argv[1:]:
+        sys.path.append(os.getcwd())
+        return _run_module(folder, folder.request())
+    extra, python = None, ""
     try:
         request = folder.request()
         os.chdir(workdir(request))
-        extra = packages.provide(request.packages, lambda text: print(text, flush=True))
-    except (OSError, Unreadable, packages.PackagesMissing) as error:
+        if request.environment:
+            python = environment.provide(request.environment, _say, more=request.packages)
+        else:
+            extra = packages.provide(request.packages, _say)
+    except (OSError, Unreadable, packages.PackagesMissing, EnvironmentMissing) as error:
         return _fail(folder, str(error), UNPREPARED)
     lacking = _lacks_memory(request.vram)
     if lacking:
         return _fail(folder, lacking, UNPREPARED)
     if request.checkpoints and subprocess.call(python_command("checkpoints.provide", folder.id)):
         return UNPREPARED  # it has said why
+    if python:
+        _enter(python)
     if request.command:
         return _become(folder, request, [str(extra)] if extra else [])
+    if python:
+        command = python_command("runs.worker", folder.id, "prepared", python=python)
+        os.execv(python, command)  # noqa: S606
     # Behind the box half, before what the box has: the job's own packages; last the workdir.
     sys.path[1:1] = [str(extra)] if extra else []
     sys.path.append(os.getcwd())
     return _run_module(folder, request)
 
 
-def environment(folder: RunFolder, request: JobRequest, attempt: int) -> Dict[str, str]:
+def environ(folder: RunFolder, request: JobRequest, attempt: int) -> Dict[str, str]:
     """What every process of a run finds in its environment."""
     inputs = {
         "DEVBOX_INPUT_" + re.sub(r"[^A-Z0-9]", "_", name.upper()): str(home(path))
@@ -117,6 +132,15 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _enter(python: str) -> None:
+    """What this process becomes finds that environment, and no packages but its own."""
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        os.environ.pop(name, None)
+    binaries = os.path.dirname(python)
+    os.environ["VIRTUAL_ENV"] = os.path.dirname(binaries)
+    os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
+
+
 def _become(folder: RunFolder, request: JobRequest, extra: List[str]) -> int:
     command = list(request.command)
     if request.template:
@@ -178,6 +202,10 @@ def _report_vram(folder: RunFolder) -> None:
         return
     peak = sum(torch.cuda.max_memory_reserved(i) for i in range(torch.cuda.device_count()))
     _report(folder, {"vram": int(peak)})
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _fail(folder: RunFolder, message: str, code: int) -> int:
