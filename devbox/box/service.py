@@ -1,0 +1,51 @@
+"""What a service's code works with: its arguments, its checkpoints, the run's log.
+
+    def create_app(service: Service) -> Starlette:
+        ...
+
+`create_app` runs once, in the process that then serves the app; a model that takes long to load is
+loaded in the background (devbox.box.services.model), and the app's /health says when it is ready.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional
+
+
+class Service:
+    """One service, as its code sees it.
+
+    args:        argument values, typed as service.toml declares them.
+    checkpoints: checkpoint name → path on the box.
+    failed:      why it had to give up; "" while it has not.
+
+    A test may make one without a box: `create_app(Service(args={"engine": "cascade"}))`.
+    """
+
+    def __init__(
+        self,
+        *,
+        args: Optional[Mapping[str, Any]] = None,
+        checkpoints: Optional[Mapping[str, Path]] = None,
+        on_fail: Optional[Callable[[str], None]] = None,
+    ) -> None:
+        self.args: Dict[str, Any] = dict(args or {})
+        self.checkpoints: Dict[str, Path] = {k: Path(v) for k, v in (checkpoints or {}).items()}
+        self.failed = ""
+        self._on_fail = on_fail
+
+    def log(self, text: str) -> None:
+        """One line in the run's log."""
+        print(text, flush=True)
+
+    def fail(self, why: str) -> None:
+        """Give up, such as when the model cannot be loaded: requests in flight are finished, and
+        the run ends as failed with this text. May be called from any thread."""
+        if self.failed:
+            return
+        self.failed = why
+        print(why, file=sys.stderr, flush=True)
+        if self._on_fail:
+            self._on_fail(why)

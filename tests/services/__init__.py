@@ -1,0 +1,1 @@
+"""Services: a run that stays, its queue, its model, its requests."""
