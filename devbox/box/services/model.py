@@ -147,7 +147,8 @@ class Model:
                 self.state = READY
                 self._settled.set()
                 if self._serve(link):
-                    return self._ended(link)
+                    self._ended(link)
+                    return
                 self.state = LOADING
                 self._settled.clear()
             else:
