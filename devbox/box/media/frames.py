@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from devbox.box.media import video
@@ -77,12 +77,26 @@ def folders(names: List[str]) -> Dict[str, str]:
     more than case: a computer that fetches them may ignore it."""
     if len(names) == 1:
         return {names[0]: ""}
-    stems = [str(Path(name).with_suffix("")) for name in names]
-    taken = Counter(stem.casefold() for stem in stems)
-    found = [stem if taken[stem.casefold()] == 1 else name for name, stem in zip(names, stems)]
-    if len({folder.casefold() for folder in found}) < len(names):
+    return {name: f"{folder}/" for name, folder in stems(names, ("/",)).items()}
+
+
+def stems(names: List[str], suffixes: Tuple[str, ...]) -> Dict[str, str]:
+    """Item name → the beginning of the names of its results, which end with `suffixes`: named as
+    for `folders`, and no result is where another one needs a folder."""
+    bare = [str(Path(name).with_suffix("")) for name in names]
+    taken = Counter(stem.casefold() for stem in bare)
+    found = [stem if taken[stem.casefold()] == 1 else name for name, stem in zip(names, bare)]
+    if _collide([stem + suffix for stem in found for suffix in suffixes]):
         found = [f"{number}/{name}" for number, name in enumerate(names, 1)]
-    return {name: f"{folder}/" for name, folder in zip(names, found)}
+    return dict(zip(names, found))
+
+
+def _collide(paths: List[str]) -> bool:
+    """Two are the same, or one is a folder of another."""
+    folded = {path.casefold() for path in paths}
+    if len(folded) < len(paths):
+        return True
+    return any(str(parent) in folded for path in folded for parent in PurePosixPath(path).parents)
 
 
 def open_sequence(paths: List[Path], fps: float) -> Sequence:
