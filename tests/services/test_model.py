@@ -23,11 +23,11 @@ def model() -> Iterator[Model]:
     made.close()
 
 
-def test_answers_come_whole_whatever_the_model_prints(
-    model: Model, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_answers_come_whole_whatever_the_model_prints(capfd: pytest.CaptureFixture[str]) -> None:
+    model = Model(HERE, {"size": 3})
     assert model.ask({"image": b"\0" * 3_000_000})["request"] == {"image": b"\0" * 3_000_000}
     assert model.info == {"device": "cpu", "size": 3}
+    model.close()
     out, err = capfd.readouterr()
     assert out == ""
     for text in ("printed by Python", "written to descriptor 1", "printed by C"):
