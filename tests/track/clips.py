@@ -28,12 +28,12 @@ def records_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def write(path: Path, count: int, size: tuple[int, int] = (160, 120)) -> Path:
-    """A video of 25 frames a second, whose frame n is a texture around grey 5 n."""
+    """A video of 25 frames a second, whose frame n is a texture around grey 5 n % 250."""
     code = "mp4v" if path.suffix == ".mp4" else "MJPG"
     texture = np.random.default_rng(1).integers(0, 5, (size[1], size[0], 3), np.uint8)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), 25, size)
     for number in range(count):
-        writer.write(texture + np.uint8(5 * number))
+        writer.write(texture + np.uint8(5 * number % 250))
     writer.release()
     return path
 

@@ -13,7 +13,7 @@ from devbox.box.job import Job
 from devbox.box.media.frames import Sequence
 
 # Blue-green-red; Okabe and Ito's palette, which colour-blind people tell apart.
-_COLOURS = {"detected": (115, 158, 0), "predicted": (0, 159, 230), "held": (167, 121, 204)}
+COLOURS = {"detected": (115, 158, 0), "predicted": (0, 159, 230), "held": (167, 121, 204)}
 _DASH = {"detected": 0, "predicted": 10, "held": 4}
 _CELLS, _COLUMNS, _CELL = 20, 5, (256, 192)
 
@@ -76,10 +76,10 @@ def annotate(image: Any, record: Dict[str, Any]) -> Any:
     picture = image.copy()
     for track in record["tracks"]:
         x, y, w, h = (round(v) for v in track["box"])
-        colour = _COLOURS[track["source"]]
-        _rectangle(picture, (x, y), (x + w, y + h), colour, _DASH[track["source"]])
-        _label(picture, f"#{track['id']} {track['source']}", (x, max(14, y - 6)), colour)
-    _label(picture, f"{record['frame']}  {record['source']}", (6, picture.shape[0] - 8), (255,) * 3)
+        colour = COLOURS[track["source"]]
+        rectangle(picture, (x, y), (x + w, y + h), colour, track["source"])
+        label(picture, f"#{track['id']} {track['source']}", (x, max(14, y - 6)), colour)
+    label(picture, f"{record['frame']}  {record['source']}", (6, picture.shape[0] - 8), (255,) * 3)
     return picture
 
 
@@ -118,11 +118,13 @@ class Sheet:
         return bytes(data)
 
 
-def _rectangle(
-    picture: Any, start: Tuple[int, int], end: Tuple[int, int], colour: Any, dash: int
+def rectangle(
+    picture: Any, start: Tuple[int, int], end: Tuple[int, int], colour: Any, source: str
 ) -> None:
+    """A box in place, its line of the kind that the source has."""
     import cv2
 
+    dash = _DASH.get(source, 0)
     if not dash:
         cv2.rectangle(picture, start, end, colour, 2, cv2.LINE_AA)
         return
@@ -135,7 +137,8 @@ def _rectangle(
             cv2.line(picture, (x, y), (x, min(y + dash, y2)), colour, 2)
 
 
-def _label(picture: Any, text: str, at: Tuple[int, int], colour: Any) -> None:
+def label(picture: Any, text: str, at: Tuple[int, int], colour: Any) -> None:
+    """Text in place, with a dark edge; `at` is its lower left corner."""
     import cv2
 
     for ink, thickness in (((0, 0, 0), 3), (colour, 1)):
