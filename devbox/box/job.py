@@ -69,6 +69,7 @@ class Job:
         self.out = Path(folder) / "out"
         self.out.mkdir(parents=True, exist_ok=True)
         self.failed: List[str] = []
+        self._folder = Path(folder)
         self._patterns = {k: tuple(v) for k, v in (patterns or {}).items()}
         self._journal = Path(folder) / "items.jsonl"
         self._reports = Path(folder) / "reported.jsonl"
@@ -78,6 +79,13 @@ class Job:
         self._cancelled = threading.Event()
         self._reported_at = 0.0
         _end_line(self._journal)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of the run that a retry finds as it was left; it is not fetched."""
+        path = self._folder / "scratch"
+        path.mkdir(exist_ok=True)
+        return path
 
     @property
     def cancelled(self) -> bool:

@@ -125,3 +125,11 @@ def test_progress_is_reported_seldom_but_always_at_the_end(tmp_path: Path) -> No
     lines = (tmp_path / "reported.jsonl").read_text().splitlines()
     assert len(lines) < 200
     assert json.loads(lines[-1])["progress"] == [10_000, 10_000]
+
+
+def test_scratch_is_kept_for_a_retry_and_is_no_result(tmp_path: Path) -> None:
+    first = Job(tmp_path)
+    (first.scratch / "state").write_text("half way")
+    again = Job(tmp_path, attempt=2)
+    assert (again.scratch / "state").read_text() == "half way"
+    assert again.out not in again.scratch.parents

@@ -8,6 +8,7 @@ reported.jsonl  $DEVBOX_EVENTS: where the work reports its progress
 log.txt …       what the work printed, bounded (devbox.box.runs.log)
 cancel          exists once someone asked to stop
 out/            the result
+scratch/        what a job keeps for a retry (devbox.box.job)
 """
 
 from __future__ import annotations
