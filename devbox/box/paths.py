@@ -11,9 +11,10 @@ agent.json       {"pid", "started", "boot", "code", "orders"} of the running age
 history/         bounded segments of samples
 events.jsonl     what the watchdog did, {"seq", "t", "kind", "message"} a line
 ssh.json         {"sessions", "rx_bytes", "tx_bytes"} where the ssh server counts for us
-served.json      {"count": N} cumulative served requests, written by services
 runs/<id>/       one folder a run
 active/<id>      identity of the supervisor of a run that runs
+serving/<id>     a service that runs and is no job any more: only its requests are use
+served/<id>.json {"count", "in_flight"}: requests of a service, written by it
 inputs/<key>/    inputs of runs, named by their content
 checkpoints/     what was verified about each, and who fetches one now
 packages/<hash>/ Python packages installed for jobs

@@ -29,12 +29,11 @@ class Service:
         *,
         args: Optional[Mapping[str, Any]] = None,
         checkpoints: Optional[Mapping[str, Path]] = None,
-        on_fail: Optional[Callable[[str], None]] = None,
     ) -> None:
         self.args: Dict[str, Any] = dict(args or {})
         self.checkpoints: Dict[str, Path] = {k: Path(v) for k, v in (checkpoints or {}).items()}
         self.failed = ""
-        self._on_fail = on_fail
+        self._on_fail: Callable[[str], None] = lambda why: None
 
     def log(self, text: str) -> None:
         """One line in the run's log."""
@@ -47,5 +46,10 @@ class Service:
             return
         self.failed = why
         print(why, file=sys.stderr, flush=True)
-        if self._on_fail:
-            self._on_fail(why)
+        self._on_fail(why)
+
+    def on_fail(self, act: Callable[[str], None]) -> None:
+        """What follows when it gives up; set by whoever serves it."""
+        self._on_fail = act
+        if self.failed:
+            act(self.failed)

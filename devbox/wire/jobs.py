@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Dict, Literal, NamedTuple, Optional, Tuple
 
-from devbox.wire.codec import Exactly, Most, Text, Time, Word
+from devbox.wire.codec import Between, Exactly, Most, Text, Time, Word
 from devbox.wire.messages import BoxEvent, Identity
 
 Cursor = Annotated[str, Exactly("[0-9]{1,15}[.][0-9]{1,18}")]
@@ -35,6 +35,16 @@ class Environment(NamedTuple):
     python: Annotated[str, Exactly(VERSIONS)] = ""
 
 
+class ServiceRequest(NamedTuple):
+    """A run that stays and answers requests. port: where it listens on the box's loopback; another
+    where that is taken, unless a command has it written down. health: the path that says whether
+    it is ready; "" when taking a connection says it. start_timeout: seconds until it should be."""
+
+    port: Annotated[int, Between(0, 65535)] = 0
+    health: Annotated[str, Exactly("(/[!-~]*)?")] = "/health"
+    start_timeout: float = 1800.0
+
+
 class JobRequest(NamedTuple):
     """What `job start` is asked for; kept as request.json, without the secrets.
 
@@ -42,8 +52,8 @@ class JobRequest(NamedTuple):
     replace {name} in the command; extra: further words for it, taken as they are. patterns: those
     of each input's files. inputs, checkpoints: name → path. secrets: checkpoint → token. vram:
     bytes. environment: the work runs in it, and packages go into it too; without one the box's
-    Python does the work. grace: seconds between SIGTERM and SIGKILL. Starting the same id and
-    attempt again changes nothing."""
+    Python does the work. service: the run stays and answers requests. grace: seconds between
+    SIGTERM and SIGKILL. Starting the same id and attempt again changes nothing."""
 
     id: Word
     job: Word
@@ -61,6 +71,7 @@ class JobRequest(NamedTuple):
     env: Dict[Annotated[str, Exactly("[^=\0\ud800-\udfff]+")], Word] = {}
     packages: Tuple[Requirement, ...] = ()
     environment: Optional[Environment] = None
+    service: Optional[ServiceRequest] = None
     workdir: Word = "work"
     vram: int = 0
     timeout: Optional[float] = None
@@ -94,6 +105,16 @@ class Peak(NamedTuple):
     rss: Optional[int] = None
     vram: Optional[int] = None
     vram_source: Optional[Literal["process", "work", "device"]] = None
+
+
+class ServiceStatus(NamedTuple):
+    """port: where it listens on the box, None before that is known. ready: whether it was when it
+    was last asked; said: what it says where it is not. since: when it first was."""
+
+    port: Optional[Annotated[int, Between(1, 65535)]] = None
+    ready: bool = False
+    since: Optional[Time] = None
+    said: Annotated[str, Text(200)] = ""
 
 
 class JobStatus(NamedTuple):
@@ -130,6 +151,7 @@ class JobStatus(NamedTuple):
     log_dropped: int = 0
     t: Optional[Time] = None
     supervisor: Optional[Identity] = None
+    service: Optional[ServiceStatus] = None
 
     @property
     def is_over(self) -> bool:

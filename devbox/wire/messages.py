@@ -203,7 +203,8 @@ class Sample(NamedTuple):
     so a reader resumes with "everything after (boot, seq)".
 
     None is not measurable; of a part that cannot be measured all leaves are None. requests:
-    cumulative count of served requests; jobs: ids of the runs that run."""
+    cumulative count of requests that services took, in_flight: those that are open now; jobs: ids
+    of the runs that run, but for services that have been ready."""
 
     boot: Annotated[str, Exactly("[A-Za-z0-9_-]{1,64}")]
     seq: int
@@ -215,6 +216,7 @@ class Sample(NamedTuple):
     ssh: Ssh = Ssh()
     tty: Tty = Tty()
     requests: Optional[int] = None
+    in_flight: Optional[int] = None
     jobs: Optional[Annotated[Tuple[str, ...], Most(100)]] = None
     gpus: Optional[Annotated[Tuple[Gpu, ...], Most(64)]] = None
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from devbox.box import paths
+from devbox.box import paths, processes
 from devbox.box.probes import gpu
 from devbox.box.probes.gpu import Source, detect
 from devbox.box.probes.gpu.smi import Smi
 from devbox.box.probes.sampler import Sampler
+from devbox.box.runs.folder import RunFolder
 from devbox.telemetry.reader import parse
+from devbox.wire.jobs import JobStatus
 from devbox.wire.messages import Sample
 from tests.box.fake_nvml import FIXTURES, FakeNvml
 
@@ -43,7 +45,8 @@ def test_a_sample_has_every_part_and_reads_back() -> None:
     sampler = Sampler(paths.root(), gpus=source)
     first, second = sampler.sample(100.0), sampler.sample(101.0)
     assert list(first) == [
-        "v", "boot", "seq", "t", "cpu", "mem", "disk", "net", "ssh", "requests", "jobs", "gpus",
+        "v", "boot", "seq", "t", "cpu", "mem", "disk", "net", "ssh", "requests", "in_flight",
+        "jobs", "gpus",
     ]  # fmt: skip
     assert (first["boot"], first["seq"], second["seq"]) == (second["boot"], 1, 2)
     read = parse(json.dumps(second).encode())
@@ -63,15 +66,38 @@ def test_each_run_has_its_own_boot() -> None:
     assert len(boots) == 20
 
 
-def test_served_requests_are_told_and_damage_is_null() -> None:
+def test_requests_of_services_are_summed_and_a_ready_one_is_no_job() -> None:
+    """Two services and a job that this process supervises; damage counts as nothing."""
+    runs = [RunFolder(name) for name in ("one", "two", "job")]
+    for run in runs:
+        run.path.mkdir()
+        run.write_status(JobStatus(state="running", supervisor=processes.identity(os.getpid())))
+    one, two, _ = runs
     sampler = Sampler(paths.root(), gpus=Source())
-    path = paths.root() / "served.json"
-    for text, expected in [
-        ('{"count": 41}', 41), ('{"count": "x"}', None), ('{"count": true}', None),
-        ("[1]", None), ("{", None), ("", None),
-    ]:  # fmt: skip
-        path.write_text(text)
-        assert sampler.sample(1.0)["requests"] == expected
+    seen = iter(range(0, 1000, 10))
+
+    def look() -> tuple[Any, ...]:
+        found = sampler.sample(float(next(seen)))
+        return found["requests"], found["in_flight"], found["jobs"]
+
+    assert look() == (None, None, ["job", "one", "two"])
+    one.served.write_text('{"count": 0, "in_flight": 0}')
+    one.serving_mark.touch()
+    assert look() == (0, 0, ["job", "two"])
+    two.served.write_text('{"count": 5, "in_flight": 2}')
+    two.serving_mark.touch()
+    one.served.write_text('{"count": 4, "in_flight": 1}')
+    assert look() == (9, 3, ["job"])
+    one.served.write_text('{"count": 1, "in_flight": 0}')  # started again
+    assert look() == (10, 2, ["job"])
+    for text in ('{"count": "x"}', '{"count": true}', "[1]", "{", ""):
+        two.served.write_text(text)
+        assert look() == (10, 0, ["job"])
+    for run in runs:
+        run.write_status(JobStatus(state="failed"))
+    assert look() == (10, None, [])
+    assert not one.served.exists()
+    assert not one.serving_mark.exists()
 
 
 def test_a_part_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +136,7 @@ def test_then_nvidia_smi_then_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 _BUDGET = """
 import json, re, time
-from devbox.box import paths
+from devbox.box import paths, processes
 from devbox.box.history import History
 from devbox.box.probes.sampler import Sampler
 sampler, history = Sampler(paths.root()), History(paths.root() / "history")
@@ -147,7 +173,7 @@ for module in pkgutil.walk_packages(devbox.box.__path__, "devbox.box."):
         importlib.import_module(module.name)
 assert "msgspec" not in sys.modules and "devbox.errors" not in sys.modules
 from pathlib import Path
-from devbox.box import paths
+from devbox.box import paths, processes
 from devbox.box.history import History
 from devbox.box.probes.sampler import Sampler
 sampler, history = Sampler(paths.root()), History(paths.root() / "history", segment_bytes=2000)

@@ -99,7 +99,9 @@ async def test_while_it_loads_a_call_is_refused_with_when_to_come_back(tmp_path:
 )
 def test_one_that_cannot_be_loaded_ends_the_service(config: dict[str, bool], said: str) -> None:
     told: list[str] = []
-    model = Model(HERE, config, service=Service(on_fail=told.append))
+    service = Service()
+    service.on_fail(told.append)
+    model = Model(HERE, config, service=service)
     assert not model.wait(60)
     assert (model.state, model.error) == ("failed", said)
     with pytest.raises(NotReady, match="cannot be loaded"):

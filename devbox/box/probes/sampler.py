@@ -6,11 +6,11 @@ is read on threads of its own or from children.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from devbox.box import json_file
 from devbox.box.json_file import number
 from devbox.box.probes import gpu
 from devbox.box.probes.system import Probe, probes
@@ -34,10 +34,9 @@ class Sampler:
     ) -> None:
         self.boot = os.urandom(6).hex()
         self.seq = 0
-        self._root = root
         self._probes = probes(disk or root)
         self._ssh = SshTraffic(root)
-        self._jobs = Jobs()
+        self._work = Work()
         self._gpus = gpus if gpus is not None else gpu.detect()
 
     def sample(self, now: float) -> Dict[str, Any]:
@@ -50,8 +49,7 @@ class Sampler:
             "t": round(now, 3),
             **{name: _read(probe, now) for name, probe in self._probes.items()},
             "ssh": _read(self._ssh.read, now),
-            "requests": requests(self._root),
-            "jobs": self._jobs.read(now),
+            **self._work.read(now),
             "gpus": self._gpus.read(now),
         }
 
@@ -68,25 +66,38 @@ def _read(probe: Probe, now: float) -> Optional[Dict[str, Any]]:
         return None
 
 
-class Jobs:
-    """Ids of the runs that run right now, asked every other second."""
+class Work:
+    """What runs right now, asked every other second: jobs, and the requests of services. A service
+    is among the jobs until it was ready once. requests: those that were taken since this sampler
+    began, or before it by services that run; None before the first service."""
 
     def __init__(self) -> None:
         self._looked_at = float("-inf")
-        self._active: List[str] = []
+        self._jobs: List[str] = []
+        self._counts: Dict[str, int] = {}
+        self._requests: Optional[int] = None
+        self._in_flight: Optional[int] = None
 
-    def read(self, now: float) -> List[str]:
+    def read(self, now: float) -> Dict[str, Any]:
         if not 0 <= now - self._looked_at < _LOOK_EVERY:
             self._looked_at = now
-            self._active = folder.active()
-        return self._active
+            self._look([folder.RunFolder(name) for name in folder.active()])
+        parts = (self._requests, self._in_flight, self._jobs)
+        return dict(zip(("requests", "in_flight", "jobs"), parts))
 
-
-def requests(root: Path) -> Optional[int]:
-    """The cumulative count in served.json; None when nothing serves here."""
-    try:
-        found = json.loads((root / "served.json").read_bytes()[:4096])
-    except (OSError, ValueError, RecursionError):
-        return None
-    count = number(found.get("count")) if isinstance(found, dict) else None
-    return None if count is None else int(count)
+    def _look(self, active: List[folder.RunFolder]) -> None:
+        self._jobs = [run.id for run in active if not run.serving_mark.exists()]
+        counts: Dict[str, int] = {}
+        in_flight = 0
+        for run in active:
+            found = json_file.read(run.served) or {}
+            count, now_open = number(found.get("count")), number(found.get("in_flight"))
+            if count is not None:
+                counts[run.id] = int(count)
+                in_flight += int(now_open or 0)
+        for name, count in counts.items():  # one that fell began again
+            before = self._counts.get(name, 0)
+            grown = count - before if count >= before else count
+            self._requests = (self._requests or 0) + grown
+        self._counts = counts
+        self._in_flight = in_flight if counts else None

@@ -51,6 +51,10 @@ class RunFolder:
         self.items = self.path / "items.jsonl"
         self.reports = self.path / "reported.jsonl"
         self.cancel_mark = self.path / "cancel"
+        #: of a service: exists from when it is no running job any more (devbox.box.services.watch)
+        self.serving_mark = _shared("serving") / run_id
+        #: of a service: its requests, {"count", "in_flight"}
+        self.served = _shared("served") / f"{run_id}.json"
 
     @property
     def mark(self) -> str:
@@ -72,12 +76,13 @@ class RunFolder:
 
     def write_status(self, status: JobStatus) -> None:
         """Also keeps the run in, or takes it out of, the list of active ones."""
-        active = _active_folder() / self.id
+        active = _shared("active") / self.id
         if not status.is_over and not active.exists():
             json_file.write(active, status.supervisor, durable=True)
         json_file.write(self.path / "status.json", status, durable=True)
         if status.is_over:
-            active.unlink(missing_ok=True)
+            for path in (active, self.serving_mark, self.served):
+                path.unlink(missing_ok=True)
 
     def require(self) -> JobStatus:
         """The settled status. BadRequest when the box knows no such run."""
@@ -148,7 +153,7 @@ def all_runs() -> List[RunFolder]:
 
 def active() -> List[str]:
     """Ids of the runs that run right now. A cheap read, for the sampler at 1 Hz."""
-    folder = _active_folder()
+    folder = _shared("active")
     return sorted(
         name
         for name in os.listdir(folder)
@@ -160,15 +165,15 @@ def settle_dead() -> List[str]:
     """Settle every run whose supervisor is gone, which also ends what it left running. For the
     watchdog, now and then. Their ids."""
     running = active()
-    found = [name for name in os.listdir(_active_folder()) if _ID.fullmatch(name)]
+    found = [name for name in os.listdir(_shared("active")) if _ID.fullmatch(name)]
     dead = sorted(set(found) - set(running))
     for name in dead:
         RunFolder(name).settled()
-        (_active_folder() / name).unlink(missing_ok=True)
+        (_shared("active") / name).unlink(missing_ok=True)
     return dead
 
 
-def _active_folder() -> Path:
-    path = paths.root() / "active"
+def _shared(name: str) -> Path:
+    path = paths.root() / name
     path.mkdir(mode=0o700, exist_ok=True)
     return path

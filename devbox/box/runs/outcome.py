@@ -21,12 +21,17 @@ class Outcome(NamedTuple):
     signal: Optional[int]
 
 
-def judge(code: int, stopped: str, timeout: Optional[float], tally: Tally) -> Outcome:
+def judge(
+    code: int, stopped: str, timeout: Optional[float], tally: Tally, *, service: bool = False
+) -> Outcome:
     """code: the worker's, minus the signal that killed it. stopped: "", or why the supervisor
     ended it: cancelled, timeout, interrupted."""
     number = -code if code < 0 else None
     exit_code = 124 if stopped == "timeout" else 128 - code if code < 0 else code
     state, reason, message = _stopped(stopped, timeout) or _ended(code, tally)
+    if service and stopped == "cancelled":
+        cut = number == signal.SIGKILL
+        message = "stopped; requests that took too long were cut" if cut else "stopped"
     return Outcome(state, reason, message, exit_code, number)
 
 

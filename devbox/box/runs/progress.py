@@ -7,6 +7,7 @@ A report is one JSON object a line in $DEVBOX_EVENTS; a user's own program may w
     {"message": "…"}    what it is at
     {"item": name, "state": "done" | "failed" | "skipped", "error": "…"}
     {"stage": name} when it begins, {"stage": name, "seconds": s} when it ends
+    {"port": number}    where a service listens on the box
     {"vram": bytes}     the peak, as the work itself measured it
     {"error": text}     why the run as a whole fails
 """
@@ -37,6 +38,7 @@ class Tally:
         self.unit, self.message, self.stage, self.error = "items", "", "", ""
         self.timings: Dict[str, float] = {}
         self.vram: Optional[int] = None
+        self.port: Optional[int] = None
         self.eta: Optional[float] = None
         self._explicit: Optional[Tuple[float, Optional[float]]] = None
         self._past: Deque[Tuple[float, float]] = deque(maxlen=600)
@@ -117,6 +119,9 @@ class Tally:
             self.message = _text(report["message"], _TEXT)
         total = _number(report.get("total"))
         self.total = self.total if total is None else int(total)
+        port = _number(report.get("port"))
+        if port is not None and 0 < port < 1 << 16:
+            self.port = int(port)
         vram = _number(report.get("vram"))
         if vram is not None:
             self.vram = max(int(vram), self.vram or 0)

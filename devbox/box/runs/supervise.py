@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from typing import List, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from devbox.box import event_log, processes
 from devbox.box.job import PART, read_items
@@ -27,7 +27,10 @@ from devbox.box.runs.outcome import Outcome, judge, signal_name
 from devbox.box.runs.process_group import Work, python_command
 from devbox.box.runs.progress import Tally
 from devbox.box.runs.vram import GpuReader, PeakVram
-from devbox.wire.jobs import Attempt, JobRequest, JobStatus, Peak
+from devbox.wire.jobs import Attempt, JobRequest, JobStatus, Peak, ServiceStatus
+
+if TYPE_CHECKING:
+    from devbox.box.services.watch import Watcher
 
 _TICK = 0.1
 _STATUS_EVERY = 0.5
@@ -79,6 +82,8 @@ class Supervisor:
         self._attempts = [*(previous.attempts if previous else ()), Attempt(self._started)]
         self._me = processes.identity(os.getpid())
         self._vram, self._gpus = PeakVram(), GpuReader()
+        self._watcher = _watcher(folder, request)
+        self._service: Optional[ServiceStatus] = None
         self._rss = 0
         self._stopped = ""
         self._status_at = self._usage_at = 0.0
@@ -91,7 +96,9 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_terminate)
         try:
             self._prepare()
-            self._finish(judge(self._work(), self._stopped, self._request.timeout, self._tally))
+            code, timeout = self._work(), self._request.timeout
+            is_service = self._watcher is not None
+            self._finish(judge(code, self._stopped, timeout, self._tally, service=is_service))
         except Exception as error:
             traceback.print_exc()  # into supervisor.log
             self._folder.end_strays()
@@ -181,8 +188,22 @@ class Supervisor:
                 failure = self._tally.feed(line, now)
                 if failure:
                     self._tell("item", f"failed: {failure.item}: {failure.error}")
+        self._look()
         if self._dirty and now - self._status_at >= _STATUS_EVERY:
             self._save()
+
+    def _look(self) -> None:
+        """How the service is."""
+        if self._watcher is None:
+            return
+        if self._tally.port:
+            self._watcher.tell(self._tally.port)
+        before, self._service = self._service, self._watcher.status
+        if self._service != before:
+            self._dirty = True
+        if self._service.since and not (before and before.since):
+            self._tell("ready", f"ready on port {self._service.port}")
+            self._status_at = 0.0
 
     def _tell(self, kind: str, message: str) -> None:
         """A full disk loses events, never the run; status.json still tells how it ended."""
@@ -217,6 +238,9 @@ class Supervisor:
         while any(tail.is_behind for tail in self._tails):
             self._observe()
         self._gpus.close()
+        if self._watcher:
+            self._watcher.close()
+            self._service = self._watcher.status
         (self._folder.path / "secrets.json").unlink(missing_ok=True)
         # What was too short to be sampled; the kernel keeps it for the largest single process.
         largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -247,6 +271,7 @@ class Supervisor:
             log_dropped=self._log.dropped,
             t=time.time(),
             supervisor=self._me,
+            service=self._service,
         )
         status = self._tally.told(status)
         if outcome:
@@ -257,3 +282,11 @@ class Supervisor:
             # A full disk: tried again at the next tick. Should the last write fail too, then a
             # reader finds this process gone and calls the run interrupted.
             self._dirty = True
+
+
+def _watcher(folder: RunFolder, request: JobRequest) -> Optional[Watcher]:
+    if request.service is None:
+        return None
+    from devbox.box.services.watch import Watcher  # why here: most runs are no services
+
+    return Watcher(folder, request.service)

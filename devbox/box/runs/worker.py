@@ -24,9 +24,11 @@ from devbox.box.job import Job
 from devbox.box.runs import vram
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.process_group import python_command
+from devbox.box.service import Service
 from devbox.wire.codec import Unreadable
-from devbox.wire.jobs import JobRequest
+from devbox.wire.jobs import JobRequest, ServiceRequest
 
+_LAST = 3.0  # seconds of the grace that a service keeps for its own end
 FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
 
 
@@ -143,10 +145,19 @@ def _enter(python: str) -> None:
 
 def _become(folder: RunFolder, request: JobRequest, extra: List[str]) -> int:
     command = list(request.command)
+    port = ""
+    if request.service:
+        port = _claim_port(request.service.port, may_choose="{port}" in " ".join(command))
+        if not port:
+            taken = f"port {request.service.port} of the box is taken"
+            return _fail(folder, f"{taken}: end what listens there, or set another", UNPREPARED)
+        _report(folder, {"port": int(port)})
+        os.environ.update(DEVBOX_PORT=port, DEVBOX_SERVED=str(folder.served))
     if request.template:
         places = {name: str(home(path)) for name, path in request.inputs.items()}
         places.update({name: str(home(path)) for name, path in request.checkpoints.items()})
         places["out"] = str(folder.out)
+        places.update({"port": port} if port else {})
         command = fill(command, request.args, places)
     command += request.extra
     if extra:
@@ -163,12 +174,52 @@ def _become(folder: RunFolder, request: JobRequest, extra: List[str]) -> int:
         return _fail(folder, f"{command[0]}: {error.strerror}", 126)
 
 
+def _claim_port(wanted: int, *, may_choose: bool) -> str:
+    """A port that nobody listens at now: the one wanted, else any if it may be; "" if not."""
+    from devbox.box.services import serve
+
+    with serve.listen(wanted) as sock:
+        port = sock.getsockname()[1]
+    return str(port) if port == wanted or may_choose else ""
+
+
+def _run_service(folder: RunFolder, request: JobRequest, wanted: ServiceRequest) -> int:
+    from devbox.box.services import serve
+
+    service = Service(args=request.args, checkpoints=_places(request))
+    with serve.listen(wanted.port) as sock:
+        _report(folder, {"port": sock.getsockname()[1]})
+        try:
+            serve.run(
+                request.module,
+                service,
+                sock,
+                health=wanted.health,
+                served=folder.served,
+                drain=request.grace - _LAST,
+            )
+        except Exception as error:
+            traceback.print_exc()
+            return _fail(folder, f"{type(error).__name__}: {error}", RAISED)
+        finally:
+            _report_vram(folder)
+    if service.failed:
+        _report(folder, {"error": service.failed[:500]})
+    return RAISED if service.failed else 0
+
+
+def _places(request: JobRequest) -> Dict[str, Path]:
+    return {name: home(path) for name, path in request.checkpoints.items()}
+
+
 def _run_module(folder: RunFolder, request: JobRequest) -> int:
+    if request.service:
+        return _run_service(folder, request, request.service)
     job = Job(
         folder.path,
         args=request.args,
         inputs={name: home(path) for name, path in request.inputs.items()},
-        checkpoints={name: home(path) for name, path in request.checkpoints.items()},
+        checkpoints=_places(request),
         patterns={name: list(each) for name, each in request.patterns.items()},
         id=folder.id,
         attempt=int(os.environ.get("DEVBOX_ATTEMPT", "1")),

@@ -100,7 +100,7 @@ def observe(
         ssh=state.ssh.observe(part.get("ssh"), tuning, mono, muted=muted),
         terminals=state.terminals.observe(part.get("tty"), mono),
         jobs=state.jobs.observe(part.get("jobs"), mono),
-        requests=state.requests.observe(part.get("requests"), mono),
+        requests=state.requests.observe(part.get("requests"), part.get("in_flight"), mono),
     )
     silent = any(finding.kind == SILENT for finding in _findings(state, tuning, mono))
     known = state.cpu.seen is not None or bool(state.gpus.known) or state.ssh.seen is not None

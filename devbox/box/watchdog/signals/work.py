@@ -36,21 +36,26 @@ class Jobs(NamedTuple):
 
 
 class Requests(NamedTuple):
-    """Served requests. A service that stops takes its count with it, and that is not silence."""
+    """Requests that services took, and those that are open. A service is no use by itself. One that
+    stops takes its count with it, and that is not silence."""
 
     total: Optional[float] = None
     used: Optional[float] = None
+    open: float = 0.0
 
-    def observe(self, part: Any, now: float) -> Requests:
-        total = number(part)
+    def observe(self, part: Any, in_flight: Any, now: float) -> Requests:
+        total, is_open = number(part), number(in_flight) or 0.0
         if total is None:
-            return self
+            return self._replace(open=0.0)
         served = self.total is not None and total != self.total and total > 0
-        return Requests(total, now if served else self.used)
+        return Requests(total, now if served or is_open else self.used, is_open)
 
     def findings(self, tuning: Tuning, now: float) -> List[Finding]:
         if self.total is None:
             return []
+        if self.open:
+            many = "a request is" if self.open == 1 else f"{self.open:g} requests are"
+            return [Finding(ACTIVE, f"{many} being served")]
         if self.used is None:
             return [Finding(QUIET, "no request served")]
         kind = ACTIVE if is_recent(self.used, now, tuning.window) else QUIET

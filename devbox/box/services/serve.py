@@ -1,0 +1,109 @@
+"""Serves an app until it is asked to end, and counts its requests for the idle policy.
+
+On SIGTERM no connection is taken any more, requests in flight are finished, then it ends. The count
+of requests and how many are in flight are in a small file that the sampler reads; the health path
+is not counted, since whoever looks whether it is well does not use it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Dict
+
+from devbox.box import json_file
+from devbox.box.service import Service
+
+PACKAGES = ("starlette>=0.37", "uvicorn>=0.30")
+_WRITE_EVERY = 1.0
+
+
+def listen(port: int) -> socket.socket:
+    """A socket bound to that port of the loopback, or to any other where it is taken or 0."""
+    for wanted in (port, 0):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", wanted))
+            return sock
+        except OSError:
+            sock.close()
+            if not wanted:
+                raise
+    raise AssertionError("not reached")
+
+
+def run(
+    module: str, service: Service, sock: socket.socket, *, health: str, served: Path, drain: float
+) -> None:
+    """Until SIGTERM, or `service.fail`. drain: seconds for requests in flight. What `create_app`
+    raises comes through."""
+    import uvicorn
+
+    app = importlib.import_module(module).create_app(service)
+    config = uvicorn.Config(
+        Counted(app, health, served),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=max(1, int(drain)),
+    )
+    server = uvicorn.Server(config)
+    if service.failed:
+        return
+
+    def end(*_: Any) -> None:
+        server.should_exit = True
+
+    service.on_fail(end)
+    # uvicorn raises its signal again once it has ended: that is no death of ours.
+    signal.signal(signal.SIGTERM, end)
+    server.run(sockets=[sock])
+
+
+class Counted:
+    """The app, with its requests counted into the file `served`; a failed one is a line of the
+    log."""
+
+    def __init__(self, app: Any, health: str, served: Path) -> None:
+        self._app, self._health, self._served = app, health, served
+        self._count = self._in_flight = 0
+        self._changed = threading.Event()
+        self._changed.set()  # the sampler knows from the start that nothing was asked yet
+        threading.Thread(target=self._write, daemon=True).start()
+
+    async def __call__(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" or scope.get("path") == self._health:
+            await self._app(scope, receive, send)
+            return
+        begun, status = time.monotonic(), 0
+
+        async def sent(message: Dict[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        self._count += 1
+        self._in_flight += 1
+        self._changed.set()
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            self._in_flight -= 1
+            self._changed.set()
+            if status >= 400:
+                took = f"{1000 * (time.monotonic() - begun):.0f} ms"
+                print(scope.get("method", ""), scope["path"], status, took, flush=True)
+
+    def _write(self) -> None:
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            with suppress(OSError):  # a full disk: the next change writes again
+                state = {"count": self._count, "in_flight": self._in_flight}
+                json_file.write(self._served, state)
+            time.sleep(_WRITE_EVERY)
