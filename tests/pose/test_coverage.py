@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from devbox.box.pose.keypoints import (
     MEDIAPIPE,
     limbs,
 )
-from devbox.box.pose.person import Person, packed, unpacked
+from devbox.box.pose.person import Person
 from devbox.box.pose.report import report
 from tests.pose.fake import FACES, walker
 from tests.pose.patterns import DROPPED, FRAMES, check, expected
@@ -126,12 +125,6 @@ def test_names_stand_on_the_rows_that_the_models_give() -> None:
         assert HMR2[row] == (short[side] + part.capitalize() if part else "Nose")
     for a, b in [*limbs(HMR2), *limbs(MEDIAPIPE)]:
         assert a != b
-
-
-def test_a_person_is_the_same_on_the_other_side_of_a_pipe() -> None:
-    person = walker(20, 3, True)._replace(track="1.2", tentative=True)
-    fields, vertices = packed(person)
-    assert unpacked(json.loads(json.dumps(fields)), vertices) == person
 
 
 def test_keypoints_say_pixels_and_metres_in_fields_of_their_own() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,7 +163,7 @@ def test_the_cascade_sees_faces_and_says_that_it_sees_no_more(home: Path) -> Non
 def test_an_engine_that_cannot_be_loaded_is_told_with_its_own_words(home: Path, fake: Plan) -> None:
     fake(broken="no such file: w.ckpt")
     job = job_in(home / "run", write(home / "v.mp4", 3))
-    with pytest.raises(host.EngineFailed, match=r"engine fake: no such file: w\.ckpt"):
+    with pytest.raises(host.EngineFailed, match=r"engine fake: ValueError: no such file: w\.ckpt"):
         pose.run(job)
 
 
@@ -187,7 +185,7 @@ def test_an_engine_that_hangs_is_ended_in_time(
     image = cv2.imread(str(paths.data("templates") / "demo" / "astronaut.jpg"))
     with (
         host.Host("fake", {}, print) as opened,
-        pytest.raises(host.EngineFailed, match=r"took longer than 0 s"),
+        pytest.raises(host.EngineFailed, match=r"over 0\.2 s"),
     ):
         opened.see(image)
 
@@ -210,18 +208,3 @@ def test_a_box_without_a_python_for_mediapipe_gets_the_cascade_and_is_told(
 def test_job_and_engines_agree_on_their_names() -> None:
     argument = catalogue.find(Spec(), "pose").args["engine"]
     assert sorted(argument.choices) == sorted(NAMES)
-
-
-def test_an_engine_ends_with_the_process_that_used_it(home: Path, fake: Plan) -> None:
-    opened = host.Host("fake", {}, print)
-    opened.start()
-    process = opened._process
-    assert process
-    waiting = threading.Thread(target=process.wait)
-    assert process.stdin
-    process.stdin.close()
-    waiting.start()
-    waiting.join(20)
-    assert process.returncode == 0
-    opened.close()
-    assert process.returncode != -signal.SIGKILL

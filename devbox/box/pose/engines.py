@@ -31,12 +31,12 @@ class Engine:
 
     def see(self, image: Any, session: str, frame: int) -> List[Person]:
         """People in a BGR uint8 frame of height × width × 3. session, frame: frames of one session
-        come in rising order; "" is for a picture that belongs to none. ValueError where the
-        picture, or what the network made of it, is of no use."""
+        come in rising order, and 0 begins it again; "" is for a picture that belongs to none.
+        ValueError where the picture, or what the network made of it, is of no use."""
         raise NotImplementedError  # why: the seam itself; engines are its subclasses
 
     def forget(self, session: str) -> None:
-        """The session ended, or begins again at its first frame."""
+        """The session ended."""
 
 
 def options(args: Mapping[str, Any]) -> Dict[str, Any]:

@@ -1,8 +1,8 @@
-"""One person as an engine sees them in one frame, and the form in which a process sends them."""
+"""One person as an engine sees them in one frame."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 Point = Tuple[float, float, Optional[float], Optional[float], Optional[float], float]
 
@@ -49,25 +49,3 @@ class Person(NamedTuple):
             camera = (tx + dx * tz / self.focal, ty + dy * tz / self.focal, tz)
         points = [(p[0] + dx, p[1] + dy, *p[2:]) for p in self.points]
         return self._replace(points=points, box=(x + dx, y + dy, w, h), camera=camera)
-
-
-def packed(person: Person) -> Tuple[Dict[str, Any], bytes]:
-    """(what JSON takes, the vertices), for a pipe."""
-    fields = person._asdict()
-    vertices = fields.pop("vertices")
-    return fields, vertices or b""
-
-
-def unpacked(fields: Dict[str, Any], vertices: bytes) -> Person:
-    """The other way."""
-    camera = fields["camera"]
-    return Person(
-        **{
-            **fields,
-            "names": tuple(fields["names"]),
-            "points": [tuple(point) for point in fields["points"]],
-            "box": tuple(fields["box"]),
-            "camera": tuple(camera) if camera else None,
-            "vertices": vertices or None,
-        }
-    )

@@ -64,13 +64,12 @@ def _pose(job: Job, host: Host, source: frames.Sequence, where: str) -> None:
 def _results(job: Job, host: Host, source: frames.Sequence, part: Path) -> Dict[str, Any]:
     """Write every record into `part`; the summary."""
     ready = host.start()
-    host.forget(source.name)
     args, report = job.args, Report()
     limits = coverage.Limits(*(args[f"{n}_frames"] for n in ("predict", "hold", "backfill")))
     times: List[Tuple[float, float]] = []
     with part.open("w") as lines:
-        followed = coverage.backfilled(_followed(job, host, source, limits, times), limits)
-        for covered in followed:
+        followed = _followed(job, host, source, str(part.parent), limits, times)
+        for covered in coverage.backfilled(followed, limits):
             time, took = times[covered.frame]
             record = result.record(
                 covered,
@@ -89,6 +88,7 @@ def _followed(
     job: Job,
     host: Host,
     source: frames.Sequence,
+    session: str,
     limits: coverage.Limits,
     times: List[Tuple[float, float]],
 ) -> Iterator[coverage.Covered]:
@@ -102,7 +102,7 @@ def _followed(
         error = "" if image is not None else "this frame could not be read"
         try:
             if image is not None:
-                people = host.see(image, source.name, index)
+                people = host.see(image, session, index)
         except ValueError as refused:
             error = str(refused)
         except EngineFailed as failed:
