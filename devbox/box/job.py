@@ -23,7 +23,7 @@ import os
 import threading
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Union
 
@@ -205,9 +205,10 @@ class Job:
         same suffix; at the end of the block it becomes `path` inside `out`, on an exception it
         is removed. ValueError when `path` leaves `out`."""
         target = self._inside(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not _is_within(target.parent, self.out):
-            raise ValueError(f"output {path!r} leaves the output folder through a link")
+        if target.parent != self.out:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not _is_within(target.parent, self.out):
+                raise ValueError(f"output {path!r} leaves the output folder through a link")
         part = target.with_name(
             f".{target.stem[:40]}{PART}{os.getpid()}-{threading.get_ident()}{target.suffix}"
         )
@@ -216,9 +217,10 @@ class Job:
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
             os.replace(part, target)
-        finally:
-            if part.exists():
+        except BaseException:
+            with suppress(FileNotFoundError):
                 part.unlink()
+            raise
 
     def _inside(self, path: str) -> Path:
         pure = PurePosixPath(path)

@@ -9,12 +9,12 @@ ignored. Of an animation the first frame is read.
 
 from __future__ import annotations
 
+import importlib
 import io
 import math
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Union
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 MOST_PIXELS = 89_478_485  # above this Pillow itself calls a picture a possible decompression bomb
 
 _DIAGONAL = math.hypot(36, 24)  # of a frame of 35 mm film, millimetres
@@ -30,6 +30,10 @@ _GUIDE = 1.2  # of the longer side
 
 class PictureError(ValueError):
     """The file is no picture, cut off, or too large. The text is one for the user."""
+
+
+class TooLarge(PictureError):
+    """More pixels than are read."""
 
 
 class Picture(NamedTuple):
@@ -72,6 +76,7 @@ def load(source: Union[Path, bytes], *, most_pixels: int = MOST_PIXELS) -> Pictu
     `most_pixels`; FileNotFoundError and PermissionError as they are."""
     from PIL import Image, UnidentifiedImageError
 
+    _heif()
     name = source.name if isinstance(source, Path) else "the picture"
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
@@ -91,7 +96,7 @@ def load(source: Union[Path, bytes], *, most_pixels: int = MOST_PIXELS) -> Pictu
         raise PictureError(f"{name} is not a picture that Pillow can read") from None
     except Image.DecompressionBombError:
         limit = f"{most_pixels / 1e6:.0f} megapixels"
-        raise PictureError(f"{name} has more than the {limit} that are read") from None
+        raise TooLarge(f"{name} has more than the {limit} that are read") from None
     except MemoryError:
         raise PictureError(f"{name} does not fit into memory") from None
     except Exception as error:
@@ -99,6 +104,14 @@ def load(source: Union[Path, bytes], *, most_pixels: int = MOST_PIXELS) -> Pictu
         # struct.error, EOFError, ValueError, zlib.error.
         raise PictureError(f"{name} is damaged or cut off: {error}") from error
     return Picture(image, opened.mode, orientation, _film_mm({**before, **tags}))
+
+
+def _heif() -> None:
+    """Phones save HEIC; Pillow reads it where pillow-heif is installed. Registered once."""
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return
 
 
 def _turned(opened: Any, orientation: int) -> Any:

@@ -45,7 +45,7 @@ def draw(gaussians: Gaussians, focal: float, size: Tuple[int, int], shift: float
         reach = np.asarray(_REACHES)[np.minimum(reach, len(_REACHES) - 1)]
         if int(np.square(2 * reach).sum()) <= _PAIRS or max(width, height) <= 32:
             return _blend(seen, reach, width, height)
-        scale /= 2  # large Gaussians all over: a coarser picture shows them as well
+        scale *= 0.7  # large Gaussians all over: a coarser picture shows them as well
 
 
 def _project(
