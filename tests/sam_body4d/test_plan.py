@@ -44,32 +44,54 @@ def test_what_the_user_chose_stands() -> None:
     assert memory.plan(8 * GB, 1, size=0, occlusion="off", resolution="auto").batch == 1
 
 
+PATHS = {
+    "sam3": "sam3.pt",
+    "sam_3d_body": "body/model.ckpt",
+    "sam_3d_body_config": "body/model_config.yaml",
+    "mhr_model": "body/assets/mhr_model.pt",
+    "moge": "moge.pt",
+    "vitdet": "vitdet/model_final_f05665.pkl",
+    "vas_masks": "vas/masks",
+    "vas_content": "vas/content",
+    "depth_anything_v2": "depth.pth",
+}
+
+
 def checkpoints(folder: Path) -> dict[str, Path]:
-    for name, files in upstream._FILES.items():
-        place = folder / name
-        if not files:
-            place.write_bytes(b"w")
-        for file in files.split():
-            (place / file).parent.mkdir(parents=True, exist_ok=True)
-            (place / file).write_bytes(b"w")
-    return {name: folder / name for name in upstream._FILES}
+    for path in PATHS.values():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"w")
+    return {name: folder / path for name, path in PATHS.items()}
 
 
-@pytest.mark.parametrize("missing", ["sam3", "sam_3d_body/model_config.yaml", "vitdet", "moge"])
+@pytest.mark.parametrize("missing", upstream.BODY)
 def test_a_missing_file_is_named_and_never_fetched_by_upstream(
     tmp_path: Path, missing: str
 ) -> None:
     found = checkpoints(tmp_path)
-    path = tmp_path / missing
-    path = path if path.is_file() else path / "model_final_f05665.pkl"
-    path.unlink()
-    with pytest.raises(upstream.Unprepared, match=path.name):
+    found[missing].unlink()
+    with pytest.raises(upstream.Unprepared, match=found[missing].name):
+        upstream.load(found, False)
+    del found[missing]
+    with pytest.raises(upstream.Unprepared, match=missing):
+        upstream.load(found, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("sam_3d_body_config", "elsewhere.yaml"), ("vitdet", "detector.pkl")]
+)
+def test_files_that_upstream_looks_for_under_other_names(
+    tmp_path: Path, name: str, path: str
+) -> None:
+    found = checkpoints(tmp_path)
+    found[name] = found[name].rename(tmp_path / path)
+    with pytest.raises(upstream.Unprepared, match="must"):
         upstream.load(found, False)
 
 
 def test_the_completion_models_are_asked_for_only_when_used(tmp_path: Path) -> None:
     found = checkpoints(tmp_path)
-    (tmp_path / "depth_anything_v2").unlink()
+    found["depth_anything_v2"].unlink()
     upstream.check(found, False)
     with pytest.raises(upstream.Unprepared, match="depth_anything_v2"):
         upstream.check(found, True)
@@ -98,7 +120,7 @@ TREE = {
     "models/sam3/sam3/model_builder.py": (
         "from types import SimpleNamespace as N\n"
         "def build_sam3_video_model(checkpoint_path):\n"
-        "    assert checkpoint_path.endswith('sam3')\n"
+        "    assert checkpoint_path.endswith('sam3.pt')\n"
         "    return N(tracker=N(), detector=N(backbone='shared'), to=print)\n"
     ),
     "models/sam_3d_body/notebook/utils.py": "process_image_with_mask = save_mesh_results = 2",
@@ -113,7 +135,7 @@ TREE = {
     "models/sam_3d_body/tools/build_detector.py": (
         "class HumanDetector:\n"
         "    def __init__(self, name, device, path):\n"
-        "        assert name == 'vitdet' and path, 'an empty path downloads'\n"
+        "        assert name == 'vitdet' and path.endswith('/vitdet'), 'an empty path downloads'\n"
         "        self.detector = self\n"
         "    def to(self, device): pass\n"
     ),
@@ -136,7 +158,8 @@ def test_the_parts_are_found_by_upstreams_own_names(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from devbox.box.jobs.sam_body4d import upstream\n"
-        "names = {name: Path(sys.argv[1]) / name for name in upstream._FILES}\n"
+        "from tests.sam_body4d.test_plan import PATHS\n"
+        "names = {name: Path(sys.argv[1]) / path for name, path in PATHS.items()}\n"
         "found = upstream.load(names, True)\n"
         "assert found.palette == b'palette' and found.predictor.backbone == 'shared'\n"
         "assert len(found.tracking) == 2\n"

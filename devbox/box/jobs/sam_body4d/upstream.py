@@ -16,15 +16,8 @@ HOME = "SAM_BODY4D_HOME"
 _HOME = "/opt/devbox/sam-body4d"
 # Behind one another on sys.path: `utils` of the first is the right one.
 _FOLDERS = ("", "models/sam_3d_body", "models/diffusion_vas")
-_FILES = {
-    "sam3": "",
-    "sam_3d_body": "model.ckpt model_config.yaml assets/mhr_model.pt",
-    "moge": "",
-    "vitdet": "model_final_f05665.pkl",
-    "vas_masks": "model_index.json",
-    "vas_content": "model_index.json",
-    "depth_anything_v2": "",
-}
+BODY = ("sam3", "sam_3d_body", "sam_3d_body_config", "mhr_model", "moge", "vitdet")
+_DETECTOR = "model_final_f05665.pkl"  # its folder is what upstream is given
 COMPLETION = ("vas_masks", "vas_content", "depth_anything_v2")
 
 
@@ -98,14 +91,16 @@ def vram() -> int:
 
 
 def check(checkpoints: Mapping[str, Path], occlusion: bool) -> None:
-    """Unprepared names the first missing file."""
-    for name, files in _FILES.items():
-        if name in COMPLETION and not occlusion:
-            continue
-        for file in files.split() or [""]:
-            path = checkpoints.get(name, Path(f"checkpoint {name}")) / file
-            if not path.exists():
-                raise Unprepared(f"{path} is missing; see [checkpoints.{name}] in devbox.toml")
+    """Unprepared names the first missing or misplaced file."""
+    for name in (*BODY, *(COMPLETION if occlusion else ())):
+        path = checkpoints.get(name)
+        if path is None or not path.exists():
+            raise Unprepared(f"{path or name} is missing; see [checkpoints.{name}] in devbox.toml")
+    beside = checkpoints["sam_3d_body"].with_name("model_config.yaml")
+    if checkpoints["sam_3d_body_config"] != beside:
+        raise Unprepared(f"[checkpoints.sam_3d_body_config] must have path = {str(beside)!r}")
+    if checkpoints["vitdet"].name != _DETECTOR:
+        raise Unprepared(f"the file of [checkpoints.vitdet] must be named {_DETECTOR}")
 
 
 def _load(paths: Mapping[str, str], occlusion: bool, torch: Any) -> Upstream:
@@ -123,11 +118,11 @@ def _load(paths: Mapping[str, str], occlusion: bool, torch: Any) -> Upstream:
     sam3 = build_sam3_video_model(checkpoint_path=paths["sam3"])
     predictor = sam3.tracker
     predictor.backbone = sam3.detector.backbone
-    body = Path(paths["sam_3d_body"])
     model, config = load_sam_3d_body(
-        str(body / "model.ckpt"), device=device, mhr_path=str(body / "assets/mhr_model.pt")
+        paths["sam_3d_body"], device=device, mhr_path=paths["mhr_model"]
     )
-    detector = HumanDetector(name="vitdet", device=device, path=paths["vitdet"])
+    weights = str(Path(paths["vitdet"]).parent)
+    detector = HumanDetector(name="vitdet", device=device, path=weights)
     estimator = SAM3DBodyEstimator(
         sam_3d_body_model=model,
         model_cfg=config,
