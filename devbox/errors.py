@@ -23,7 +23,8 @@ DevboxError              1   something failed that fits nothing below
 ├── BuildFailed         14   an image or Space did not build
 ├── NotTrusted          15   the project's devbox.toml wants what needs `devbox trust`
 ├── StateDamaged        16   devbox's own record cannot be read
-└── Unanswered          17   a provider or box could not be looked at
+├── Unanswered          17   a provider or box could not be looked at
+└── CheckFailed         18   a checkpoint or its package is not what it should be
 Interrupted            130   Ctrl-C; the state is consistent
 """
 
@@ -194,6 +195,12 @@ class Unanswered(DevboxError):
     """Part of what was to be compared with the providers could not be looked at or finished."""
 
     exit_code = 17
+
+
+class CheckFailed(DevboxError):
+    """What was checked is not what it should be; nothing was published or put in place."""
+
+    exit_code = 18
 
 
 class Interrupted(DevboxError):

@@ -46,6 +46,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "sync": ("sync", "Keep files in step: up, down, watch, status"),
         "deploy": ("deploy", "Push the project to its Space and follow the build"),
         "pull-edits": ("deploy", "Bring edits made on a box back as a patch"),
+        "publish": ("publish", "Check a model checkpoint and put it on the Hugging Face Hub"),
     },
     "Jobs": {
         "run": ("jobs", "Run a job on a box"),

@@ -42,8 +42,10 @@ from devbox.spec.tables import (
     Idle,
     Input,
     JobSpec,
+    Publish,
     Spec,
     Sync,
+    Variant,
     Volume,
 )
 from devbox.spec.values import Bytes, Seconds
@@ -66,10 +68,12 @@ __all__ = [
     "ModalSettings",
     "ProviderSettings",
     "Providers",
+    "Publish",
     "Seconds",
     "Spec",
     "SshSettings",
     "Sync",
+    "Variant",
     "Volume",
     "asked",
     "decode_box",

@@ -12,7 +12,7 @@ import msgspec
 from devbox import names, secrets, text
 from devbox.errors import SpecError, UsageError
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES, Providers, table_of
-from devbox.spec.tables import JobSpec, Spec
+from devbox.spec.tables import JobSpec, Publish, Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.wire.jobs import VERSIONS
 
@@ -135,6 +135,7 @@ def validate(spec: Spec, source: Path) -> None:
     for name, job in spec.jobs.items():
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")
+    _validate_publish(spec.publish, source)
     for name, checkpoint in spec.checkpoints.items():
         at = f"checkpoints.{name}"
         check(names.remote_path, checkpoint.path, source, f"{at}.path")
@@ -143,6 +144,20 @@ def validate(spec: Spec, source: Path) -> None:
         from devbox.spec import checkpoints  # why here: few projects have any
 
         checkpoints.validate(checkpoint, source, at)
+
+
+def _validate_publish(table: Publish, source: Path) -> None:
+    """Everything named in it lies in the project."""
+    paths = {f"publish.{key}": getattr(table, key) for key in ("config", "card", "lora_card")}
+    paths |= {f"publish.files: {path}": path for path in (*table.files, table.licence)}
+    paths |= {f"publish.source: {path}": path for path in table.source}
+    for name, variant in table.variants.items():
+        check(names.name, name, source, f"publish.variants.{name}", "variant")
+        at = f"publish.variants.{name}"
+        paths |= {f"{at}.config": variant.config, f"{at}.card": variant.card}
+    for key, path in paths.items():
+        if path:
+            check(names.inner_path, path, source, key)
 
 
 def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:

@@ -32,6 +32,7 @@ from devbox.spec.tables import (
     Budget,
     Checkpoint,
     JobSpec,
+    Publish,
     Spec,
 )
 
@@ -121,6 +122,7 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
         "checkpoints": each(merged.pop("checkpoints", {}), Checkpoint, source, "checkpoints"),
         "providers": convert(merged.pop("providers", {}), Providers, source, "providers"),
         "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
+        "publish": convert(merged.pop("publish", {}), Publish, source, "publish"),
     }
     for reserved in OURS:
         if reserved in merged:

@@ -177,6 +177,40 @@ class Checkpoint(Table, frozen=True):
         return with_revision(self.source, self.revision)
 
 
+class Variant(Table, frozen=True):
+    """A model that `devbox publish` knows. parameters: how many it has. config, card: its files, in
+    place of those of [publish]. expect: what its config must say, by dotted key."""
+
+    parameters: Annotated[int, Meta(ge=1)]
+    config: str = ""
+    card: str = ""
+    repo: str = ""
+    expect: dict[str, str | int | float | bool] = {}
+
+
+class Publish(Table, frozen=True):
+    """What `devbox publish` judges a checkpoint by, and lays beside it; {variant} is its variant.
+    profile: shipped counts, where variants is empty. tolerance: how far the count may be off, as a
+    part of 1. lora_card: of adapters alone. sections: second headings a card must have. files,
+    source: copied; source with what it imports of this project. buffers: names of tensors that are
+    no parameters."""
+
+    repo: str = "GesturaAI/stick-gen-{variant}"
+    profile: Literal["code", "guide"] = "code"
+    tolerance: Annotated[float, Meta(ge=0, lt=1)] = 0.05
+    config: str = "configs/{variant}.yaml"
+    card: str = "model_cards/{variant}.md"
+    lora_card: str = "model_cards/stick-gen-{variant}-lora.md"
+    sections: tuple[str, ...] = (
+        *("Model Details", "Intended Uses", "Training Details", "Citation"),
+    )
+    licence: str = "LICENSE"
+    files: tuple[str, ...] = ("requirements.txt", "CITATIONS.md")
+    source: tuple[str, ...] = ("src/model", "src/inference", "src/data_gen")
+    buffers: tuple[str, ...] = ()
+    variants: dict[str, Variant] = {}
+
+
 class Spec(Table, frozen=True):
     """A whole devbox.toml with the user config under it. root: the folder it was found in. file:
     the project's, None without one. withheld: settings of it that are left out here because the
@@ -189,6 +223,7 @@ class Spec(Table, frozen=True):
     checkpoints: dict[str, Checkpoint] = {}
     providers: Providers = Providers()
     budget: Budget = Budget()
+    publish: Publish = Publish()
     editor: str = ""
     root: Path = Path()
     origins: dict[str, str] = {}

@@ -41,9 +41,13 @@ def resolve(config: HfSettings) -> HfSettings:
 
 class Hub:
     """One endpoint with the credentials that the Hub's own tools would use (HF_TOKEN, the token
-    file of `hf auth login`). Nothing of them is kept. times: reads the Hub's times."""
+    file of `hf auth login`), or behind `reference`. Nothing of them is kept. times: reads the Hub's
+    times."""
 
-    def __init__(self, config: HfSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: HfSettings, clock: Callable[[], float] = time.time, reference: str = ""
+    ) -> None:
+        self._reference = reference
         self.endpoint = resolve(config).endpoint
         self._namespace = config.namespace
         self._clock = clock
@@ -56,7 +60,7 @@ class Hub:
         from huggingface_hub import get_token
 
         secrets.require_private(self.endpoint, "the Hugging Face")
-        found = get_token()
+        found = secrets.resolve(self._reference) if self._reference else get_token()
         if not found:
             raise errors.no_token()
         return found

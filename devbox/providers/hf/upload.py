@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,12 @@ def push(hub: Hub, repo: str, files: dict[str, Content], *, prune: bool) -> bool
     return True
 
 
-def changes(hub: Hub, repo: str, files: dict[str, Content]) -> tuple[list[str], list[str]]:
-    """(paths that the repository's main branch lacks or has otherwise, paths that only it has)."""
-    remote = _listing(hub, repo)
+def changes(
+    hub: Hub, repo: str, files: Mapping[str, Content], kind: str = "space"
+) -> tuple[list[str], list[str]]:
+    """(paths that the repository's main branch lacks or has otherwise, paths that only it has).
+    kind: space, model or dataset."""
+    remote = _listing(hub, repo, kind)
     changed = [path for path, content in files.items() if not _same(content, remote.get(path))]
     return changed, [path for path in remote if path not in files and path not in _THEIRS]
 
@@ -68,11 +72,11 @@ def dockerfile_differs(hub: Hub, repo: str, files: dict[str, Content]) -> bool:
     return mine is not None and not _same(mine, _listing(hub, repo).get(image.DOCKERFILE))
 
 
-def _listing(hub: Hub, repo: str) -> dict[str, tuple[str, str]]:
+def _listing(hub: Hub, repo: str, kind: str = "space") -> dict[str, tuple[str, str]]:
     """Path → (git blob id, SHA-256 of a large file or '')."""
     rows = hub.pages(
         f"listing the files of {repo}",
-        f"/api/spaces/{repo}/tree/main",
+        f"/api/{kind}s/{repo}/tree/main",
         {"recursive": "true"},
     )
     return {row["path"]: _ids(row) for row in rows if _is_file(row)}
