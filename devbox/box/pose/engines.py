@@ -12,7 +12,7 @@ from devbox.box.pose.keypoints import FACE, MEDIAPIPE
 from devbox.box.pose.person import Person, Point
 from devbox.box.pose.result import Faces
 
-NAMES = ("mediapipe", "cascade")
+NAMES = ("mediapipe", "4d-humans", "cascade")
 _SEEN = 0.5  # visibility from which a landmark counts as in the picture
 # On the demo clip 0.5, MediaPipe's own default, sees people in 4 of 50 frames that hide the person,
 # 0.7 misses the person in one, and 0.6 does neither.
@@ -41,11 +41,16 @@ class Engine:
 
 def options(args: Mapping[str, Any]) -> Dict[str, Any]:
     """What `load` takes of a job's or service's arguments."""
-    return {name: args[name] for name in ("min_size",)}
+    return {name: args[name] for name in ("min_size", "weights", "hashes")}
 
 
 def load(name: str, options: Mapping[str, Any]) -> Engine:
-    """The engine of that name. options: min_size of cascade."""
+    """The engine of that name. options: min_size of cascade; weights and hashes of
+    4d-humans."""
+    if name == "4d-humans":
+        from devbox.box.pose.four_d_humans import load_engine
+
+        return load_engine(options)
     made: Dict[str, Callable[[], Engine]] = {
         "mediapipe": MediaPipe,
         "cascade": lambda: Cascade(options["min_size"]),
