@@ -282,6 +282,50 @@ class CanAdmit(ABC):
         run."""
 
 
+class HostRequest(NamedTuple):
+    """A service to run where nobody keeps a box for it. app: its name at the provider. image: one
+    of devbox's, with `packages` beside what it has. module: of the box half, whose functions `web`
+    (returns the ASGI app) and `predict` are hosted. env: what they find; secrets: the same, only
+    for the provider's secret store. wanted: hardware, memory, region and volumes of the box that
+    it stands for. folder: kept between containers, for checkpoints. concurrent: requests that one
+    container takes at a time; most: containers at a time; idle: seconds that one waits for a
+    further request, and costs. public: anybody may call it, else the provider asks for its own
+    credentials."""
+
+    app: str
+    image: str
+    packages: tuple[str, ...]
+    module: str
+    env: Mapping[str, str]
+    secrets: Mapping[str, str]
+    wanted: BoxSpec
+    hardware: str
+    folder: str
+    concurrent: int
+    most: int
+    idle: int
+    public: bool
+
+
+class Hosted(NamedTuple):
+    """url: of the ASGI app. page: where a user looks after it. credentials: how a caller shows
+    them, '' where it is public. end: the command that removes it."""
+
+    url: str
+    page: str
+    credentials: str
+    end: str
+
+
+class CanHost(ABC):
+    """Runs a service only while it is asked, and is paid for that."""
+
+    @abstractmethod
+    def host(self, request: HostRequest) -> Hosted:
+        """Make or replace the service of that name. Nothing of it runs, or costs, until it is
+        called. Idempotent. BuildFailed."""
+
+
 class HasBuildLogs(ABC):
     @abstractmethod
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:

@@ -42,7 +42,7 @@ def image_for(wanted: BoxSpec) -> modal.Image:
     if "/" in name or ":" in name:
         base = modal.Image.from_registry(name, add_python=PYTHON).apt_install(*_PACKAGES)
     else:
-        base = _from_template(name, wanted.build_args)
+        base = from_template(name, wanted.build_args)
     half = agent_bootstrap.build()
     # Layers of their own: Modal builds a Dockerfile as one, and this changes with devbox.
     link = f"ln -s {half.name} /root/{agent_bootstrap.LINK}"
@@ -51,9 +51,9 @@ def image_for(wanted: BoxSpec) -> modal.Image:
     ).run_commands(f"{_PREPARE} && {link}")
 
 
-def _from_template(name: str, args: Mapping[str, str]) -> modal.Image:
-    """The client reads the Dockerfile when it builds, so it lies in the cache folder, under a name
-    made from what it says."""
+def from_template(name: str, args: Mapping[str, str]) -> modal.Image:
+    """One of devbox's images, without what only a box needs. The client reads the Dockerfile when
+    it builds, so it lies in the cache folder, under a name made from what it says."""
     import modal
 
     made = render(name, "modal", without=["box"], args=args)
@@ -65,17 +65,25 @@ def _from_template(name: str, args: Mapping[str, str]) -> modal.Image:
 
 def build(account: Account, wanted: BoxSpec, say: Callable[[str], None]) -> str:
     """Build unless Modal has it already; the image's id. BuildFailed with the log's last lines."""
+    app = account.app(create=True)
+    image = image_for(wanted)
+    with told(say):
+        built = account.do("building the image", lambda: image.build.aio(app), BUILD)
+    return str(built.object_id)
+
+
+@contextmanager
+def told(say: Callable[[str], None]) -> Iterator[None]:
+    """Tell the lines of builds in the block; BuildFailed gets the last ones."""
     tail: deque[str] = deque(maxlen=_SHOWN)
 
     def each(line: str) -> None:
         tail.append(line)
         say(f"build: {line}")
 
-    app = account.app(create=True)
-    image = image_for(wanted)
     try:
         with heard(each):
-            built = account.do("building the image", lambda: image.build.aio(app), BUILD)
+            yield
     except BuildFailed as error:
         log = "\n".join(f"  {line}" for line in tail)
         raise BuildFailed(
@@ -83,7 +91,6 @@ def build(account: Account, wanted: BoxSpec, say: Callable[[str], None]) -> str:
             means=error.means,
             fix=error.fix,
         ) from error
-    return str(built.object_id)
 
 
 _ears: set[Callable[[str], None]] = set()

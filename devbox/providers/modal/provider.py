@@ -20,11 +20,14 @@ from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.base import (
     CanAdmit,
+    CanHost,
     CanPause,
     CanRenew,
     HasBill,
     HasBuildLogs,
     HasRunLogs,
+    Hosted,
+    HostRequest,
     Kept,
     Observation,
     Provider,
@@ -32,7 +35,7 @@ from devbox.providers.base import (
     Step,
     at_once,
 )
-from devbox.providers.modal import bill, entrypoint, image, logs, observe, record
+from devbox.providers.modal import bill, entrypoint, hosted, image, logs, observe, record
 from devbox.providers.modal.account import CALL, Account, resolve
 from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
@@ -59,7 +62,7 @@ def make(config: ModalSettings) -> Provider:
     return Modal(config)
 
 
-class Modal(Provider, CanPause, CanRenew, CanAdmit, HasBuildLogs, HasRunLogs, HasBill):
+class Modal(Provider, CanPause, CanRenew, CanAdmit, CanHost, HasBuildLogs, HasRunLogs, HasBill):
     """Boxes in one app of the Modal account. clock: () → unix seconds."""
 
     name = "modal"
@@ -212,6 +215,10 @@ class Modal(Provider, CanPause, CanRenew, CanAdmit, HasBuildLogs, HasRunLogs, Ha
             raise Gone(f"the box of {clean(handle, 60)} does not run", fix="see: devbox ls")
         if self._sandboxes.run(found.id, entrypoint.admit(public_key)):
             raise ProviderError(f"{found.name} did not take this computer's ssh key")
+
+    def host(self, request: HostRequest) -> Hosted:
+        self._rates.check(request.hardware)
+        return hosted.deploy(self._account, request, self.narrate_build(request.app))
 
     def own_guards(self, hardware: str) -> list[str]:
         return ["Modal ends the sandbox at max_uptime, and after 24 hours at the latest"]

@@ -19,6 +19,7 @@ from tests.emulators.common.calls import OnCall
 from tests.emulators.modal.account import Account
 from tests.emulators.modal.billing import Billing
 from tests.emulators.modal.building import Building
+from tests.emulators.modal.functions import Deployed, Functions
 from tests.emulators.modal.images import Image
 from tests.emulators.modal.logs import Logs
 from tests.emulators.modal.router import Router
@@ -114,6 +115,16 @@ class ModalEmulator:
         return dict(self.world.images)
 
     @property
+    def functions(self) -> dict[str, Deployed]:
+        """What apps have published, by "app/function"."""
+        world = self.world
+        return {
+            f"{world.apps[app].name}/{name}": world.functions[function_id]
+            for app, layout in world.layouts.items()
+            for name, function_id in layout.function_ids.items()
+        }
+
+    @property
     def volumes(self) -> dict[str, Path]:
         """The directories of the volumes, by name."""
         return {volume.name: volume.path for volume in self.world.volumes.values()}
@@ -175,6 +186,7 @@ class ModalEmulator:
         control = service(
             ModalClientBase,
             *(Account(world), Building(world), Running(world), Logs(world), Billing(world)),
+            Functions(world),
         )
         router = service(TaskCommandRouterBase, Router(world))
         server = Server([control, router], status_details_codec=custom_detail_codec)

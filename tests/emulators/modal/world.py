@@ -16,6 +16,7 @@ from tests.emulators.common import Calls, Clock, Knobs, Meter
 from tests.emulators.modal.store import Store
 
 if TYPE_CHECKING:
+    from tests.emulators.modal.functions import Deployed, Layout
     from tests.emulators.modal.images import Image
     from tests.emulators.modal.sandbox import Sandbox
 
@@ -100,6 +101,8 @@ class World:
         self.mounts: dict[str, dict[str, MountedFile]] = {}
         self.modals_mounts: set[str] = set()
         self.sandboxes: dict[str, Sandbox] = {}
+        self.functions: dict[str, Deployed] = {}
+        self.layouts: dict[str, Layout] = {}  # by app id, of those that were published
         self._last_moment = 0.0
 
     def app(self, app_id: str) -> App:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Dict, Optional
+from typing import Any, AsyncIterator, Callable, Dict, Optional
 
 from devbox.box.service import Service
 from devbox.box.services.bounded import Bounded
@@ -46,6 +46,38 @@ def create_app(service: Service) -> Any:
     )
 
 
+def direct(service: Service) -> Callable[..., bytes]:
+    """predict(image, f_px=None, kind="json", max_gaussians=None): the body that the routes answer,
+    for callers without HTTP. image: the bytes of a picture file. ValueError for one that cannot be
+    read."""
+    from devbox.box.jobs.sharp import worker
+
+    answer = worker.load(_config(service))
+
+    def predict(
+        image: bytes,
+        f_px: Optional[float] = None,
+        kind: str = "json",
+        max_gaussians: Optional[int] = None,
+    ) -> bytes:
+        most = max_gaussians or service.args["max_gaussians"]
+        said = answer({"image": image, "f_px": f_px, "kind": kind, "max_gaussians": most})
+        if "error" in said:
+            raise ValueError(said["error"])
+        body: bytes = said["body"]
+        return body
+
+    return predict
+
+
+def _config(service: Service) -> Dict[str, Any]:
+    return {
+        "checkpoint": str(service.checkpoints["sharp"]),
+        "device": service.args["device"],
+        "focal": service.args["focal"],
+    }
+
+
 class _Server:
     def __init__(self, service: Service) -> None:
         self._args = service.args
@@ -55,12 +87,7 @@ class _Server:
 
     @asynccontextmanager
     async def lifespan(self, _: Any) -> AsyncIterator[None]:
-        config = {
-            "checkpoint": str(self._service.checkpoints["sharp"]),
-            "device": self._args["device"],
-            "focal": self._args["focal"],
-        }
-        self._model = Model(_WORKER, config, service=self._service)
+        self._model = Model(_WORKER, _config(self._service), service=self._service)
         try:
             yield
         finally:
