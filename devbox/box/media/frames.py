@@ -65,7 +65,7 @@ def sequences(files: List[Path], root: Path) -> Dict[str, List[Path]]:
         for path in files
         if not _is_images([path])
     }
-    images = sorted((path for path in files if _is_images([path])), key=_natural)
+    images = sorted((path for path in files if _is_images([path])), key=natural)
     if images and not videos:
         return {root.name: images}
     return videos
@@ -129,6 +129,7 @@ def _is_images(paths: List[Path]) -> bool:
     return paths[0].suffix.lower() in IMAGES
 
 
-def _natural(path: Path) -> List[Tuple[int, Any]]:
+def natural(path: Path) -> List[Tuple[int, Any]]:
+    """Sorts paths as a person counts: frame2 before frame10."""
     parts = re.split(r"([0-9]+)", str(path))
     return [(1, int(part)) if part.isdecimal() and part.isascii() else (0, part) for part in parts]
