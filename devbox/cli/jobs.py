@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PIECE = 40_000  # characters of a fetched log that are read at once
 
 
-class _WordsAfterDashes(click.Command):
+class WordsAfterDashes(click.Command):
     """Everything after the first `--` belongs to the job and is never read as ours."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -48,17 +48,17 @@ _detach_option = click.option("--detach", "-d", is_flag=True, help="Return once 
 _dest_option = click.option(
     "--dest", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results."
 )
-_no_sync_option = click.option(
+no_sync_option = click.option(
     "--no-sync", is_flag=True, help="Run what is on the box; do not sync up first."
 )
 
 
-@click.command("run", cls=_WordsAfterDashes)
+@click.command("run", cls=WordsAfterDashes)
 @click.argument("job_name", metavar="[JOB]", required=False, shell_complete=_complete_jobs)
 @click.option("--box", "box_name", help="The box to run on; needed when there are several.")
 @_detach_option
 @_dest_option
-@_no_sync_option
+@no_sync_option
 @json_option
 @quiet_option
 @click.pass_context
@@ -97,10 +97,10 @@ def run_command(
         job, given = catalogue.ad_hoc_command(words), arguments.Parsed({}, {})
     else:
         job = catalogue.find(ws.project_of(ws.box(box_name)) if box_name else ws.spec, job_name)
-        if words == ["--help"] and not _takes_words(job):
+        if words == ["--help"] and not takes_words(job):
             page(arguments.describe(job))
             return
-        if _takes_words(job):
+        if takes_words(job):
             extra, words = words, []
         given = arguments.parse(job, words)
     box = ws.box(box_name or job.box or None)
@@ -140,7 +140,7 @@ def attach_command(
 @_run_argument
 @_detach_option
 @_dest_option
-@_no_sync_option
+@no_sync_option
 @json_option
 @quiet_option
 def retry_command(
@@ -294,6 +294,6 @@ def _follow(
     run_report.report(ws, ended, dest, as_json=as_json, quiet=quiet)
 
 
-def _takes_words(job: JobSpec) -> bool:
+def takes_words(job: JobSpec) -> bool:
     """A command without declared arguments takes the words after -- as they are."""
     return bool(job.command) and not job.args and not job.inputs

@@ -56,6 +56,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "cancel": ("jobs", "Stop a run"),
         "retry": ("jobs", "Run again what failed or is missing"),
     },
+    "Services": {
+        "serve": ("services", "Start a service on a box and forward its port here"),
+        "services": ("services", "List services that run, or stop one"),
+    },
     "Watch": {
         "ui": ("ui", "The dashboard: every box, live, in the terminal or a browser"),
         "top": ("top", "Live CPU, memory and GPU of a box"),

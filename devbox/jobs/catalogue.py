@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ from devbox.spec import JobSpec, Spec
 from devbox.text import clean
 
 MAX_WORDS = 256 * 1024  # bytes of one command line; Linux gives a program 2 MiB in all
+J = TypeVar("J", bound=JobSpec)
 COMMAND = "cmd"  # the job name of a run of a bare command
 
 
@@ -23,7 +25,7 @@ def all_jobs(config: Spec) -> dict[str, JobSpec]:
     """Every job by name, bundled ones first. SpecError when one is malformed."""
     found = {job.name: job for job in map(_bundled, sorted(_folder().glob("*/job.toml")))}
     for name, job in config.jobs.items():
-        found[name] = _checked(msgspec.structs.replace(job, name=name), f"[jobs.{name}]")
+        found[name] = checked(msgspec.structs.replace(job, name=name), f"[jobs.{name}]")
     return found
 
 
@@ -65,12 +67,10 @@ def _folder() -> Path:
 def _bundled(path: Path) -> JobSpec:
     job = spec.decode_job(spec.read_toml(path), path)
     # A module's name has no '-', and a job's has no '_'.
-    return _checked(
-        msgspec.structs.replace(job, name=path.parent.name.replace("_", "-")), str(path)
-    )
+    return checked(msgspec.structs.replace(job, name=path.parent.name.replace("_", "-")), str(path))
 
 
-def _checked(job: JobSpec, source: str) -> JobSpec:
+def checked(job: J, source: str) -> J:
     """Arguments and inputs share one command line, so their names must differ on it."""
     seen: set[str] = {"help"}
     for name in (*job.args, *job.inputs):

@@ -12,7 +12,7 @@ from devbox.model import Run, RunState
 from devbox.remote import agent_bootstrap, stream
 from devbox.text import clean
 from devbox.wire.codec import Unreadable, decode
-from devbox.wire.jobs import JobAnswer, JobEvent, JobStatus, LogPiece, Refusal
+from devbox.wire.jobs import JobAnswer, JobEvent, JobStatus, LogPiece, Refusal, ServiceStatus
 from devbox.wire.messages import Heartbeat
 from devbox.workspace import Workspace
 
@@ -43,6 +43,16 @@ class Note(NamedTuple):
     text: str
 
 
+class Health(NamedTuple):
+    """How a service is."""
+
+    service: ServiceStatus
+
+
+class Alive(NamedTuple):
+    """The box had nothing to tell for a while."""
+
+
 class Ended(NamedTuple):
     """The run is over; its row is in the store."""
 
@@ -51,7 +61,7 @@ class Ended(NamedTuple):
 
 
 _Line = JobEvent | JobAnswer | Heartbeat | Refusal | LogPiece
-Message = Line | Progress | Note | Ended
+Message = Line | Progress | Note | Health | Alive | Ended
 
 
 def follow(
@@ -125,7 +135,7 @@ class _Reader:
         if isinstance(message, Refusal):
             raise self._refused(message)
         if isinstance(message, Heartbeat):
-            return []
+            return [Alive()]
         self.at = message.at or self.at
         if isinstance(message, LogPiece):
             *whole, last = message.text.split("\n")
@@ -156,6 +166,7 @@ class _Reader:
         seen = status.shifted(message.status, box_now=message.now, now=now)
         self._run = status.apply(self._run, seen)
         found: list[Message] = [Progress(*seen.progress, seen.unit, seen.note, seen.eta)]
+        found += [Health(seen.service)] if seen.service else []
         if seen.is_over:
             self.ended = True
             known = self._ws.store.runs.get(self._run.id)

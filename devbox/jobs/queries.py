@@ -78,13 +78,19 @@ def cancel(ws: Workspace, run: Run) -> Run:
     if run.state.is_over or box is None:
         return run
     check_running(box)
-    ws.narrate(f"ending {run.id} (programs get 10 s to save)")
+    seconds = "30 s to finish requests" if is_service(run) else "10 s to save"
+    ws.narrate(f"ending {run.id} (programs get {seconds})")
     answer = agent.job(Exec(box), JobAnswer, "cancel", run.id)
     seen = status.shifted(answer.status, box_now=answer.now, now=ws.clock())
     run = status.apply(run, seen)
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run.id} {run.state}", ws.clock())
     return run
+
+
+def is_service(run: Run) -> bool:
+    """Whether it is a run of a service."""
+    return b'"service":{' in run.request
 
 
 def cost(ws: Workspace, run: Run) -> int | None:

@@ -17,6 +17,7 @@ import msgspec
 
 from devbox import spec
 from devbox.box import processes
+from devbox.box.services import serve
 from devbox.errors import Conflict, NoAnswer, NotFound, SpecError, SshError, UsageError
 from devbox.jobs import inputs, status
 from devbox.jobs.arguments import Value
@@ -27,12 +28,13 @@ from devbox.remote import agent, agent_bootstrap, refusal
 from devbox.remote.exec import Exec
 from devbox.remote.preconditions import check_running
 from devbox.secrets import resolve
-from devbox.spec import Checkpoint, JobSpec
+from devbox.spec import Checkpoint, JobSpec, ServiceSpec
 from devbox.telemetry import rearm
 from devbox.wire import codec
-from devbox.wire.jobs import CheckpointFetch, Environment, JobAnswer, JobRequest
+from devbox.wire.jobs import CheckpointFetch, Environment, JobAnswer, JobRequest, ServiceRequest
 from devbox.workspace import Workspace
 
+_GRACE, _DRAIN = 10.0, 30.0  # seconds a job has to save, and a service to finish its requests
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -201,11 +203,13 @@ def _request(
         checkpoints={name: each.path for name, each in checkpoints.items()},
         fetch={name: _origin(each) for name, each in checkpoints.items()},
         env=dict(spec.decode_box(box.spec).env),
-        packages=job.packages,
+        packages=_packages(job),
         environment=_environment(job),
+        service=_service(job),
         workdir=box.workdir,
         vram=int(job.vram),
         timeout=None if job.timeout is None else float(job.timeout),
+        grace=_DRAIN if isinstance(job, ServiceSpec) else _GRACE,
     )
 
 
@@ -217,6 +221,18 @@ def _checkpoint(project: spec.Spec, job: JobSpec, name: str) -> Checkpoint:
             fix=f"add a [checkpoints.{name}] table with source and path",
         )
     return found
+
+
+def _packages(job: JobSpec) -> tuple[str, ...]:
+    """Those of the job; an app needs what serves it as well."""
+    serves = isinstance(job, ServiceSpec) and job.module
+    return (*job.packages, *(serve.PACKAGES if serves else ()))
+
+
+def _service(job: JobSpec) -> ServiceRequest | None:
+    if not isinstance(job, ServiceSpec):
+        return None
+    return ServiceRequest(job.port, job.health, float(job.start_timeout))
 
 
 def _environment(job: JobSpec) -> Environment | None:

@@ -138,6 +138,11 @@ class Program:
     def err(self) -> str:
         return self._err.decode(errors="replace")
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether ssh still runs it."""
+        return self._process.poll() is None
+
     def begin(self) -> None:
         """Wait until a program runs that prints nothing. Raises as `refusal.error`."""
         with suppress(TimeoutError):

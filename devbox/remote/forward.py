@@ -41,6 +41,11 @@ class Forward:
     def __init__(self, box: Box, session: Program) -> None:
         self._box, self._session = box, session
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection it belongs to is still there, as far as ssh knows."""
+        return self._session.is_alive
+
     def wait(self) -> None:
         """Until the box or the connection goes away: NoAnswer. Ctrl-C is the usual end."""
         for _ in self._session.chunks():

@@ -12,7 +12,7 @@ import msgspec
 from devbox import names, secrets, text
 from devbox.errors import SpecError, UsageError
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES, Providers, table_of
-from devbox.spec.tables import JobSpec, Publish, Spec
+from devbox.spec.tables import JobSpec, Publish, ServiceSpec, Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.wire.jobs import VERSIONS
 
@@ -136,6 +136,9 @@ def validate(spec: Spec, source: Path) -> None:
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")
     _validate_publish(spec.publish, source)
+    for name, service in spec.services.items():
+        check(names.name, name, source, f"services.{name}", "service name")
+        validate_job(name, service, source, f"services.{name}")
     for name, checkpoint in spec.checkpoints.items():
         at = f"checkpoints.{name}"
         check(names.remote_path, checkpoint.path, source, f"{at}.path")
@@ -165,6 +168,12 @@ def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:
         raise SpecError(
             f"{source}: job {text.clean(name, 40)}: set exactly one of module and command",
             fix='for your own program: command = ["python", "main.py"]',
+        )
+    portless = isinstance(job, ServiceSpec) and job.command and not job.port
+    if portless and "{port}" not in " ".join(job.command):
+        raise SpecError(
+            f"{source}: service {text.clean(name, 40)}: it has no port",
+            fix="set port to where it listens, or use {port} in its command",
         )
     environment = job.environment
     if environment and not re.fullmatch(VERSIONS, environment.python):

@@ -33,6 +33,7 @@ from devbox.spec.tables import (
     Checkpoint,
     JobSpec,
     Publish,
+    ServiceSpec,
     Spec,
 )
 
@@ -119,6 +120,7 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
     sections: dict[str, Any] = {
         "boxes": each(merged.pop("boxes"), BoxSpec, source, "boxes"),
         "jobs": each(merged.pop("jobs", {}), JobSpec, source, "jobs"),
+        "services": each(merged.pop("services", {}), ServiceSpec, source, "services"),
         "checkpoints": each(merged.pop("checkpoints", {}), Checkpoint, source, "checkpoints"),
         "providers": convert(merged.pop("providers", {}), Providers, source, "providers"),
         "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
@@ -159,6 +161,13 @@ def decode_job(document: dict[str, Any], source: Path) -> JobSpec:
     job = convert(document, JobSpec, source, "")
     validate_job(job.name, job, source, "")
     return job
+
+
+def decode_service(document: dict[str, Any], source: Path) -> ServiceSpec:
+    """A service.toml's content as a ServiceSpec. SpecError as in `load`."""
+    service = convert(document, ServiceSpec, source, "")
+    validate_job(service.name, service, source, "")
+    return service
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -243,7 +252,7 @@ def _below(
 
 
 def _expect_tables(merged: dict[str, Any], source: Path) -> None:
-    for section in ("boxes", "jobs", "checkpoints", "providers"):
+    for section in ("boxes", "jobs", "services", "checkpoints", "providers"):
         tables = merged.get(section, {})
         if not isinstance(tables, dict):
             raise SpecError(

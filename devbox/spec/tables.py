@@ -154,6 +154,17 @@ class JobSpec(Table, frozen=True):
     box: str = ""
 
 
+class ServiceSpec(JobSpec, frozen=True):
+    """A service.toml, or a [services.NAME] table of devbox.toml: a job that stays and answers
+    requests. module: has create_app(service); command: may hold {port}. port: where it listens on
+    the box's loopback, another where that is taken; health: the path that says whether it is
+    ready, empty when taking a connection says it; start_timeout: how long that may take."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    health: Annotated[str, Meta(pattern="^(/[!-~]*)?$")] = "/health"
+    start_timeout: Seconds = Seconds(30 * 60)
+
+
 class Checkpoint(Table, frozen=True):
     """Model weights: where they come from (devbox.box.checkpoints.source), where they go on the
     box, and what they must be. revision: of an hf:// source. bytes: exactly, of a file; size: about
@@ -220,6 +231,7 @@ class Spec(Table, frozen=True):
     project: str = ""
     boxes: dict[str, BoxSpec] = {}
     jobs: dict[str, JobSpec] = {}
+    services: dict[str, ServiceSpec] = {}
     checkpoints: dict[str, Checkpoint] = {}
     providers: Providers = Providers()
     budget: Budget = Budget()

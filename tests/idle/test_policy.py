@@ -55,6 +55,9 @@ STAYS_UP: dict[str, Callable[[int], Sample]] = {
     "a log scrolling by": lambda s: sample(ssh=ssh(0, 60 * s)),
     "an upload that uses nothing else": lambda s: sample(ssh=ssh(1_000_000 * s, 900 * s)),
     "a request served now and then": lambda s: sample(requests=s // 900),
+    "a service that uses its GPU now and then": lambda s: sample(
+        requests=0, in_flight=0, gpus=[gpu(90 if s % 900 == 0 else 0, 20 * GB)]
+    ),
     "one request that takes an hour": lambda s: sample(requests=1, in_flight=int(s > 60)),
     "weights being downloaded in tmux": lambda s: sample(net={"rx_bps": 9e6, "tx_bps": 2e5}),
 }
@@ -67,6 +70,12 @@ PAUSES: dict[str, Callable[[int], Sample]] = {
         cpu={"util": 26 if s % 300 < 10 else 1, "count": 8}
     ),
     "a server process that idles": lambda s: sample(cpu={"util": 4, "count": 8}, requests=17),
+    "a service that holds its model and is not asked": lambda s: sample(
+        requests=0, in_flight=0, gpus=[gpu(0, 20 * GB)]
+    ),
+    "a service on a GPU that tells no utilisation": lambda s: sample(
+        requests=0, in_flight=0, gpus=[gpu(None, 20 * GB)]
+    ),
     "a service that nobody asks": lambda s: sample(requests=0, in_flight=0, jobs=[]),
     "a GPU whose driver keeps some memory": lambda s: sample(gpus=[gpu(0, 0.4 * GB)]),
     "a box without GPUs": lambda s: sample(gpus=[]),

@@ -69,7 +69,8 @@ def _read(probe: Probe, now: float) -> Optional[Dict[str, Any]]:
 class Work:
     """What runs right now, asked every other second: jobs, and the requests of services. A service
     is among the jobs until it was ready once. requests: those that were taken since this sampler
-    began, or before it by services that run; None before the first service."""
+    began, or before it by services that run; None before the first service. in_flight: None while
+    there is no service."""
 
     def __init__(self) -> None:
         self._looked_at = float("-inf")
@@ -86,7 +87,8 @@ class Work:
         return dict(zip(("requests", "in_flight", "jobs"), parts))
 
     def _look(self, active: List[folder.RunFolder]) -> None:
-        self._jobs = [run.id for run in active if not run.serving_mark.exists()]
+        serving = {run.id for run in active if run.serving_mark.exists()}
+        self._jobs = [run.id for run in active if run.id not in serving]
         counts: Dict[str, int] = {}
         in_flight = 0
         for run in active:
@@ -100,4 +102,6 @@ class Work:
             grown = count - before if count >= before else count
             self._requests = (self._requests or 0) + grown
         self._counts = counts
-        self._in_flight = in_flight if counts else None
+        if serving and self._requests is None:
+            self._requests = 0  # a program of the user's need not count
+        self._in_flight = in_flight if counts or serving else None

@@ -12,16 +12,18 @@ What cannot be done: a `Refusal`, and exit code 1.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from typing import List, Union
+from contextlib import contextmanager
+from typing import Iterator, List, Union
 
-from devbox.box import json_file, processes
+from devbox.box import json_file, paths, processes
 from devbox.box.runs import inputs
-from devbox.box.runs.folder import BadRequest, RunFolder, all_runs
+from devbox.box.runs.folder import BadRequest, RunFolder, active, all_runs
 from devbox.box.runs.follow import follow
 from devbox.box.runs.process_group import python_command
 from devbox.box.runs.worker import home
@@ -69,7 +71,7 @@ def start(request: JobRequest) -> JobStatus:
     """Start a run, or a further attempt of one; returns its status once it is running."""
     folder = RunFolder(request.id)
     folder.settled()
-    with folder.lock():
+    with _one_of_its_name(request), folder.lock():
         before = folder.status()
         if before is not None and before.attempt >= request.attempt:
             return before
@@ -90,6 +92,21 @@ def start(request: JobRequest) -> JobStatus:
             if time.monotonic() > deadline:
                 raise BadRequest("conflict", _last_words(folder))
             time.sleep(0.02)
+
+
+@contextmanager
+def _one_of_its_name(request: JobRequest) -> Iterator[None]:
+    """BadRequest when that service runs already."""
+    if request.service is None:
+        yield
+        return
+    with open(paths.root() / "services.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in set(active()) - {request.id}:
+            status = RunFolder(name).status()
+            if status and status.service is not None and status.job == request.job:
+                raise BadRequest("conflict", f"service {request.job} runs already as {name}")
+        yield
 
 
 def cancel(folder: RunFolder) -> JobStatus:

@@ -27,7 +27,7 @@ from devbox.box.runs.outcome import Outcome, judge, signal_name
 from devbox.box.runs.process_group import Work, python_command
 from devbox.box.runs.progress import Tally
 from devbox.box.runs.vram import GpuReader, PeakVram
-from devbox.wire.jobs import Attempt, JobRequest, JobStatus, Peak, ServiceStatus
+from devbox.wire.jobs import Attempt, JobRequest, JobStatus, Peak
 
 if TYPE_CHECKING:
     from devbox.box.services.watch import Watcher
@@ -83,7 +83,7 @@ class Supervisor:
         self._me = processes.identity(os.getpid())
         self._vram, self._gpus = PeakVram(), GpuReader()
         self._watcher = _watcher(folder, request)
-        self._service: Optional[ServiceStatus] = None
+        self._service = self._watcher.status if self._watcher else None
         self._rss = 0
         self._stopped = ""
         self._status_at = self._usage_at = 0.0

@@ -4,9 +4,10 @@
     state, verdict = step(policy, state, sample, now)     # once for every sample
 
 A box is idle while nothing is in use: no job runs, GPU and CPU are quiet, nobody works over ssh,
-nothing is served or downloaded, and no VRAM is held (or held for longer than `stuck_after`). After
-`after` seconds of that it pauses, with a warning first. `hold` (devbox keep) moves the pause, and
-the ceiling (max_uptime) ends everything. What counts as use is said in devbox.box.watchdog.signals.
+nothing is served or downloaded, and no VRAM is held (or held for longer than `stuck_after`, or
+while a service runs, whose requests count instead). After `after` seconds of that it pauses, with
+a warning first. `hold` (devbox keep) moves the pause, and the ceiling (max_uptime) ends everything.
+What counts as use is said in devbox.box.watchdog.signals.
 
 - Silence is not idleness: a value that stops coming counts as use, until the ceiling. With no
   sample at all the box is not idle. Idle time is only ever time that was watched.
@@ -96,7 +97,9 @@ def observe(
         last=now,
         cpu=state.cpu.observe(part.get("cpu"), tuning, mono),
         network=state.network.observe(part.get("net"), tuning, mono),
-        gpus=state.gpus.observe(part.get("gpus"), tuning, mono),
+        gpus=state.gpus.observe(
+            part.get("gpus"), tuning, mono, serving=part.get("in_flight") is not None
+        ),
         ssh=state.ssh.observe(part.get("ssh"), tuning, mono, muted=muted),
         terminals=state.terminals.observe(part.get("tty"), mono),
         jobs=state.jobs.observe(part.get("jobs"), mono),

@@ -7,6 +7,9 @@ often cannot see processes, more than the driver keeps for itself: 512 MiB and 2
 A GPU that shares the machine's memory tells no memory of its own: its processes tell it then, and
 one whose memory is unknown too holds some.
 
+A service holds its model's memory for as long as it runs: while one is ready, held memory does not
+count, for its requests do.
+
 A GPU that is lost cannot be at work, so it holds nothing up.
 
 A GPU that holds memory and whose utilisation cannot be measured (MIG) may be working: it counts
@@ -44,7 +47,9 @@ class Gpu(NamedTuple):
     guarded: Optional[float] = None
     lost: bool = False
 
-    def observe(self, part: Dict[str, Any], tuning: Tuning, now: float) -> Gpu:
+    def observe(
+        self, part: Dict[str, Any], tuning: Tuning, now: float, *, serving: bool = False
+    ) -> Gpu:
         util, memory = number(part.get("util")), _memory(part)
         nxt = self._replace(lost=part.get("lost") is True)
         if util is not None:
@@ -55,7 +60,7 @@ class Gpu(NamedTuple):
             nxt = nxt._replace(
                 memory=memory if moved or self.memory_at is None else self.memory,
                 memory_at=now,
-                held=_is_held(part, memory),
+                held=_is_held(part, memory) and not serving,
                 used=now if moved else nxt.used,
             )
         guards = nxt.held and not nxt.lost and now - nxt.last_use() < tuning.stuck_after
@@ -100,7 +105,8 @@ class Gpus(NamedTuple):
     known: Tuple[Tuple[str, Gpu], ...] = ()
     seen: Optional[float] = None
 
-    def observe(self, part: Any, tuning: Tuning, now: float) -> Gpus:
+    def observe(self, part: Any, tuning: Tuning, now: float, *, serving: bool = False) -> Gpus:
+        """serving: a service is ready on the box."""
         if not isinstance(part, list):
             return self
         # One that is listed no more fell off the bus.
@@ -113,7 +119,8 @@ class Gpus(NamedTuple):
                 key = str(row.get("uuid") or _named(known, label) or own)[:80]
                 if own in known and key not in known:  # it did not tell its name before
                     known = {key if k == own else k: gpu for k, gpu in known.items()}
-                known[key] = known.get(key, Gpu(label, now)).observe(row, tuning, now)
+                before = known.get(key, Gpu(label, now))
+                known[key] = before.observe(row, tuning, now, serving=serving)
         return Gpus(tuple(known.items())[:MAX_GPUS], now)
 
     def last_active(self, tuning: Tuning, now: float) -> Optional[float]:
