@@ -120,8 +120,10 @@ def test_a_command_is_told_its_port_and_is_ready_when_it_answers(one_box: BoxHal
         found = one_box.file("s1")["service"]["port"]
         assert found != port
         assert _listens(f"http://127.0.0.1:{found}")
-        fixed = ["sleep", "100"]
-        one_box.start("s2", command=fixed, template=True, service={"port": port, "health": ""})
+        again = one_box.start("s2", command=["true"], service={"port": 0})
+        assert again["message"] == "service test runs already as s1"
+        fixed = {"command": ["sleep", "100"], "service": {"port": port, "health": ""}}
+        one_box.start("s2", job="other", template=True, **fixed)
         status = one_box.end("s2")
         assert (status["reason"], status["message"]) == (
             "unprepared",
