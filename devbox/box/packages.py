@@ -41,26 +41,52 @@ def _install(missing: List[str], folder: Path) -> None:
 
     part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"),
-            *("--target", str(part), *missing),
-        ],
-        stdin=subprocess.DEVNULL,
-        check=False,
-        # `-m` takes modules from the current folder first, and -P is newer than the oldest Python
-        cwd=folder.parent,
-    )
-    if done.returncode:
+    installer = _installer(folder.parent)
+    try:
+        code = subprocess.run(
+            [*installer, "--target", str(part), *missing],
+            stdin=subprocess.DEVNULL,
+            check=False,
+            # `-m` takes modules from the current folder first; -P is newer than the oldest Python
+            cwd=folder.parent,
+        ).returncode
+    except FileNotFoundError:
+        raise PackagesMissing(
+            "this Python has no pip, there is no uv, and no venv can be made: install python3-venv"
+        ) from None
+    if code:
         shutil.rmtree(part, ignore_errors=True)
         raise PackagesMissing(
-            f"pip could not install {', '.join(missing)} (code {done.returncode}); "
+            f"pip could not install {', '.join(missing)} (code {code}); "
             "choose an image that has them, or install them in the box's Python"
         )
     try:
         os.replace(part, folder)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)  # another run was first: its folder is as good
+
+
+def _installer(folder: Path) -> List[str]:
+    """pip of this Python. Where it has none, as in the environment of `uv tool`: uv, else the pip
+    of a venv that is made for it, once."""
+    import shutil
+    from importlib.util import find_spec
+
+    pip = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    if find_spec("pip"):
+        return [sys.executable, *pip]
+    uv = shutil.which("uv")
+    if uv:
+        return [uv, "pip", "install", "--python", sys.executable]
+    place = folder / f"pip-{sys.version_info[0]}.{sys.version_info[1]}"
+    if not place.is_dir():
+        part = place.with_name(f"{place.name}.part-{os.getpid()}")
+        subprocess.run([sys.executable, "-m", "venv", str(part)], check=False, cwd=folder)
+        try:
+            os.replace(part, place)
+        except OSError:
+            shutil.rmtree(part, ignore_errors=True)  # another run was first, or it was not made
+    return [str(place / "bin" / "python"), *pip]
 
 
 def _folder(missing: List[str]) -> Path:

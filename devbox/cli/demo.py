@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from devbox import lifecycle, paths, templates
+from devbox import installation, lifecycle, paths, templates
 from devbox.cli.common import echo
 from devbox.errors import DevboxError, JobFailed, ToolMissing
 from devbox.jobs import arguments, catalogue, demo_clip, fetch
@@ -53,7 +53,8 @@ def demo_command(keep_it: bool, target: Path) -> None:
     telemetry, results down, box down, what it cost."""
     if find_spec("cv2") is None:
         raise ToolMissing(
-            "the demo's job needs OpenCV, which is not installed", fix="pip install 'devbox[track]'"
+            "the demo's job needs OpenCV, which is not installed",
+            fix=installation.fix_extra("track"),
         )
     began = time.monotonic()
     root = Path(tempfile.mkdtemp(prefix="devbox-demo-"))

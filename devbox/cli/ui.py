@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from devbox import installation
 from devbox.cli.common import echo
 from devbox.errors import ToolMissing, UsageError
 
@@ -43,7 +44,7 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
         extra = "web" if web else "ui"
         raise ToolMissing(
             f"the dashboard needs {error.name}, which is not installed",
-            fix=f"pip install 'devbox[{extra}]'",
+            fix=installation.fix_extra(extra),
         ) from error
     left = run(Path.cwd().absolute(), readonly=readonly)
     if left:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,6 +13,8 @@ import pytest
 
 from devbox.box import packages, paths
 from tests.jobs.conftest import BoxHalf
+
+ROOT = Path(__file__).parents[2]
 
 
 def wheel(folder: Path, name: str, *, needs: str = "") -> str:
@@ -49,6 +55,36 @@ def test_a_package_that_cannot_be_installed_leaves_nothing(tmp_path: Path) -> No
     with pytest.raises(packages.PackagesMissing, match="pip could not install devbox_probe_two"):
         packages.provide([missing], print)
     assert list((paths.root() / "packages").iterdir()) == []
+
+
+@pytest.mark.parametrize("with_uv", [True, False])
+def test_a_python_without_pip_gets_packages_all_the_same(tmp_path: Path, with_uv: bool) -> None:
+    """As in the environment of `uv tool`."""
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "tool")], check=True
+    )
+    code = (
+        "import sys\n"
+        "from devbox.box import packages\n"
+        "folder = packages.provide([sys.argv[1]], print)\n"
+        "sys.path.insert(0, str(folder))\n"
+        "import devbox_probe_four\n"
+        "print(devbox_probe_four.VALUE)\n"
+    )
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    if with_uv:
+        uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+        assert uv
+        (tools / "uv").symlink_to(uv)
+    done = subprocess.run(
+        [str(tmp_path / "tool/bin/python"), "-c", code, wheel(tmp_path, "devbox_probe_four")],
+        env={**os.environ, "PATH": str(tools), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split("\n")[-2:] == ["42", ""], done.stderr
 
 
 def test_a_job_and_a_command_find_their_packages(one_box: BoxHalf, tmp_path: Path) -> None:

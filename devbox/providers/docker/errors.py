@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from devbox import installation
 from devbox.errors import (
     AuthError,
     Conflict,
@@ -64,7 +65,7 @@ def not_installed() -> ToolMissing:
     return ToolMissing(
         "the docker client is not installed",
         means="nothing was started",
-        fix="pip install 'devbox[docker]'",
+        fix=installation.fix_extra("docker"),
     )
 
 

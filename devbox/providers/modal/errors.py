@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from devbox import installation
 from devbox.errors import (
     AuthError,
     BuildFailed,
@@ -99,7 +100,7 @@ def not_installed() -> ToolMissing:
     return ToolMissing(
         "the modal client is not installed",
         means="nothing was started",
-        fix="pip install 'devbox[modal]'",
+        fix=installation.fix_extra("modal"),
     )
 
 
@@ -115,7 +116,7 @@ def _outdated(doing: str, said: str) -> ProviderError:
     return ProviderError(
         f"{doing} failed: Modal no longer serves the installed client: {said}",
         means="nothing was changed at Modal; boxes there keep running and costing",
-        fix="pip install --upgrade modal, then the same command again",
+        fix=f"{installation.fix_upgrade('modal')}, then the same command again",
     )
 
 

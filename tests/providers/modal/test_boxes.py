@@ -340,7 +340,7 @@ def test_without_the_client_it_says_what_to_install(
     provider = Modal(ModalSettings())
     with pytest.raises(ToolMissing) as caught:
         provider.create(harness.request())
-    assert "devbox[modal]" in caught.value.fix
+    assert "[modal]" in caught.value.fix
     assert provider.doctor()[0][0] == "fail"
     assert provider.offers()
 
