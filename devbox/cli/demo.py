@@ -39,6 +39,7 @@ _CLIP = "clip.mp4"
 
 
 @click.command("demo")
+@click.argument("job", type=click.Choice(["track", "pose"]), default="track")
 @click.option("--keep", "keep_it", is_flag=True, help="Leave the box up at the end.")
 @click.option(
     "--to",
@@ -48,9 +49,13 @@ _CLIP = "clip.mp4"
     show_default=True,
     help="Folder for the results.",
 )
-def demo_command(keep_it: bool, target: Path) -> None:
+def demo_command(job: str, keep_it: bool, target: Path) -> None:
     """The whole loop on this machine in under a minute: box up, a video up, a job with live
-    telemetry, results down, box down, what it cost."""
+    telemetry, results down, box down, what it cost.
+
+    JOB is track, which follows the face, or pose, which draws the skeleton with MediaPipe: that one
+    first installs MediaPipe on the box, about 100 MB to download.
+    """
     if find_spec("cv2") is None:
         raise ToolMissing(
             "the demo's job needs OpenCV, which is not installed",
@@ -64,14 +69,14 @@ def demo_command(keep_it: bool, target: Path) -> None:
     project.mkdir()
     kept = False
     try:
-        kept = _tour(project, target, keep_it=keep_it)
+        kept = _tour(job, project, target, keep_it=keep_it)
     finally:
         if not kept:
             _clean_up(root)
     _say(f"done in {duration(time.monotonic() - began)}")
 
 
-def _tour(project: Path, target: Path, *, keep_it: bool) -> bool:
+def _tour(job: str, project: Path, target: Path, *, keep_it: bool) -> bool:
     _step("a project: a photograph panned into a clip", "devbox init demo")
     templates.write(templates.get("demo"), project)
     demo_clip.make(project / "astronaut.jpg", project / _CLIP)
@@ -87,8 +92,8 @@ def _tour(project: Path, target: Path, *, keep_it: bool) -> bool:
     sent = rsync.up(ws, box)
     _say(f"{len(list(project.iterdir()))} files, {size(sum(_sizes(project)))} in {sent.folder}")
 
-    _step("run a job on the video, telemetry beside it", f"devbox run track -- --video {_CLIP}")
-    run = _run(ws, box, project / _CLIP)
+    _step("run a job on the video, telemetry beside it", f"devbox run {job} -- --video {_CLIP}")
+    run = _run(ws, box, job, project / _CLIP)
 
     _step("fetch the results", f"devbox attach {run.id}")
     fetch.fetch(ws, run, target)
@@ -116,8 +121,8 @@ def _tour(project: Path, target: Path, *, keep_it: bool) -> bool:
     return False
 
 
-def _run(ws: Workspace, box: Box, clip: Path) -> Run:
-    job = catalogue.find(ws.spec, "track")
+def _run(ws: Workspace, box: Box, name: str, clip: Path) -> Run:
+    job = catalogue.find(ws.spec, name)
     given = arguments.parse(job, ["--video", str(clip)])
     run = submit(ws, box, job, given.args, given.inputs)
     with _Telemetry(box) as telemetry, closing(follow(ws, run)) as messages:
