@@ -22,6 +22,7 @@ from devbox.cli.common import (
 
 if TYPE_CHECKING:
     from devbox.deploy.edits import Edits
+    from devbox.deploy.hosted import Asked
     from devbox.deploy.plan import Candidate, Plan
     from devbox.model import Box
     from devbox.workspace import Workspace
@@ -40,6 +41,22 @@ _SHOWN = 20
 @click.option("--allow-dirty", is_flag=True, help="git: leave changes without a commit behind.")
 @click.option("--prune", is_flag=True, help="api: remove files that only the Space has.")
 @click.option("--no-follow", is_flag=True, help="Do not wait for the build.")
+@click.option("--modal", "hosted", is_flag=True, help="A service to Modal, in place of a Space.")
+@click.option("--service", default="", metavar="NAME", help="modal: which service.")
+@click.option("--gpu", default="", metavar="NAME", help="modal: such as L4; else the box's.")
+@click.option("--app", default="", metavar="NAME", help="modal: the app; else PROJECT-SERVICE.")
+@click.option("--arg", "args", multiple=True, metavar="NAME=VALUE", help="modal: of the service.")
+@click.option(
+    "--idle",
+    type=click.IntRange(2, 3600),
+    default=60,
+    metavar="SECONDS",
+    help="modal: how long a container waits, and costs, for a further request.  [60]",
+)
+@click.option(
+    "--most", type=click.IntRange(1, 100), default=1, help="modal: containers at a time.  [1]"
+)
+@click.option("--public", is_flag=True, help="modal: callable by anybody who has the URL.")
 @json_option
 @quiet_option
 def deploy_command(
@@ -51,10 +68,18 @@ def deploy_command(
     allow_dirty: bool,
     prune: bool,
     no_follow: bool,
+    hosted: bool,
+    service: str,
+    gpu: str,
+    app: str,
+    args: tuple[str, ...],
+    idle: int,
+    most: int,
+    public: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Push the project to its Space, then follow the build.
+    """Push the project to its Space, then follow the build; or a service to Modal.
 
     In a git repository your commits go to the Space's main branch, by a remote named hf that is
     added beside origin; elsewhere, and with --via api, the files go as one commit.
@@ -63,7 +88,15 @@ def deploy_command(
     devbox deploy --check           what would be pushed, its size, files for Git LFS
     devbox deploy                   to the Space of the only box on Spaces
     devbox deploy --space me/app    to any Space of yours
+    devbox deploy --modal           the service whose checkpoints devbox.toml has, as a Modal app:
+                                    a function and a web endpoint that cost only while asked
     """
+    if hosted:
+        from devbox.deploy.hosted import Asked
+
+        asked = Asked(box_name or "", gpu, app, idle, most, public=public)
+        _host("modal", service, args, asked, as_json=as_json, quiet=quiet)
+        return
     from devbox.deploy import follow, target
     from devbox.deploy import plan as plans
     from devbox.deploy import push as pushes
@@ -84,6 +117,32 @@ def deploy_command(
         return
     done = f"deployed to {page}" if pushed else f"{page} has it all already"
     echo(f"{done}  {stage}".rstrip())
+
+
+def _host(
+    provider: str, service: str, args: tuple[str, ...], asked: Asked, *, as_json: bool, quiet: bool
+) -> None:
+    from devbox.deploy import hosted
+    from devbox.jobs import arguments
+    from devbox.services import catalogue
+
+    ws = workspace(quiet=quiet or as_json)
+    chosen = catalogue.find(ws.spec, service or hosted.only(ws, catalogue.all_services(ws.spec)))
+    values = arguments.parse(chosen, [f"--{each}" for each in args]).args
+    request, made = hosted.deploy(ws, provider, chosen, values, asked)
+    if as_json:
+        print_json(
+            "deploy-hosted", service=chosen.name, app=request.app, hardware=request.hardware,
+            function="predict", **made._asdict(),
+        )  # fmt: skip
+        return
+    echo(f"{chosen.name} answers at {made.url}")
+    if made.credentials:
+        echo(f"  callers need {made.credentials}")
+    else:
+        echo("  anybody who has the URL can call it, and you pay")
+    echo(f"  costs {request.hardware} while it answers and {request.idle} s after; else nothing")
+    echo(f"  end it: {made.end}")
 
 
 @click.command("pull-edits")

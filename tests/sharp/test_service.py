@@ -40,12 +40,11 @@ def service_args(**changes: Any) -> dict[str, Any]:
 
 
 class Server:
-    """The app under uvicorn on a port of its own."""
+    """An app under uvicorn on a port of its own."""
 
-    def __init__(self, checkpoint: Path, **changes: Any) -> None:
-        self.service = Service(args=service_args(**changes), checkpoints={"sharp": checkpoint})
+    def __init__(self, app: Any) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(self.service), log_level="error")
+        config = uvicorn.Config(app, log_level="error")
         self._server = uvicorn.Server(config)
         listen = {"sockets": [self._socket]}
         self._thread = threading.Thread(target=self._server.run, kwargs=listen, daemon=True)
@@ -77,7 +76,8 @@ def serve(checkpoint: Path) -> Iterator[Callable[..., Server]]:
     opened: list[Server] = []
 
     def serve(path: Path = checkpoint, **changes: Any) -> Server:
-        opened.append(Server(path, **changes))
+        service = Service(args=service_args(**changes), checkpoints={"sharp": path})
+        opened.append(Server(create_app(service)))
         return opened[-1]
 
     yield serve
@@ -150,7 +150,6 @@ def test_until_the_model_is_loaded_and_when_it_cannot_be_it_says_503(
     health = server.until("failed")
     assert health["ready"] is False
     assert "torn.pt cannot be read" in health["error"]
-    assert "torn.pt cannot be read" in server.service.failed
     assert server.post("/predict", jpeg(small(photo))).status_code == 503
 
 
