@@ -103,7 +103,7 @@ def test_both_commands_are_there() -> None:
 
 
 _BARE = re.compile(
-    r"\b(?:pip|pipx|uv|uvx)\b[^\n]*"
+    r"\b(?:uvx|(?:pip|pipx|uv)(?: tool| pip)? (?:install|inject|upgrade|run))\b[^\n]*"
     r"[\s'\"]devbox(?:['\"](?!s\b)|[\s\[@=<>~!]|$)",
     re.MULTILINE,
 )
@@ -117,7 +117,8 @@ _BARE = re.compile(
         ("uv tool install --python 3.12 devbox", True),
         ("pipx install devbox==1", True),
         ("uv tool install 'devbox-gpu[all]'", False),
-        ("uv installs devbox's own key", False),
+        ("uv, pipx or pip, as devbox was installed", False),
+        ("pip install x in the folder of devbox's own source", False),
     ],
 )
 def test_what_counts_as_naming_the_other_package(text: str, bare: bool) -> None:
