@@ -10,7 +10,18 @@ from pathlib import Path
 
 from tests.bench.rows import Row, table
 
-PARTS = ("cli", "sync", "telemetry", "cost", "jobs", "providers", "docker", "images", "tui")
+PARTS = (
+    "cli",
+    "sync",
+    "telemetry",
+    "cost",
+    "jobs",
+    "services",
+    "providers",
+    "docker",
+    "images",
+    "tui",
+)
 
 
 def main() -> int:
