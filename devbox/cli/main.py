@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Services": {
         "serve": ("services", "Start a service on a box and forward its port here"),
         "services": ("services", "List services that run, or stop one"),
+        "pose-check": ("pose_check", "How much of a video the pose service, or a run, covers"),
     },
     "Watch": {
         "ui": ("ui", "The dashboard: every box, live, in the terminal or a browser"),
