@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from devbox.workspace import Workspace
 
 _SHOWN = 20
+_OF_A_SPACE = {"space", "via", "force", "allow_dirty", "prune", "no_follow"}
+_OF_A_SERVICE = {"service", "gpu", "app", "args", "idle", "most", "public"}
 
 
 @click.command("deploy")
@@ -91,11 +93,12 @@ def deploy_command(
     devbox deploy --modal           the service whose checkpoints devbox.toml has, as a Modal app:
                                     a function and a web endpoint that cost only while asked
     """
+    _require_one_way(hosted)
     if hosted:
         from devbox.deploy.hosted import Asked
 
         asked = Asked(box_name or "", gpu, app, idle, most, public=public)
-        _host("modal", service, args, asked, as_json=as_json, quiet=quiet)
+        _host("modal", service, args, asked, check=check, as_json=as_json, quiet=quiet)
         return
     from devbox.deploy import follow, target
     from devbox.deploy import plan as plans
@@ -119,30 +122,72 @@ def deploy_command(
     echo(f"{done}  {stage}".rstrip())
 
 
+def _require_one_way(hosted: bool) -> None:
+    """UsageError for an option of the way that was not taken."""
+    from devbox.errors import UsageError
+
+    context = click.get_current_context()
+    given = {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    wrong = given & (_OF_A_SPACE if hosted else _OF_A_SERVICE)
+    if wrong:
+        option = f"--{min(wrong).replace('_', '-').removesuffix('s')}"
+        raise UsageError(
+            f"{option} is {'not ' if hosted else ''}for --modal",
+            means="nothing was sent",
+            fix="devbox deploy --help",
+        )
+
+
 def _host(
-    provider: str, service: str, args: tuple[str, ...], asked: Asked, *, as_json: bool, quiet: bool
+    provider: str,
+    service: str,
+    args: tuple[str, ...],
+    asked: Asked,
+    *,
+    check: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
+    import msgspec
+
     from devbox.deploy import hosted
     from devbox.jobs import arguments
     from devbox.services import catalogue
+    from devbox.text import dollars
 
     ws = workspace(quiet=quiet or as_json)
     chosen = catalogue.find(ws.spec, service or hosted.only(ws, catalogue.all_services(ws.spec)))
     values = arguments.parse(chosen, [f"--{each}" for each in args]).args
-    request, made = hosted.deploy(ws, provider, chosen, values, asked)
+    request = hosted.plan(ws, provider, chosen, values, asked)
+    price = hosted.price(ws, provider, request)
+    made = None if check else hosted.deploy(ws, provider, request)
     if as_json:
         print_json(
-            "deploy-hosted", service=chosen.name, app=request.app, hardware=request.hardware,
-            function="predict", **made._asdict(),
-        )  # fmt: skip
+            "deploy-check" if check else "deploy",
+            service=chosen.name,
+            app=request.app,
+            hardware=request.hardware,
+            price=price and msgspec.to_builtins(price),
+            function="predict",
+            **(made._asdict() if made else {}),
+        )
         return
-    echo(f"{chosen.name} answers at {made.url}")
-    if made.credentials:
-        echo(f"  callers need {made.credentials}")
+    echo(f"{chosen.name} answers at {made.url}" if made else f"would deploy {request.app}")
+    if not asked.public:
+        echo(f"  callers need {made.credentials}" if made else "  callers need credentials")
     else:
         echo("  anybody who has the URL can call it, and you pay")
-    echo(f"  costs {request.hardware} while it answers and {request.idle} s after; else nothing")
-    echo(f"  end it: {made.end}")
+    rate = dollars(price.micro_per_hour if price else None, per_hour=True)
+    echo(
+        f"  {request.hardware}, about {rate} while it answers and {request.idle} s after; "
+        f"at most {request.most} of each of its two functions; else nothing"
+    )
+    if made:
+        echo(f"  end it: {made.end}")
 
 
 @click.command("pull-edits")

@@ -12,7 +12,8 @@ import msgspec
 from devbox import names, secrets
 from devbox.box.services import hosted
 from devbox.errors import ProviderError, SpecError, UsageError
-from devbox.providers.base import CanHost, Hosted, HostRequest, Provider
+from devbox.model import Price
+from devbox.providers.base import CanHost, Hosted, HostRequest
 from devbox.spec import BoxSpec, Checkpoint, JobSpec
 from devbox.workspace import Workspace
 
@@ -32,16 +33,13 @@ class Asked(NamedTuple):
     public: bool = False
 
 
-def deploy(
-    ws: Workspace, provider: str, service: JobSpec, args: Mapping[str, object], asked: Asked
-) -> tuple[HostRequest, Hosted]:
-    """Make it, or replace it. UsageError, SpecError and NotTrusted before anything is sent."""
+def deploy(ws: Workspace, provider: str, request: HostRequest) -> Hosted:
+    """Make it, or replace it."""
     place = ws.provider(provider)
     if not isinstance(place, CanHost):
         raise ProviderError(f"{provider} does not run services without a box")
-    request = plan(ws, place, service, args, asked)
-    ws.narrate(f"deploying {service.name} as {request.app} on {request.hardware}")
-    return request, place.host(request)
+    ws.narrate(f"deploying {request.app} on {request.hardware}")
+    return place.host(request)
 
 
 def only(ws: Workspace, services: Mapping[str, JobSpec]) -> str:
@@ -60,9 +58,10 @@ def only(ws: Workspace, services: Mapping[str, JobSpec]) -> str:
 
 
 def plan(
-    ws: Workspace, place: Provider, service: JobSpec, args: Mapping[str, object], asked: Asked
+    ws: Workspace, provider: str, service: JobSpec, args: Mapping[str, object], asked: Asked
 ) -> HostRequest:
-    """What would be asked of the provider. Sends nothing."""
+    """What would be asked of the provider. Sends nothing. UsageError, SpecError, NotTrusted."""
+    place = ws.provider(provider)
     if not service.module:
         raise UsageError(
             f"{service.name} is a command, and only services with a module can be hosted",
@@ -95,6 +94,12 @@ def plan(
         idle=asked.idle,
         public=asked.public,
     )
+
+
+def price(ws: Workspace, provider: str, request: HostRequest) -> Price | None:
+    """What one container costs while it runs, as a box of that size; None when it is not known."""
+    offers = ws.provider(provider).offers_for(request.wanted)
+    return next((each.price for each in offers if each.hardware.name == request.hardware), None)
 
 
 def _box(ws: Workspace, provider: str, name: str) -> BoxSpec:

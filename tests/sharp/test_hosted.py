@@ -84,6 +84,10 @@ def test_the_template_becomes_an_app_that_answers_as_the_service_does(
     upstream: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    looked = devbox("deploy", "--modal", "--check")
+    assert looked.out.splitlines()[0] == "would deploy project-sharp"
+    assert "L4, about $" in looked.out
+    assert emulator.world.apps == {}
     done = devbox("deploy", "--modal", "--arg", "max-gaussians=300", "--json")
     assert done.code == 0, done.err
     assert {key: done.data[key] for key in ("service", "app", "hardware", "function", "url")} == {
@@ -142,4 +146,11 @@ def test_what_cannot_be_deployed_says_so_before_anything_is_sent(
         done = devbox("deploy", "--modal", *words)
         assert done.code != 0
         assert said in done.err
+    for given, option in (
+        (("--modal", "--prune"), "--prune is not for --modal"),
+        (("--gpu", "L4"), "--gpu is for --modal"),
+        (("--arg", "a=b"), "--arg is for --modal"),
+    ):
+        done = devbox("deploy", *given)
+        assert (done.code, option in done.err) == (2, True), done.err
     assert emulator.world.apps == {}
