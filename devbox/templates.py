@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+import devbox
 from devbox import paths, spec
 from devbox.errors import Conflict, NotFound
 from devbox.files import write_atomic
@@ -16,20 +17,32 @@ _META = "template.toml"
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A template and its one-line summary."""
+    """A template and its one-line summary. modules: packages of devbox that are copied with it."""
 
     name: str
     summary: str
     folder: Path
+    modules: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> dict[Path, Path]:
+        """Path inside the project → where it is copied from."""
+        found = {p.relative_to(self.folder): p for p in _files(self.folder) if p.name != _META}
+        package = Path(devbox.__file__).parent
+        for module in self.modules:
+            found |= {p.relative_to(package): p for p in _files(package / module, "*.py")}
+        return found
 
 
 def catalogue() -> list[Template]:
     """All templates, by name."""
     folders = sorted(path for path in paths.data("templates").iterdir() if (path / _META).is_file())
-    return [
-        Template(folder.name, str(spec.read_toml(folder / _META)["summary"]), folder)
-        for folder in folders
-    ]
+    found = []
+    for folder in folders:
+        told = spec.read_toml(folder / _META)
+        modules = tuple(told.get("modules", ()))
+        found.append(Template(folder.name, str(told["summary"]), folder, modules))
+    return found
 
 
 def get(name: str) -> Template:
@@ -45,8 +58,7 @@ def get(name: str) -> Template:
 def write(template: Template, folder: Path) -> list[Path]:
     """Copy the template into `folder`; nothing that exists is overwritten. Its devbox.toml is
     trusted. The new files."""
-    files = sorted(p for p in template.folder.rglob("*") if p.is_file() and p.name != _META)
-    targets = {source: folder / source.relative_to(template.folder) for source in files}
+    targets = {source: folder / path for path, source in template.files.items()}
     there = [target for target in targets.values() if target.exists()]
     if there:
         raise Conflict(
@@ -63,6 +75,10 @@ def write(template: Template, folder: Path) -> list[Path]:
         else:
             shutil.copyfile(source, target)
     return list(targets.values())
+
+
+def _files(folder: Path, pattern: str = "*") -> list[Path]:
+    return sorted(path for path in folder.rglob(pattern) if path.is_file())
 
 
 def _named(text: str, name: str) -> str:
