@@ -160,7 +160,7 @@ def test_a_picture_that_is_cut_off_says_so(kind: str, tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_or_too_large_says_so(tmp_path: Path) -> None:
-    for data in (b"", b"hello", b"\0" * 5000, b"<svg></svg>"):
+    for data in (b"", b"hello", b"\0" * 5000, b"<svg></svg>", saved(plain(), "EPS")):
         with pytest.raises(PictureError, match="is not a picture"):
             pictures.load(data)
     bomb = saved(Image.new("1", (20_000, 20_000)), "PNG")

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,31 @@ def test_until_the_model_is_loaded_and_when_it_cannot_be_it_says_503(
     assert health["ready"] is False
     assert "torn.pt cannot be read" in health["error"]
     assert server.post("/predict", jpeg(small(photo))).status_code == 503
+
+
+def test_many_clients_at_once_get_their_own_answer_or_a_503(
+    serve: Callable[..., Server], photo: Image.Image
+) -> None:
+    server = serve(max_gaussians=3, queue=4)
+    server.until("ready")
+    image = jpeg(small(photo, (48, 32)))
+
+    def ask(number: int) -> list[httpx.Response]:
+        return [server.post("/predict", image, f_px=str(100 + number)) for _ in range(4)]
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(ask, range(32)))
+    good = 0
+    for number, each in enumerate(answers):
+        for answer in each:
+            assert answer.status_code in (200, 503), answer.text
+            if answer.status_code == 503:
+                assert int(answer.headers["Retry-After"]) >= 1
+            else:
+                good += 1
+                assert answer.json()["metadata"]["focal_px"] == 100 + number
+    assert 6 <= good < 128
+    assert server.post("/predict", image).status_code == 200
 
 
 def test_json_holds_only_numbers_that_json_has() -> None:

@@ -17,6 +17,10 @@ from typing import Any, Dict, NamedTuple, Optional, Union
 
 MOST_PIXELS = 89_478_485  # above this Pillow itself calls a picture a possible decompression bomb
 
+# Among others not EPS, for which Pillow runs a program over what is in the file.
+_FORMATS = (
+    *("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA"),
+)
 _DIAGONAL = math.hypot(36, 24)  # of a frame of 35 mm film, millimetres
 _ORIENTATION, _EXIF = 0x0112, 0x8769  # tags of Exif 3.0: the second points to the camera's own
 _FOCAL_35, _FOCAL = 0xA405, 0x920A  # FocalLengthIn35mmFilm and FocalLength, millimetres
@@ -77,9 +81,12 @@ def load(source: Union[Path, bytes], *, most_pixels: int = MOST_PIXELS) -> Pictu
     from PIL import Image, UnidentifiedImageError
 
     _heif()
+    Image.init()
+    known = [each for each in _FORMATS if each in Image.OPEN]
     name = source.name if isinstance(source, Path) else "the picture"
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+        given = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(given, formats=known) as opened:
             width, height = opened.size
             if width * height > most_pixels:
                 raise Image.DecompressionBombError
