@@ -21,7 +21,7 @@ from devbox.box.services import pose
 ARGS: dict[str, Any] = {
     **{"engine": "fake", "predict_frames": 10, "hold_frames": 50, "backfill_frames": 20},
     **{"in_flight": 2, "queue": 16, "min_size": 40},
-    **{"weights": "/data/checkpoints/4DHumans", "hashes": "weights.sha256"},
+    **{"weights": "~/checkpoints/4DHumans", "hashes": "weights.sha256"},
 }
 
 
