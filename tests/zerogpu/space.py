@@ -104,6 +104,9 @@ def shapes() -> None:
     seen["workers of 92 calls"] = len(pids)
     seen["signature"] = [whole.__name__, whole.__doc__, str(inspect.signature(whole))]
     seen["is stream"] = [inspect.isgeneratorfunction(one) for one in (whole, stream)]
+    before = len(os.listdir("/proc/self/fd"))
+    held = [whole("cpu") for _ in range(40)]
+    seen["descriptors of 40 tensors"] = len(os.listdir("/proc/self/fd")) - before if held else None
     cut: Any = stream("list")
     next(cut)
     cut.close()

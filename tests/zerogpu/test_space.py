@@ -62,6 +62,7 @@ def test_with_help_no_shape_fails_in_either_of_two_calls_also_of_a_generator(ran
     # one worker for each of the two functions, from the first call to the last
     assert seen["workers of 92 calls"] == seen["children"] == 2
     assert seen["after an early close"] == [3, 2]
+    assert seen["descriptors of 40 tensors"] == 0
 
 
 def test_with_help_no_lease_is_left(ran: Any) -> None:

@@ -93,17 +93,19 @@ class Model:
                 list(images), infer_gs=gaussians, process_res=process_res, export_kwargs={}
             )
         except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            failed = str(error).strip().splitlines()[:1]
+            failed = error
         else:
             return _views(found)
-        finally:
-            gc.collect()  # a failed call leaves its threads and tensors in a cycle
-        # Outside the handler: the traceback holds the tensors that did not fit.
+        memory, said = _is_out_of_memory(failed), " ".join(str(failed).strip().splitlines()[:1])
+        if not memory:
+            gc.collect()  # upstream's failed call leaves its threads in a cycle
+            raise failed
+        # The traceback holds the tensors that did not fit.
+        del failed
+        gc.collect()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
-        raise OutOfMemory(" ".join(failed))
+        raise OutOfMemory(said)
 
 
 def check(image: Any, process_res: int) -> None:
@@ -205,7 +207,7 @@ def _views(found: Any) -> Views:
         images=array(found.processed_images, np.uint8),
         sky=array(found.sky, bool),
         # Models without metres have an empty dict here, not 0.
-        metres=isinstance(found.is_metric, int) and found.is_metric == 1,
+        metres=not isinstance(found.is_metric, dict) and bool(found.is_metric == 1),
         gaussians=found.gaussians,
         scale_factor=None if scale is None else float(scale),
     )
