@@ -147,6 +147,19 @@ def test_pictures_of_unlike_shape_are_cropped_to_one_or_refused(run: Run, tmp_pa
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [{"fps": 0.0}, {"fps": float("nan")}, {"max_frames": 0}, {"batch": 0}, {"process_res": 9}],
+)
+def test_arguments_that_make_no_sense_end_the_run_before_the_model_is_read(
+    run: Run, tmp_path: Path, upstream: Any, changes: Any
+) -> None:
+    picture(0).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"must be above 0|or more"):
+        run(tmp_path / "a.png", **changes)
+    assert upstream.LOG == []
+
+
+@pytest.mark.parametrize(
     ("changes", "frames"),
     [
         ({"fps": 5.0}, [0, 5, 10, 15, 20, 25]),

@@ -34,6 +34,9 @@ def run(job: Job, factory: Optional[Factory] = None) -> None:
         raise ValueError("the input holds no picture and no video")
     single = job.args["views"] == "single"
     groups = scenes.grouped(files, job.inputs["input"], single)
+    fps, most = float(job.args["fps"]), int(job.args["max_frames"])
+    if not fps > 0 or most < 1:
+        raise ValueError(f"--fps must be above 0 and --max-frames 1 or more, not {fps} and {most}")
     limits = Limits(int(job.args["batch"]), int(job.args["process_res"]))
     wanted = str(job.args["gaussians"])
     with job.stage("load model"):
@@ -51,7 +54,6 @@ def run(job: Job, factory: Optional[Factory] = None) -> None:
         path = next(iter(group.values()))
         with job.stage("decode"):
             if path.suffix.lower() in scenes.VIDEOS:
-                fps, most = float(job.args["fps"]), int(job.args["max_frames"])
                 return scenes.Video(name, path, fps, most)
             good = {each: path for each, path in group.items() if each not in broken}
             known = sizes.get(name) or scenes.sizes(good)
