@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import cv2
 import pytest
 
 from devbox import paths
-from devbox.box.job import Job
+from devbox.box.job import PART, Job
 from devbox.box.jobs import pose
 from devbox.box.pose import host
 from devbox.box.pose.engines import NAMES
@@ -109,6 +111,29 @@ def test_a_cancel_half_way_leaves_nothing_and_the_next_attempt_does_it_all(
     assert not any(path.is_file() for path in job.out.rglob("*"))
     again = run(home / "run", video)
     assert len(records_of(again.out)) == 30
+
+
+def test_a_kill_in_mid_video_leaves_nothing_that_is_fetched_and_a_retry_does_it(
+    home: Path, fake: Plan
+) -> None:
+    video = write(home / "v.mp4", 40)
+    fake(seconds=0.02)
+    code = (
+        "import sys; from pathlib import Path; from devbox.box.pose import host; "
+        "from tests.pose import test_job as t; host.FACTORY = t.FACTORY; "
+        "t.run(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, str(home / "run"), str(video)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        reports = home / "run" / "reported.jsonl"
+        while not (reports.exists() and '"progress"' in reports.read_text()):
+            assert process.poll() is None
+        process.kill()
+    left = [path for path in (home / "run" / "out").rglob("*") if path.is_file()]
+    assert all(PART in path.name for path in left)
+    fake()
+    job = run(home / "run", video)
+    assert [r["frame_number"] for r in records_of(job.out)] == list(range(40))
 
 
 def test_a_disk_that_is_full_fails_the_item_and_leaves_no_half_of_it(
