@@ -25,6 +25,7 @@ FEATURES: dict[str, Callable[[Provider], bool]] = {
     "build log": _is(base.HasBuildLogs),
     "log of its program": _is(base.HasRunLogs),
     "its own bill": _is(base.HasBill),
+    "a service without a box (`deploy --modal`)": _is(base.CanHost),
     "`command` boxes": lambda provider: provider.runs_commands,
     "ends a box at `max_uptime` itself": lambda provider: provider.keeps_ceiling,
     "costs real money": lambda provider: provider.bills,
