@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -215,10 +216,15 @@ def test_an_engine_that_hangs_is_ended_in_time(
         opened.see(image)
 
 
-def test_a_box_without_a_python_for_mediapipe_gets_the_cascade_and_is_told(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lacking", ["a Python", "a wheel"])
+def test_a_box_that_mediapipe_does_not_fit_gets_the_cascade_and_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
-    monkeypatch.setattr(host, "MEDIAPIPE", host.MEDIAPIPE._replace(python=">=3.4,<3.5"))
+    if lacking == "a Python":
+        monkeypatch.setattr(host, "MEDIAPIPE", host.MEDIAPIPE._replace(python=">=3.4,<3.5"))
+    else:
+        monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+        monkeypatch.setattr(sys, "platform", "linux")
     said: list[str] = []
     image = cv2.imread(str(paths.data("templates") / "demo" / "astronaut.jpg"))
     with host.Host("mediapipe", {"min_size": 40}, said.append) as opened:
