@@ -15,6 +15,7 @@ from devbox.cli.jobs import WordsAfterDashes, no_sync_option, takes_words
 if TYPE_CHECKING:
     from devbox.jobs.follow import Message
     from devbox.model import Box, Run
+    from devbox.services.public import Public
     from devbox.services.reach import Reach
     from devbox.spec import ServiceSpec
     from devbox.wire.jobs import ServiceStatus
@@ -131,7 +132,7 @@ def _follow(
     stop += f" --box {box.name}" if len(ws.store.boxes.all()) > 1 else ""
     try:
         with following(sys.stderr), closing(follow(ws, run, after=_place(run))) as messages:
-            shown = _served(ws, service, run, messages, reach, stop, as_json=as_json)
+            shown = _served(ws, box, service, run, messages, reach, stop, as_json=as_json)
             ended = watch(shown, service.name, quiet=quiet, clock=ws.clock)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -150,6 +151,7 @@ def _follow(
 
 def _served(
     ws: Workspace,
+    box: Box,
     service: ServiceSpec,
     run: Run,
     messages: Generator[Message, None, None],
@@ -160,6 +162,7 @@ def _served(
 ) -> Generator[Message, None, None]:
     """The messages of a service; its URL is printed when it is ready."""
     from devbox.jobs.follow import Note
+    from devbox.services import public
     from devbox.services.ready import until_ready
 
     found = yield from until_ready(
@@ -169,12 +172,15 @@ def _served(
         patience=float(service.start_timeout),
         clock=ws.clock,
     )
+    everywhere = public.where(ws, box, service, run) if service.expose else None
     if reach is None:
         yield Note(f"ready; reach it: devbox serve {service.name}; stop it: {stop}")
-        _print_ready(ws, run, found, "", as_json=as_json)
+        yield from _public_notes(everywhere)
+        _print_ready(ws, run, found, "", everywhere, as_json=as_json)
         return
     with reach(found) as link:
-        _print_ready(ws, run, found, link.url, as_json=as_json)
+        yield from _public_notes(everywhere)
+        _print_ready(ws, run, found, link.url, everywhere, as_json=as_json)
         yield Note(f"ready; Ctrl-C ends the forward; stop the service: {stop}")
         for message in messages:
             if link.see_to():
@@ -182,9 +188,29 @@ def _served(
             yield message
 
 
-def _print_ready(ws: Workspace, run: Run, found: ServiceStatus, url: str, *, as_json: bool) -> None:
+def _public_notes(found: Public | None) -> Generator[Message, None, None]:
+    from devbox.jobs.follow import Note
+
+    if found:
+        yield Note(f"public at {found.url}; each request needs Authorization: Bearer TOKEN")
+        yield Note(f"its token: {found.token_from}")
+
+
+def _print_ready(
+    ws: Workspace,
+    run: Run,
+    found: ServiceStatus,
+    url: str,
+    everywhere: Public | None,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        print_json("service", service={**_fields(ws, run, found), "url": url or None})
+        fields = {**_fields(ws, run, found), "url": url or None}
+        fields |= {"public_url": everywhere and everywhere.url}
+        print_json(
+            "service", service={**fields, "token_from": everywhere and everywhere.token_from}
+        )
     else:
         echo(url or run.id)
     sys.stdout.flush()

@@ -31,7 +31,14 @@ from devbox.secrets import resolve
 from devbox.spec import Checkpoint, JobSpec, ServiceSpec
 from devbox.telemetry import rearm
 from devbox.wire import codec
-from devbox.wire.jobs import CheckpointFetch, Environment, JobAnswer, JobRequest, ServiceRequest
+from devbox.wire.jobs import (
+    TOKEN,
+    CheckpointFetch,
+    Environment,
+    JobAnswer,
+    JobRequest,
+    ServiceRequest,
+)
 from devbox.workspace import Workspace
 
 _GRACE, _DRAIN = 10.0, 30.0  # seconds a job has to save, and a service to finish its requests
@@ -232,7 +239,7 @@ def _packages(job: JobSpec) -> tuple[str, ...]:
 def _service(job: JobSpec) -> ServiceRequest | None:
     if not isinstance(job, ServiceSpec):
         return None
-    return ServiceRequest(job.port, job.health, float(job.start_timeout))
+    return ServiceRequest(job.port, job.health, float(job.start_timeout), job.expose)
 
 
 def _environment(job: JobSpec) -> Environment | None:
@@ -246,9 +253,15 @@ def _origin(found: Checkpoint) -> CheckpointFetch:
 
 
 def _secrets(project: spec.Spec, request: JobRequest) -> dict[str, str]:
-    """What the box needs to fetch the checkpoints, read now and kept nowhere."""
-    found = {name: project.checkpoint(name) for name in request.checkpoints}
-    return {name: resolve(each.secret) for name, each in found.items() if each and each.secret}
+    """What the box needs to fetch the checkpoints, read now and kept nowhere, and the token of a
+    public service."""
+    named = {name: project.checkpoint(name) for name in request.checkpoints}
+    found = {name: resolve(each.secret) for name, each in named.items() if each and each.secret}
+    if request.service and request.service.expose:
+        from devbox.services import public  # why here: it knows services, which are made of runs
+
+        found[TOKEN] = public.token(project, request)
+    return found
 
 
 def _as_sent(box: Box, run: Run, name: str, path: Path, remote: str) -> inputs.Source | None:

@@ -338,6 +338,13 @@ class HasRunLogs(ABC):
         """Lines of the box's main process, oldest first, untrusted text."""
 
 
+class HasPublicPorts(ABC):
+    @abstractmethod
+    def public_url(self, handle: str, port: int) -> str | None:
+        """The https URL at which everybody reaches that port of the box, one of those its spec
+        exposes; None while it is not known, or for another port."""
+
+
 class HasBill(ABC):
     @abstractmethod
     def bill(self, start: float, end: float) -> Mapping[str, int]:

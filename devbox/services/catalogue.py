@@ -28,7 +28,8 @@ def all_services(config: Spec) -> dict[str, ServiceSpec]:
 
 
 def find(config: Spec, name: str) -> ServiceSpec:
-    """The service of that name. NotFound lists what there is."""
+    """The service of that name. NotFound lists what there is; NotTrusted."""
+    config.require_trust(f"services.{name}")
     known = all_services(config)
     if name not in known:
         raise NotFound(

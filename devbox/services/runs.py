@@ -19,6 +19,7 @@ from devbox.jobs.transfer import Tell
 from devbox.model import Box, Run, RunState
 from devbox.remote import agent
 from devbox.remote.exec import Exec
+from devbox.services import public
 from devbox.spec import ServiceSpec
 from devbox.text import clean
 from devbox.wire.jobs import JobList
@@ -73,7 +74,10 @@ def begin(
     extra: Sequence[str] = (),
     tell: Tell | None = None,
 ) -> Begun:
-    """Start a service, or find it where it runs already, never a second one. Raises as `submit`."""
+    """Start a service, or find it where it runs already, never a second one. Raises as `submit`
+    and `public.check`."""
+    if service.expose:
+        public.check(ws, box, service)
     with locked(_lock(box, service.name), timeout=_STARTING):
         for run in queries.refresh(ws, _open(ws, box)):
             if run.job == service.name and run.state in (RunState.RUNNING, RunState.UNKNOWN):

@@ -139,6 +139,8 @@ def validate(spec: Spec, source: Path) -> None:
     for name, service in spec.services.items():
         check(names.name, name, source, f"services.{name}", "service name")
         validate_job(name, service, source, f"services.{name}")
+        if service.token:
+            check(secrets.check, service.token, source, f"services.{name}.token")
     for name, checkpoint in spec.checkpoints.items():
         at = f"checkpoints.{name}"
         check(names.remote_path, checkpoint.path, source, f"{at}.path")
@@ -174,6 +176,12 @@ def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:
         raise SpecError(
             f"{source}: service {text.clean(name, 40)}: it has no port",
             fix="set port to where it listens, or use {port} in its command",
+        )
+    if isinstance(job, ServiceSpec) and job.expose and (job.command or not job.port):
+        raise SpecError(
+            f"{source}: service {text.clean(name, 40)}: only a service with a module and a port "
+            "can be public, since devbox checks the token in its app",
+            fix="set port, and write it as a module with create_app (docs/services.md)",
         )
     environment = job.environment
     if environment and not re.fullmatch(VERSIONS, environment.python):

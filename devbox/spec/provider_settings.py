@@ -82,6 +82,7 @@ BOX_KEYS: dict[str, tuple[str, ...]] = {
     "pause_command": ("ssh",),
     "space": ("hf-space",),
     "region": ("modal",),
+    "expose": ("modal", "hf-job"),
 }
 
 

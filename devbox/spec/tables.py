@@ -69,7 +69,8 @@ class BoxSpec(Table, frozen=True):
     BASE or PIP_INDEX; they stay readable in the image. command: the box is this program, headless,
     and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
     hardware. start_timeout, login_timeout: how long `up` waits for the provider, and for ssh. cpu:
-    as the provider counts: physical cores at Modal, vCPU at Hugging Face."""
+    as the provider counts: physical cores at Modal, vCPU at Hugging Face. expose: ports that get a
+    public URL."""
 
     provider: str = "local"
     hardware: str = ""
@@ -87,6 +88,7 @@ class BoxSpec(Table, frozen=True):
     region: str = ""
     cpu: Number | None = None
     memory: Bytes = Bytes(0)
+    expose: tuple[Annotated[int, Meta(ge=1, le=65535)], ...] = ()
     pause_command: tuple[str, ...] = ()
     idle: Idle = Idle()
     sync: Sync = Sync()
@@ -158,11 +160,15 @@ class ServiceSpec(JobSpec, frozen=True):
     """A service.toml, or a [services.NAME] table of devbox.toml: a job that stays and answers
     requests. module: has create_app(service); command: may hold {port}. port: where it listens on
     the box's loopback, another where that is taken; health: the path that says whether it is
-    ready, empty when taking a connection says it; start_timeout: how long that may take."""
+    ready, empty when taking a connection says it; start_timeout: how long that may take. expose:
+    also at its provider's public URL, where every request must carry a token: what `token` refers
+    to, such as env:SERVICE_TOKEN, else one that is made."""
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     health: Annotated[str, Meta(pattern="^(/[!-~]*)?$")] = "/health"
     start_timeout: Seconds = Seconds(30 * 60)
+    expose: bool = False
+    token: str = ""
 
 
 class Checkpoint(Table, frozen=True):

@@ -125,13 +125,11 @@ def _all(
                 yield ("providers", name, setting), table[setting], ""
         if table.get("pause_token"):
             yield ("providers", name, "pause_token"), table["pause_token"], ""
-    for name, table in _tables(document, "checkpoints"):
-        if table.get("secret"):
-            yield (
-                ("checkpoints", name, "secret"),
-                table["secret"],
-                f" → {_shown(table.get('source'))}",
-            )
+    for section, setting in (("checkpoints", "secret"), ("services", "token")):
+        for name, table in _tables(document, section):
+            if table.get(setting):
+                source = f" → {_shown(table['source'])}" if "source" in table else ""
+                yield (section, name, setting), table[setting], source
     boxes = [(("boxes", name), table) for name, table in _tables(document, "boxes")]
     for at, table in [(("defaults",), _at(document, ("defaults",))), *boxes]:
         if isinstance(table, dict):

@@ -35,14 +35,19 @@ class Environment(NamedTuple):
     python: Annotated[str, Exactly(VERSIONS)] = ""
 
 
+TOKEN = "@token"  # noqa: S105 - in the secrets of a request: what a public service asks for
+
+
 class ServiceRequest(NamedTuple):
     """A run that stays and answers requests. port: where it listens on the box's loopback; another
     where that is taken, unless a command has it written down. health: the path that says whether
-    it is ready; "" when taking a connection says it. start_timeout: seconds until it should be."""
+    it is ready; "" when taking a connection says it. start_timeout: seconds until it should be.
+    expose: it listens for all, at that port and no other, and asks for the secret named TOKEN."""
 
     port: Annotated[int, Between(0, 65535)] = 0
     health: Annotated[str, Exactly("(/[!-~]*)?")] = "/health"
     start_timeout: float = 1800.0
+    expose: bool = False
 
 
 class JobRequest(NamedTuple):

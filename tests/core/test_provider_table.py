@@ -24,6 +24,7 @@ FEATURES: dict[str, Callable[[Provider], bool]] = {
     "let a new ssh key in": _is(base.CanAdmit),
     "build log": _is(base.HasBuildLogs),
     "log of its program": _is(base.HasRunLogs),
+    "public URLs of ports (`expose`)": _is(base.HasPublicPorts),
     "its own bill": _is(base.HasBill),
     "a service without a box (`deploy --modal`)": _is(base.CanHost),
     "`command` boxes": lambda provider: provider.runs_commands,

@@ -11,6 +11,7 @@ import pytest
 
 from devbox import spec, templates
 from devbox.errors import NotTrusted
+from devbox.services.catalogue import find
 from devbox.spec import trust
 from devbox.workspace import Workspace
 from tests.core.test_state import a_box
@@ -51,6 +52,10 @@ CASES: dict[str, tuple[str, Use]] = {
     "checkpoints.c.secret": (
         '[checkpoints.c]\nsource = "https://evil.example/w"\npath = "w"\nsecret = "hf:token"',
         lambda s: s.checkpoint("c"),
+    ),
+    "services.s.token": (
+        '[services.s]\nmodule = "m"\nexpose = true\ntoken = "file:~/.ssh/id_rsa"',
+        lambda s: find(s, "s"),
     ),
     "boxes.b.host": ('[boxes.b]\nprovider = "ssh"\nhost = "evil.example"', box),
     "boxes.b.pause_command": ('[boxes.b]\nprovider = "ssh"\npause_command = ["touch", "x"]', box),

@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from devbox.box import environment, packages, processes
+from devbox.box import environment, json_file, packages, processes
 from devbox.box.environment import EnvironmentMissing
 from devbox.box.job import Job
 from devbox.box.runs import vram
@@ -26,7 +26,7 @@ from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.process_group import python_command
 from devbox.box.service import Service
 from devbox.wire.codec import Unreadable
-from devbox.wire.jobs import JobRequest, ServiceRequest
+from devbox.wire.jobs import TOKEN, JobRequest, ServiceRequest
 
 _LAST = 3.0  # seconds of the grace that a service keeps for its own end
 FAILED_ITEMS, RAISED, UNPREPARED = 3, 1, 4
@@ -38,7 +38,7 @@ def main(argv: List[str]) -> int:
     folder = RunFolder(argv[0])
     if argv[1:]:
         sys.path.append(os.getcwd())
-        return _run_module(folder, folder.request())
+        return _run_module(folder, folder.request(), _handed(argv[2]))
     extra, python = None, ""
     try:
         request = folder.request()
@@ -49,6 +49,7 @@ def main(argv: List[str]) -> int:
             extra = packages.provide(request.packages, _say)
     except (OSError, Unreadable, packages.PackagesMissing, EnvironmentMissing) as error:
         return _fail(folder, str(error), UNPREPARED)
+    token = _take_token(folder, request)
     lacking = _lacks_memory(request.vram)
     if lacking:
         return _fail(folder, lacking, UNPREPARED)
@@ -59,12 +60,13 @@ def main(argv: List[str]) -> int:
     if request.command:
         return _become(folder, request, [str(extra)] if extra else [])
     if python:
-        command = python_command("runs.worker", folder.id, "prepared", python=python)
+        passed = _hand(token)
+        command = python_command("runs.worker", folder.id, "prepared", passed, python=python)
         os.execv(python, command)  # noqa: S606
     # Behind the box half, before what the box has: the job's own packages; last the workdir.
     sys.path[1:1] = [str(extra)] if extra else []
     sys.path.append(os.getcwd())
-    return _run_module(folder, request)
+    return _run_module(folder, request, token)
 
 
 def environ(folder: RunFolder, request: JobRequest, attempt: int) -> Dict[str, str]:
@@ -183,11 +185,43 @@ def _claim_port(wanted: int, *, may_choose: bool) -> str:
     return str(port) if port == wanted or may_choose else ""
 
 
-def _run_service(folder: RunFolder, request: JobRequest, wanted: ServiceRequest) -> int:
+def _take_token(folder: RunFolder, request: JobRequest) -> str:
+    """A public service's, which is then gone from the disk."""
+    if request.service is None or not request.service.expose:
+        return ""
+    file = folder.path / "secrets.json"
+    given = json_file.read(file) or {}
+    rest = {name: value for name, value in given.items() if name != TOKEN}
+    json_file.write(file, rest) if rest else file.unlink(missing_ok=True)
+    return str(given.get(TOKEN) or "")
+
+
+def _hand(token: str) -> str:
+    """Put it into a pipe for what this process becomes: no argument or environment holds it."""
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream:
+        stream.write(token)
+    os.set_inheritable(reader, True)
+    return str(reader)
+
+
+def _handed(descriptor: str) -> str:
+    with open(int(descriptor)) as stream:
+        return stream.read()
+
+
+def _run_service(folder: RunFolder, request: JobRequest, wanted: ServiceRequest, token: str) -> int:
     from devbox.box.services import serve
 
+    if wanted.expose and not token:
+        return _fail(folder, "the token of the public service did not arrive", UNPREPARED)
     service = Service(args=request.args, checkpoints=_places(request))
-    with serve.listen(wanted.port) as sock:
+    try:
+        sock = serve.listen(wanted.port, public=wanted.expose)
+    except OSError:
+        taken = f"port {wanted.port} of the box is taken, and the service is public there"
+        return _fail(folder, f"{taken}: end what listens there", UNPREPARED)
+    with sock:
         _report(folder, {"port": sock.getsockname()[1]})
         try:
             serve.run(
@@ -197,6 +231,7 @@ def _run_service(folder: RunFolder, request: JobRequest, wanted: ServiceRequest)
                 health=wanted.health,
                 served=folder.served,
                 drain=request.grace - _LAST,
+                token=token,
             )
         except Exception as error:
             traceback.print_exc()
@@ -212,9 +247,9 @@ def _places(request: JobRequest) -> Dict[str, Path]:
     return {name: home(path) for name, path in request.checkpoints.items()}
 
 
-def _run_module(folder: RunFolder, request: JobRequest) -> int:
+def _run_module(folder: RunFolder, request: JobRequest, token: str) -> int:
     if request.service:
-        return _run_service(folder, request, request.service)
+        return _run_service(folder, request, request.service, token)
     job = Job(
         folder.path,
         args=request.args,

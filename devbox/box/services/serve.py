@@ -18,36 +18,46 @@ from typing import Any, Dict
 
 from devbox.box import json_file
 from devbox.box.service import Service
+from devbox.box.services.token import Guarded
 
 PACKAGES = ("starlette>=0.37", "uvicorn>=0.30")
 _WRITE_EVERY = 1.0
 
 
-def listen(port: int) -> socket.socket:
-    """A socket bound to that port of the loopback, or to any other where it is taken or 0."""
-    for wanted in (port, 0):
+def listen(port: int, *, public: bool = False) -> socket.socket:
+    """A socket bound to that port of the loopback, or to any other where it is taken or 0. public:
+    to that port of every address, and no other. OSError."""
+    for wanted in (port,) if public else (port, 0):
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            sock.bind(("127.0.0.1", wanted))
+            sock.bind(("0.0.0.0" if public else "127.0.0.1", wanted))  # noqa: S104
             return sock
         except OSError:
             sock.close()
-            if not wanted:
+            if public or not wanted:
                 raise
     raise AssertionError("not reached")
 
 
 def run(
-    module: str, service: Service, sock: socket.socket, *, health: str, served: Path, drain: float
+    module: str,
+    service: Service,
+    sock: socket.socket,
+    *,
+    health: str,
+    served: Path,
+    drain: float,
+    token: str = "",
 ) -> None:
-    """Until SIGTERM, or `service.fail`. drain: seconds for requests in flight. What `create_app`
+    """Until SIGTERM, or `service.fail`. drain: seconds for requests in flight. token: asked
+    for with each request. What `create_app`
     raises comes through."""
     import uvicorn
 
-    app = importlib.import_module(module).create_app(service)
+    app = Counted(importlib.import_module(module).create_app(service), health, served)
     config = uvicorn.Config(
-        Counted(app, health, served),
+        Guarded(app, token, health) if token else app,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=max(1, int(drain)),

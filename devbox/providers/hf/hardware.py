@@ -26,6 +26,7 @@ _FRESH = 3600.0
 # "Computed by the minute: you get charged for every minute" (public documentation of Spaces and
 # Jobs). That a minute which has begun counts whole is not documented; it is the dearer reading.
 _UNIT = 60
+_EXPOSED = 10_000  # micro-dollars an hour that a Job with public ports costs more
 _PER_HOUR = {"second": 3600, "minute": 60, "hour": 1}
 _CATALOGUE = Path(__file__).with_name("catalogue.json")
 
@@ -143,6 +144,13 @@ class Rates:
     def _file(self) -> Path:
         digest = hashlib.sha256(self._hub.endpoint.encode()).hexdigest()[:12]
         return local_records.folder() / f"hardware-{self._kind}-{digest}.json"
+
+
+def exposed(price: Price) -> Price:
+    """The price of a Job with public ports: the Hub adds a cent an hour."""
+    known = price.micro_per_hour
+    more = None if known is None else known + _EXPOSED
+    return Price(more, price.source, price.unit)
 
 
 def has_gpu(flavour: str) -> bool:

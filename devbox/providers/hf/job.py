@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from devbox.errors import Conflict, Gone, Locked, ProviderError, Unavailable, had_no_effect
 from devbox.files import locked
 from devbox.images import templates
 from devbox.model import BoxState, Offer
-from devbox.providers.base import HasRunLogs, Kept, Observation, Provider, Request
+from devbox.providers.base import HasPublicPorts, HasRunLogs, Kept, Observation, Provider, Request
 from devbox.providers.hf import account, image, local_records, tags, volumes
 from devbox.providers.hf import job_command as keepalive
-from devbox.providers.hf.hardware import Rates, has_gpu
+from devbox.providers.hf.hardware import Rates, exposed, has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, resolve
 from devbox.providers.hf.job_observe import LIVE, JobLook, Row, job_id
 from devbox.providers.hf.local_records import LocalRecords, Notes
@@ -33,7 +35,7 @@ def make(config: HfSettings) -> Provider:
     return HfJob(config)
 
 
-class HfJob(Provider, HasRunLogs):
+class HfJob(Provider, HasRunLogs, HasPublicPorts):
     """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out; or
     one that is the spec's `command`, and over when that is.
 
@@ -62,6 +64,12 @@ class HfJob(Provider, HasRunLogs):
 
     def offers(self) -> list[Offer]:
         return self._rates.offers()
+
+    def offers_for(self, wanted: BoxSpec) -> list[Offer]:
+        found = self.offers()
+        if not wanted.expose:
+            return found
+        return [structs.replace(each, price=exposed(each.price)) for each in found]
 
     def default_image(self, hardware: str) -> str:
         """A Job has no image built for it, so one with torch in it comes from the registry."""
@@ -123,6 +131,9 @@ class HfJob(Provider, HasRunLogs):
 
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._look.lines(*job_id(handle), follow=follow)
+
+    def public_url(self, handle: str, port: int) -> str | None:
+        return self._look.info(*job_id(handle)).public.get(port)
 
     def pause_keeps(self, wanted: BoxSpec) -> Kept:
         """It has no pause: its watchdog ends it, and its disk ends with it."""
@@ -237,6 +248,7 @@ class HfJob(Provider, HasRunLogs):
                     volumes=volumes.of(request.spec) or None,
                     ssh=not own,
                     namespace=namespace,
+                    expose_public=list(request.spec.expose) or None,
                 ),
             )
         except (ProviderError, Conflict) as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from devbox.errors import Gone, ProviderError
-from devbox.model import BoxState, Endpoint
+from devbox.model import BoxState, Endpoint, Price
 from devbox.providers.base import Observation
 from devbox.providers.hf import errors, gateway, logs, tags
-from devbox.providers.hf.hardware import Rates
+from devbox.providers.hf.hardware import Rates, exposed
 from devbox.providers.hf.hub import Hub
 from devbox.providers.hf.local_records import LocalRecords
 from devbox.providers.hf.times import Skew
@@ -21,6 +22,7 @@ LIVE = ("SCHEDULING", "RUNNING")
 _OVER = ("COMPLETED", "CANCELED", "DELETED")
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _HANDLE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,95})/([A-Za-z0-9]{1,64})")
+_PUBLIC = re.compile(r"https://[A-Za-z0-9]{1,64}--([0-9]{1,5})(?:\.[A-Za-z0-9-]{1,63}){1,8}/?")
 _TAIL = 15
 
 
@@ -37,6 +39,8 @@ class Row(NamedTuple):
     finished: float | None = None
     flavor: str = ""
     ssh: str = ""
+    exposes: bool = False
+    public: Mapping[int, str] = MappingProxyType({})  # port → URL
 
     def order(self) -> tuple[float, str]:
         """Who came first."""
@@ -112,13 +116,17 @@ class JobLook:
             message=self._message(namespace, seen, state),
             endpoint=None if over or tags.L_COMMAND in seen.labels else self._endpoint(seen),
             hardware=seen.flavor,
-            price=self._rates.price(seen.flavor) if seen.flavor else None,
+            price=self._price(seen),
             # A stage we do not know counts as one that costs.
             billed=running or (not over and begun) or seen.stage not in (*LIVE, *_OVER, "ERROR"),
             billed_since=seen.started if begun else None,
             ended_at=(seen.finished or (None if begun else seen.created)) if over else None,
             deadline=deadline,
         )
+
+    def _price(self, seen: Row) -> Price | None:
+        price = self._rates.price(seen.flavor) if seen.flavor else None
+        return exposed(price) if price and seen.exposes else price
 
     def lines(self, namespace: str, job: str, *, follow: bool) -> Iterator[str]:
         """Its log. Without `follow` what there is now."""
@@ -186,6 +194,7 @@ def row(said: Any, times: Skew) -> Row | None:
         return None
     status = said.get("status")
     status = status if isinstance(status, dict) else {}
+    ports = said.get("expose")
     labels = said.get("labels")
     labels = labels if isinstance(labels, dict) else {}
     return Row(
@@ -198,7 +207,16 @@ def row(said: Any, times: Skew) -> Row | None:
         finished=times.moment(said.get("finishedAt")),
         flavor=clean(str(said.get("flavor") or ""), 60),
         ssh=str(status.get("sshUrl") or "")[:300],
+        exposes=bool(ports.get("ports")) if isinstance(ports, dict) else False,
+        public=_urls(status.get("exposeUrls")),
     )
+
+
+def _urls(said: Any) -> dict[int, str]:
+    """Port → URL of "https://JOB--PORT.hf.jobs"; anything else is left out."""
+    urls = [each for each in said if isinstance(each, str)] if isinstance(said, list) else []
+    found = [(_PUBLIC.fullmatch(each), each) for each in urls[:100]]
+    return {int(match[1]): each for match, each in found if match}
 
 
 def _log(namespace: str, job: str) -> str:

@@ -111,7 +111,12 @@ def _message(request: Request, plan: Plan, parts: _Parts, extras: _Extras, api: 
         resources=resources,
         timeout_secs=life,
         idle_timeout_secs=min(life + 3600, LONGEST) if extras.slack else life,
-        open_ports=api.PortSpecs(ports=[api.PortSpec(port=PORT, unencrypted=True)]),
+        open_ports=api.PortSpecs(
+            ports=[
+                api.PortSpec(port=PORT, unencrypted=True),
+                *(api.PortSpec(port=port) for port in request.spec.expose),
+            ]
+        ),
         experimental_options_v2={"enable_exit_snapshot": "True"} if extras.keep else {},
     )
     if request.spec.region:

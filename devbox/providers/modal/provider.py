@@ -25,6 +25,7 @@ from devbox.providers.base import (
     CanRenew,
     HasBill,
     HasBuildLogs,
+    HasPublicPorts,
     HasRunLogs,
     Hosted,
     HostRequest,
@@ -62,7 +63,17 @@ def make(config: ModalSettings) -> Provider:
     return Modal(config)
 
 
-class Modal(Provider, CanPause, CanRenew, CanAdmit, CanHost, HasBuildLogs, HasRunLogs, HasBill):
+class Modal(
+    Provider,
+    CanPause,
+    CanRenew,
+    CanAdmit,
+    CanHost,
+    HasBuildLogs,
+    HasRunLogs,
+    HasPublicPorts,
+    HasBill,
+):
     """Boxes in one app of the Modal account. clock: () → unix seconds."""
 
     name = "modal"
@@ -235,6 +246,13 @@ class Modal(Provider, CanPause, CanRenew, CanAdmit, CanHost, HasBuildLogs, HasRu
 
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return logs.run(self._account, self._known(handle), follow=follow)
+
+    def public_url(self, handle: str, port: int) -> str | None:
+        found = self._sandboxes.public(self._known(handle).id, port)
+        if found is None:
+            return None
+        host, at = found
+        return f"https://{host}" if at == 443 else f"https://{host}:{at}"
 
     def bill(self, start: float, end: float) -> Mapping[str, int]:
         costs = bill.costs(self._account, start, end)

@@ -115,15 +115,25 @@ class Sandboxes:
 
     def tunnel(self, sandbox: str) -> tuple[str, int] | None:
         """Where its sshd answers: host and port; None while that is not known."""
+        for each in self._tunnels(sandbox):
+            if each.container_port == PORT and each.unencrypted_host:
+                return names.host(each.unencrypted_host), names.port(each.unencrypted_port)
+        return None
+
+    def public(self, sandbox: str, port: int) -> tuple[str, int] | None:
+        """Where that port answers over https; None while that is not known."""
+        for each in self._tunnels(sandbox):
+            if each.container_port == port and port != PORT and each.host:
+                return names.host(each.host), names.port(each.port)
+        return None
+
+    def _tunnels(self, sandbox: str) -> list[Any]:
         reply = self._account.rpc(
             f"asking for the tunnel of {sandbox}",
             "SandboxGetTunnels",
             lambda api: api.SandboxGetTunnelsRequest(sandbox_id=sandbox, timeout=1.0),
         )
-        for each in reply.tunnels:
-            if each.container_port == PORT and each.unencrypted_host:
-                return names.host(each.unencrypted_host), names.port(each.unencrypted_port)
-        return None
+        return list(reply.tunnels)
 
     def terminate(self, sandbox: str) -> None:
         """Ask it to end. Success when it is over; Gone when Modal does not know it."""

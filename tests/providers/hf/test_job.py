@@ -45,6 +45,23 @@ def test_it_is_labelled_and_has_its_ceiling(hub: HfEmulator, job: HfJob) -> None
     assert any("devbox: ready" in line for line in job.run_logs(handle, follow=False))
 
 
+def test_a_public_port_has_its_url_and_its_price(hub: HfEmulator, job: HfJob) -> None:
+    request = ask(expose=(8000, 8001))
+    handle = job.create(request)
+    seen = wait_for_state(job, handle, BoxState.RUNNING)
+    (made,) = hub.jobs.values()
+    assert made.spec["expose"] == {"ports": [8000, 8001], "portsPublic": [8000, 8001]}
+    assert job.public_url(handle, 8001) == f"https://{made.id}--8001.hf.jobs"
+    assert job.public_url(handle, 9000) is None
+    plain = {offer.hardware.name: offer.price.micro_per_hour for offer in job.offers()}
+    dearer = {o.hardware.name: o.price.micro_per_hour for o in job.offers_for(request.spec)}
+    assert dearer == {name: price and price + 10_000 for name, price in plain.items()}
+    assert seen.price
+    assert seen.price.micro_per_hour == dearer["t4-small"]
+    hostile = {"id": "x", "status": {"exposeUrls": ["http://a--1.b", "https://a--1.b/../c", 7]}}
+    assert row(hostile, Skew()) == row({"id": "x"}, Skew())
+
+
 def test_its_own_times_are_told(hub: HfEmulator, job: HfJob) -> None:
     handle = job.create(ask())
     wait_for_state(job, handle, BoxState.RUNNING)
