@@ -22,6 +22,7 @@ FEATURES: dict[str, Callable[[Provider], bool]] = {
     "resize": _is(base.CanResize),
     "renew": _is(base.CanRenew),
     "let a new ssh key in": _is(base.CanAdmit),
+    "host an app (`deploy --modal`)": _is(base.CanHost),
     "build log": _is(base.HasBuildLogs),
     "log of its program": _is(base.HasRunLogs),
     "public URLs of ports (`expose`)": _is(base.HasPublicPorts),
