@@ -36,6 +36,11 @@ def provide(requirements: Sequence[str], say: Callable[[str], None]) -> Optional
     return folder
 
 
+def has(requirement: str) -> bool:
+    """Whether it is in the box's Python, or was installed beside it for the same list."""
+    return _is_here(requirement) or _folder([requirement]).is_dir()
+
+
 def _install(missing: List[str], folder: Path) -> None:
     import shutil
 

@@ -108,7 +108,7 @@ def run_command(
         before.send(ws, box)
     with transfer(quiet) as tell:
         run = submit(ws, box, job, given.args, given.inputs, extra=extra, tell=tell)
-    _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
+    after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
 @click.command("attach")
@@ -167,7 +167,7 @@ def retry_command(
         before.send(ws, box)
     with transfer(quiet) as tell:
         run = retry(ws, run, tell=tell)
-    _go_on(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
+    after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
 @click.command("cancel")
@@ -256,7 +256,7 @@ def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
             echo(clean(line, 40_000))
 
 
-def _go_on(
+def after_start(
     ws: Workspace, run: Run, *, detach: bool, dest: Path | None, as_json: bool, quiet: bool
 ) -> None:
     """After a start: leave it alone, or follow it to its end."""

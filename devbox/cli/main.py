@@ -55,6 +55,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "attach": ("jobs", "Follow a run's progress"),
         "cancel": ("jobs", "Stop a run"),
         "retry": ("jobs", "Run again what failed or is missing"),
+        "checkpoints": ("checkpoints", "Model weights: list, fetch, compare, upload"),
     },
     "Services": {
         "serve": ("services", "Start a service on a box and forward its port here"),

@@ -65,6 +65,7 @@ def submit(
     """
     check_running(box)
     looked = [inputs.look(name, path) for name, path in sources.items()]
+    looked += _weights(ws.project_of(box), job)
     now = ws.clock()
     run_id = new_id(job.name, now)
     request = _request(ws, box, run_id, job, args, looked, extra)
@@ -206,9 +207,9 @@ def _request(
         extra=tuple(plain(word, "the command") for word in extra),
         args=dict(args),
         inputs={source.name: source.remote for source in looked},
-        patterns={s.name: job.inputs[s.name].patterns for s in looked},
+        patterns={s.name: job.inputs[s.name].patterns for s in looked if s.name in job.inputs},
         checkpoints={name: each.path for name, each in checkpoints.items()},
-        fetch={name: _origin(each) for name, each in checkpoints.items()},
+        fetch={name: _origin(name, each, looked) for name, each in checkpoints.items()},
         env=dict(spec.decode_box(box.spec).env),
         packages=_packages(job),
         environment=_environment(job),
@@ -247,9 +248,27 @@ def _environment(job: JobSpec) -> Environment | None:
     return Environment(wanted.packages, wanted.no_deps, wanted.python) if wanted else None
 
 
-def _origin(found: Checkpoint) -> CheckpointFetch:
+def _weights(project: spec.Spec, job: JobSpec) -> list[inputs.Source]:
+    """Checkpoints that lie on this computer, as inputs: sent once, found again by a retry."""
+    named = ((name, _checkpoint(project, job, name)) for name in job.checkpoints)
+    found = {name: path for name, each in named if (path := each.local(project.root))}
+    for name, path in found.items():
+        if not path.exists():
+            raise NotFound(
+                f"checkpoint {name} is not there: {path}",
+                means="nothing was started",
+                fix=f"put it there, or correct source in [checkpoints.{name}]",
+            )
+    return [inputs.look(f"checkpoint-{name}", path) for name, path in found.items()]
+
+
+def _origin(name: str, found: Checkpoint, looked: Sequence[inputs.Source]) -> CheckpointFetch:
     size = None if found.size is None else int(found.size)
-    return CheckpointFetch(found.origin, found.sha256, found.bytes, size)
+    sent = next((each for each in looked if each.name == f"checkpoint-{name}"), None)
+    origin = found.origin
+    if sent:
+        origin = f"./{sent.remote}" + "/" * found.origin.endswith("/")
+    return CheckpointFetch(origin, found.sha256, found.bytes, size, found.page)
 
 
 def _secrets(project: spec.Spec, request: JobRequest) -> dict[str, str]:

@@ -176,6 +176,11 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
                 ]
             ),
         )
+    if any(each.gated for each in ws.spec.checkpoints.values()):
+        from devbox.checkpoints import access
+
+        for sentence in access.sentences(ws.spec):
+            ws.narrate(sentence)
     offer = best(provider, wanted)
     now = ws.clock()
     budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)

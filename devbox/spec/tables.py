@@ -193,6 +193,12 @@ class Checkpoint(Table, frozen=True):
         """The source with its revision in it."""
         return with_revision(self.source, self.revision)
 
+    def local(self, root: Path) -> Path | None:
+        """Where it lies on this computer; None for a source elsewhere."""
+        if not self.source.startswith((".", "/", "~")):
+            return None
+        return root / Path(self.source).expanduser()
+
 
 class Variant(Table, frozen=True):
     """A model that `devbox publish` knows. parameters: how many it has. config, card: its files, in
@@ -251,7 +257,9 @@ class Spec(Table, frozen=True):
 
     def require_trust(self, *at: str) -> None:
         """NotTrusted when a setting in one of these tables was withheld."""
-        if self.file and any(key.startswith(f"{table}.") for key in self.withheld for table in at):
+        if self.file and any(
+            f"{key}.".startswith(f"{table}.") for key in self.withheld for table in at
+        ):
             raise trust.refusal(self.file, self.withheld)
 
     def box(self, name: str | None) -> tuple[str, BoxSpec]:

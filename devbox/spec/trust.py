@@ -125,11 +125,7 @@ def _all(
                 yield ("providers", name, setting), table[setting], ""
         if table.get("pause_token"):
             yield ("providers", name, "pause_token"), table["pause_token"], ""
-    for section, setting in (("checkpoints", "secret"), ("services", "token")):
-        for name, table in _tables(document, section):
-            if table.get(setting):
-                source = f" → {_shown(table['source'])}" if "source" in table else ""
-                yield (section, name, setting), table[setting], source
+    yield from _of_references(document, root)
     boxes = [(("boxes", name), table) for name, table in _tables(document, "boxes")]
     for at, table in [(("defaults",), _at(document, ("defaults",))), *boxes]:
         if isinstance(table, dict):
@@ -142,6 +138,25 @@ def _all(
             absolute = isinstance(remote, str) and remote.startswith("/")
             if absolute and _provider(at, document, own) in _HERE:
                 yield (*at, "sync", "remote"), remote, ""
+
+
+def _of_references(document: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
+    """Secrets of checkpoints and services, and what is sent from outside the project."""
+    for section, setting in (("checkpoints", "secret"), ("services", "token")):
+        for name, table in _tables(document, section):
+            outside = _outside_source(table, root)
+            if outside:  # with the whole table, its secret too
+                yield (section, name), table["source"], f" → {_shown(outside)}"
+            elif table.get(setting):
+                source = f" → {_shown(table['source'])}" if "source" in table else ""
+                yield (section, name, setting), table[setting], source
+
+
+def _outside_source(table: Mapping[str, Any], root: Path) -> str:
+    """Where a checkpoint's source on this computer leads, when that is outside the project."""
+    source = table.get("source")
+    local = isinstance(source, str) and source.startswith((".", "/", "~"))
+    return _outside(str(source), root) if local else ""
 
 
 def _provider(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> str:

@@ -13,12 +13,13 @@ Refused = Literal["bad_request", "conflict", "not_found", "missing"]
 
 class CheckpointFetch(NamedTuple):
     """Where a checkpoint comes from. sha256: hexadecimal, "" when unknown. bytes: exactly, of a
-    file. size: about how many, for the check of the disk."""
+    file. size: about how many, for the check of the disk. page: where its terms are."""
 
     source: Word
     sha256: Word = ""
     bytes: Optional[int] = None
     size: Optional[int] = None
+    page: Word = ""
 
 
 Requirement = Annotated[str, Exactly("(?!-)[^\0\ud800-\udfff]*")]

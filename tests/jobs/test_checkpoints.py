@@ -142,10 +142,11 @@ def test_fetched_once_and_verified(box: BoxHalf, site: Web) -> None:
 def test_another_content_than_promised_is_not_kept(one_box: BoxHalf, site: Web) -> None:
     status = begin(one_box, site.url, sha256="0" * 64)
     assert status["state"] == "failed"
-    assert f"sha256 {SHA256}, not {'0' * 64}; nothing was kept" in status["message"]
+    assert f"sha256 {SHA256}, not {'0' * 64}; it is not used" in status["message"]
     assert not (one_box.home / "models/w").exists()
+    assert (one_box.home / "models/w.wrong").read_bytes() == DATA
     status = begin(one_box, site.url, "r2", sha256=SHA256, bytes=7)
-    assert f"{len(DATA)} bytes, not 7" in status["message"]
+    assert f"{len(DATA)} bytes, not 7; nothing was fetched" in status["message"]
 
 
 def test_a_file_of_the_person_is_never_replaced(one_box: BoxHalf, site: Web) -> None:

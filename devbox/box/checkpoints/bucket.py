@@ -2,50 +2,94 @@
 
 from __future__ import annotations
 
+import base64
+import importlib
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Iterator, List
 
 from devbox.box import packages
 from devbox.box.address import is_loopback
-from devbox.box.checkpoints.source import Source
+from devbox.box.checkpoints.source import Room, Source, any_size
 
-_PACKAGE = "google-cloud-storage>=2.14"
+PACKAGE = "google-cloud-storage>=2.14"
 _PIECE = 32 << 20
 _WORKERS = 8
 
 
-def fetch(source: Source, part: Path, secret: str) -> Path:
+def fetch(source: Source, part: Path, secret: str, room: Room = any_size) -> Path:
     """The object, or the folder of all below a prefix, in `part`. OSError says what was refused
     and the fix. An object that is whole is not fetched again."""
-    extra = packages.provide([_PACKAGE], lambda text: print(text, flush=True))
+    with _explained(source, "Viewer"):
+        client = _client(secret)
+        if not source.is_folder:
+            blob = client.bucket(source.place).blob(source.path)
+            blob.reload(timeout=60)
+            room(int(blob.size or 0))
+            return _object(blob, part / "file")
+        return _below(client, source, part / "folder", room)
+
+
+def push(source: Source, file: Path, secret: str, *, replace: bool) -> bool:
+    """Put a file at its object; False when the bucket has it already, by size and crc32c. OSError
+    when it has another one and `replace` is not set."""
+    with _explained(source, "User"):
+        bucket = _client(secret).bucket(source.place)
+        there = bucket.get_blob(source.path, timeout=60)
+        same = there is not None and there.size == file.stat().st_size
+        if same and there.crc32c == _crc32c(file):
+            return False
+        if there is not None and not replace:
+            raise OSError(
+                f"gs://{source.place} has another {source.path}: --replace puts this there"
+            )
+        # Only over what was seen: nobody else's object is lost.
+        seen = there.generation if there is not None else 0
+        bucket.blob(source.path, chunk_size=_PIECE).upload_from_filename(
+            str(file), checksum="crc32c", if_generation_match=seen, timeout=300
+        )
+        return True
+
+
+def _crc32c(file: Path) -> str:
+    """As the bucket tells it: base64 of the big-endian sum."""
+    checksum: Any = importlib.import_module("google_crc32c").Checksum()
+    with file.open("rb") as stream:
+        while data := stream.read(1 << 20):
+            checksum.update(data)
+    return base64.b64encode(checksum.digest()).decode()
+
+
+@contextmanager
+def _explained(source: Source, role: str) -> Iterator[None]:
+    """What the bucket refuses as an OSError. role: what the account needs there."""
+    extra = packages.provide([PACKAGE], lambda text: print(text, flush=True))
     sys.path += [str(extra)] if extra else []
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        client = _client(secret)
-        if not source.is_folder:
-            return _object(client.bucket(source.place).blob(source.path), part / "file")
-        return _below(client, source, part / "folder")
+        yield
     except exceptions.NotFound:
         raise OSError(f"there is no gs://{source.place}/{source.path}") from None
     except (exceptions.Unauthorized, exceptions.Forbidden):
         raise OSError(
-            f"gs://{source.place} may not be read: give this checkpoint a secret, "
-            "file:PATH of a service account's key that has Storage Object Viewer there"
+            f"gs://{source.place} does not let this account in: give this checkpoint a secret, "
+            f"file:PATH of a service account's key that has Storage Object {role} there"
         ) from None
     except (exceptions.GoogleAPIError, GoogleAuthError) as error:
-        raise OSError(f"fetching gs://{source.place}/{source.path} failed: {error}") from None
+        raise OSError(f"reaching gs://{source.place}/{source.path} failed: {error}") from None
 
 
-def _below(client: Any, source: Source, folder: Path) -> Path:
+def _below(client: Any, source: Source, folder: Path, room: Room) -> Path:
     blobs: List[Any] = list(client.list_blobs(source.place, prefix=source.path))
     files = [blob for blob in blobs if not blob.name.endswith("/")]
     if not files:
         raise OSError(f"there is nothing below gs://{source.place}/{source.path}")
+    room(sum(int(blob.size or 0) for blob in files))
     for blob in files:
         inner = blob.name[len(source.path) :]
         if any(piece in ("", ".", "..") for piece in inner.split("/")):
@@ -60,7 +104,6 @@ def _below(client: Any, source: Source, folder: Path) -> Path:
 def _object(blob: Any, target: Path) -> Path:
     from google.cloud.storage import transfer_manager
 
-    blob.reload(timeout=60)
     if not blob.size:
         target.write_bytes(b"")
         return target

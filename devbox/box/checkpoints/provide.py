@@ -27,7 +27,7 @@ from devbox.box.format import size as sized
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.jsonl import append
 from devbox.wire.codec import Unreadable
-from devbox.wire.jobs import JobRequest
+from devbox.wire.jobs import CheckpointFetch, JobRequest
 
 _EVERY = 1.0  # seconds between two words on how far it is
 _CHUNK = 1 << 20
@@ -39,7 +39,8 @@ class CheckpointError(Exception):
 
 class Wanted(NamedTuple):
     """sha256: hexadecimal, "" when unknown. bytes: exactly, of a file, None when unknown. size:
-    about how many, of a file or a folder. secret: a token, or a Google service account's JSON."""
+    about how many, of a file or a folder. secret: a token, or a Google service account's JSON.
+    page: where its terms are."""
 
     name: str
     path: Path
@@ -48,6 +49,7 @@ class Wanted(NamedTuple):
     bytes: Optional[int] = None
     size: Optional[int] = None
     secret: str = ""
+    page: str = ""
 
 
 def main(argv: List[str]) -> int:
@@ -72,16 +74,17 @@ def provide(wanted: Wanted, report: Callable[[Dict[str, Any]], None]) -> None:
             return
         begun = time.monotonic()
         report({"stage": f"checkpoint {wanted.name}"})
-        part = _part(wanted.path)
+        part = part_of(wanted.path)
         part.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _require_room(wanted, part)
-        with _narrated(wanted, part, report):
-            fetched = _fetch(wanted, part)
+        size = wanted.size if wanted.bytes is None else wanted.bytes
+        _require_room(wanted, part, size)
+        with _narrated(wanted, part, report, size) as whole:
+            fetched = _fetch(wanted, part, lambda found: _begin(wanted, part, found, whole))
         _verify(wanted, fetched)
         os.replace(fetched, wanted.path)
         shutil.rmtree(part, ignore_errors=True)
         if not wanted.source.is_folder:
-            _stamp(wanted)
+            stamp(wanted)
         seconds = time.monotonic() - begun
         report({"stage": f"checkpoint {wanted.name}", "seconds": seconds})
         report({"message": ""})
@@ -95,21 +98,70 @@ def _wanted(request: JobRequest, secrets: Dict[str, Any]) -> Iterator[Wanted]:
             if not target.exists():
                 raise CheckpointError(f"checkpoint {name} is not on the box: {path}")
             continue
-        sha256 = given.sha256.lower()
-        try:
-            where = source.parse(given.source, sha256=sha256)
-        except ValueError as error:
-            raise CheckpointError(f"checkpoint {name}: {error}") from None
-        secret = str(secrets.get(name) or "")
-        yield Wanted(name, target, where, sha256, given.bytes, given.size, secret)
+        yield wanted_of(name, target, given, str(secrets.get(name) or ""))
 
 
-def _fetch(wanted: Wanted, part: Path) -> Path:
-    ways = {source.HUB: hub.fetch, source.BUCKET: bucket.fetch, source.WEB: web.fetch}
+def wanted_of(name: str, path: Path, given: CheckpointFetch, secret: str = "") -> Wanted:
+    """What a request asks for. CheckpointError for a source that is none."""
+    sha256 = given.sha256.lower()
     try:
-        return ways[wanted.source.kind](wanted.source, part, wanted.secret)
+        where = source.parse(given.source, sha256=sha256)
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {name}: {error}") from None
+    return Wanted(name, path, where, sha256, given.bytes, given.size, secret, given.page)
+
+
+def _begin(wanted: Wanted, part: Path, found: int, whole: List[int]) -> None:
+    """The source has said how large it is."""
+    if wanted.bytes is not None and not wanted.source.is_folder and found not in (0, wanted.bytes):
+        raise CheckpointError(
+            f"checkpoint {wanted.name}: its source has {found} bytes, not {wanted.bytes}; nothing "
+            "was fetched: correct devbox.toml, or its source"
+        )
+    whole[:] = [found]
+    _require_room(wanted, part, found)
+
+
+def _fetch(wanted: Wanted, part: Path, room: Callable[[int], None]) -> Path:
+    """By the source's own library where it is; a single file else in ranges over the web; what only
+    the library can fetch (folders, a bucket that needs an account) installs it."""
+    kind, where = wanted.source.kind, wanted.source
+    package = {source.HUB: hub.PACKAGE, source.BUCKET: bucket.PACKAGE}.get(kind)
+    try:
+        if kind == source.FILE:
+            return _sent(where, part)
+        if package and not packages.has(package) and not (kind == source.BUCKET and wanted.secret):
+            address = source.web_address(where, hub.endpoint())
+            if address:
+                return web.fetch(Source(source.WEB, address), part, wanted.secret, room)
+        ways = {source.HUB: hub.fetch, source.BUCKET: bucket.fetch, source.WEB: web.fetch}
+        return ways[kind](where, part, wanted.secret, room)
     except (OSError, packages.PackagesMissing) as error:
-        raise CheckpointError(f"checkpoint {wanted.name}: {error}") from error
+        refused = any(word in str(error) for word in (" 401", " 403", "gated"))
+        hint = f" (its terms: {wanted.page})" if wanted.page and refused else ""
+        raise CheckpointError(f"checkpoint {wanted.name}: {error}{hint}") from error
+
+
+def _sent(where: Source, part: Path) -> Path:
+    """What the user's computer has put on this box, as a link to it: it may be an input of several
+    runs."""
+    found, target = Path.home() / where.place, part / "file"
+    if not found.exists():
+        raise OSError("it is on your computer, and was not sent here: devbox checkpoints pull")
+    if found.is_dir():
+        shutil.copytree(found, target, copy_function=_linked, dirs_exist_ok=True)
+    else:
+        _linked(str(found), str(target))
+    return target
+
+
+def _linked(found: str, target: str) -> None:
+    if os.path.exists(target):
+        os.unlink(target)
+    try:
+        os.link(found, target)
+    except OSError:
+        shutil.copyfile(found, target)
 
 
 def _secrets(folder: RunFolder) -> Dict[str, Any]:
@@ -126,10 +178,15 @@ def _check(wanted: Wanted) -> None:
     if wanted.source.is_folder != wanted.path.is_dir():
         kind = "folder" if wanted.source.is_folder else "file"
         raise CheckpointError(f"checkpoint {wanted.name}: {wanted.path} is no {kind}")
-    if wanted.source.is_folder or json_file.read(_note(wanted.path)) == _identity(wanted):
+    if wanted.source.is_folder or is_verified(wanted):
         return
     _verify(wanted, wanted.path)
-    _stamp(wanted)
+    stamp(wanted)
+
+
+def is_verified(wanted: Wanted) -> bool:
+    """Whether this very file was compared before, with what is asked for now."""
+    return wanted.path.is_file() and json_file.read(_note(wanted.path)) == _identity(wanted)
 
 
 def _verify(wanted: Wanted, file: Path) -> None:
@@ -139,22 +196,27 @@ def _verify(wanted: Wanted, file: Path) -> None:
     if wanted.bytes is not None and have != wanted.bytes:
         raise CheckpointError(_wrong(wanted, file, f"{have} bytes, not {wanted.bytes}"))
     if wanted.sha256:
-        digest = _sha256(file)
+        digest = digest_of(file)
         if digest != wanted.sha256:
             raise CheckpointError(_wrong(wanted, file, f"sha256 {digest}, not {wanted.sha256}"))
 
 
 def _wrong(wanted: Wanted, file: Path, what: str) -> str:
     if file != wanted.path:
-        file.unlink()
-        return f"checkpoint {wanted.name}: what was fetched has {what}; nothing was kept"
+        aside = wanted.path.with_name(f"{wanted.path.name}.wrong")
+        os.replace(file, aside)
+        return (
+            f"checkpoint {wanted.name}: what was fetched has {what}; it is not used, and kept "
+            f"aside as {aside}: look at it and remove it, or correct devbox.toml"
+        )
     return (
         f"checkpoint {wanted.name}: {file} has {what}; "
         "remove it to have it fetched, or correct devbox.toml"
     )
 
 
-def _sha256(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """Of its content, hexadecimal."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while True:
@@ -164,11 +226,10 @@ def _sha256(file: Path) -> str:
             digest.update(data)
 
 
-def _require_room(wanted: Wanted, part: Path) -> None:
-    size = wanted.size if wanted.bytes is None else wanted.bytes
+def _require_room(wanted: Wanted, part: Path, size: Optional[int]) -> None:
     if size is None:
         return
-    missing = size - _bytes_in(part)
+    missing = size - bytes_in(part)
     free = shutil.disk_usage(part).free
     if missing > free:
         raise CheckpointError(
@@ -179,41 +240,49 @@ def _require_room(wanted: Wanted, part: Path) -> None:
 
 @contextmanager
 def _narrated(
-    wanted: Wanted, part: Path, report: Callable[[Dict[str, Any]], None]
-) -> Iterator[None]:
-    """Say how far it is, from what has arrived on the disk, whichever library fetches it."""
-    ended = threading.Event()
-    size = wanted.bytes or wanted.size
-    whole = f" of {sized(size)}" if size else ""
+    wanted: Wanted, part: Path, report: Callable[[Dict[str, Any]], None], size: Optional[int]
+) -> Iterator[List[int]]:
+    """Say how far it is, from what has arrived on the disk, whichever library fetches it. Yields
+    where to put the whole size once it is known."""
+    ended, whole = threading.Event(), [size] if size else []
+
+    def of() -> str:
+        return f" of {sized(whole[0])}" if whole and whole[0] else ""
 
     def watch() -> None:
         while not ended.wait(_EVERY):
-            report({"message": f"{wanted.name}: {sized(_bytes_in(part))}{whole}"})
+            arrived = bytes_in(part)
+            report({"message": f"{wanted.name}: {sized(arrived)}{of()}", "bytes": arrived})
 
-    print(f"checkpoint {wanted.name}: fetching to {wanted.path}{whole}", flush=True)
+    print(f"checkpoint {wanted.name}: fetching to {wanted.path}{of()}", flush=True)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield
+        yield whole
     finally:
         ended.set()
         watcher.join()
 
 
-def _bytes_in(folder: Path) -> int:
+def bytes_in(folder: Path) -> int:
+    """Bytes of a file, or of all files in a folder, that are on the disk."""
+    if folder.is_file():
+        return folder.stat().st_size
     total = 0
     for top, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.stat(os.path.join(top, name)).st_size
+                found = os.stat(os.path.join(top, name))
             except OSError:
                 continue  # renamed meanwhile
+            # Of a file that is filled in pieces only what is there; some systems do not tell.
+            total += min(found.st_size, found.st_blocks * 512 or found.st_size)
     return total
 
 
-def _part(path: Path) -> Path:
-    """Beside the place, so that a rename moves it there; another box on the same volume has one
-    of its own."""
+def part_of(path: Path) -> Path:
+    """Where it arrives: beside the place, so that a rename moves it there; another box on the same
+    volume has one of its own."""
     who = f"{socket.gethostname()}:{paths.root()}"
     return path.parent / f".{path.name}.devbox-part-{_short(who)}"
 
@@ -225,7 +294,8 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _stamp(wanted: Wanted) -> None:
+def stamp(wanted: Wanted) -> None:
+    """Remember that this very file was compared."""
     json_file.write(_note(wanted.path), _identity(wanted))
 
 

@@ -221,10 +221,21 @@ async def delete_tag(call: Context) -> web.StreamResponse:
     return web.json_response({})
 
 
+def _check_gate(call: Context, repo: Repo) -> None:
+    if repo.gated and call.hub.account.name not in repo.accepted:
+        raise HubError(403, f"Access to model {repo.id} is restricted", "GatedRepo")
+
+
+async def auth_check(call: Context) -> web.StreamResponse:
+    _check_gate(call, _repo(call))
+    return web.Response(text="OK")
+
+
 async def resolve(call: Context) -> web.StreamResponse:
     kind = (call.request.match_info.get("plural") or "models/").removesuffix("s/")
     repo = call.hub.find_repo(kind, call.repo_id)
     call.check_read(repo.id)
+    _check_gate(call, repo)
     commit = repo.at(call.path("revision"))
     file = commit.files.get(call.path("path"))
     if file is None:
@@ -267,6 +278,7 @@ ROUTES = (
     Route("POST", f"{REPO}/paths-info/{{revision}}", "paths_info", paths_info),
     Route("GET", f"{REPO}/commits/{{revision}}", "list_commits", list_commits),
     Route("GET", f"{REPO}/refs", "list_refs", list_refs),
+    Route("GET", f"{REPO}/auth-check", "auth_check", auth_check),
     Route("POST", f"{REPO}/tag/{{revision}}", "create_tag", create_tag),
     Route("DELETE", f"{REPO}/tag/{{revision}}", "delete_tag", delete_tag),
     Route("POST", f"{REPO}/preupload/{{revision}}", "preupload", preupload),

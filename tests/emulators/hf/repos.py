@@ -74,6 +74,9 @@ class Repo:
     created: float
     commits: list[Commit] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    gated: bool = False
+    """Only accounts in ``accepted`` may read its files."""
+    accepted: set[str] = field(default_factory=set)
 
     @property
     def head(self) -> Commit:
