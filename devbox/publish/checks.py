@@ -57,11 +57,11 @@ def of_weights(
     if found.adapters:
         ranks = ", ".join(map(str, found.ranks)) or "none"
         said = f"{found.adapters:,} parameters in {found.pairs} adapters of rank {ranks}"
-        said += "".join(f"; {fault}" for fault in found.faults[:_SHOWN])
+        said += "".join(f"; {clean(fault, 200)}" for fault in found.faults[:_SHOWN])
         yield Check("adapters", "failed" if found.faults else "passed", said)
     for part in found.left:
         if "lora" in part.lower() and not found.adapters:
-            told = f"{part} is beside the weights and not published with them"
+            told = f"{clean(part, 100)} is beside the weights and not published with them"
             yield Check("adapters left out", "warning", told)
     if found.ignored:
         yield Check("entries", "warning", f"no tensors, left out: {_listed(found.ignored)}")

@@ -123,14 +123,25 @@ def _described(found: Weights, opened: Checkpoint) -> dict[str, Any]:
     for tensor in found.tensors.values():
         dtypes[tensor.dtype.name] = dtypes.get(tensor.dtype.name, 0) + tensor.elements
     return {
-        **told,
+        **{key: _harmless(value) for key, value in told.items()},
         "form": opened.form,
         "file_bytes": opened.size,
         "tensors": len(found.tensors),
         "elements": found.parameters + found.buffers + found.adapters,
         "dtypes": dtypes,
-        "foreign": list(opened.foreign),
+        "foreign": _harmless(opened.foreign),
     }
+
+
+def _harmless(value: Any) -> Any:
+    """Names from the file as text that any terminal and JSON takes."""
+    if isinstance(value, str):
+        return clean(value, 300)
+    if isinstance(value, tuple):
+        return [_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {clean(str(key), 300): _harmless(each) for key, each in value.items()}
+    return value
 
 
 def _lay_out(

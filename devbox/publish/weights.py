@@ -19,6 +19,7 @@ _NOT_WEIGHTS = re.compile(r"optim|sched|scaler|ema|rng|amp", re.IGNORECASE)
 _PREFIXES = ("module.", "_orig_mod.")
 _LORA = re.compile(r"(.+)\.lora_([AB])((?:\..+)?)")
 _DEEPEST = 32
+_MOST = 1_000_000
 #: names of tensors that no optimizer trains
 BUFFERS = (
     *("*running_mean", "*running_var", "*num_batches_tracked", "*inv_freq", "*position_ids"),
@@ -115,10 +116,15 @@ def _flat(held: dict[Any, Any], ignored: list[str]) -> dict[str, Tensor]:
     """Name → tensor, the names of nested dicts joined by dots. Names of other entries go to
     `ignored`."""
     found: dict[str, Tensor] = {}
+    entries = 0
 
     def add(mapping: dict[Any, Any], before: str, above: tuple[int, ...]) -> None:
         if id(mapping) in above or len(above) > _DEEPEST:
             raise Unreadable("a dict in it holds itself, or is nested too deeply")
+        nonlocal entries
+        entries += len(mapping)
+        if entries > _MOST:  # a few dicts that hold each other make any number of paths
+            raise Unreadable(f"it has over {_MOST:,} entries")
         for key, value in mapping.items():
             name = f"{before}{key}"
             if isinstance(value, Tensor):
@@ -127,8 +133,6 @@ def _flat(held: dict[Any, Any], ignored: list[str]) -> dict[str, Tensor]:
                         f"two of its tensors have the name {name[:80]!r}, or it is no text"
                     )
                 found[name] = value
-                if len(found) > 1_000_000:
-                    raise Unreadable("it holds over a million tensors")
             elif isinstance(value, dict) or (isinstance(value, Inert) and value.entries):
                 inner = value if isinstance(value, dict) else value.entries
                 add(inner, f"{name}.", (*above, id(mapping)))
@@ -233,13 +237,18 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """What of a dict is plain numbers and text, and lists of them."""
+    """What of a dict is plain numbers and short text, and lists of them."""
     if not isinstance(value, dict):
         return {}
-    kinds = (str, int, float, bool)
     return {
-        str(key)[:60]: each
+        str(key): each
         for key, each in value.items()
-        if isinstance(each, kinds)
-        or (isinstance(each, (list, tuple)) and all(isinstance(one, kinds) for one in each))
+        if _is_text(str(key))
+        and (_is_plain(each) or (isinstance(each, (list, tuple)) and all(map(_is_plain, each))))
     }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return abs(value) < 1 << 53
+    return isinstance(value, str) and _is_text(value)

@@ -218,6 +218,21 @@ def test_adapters_alone_become_a_package_of_their_own(root: Path, home: Path) ->
         make(root, broken, output=root / "other")
 
 
+def test_a_report_is_plain_text_whatever_the_file_names(root: Path, home: Path) -> None:
+    model = {**Tiny().state_dict(), "\ud800 odd": 1}
+    path = save(
+        home / "x.pth",
+        {"model": model, "\x1b[2Jlora_state_dict": {"x": torch.zeros(2)}, "lora_config": {"n": 1}},
+    )
+    told = json.dumps(make(root, path), ensure_ascii=False).encode()
+    assert b"odd" in told
+    assert b"\x1b" not in told
+    adapters = {"a.lora_A": torch.zeros(2, 6), "a.lora_B": torch.ones(5, 2)}
+    odd = {"n": 10**5000, "\ud800": 1, "deep": [[1]], "alpha": 8, "inf": float("inf")}
+    save(path, {"lora_state_dict": adapters, "lora_config": odd})
+    assert make(root, path)["weights"]["lora_config"] == {"alpha": 8}
+
+
 def test_a_licence_that_differs_is_named_and_does_not_stop_it(root: Path, checkpoint: Path) -> None:
     (root / "LICENSE").write_text("Prosocial Public License – PPL-3%\nVersion 1.0\n")
     report = make(root, checkpoint)

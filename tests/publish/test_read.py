@@ -213,7 +213,11 @@ def test_nesting_and_references_do_not_exhaust_anything(home: Path) -> None:
         b"(h%sh%slq%s" % (bytes([i]), bytes([i]), bytes([i + 1])) for i in range(200)
     )
     itself = b"\x80\x02}q\0X\x01\0\0\0ah\0s."
-    for data in (deep, laughs + b".", itself):
+    twins = b"\x80\x02}q\0" + b"".join(
+        b"}(X\1\0\0\0ah%sX\1\0\0\0bh%suq%s" % (bytes([i]), bytes([i]), bytes([i + 1]))
+        for i in range(30)
+    )
+    for data in (deep, laughs + b".", itself, twins + b"."):
         with pytest.raises(Unreadable):
             looked(with_pickle(home / "x.pth", data))
 
