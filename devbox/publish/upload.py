@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from devbox.errors import Conflict, DevboxError, NotFound, Unavailable
-from devbox.providers.hf.model_repo import ModelRepository
+from devbox.providers.hf.model_repo import SETTINGS, ModelRepository
 from devbox.publish.package import files_of
 from devbox.workspace import Workspace
 
@@ -35,7 +35,7 @@ def upload(ws: Workspace, folder: Path, version: str, where: Where, report: dict
     content; errors of the Hub as they are, after what they mean."""
     if where.dataset and not where.dataset.exists():
         raise NotFound(f"there is no dataset {where.dataset}", means="nothing was uploaded")
-    config = ws.spec.provider("hf-space")
+    config = ws.spec.provider(SETTINGS)
     model = ModelRepository(config, where.repo, token=where.token)
     files, name = files_of(folder), version
     message = f"Upload {folder.name}" + (f" {version}" if version else "")

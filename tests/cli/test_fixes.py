@@ -101,6 +101,10 @@ def parse(words: list[str]) -> None:
     group: click.Command = cli
     context = click.Context(cli, info_name="devbox")
     rest = words
+    if words[0].startswith("-"):  # such as `devbox --version`
+        with contextlib.suppress(click.exceptions.Exit):
+            cli.make_context("devbox", list(words)).close()
+        return
     while isinstance(group, click.Group):
         name, command, rest = group.resolve_command(context, rest)
         assert command is not None, f"there is no verb {name}"
@@ -177,7 +181,7 @@ def test_nothing_that_is_said_leaves_a_word_of_a_command_to_be_filled_in() -> No
 
 
 #: They end when they are interrupted, or change this machine: parsed above, and run elsewhere.
-_NOT_RUN = {"ui", "forward", "top", "demo", "logs"}
+_NOT_RUN = {"ui", "forward", "top", "demo", "logs", "serve"}
 _FOR = {"x:x": "8000:8000", "apt-get": "true", "JOB": "hi", "FILE": "a.txt", "COMMAND": "true"}
 
 

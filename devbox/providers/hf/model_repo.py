@@ -14,6 +14,8 @@ from devbox.spec import ProviderSettings
 from devbox.spec.provider_settings import HfSettings
 from devbox.text import clean, counted
 
+SETTINGS = "hf-space"  # a provider whose settings, [providers.hf], say where the Hub is
+
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(f"(?:{_NAME}/)?{_NAME}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
