@@ -73,6 +73,9 @@ def test_32_clients_get_their_own_answers_and_every_refusal_is_told(echo: EchoSe
     assert (health["refused"], health["busy"], health["queued"]) == (seen[503], 0, 0)
     assert seen[200] > 32
     until(lambda: echo.served() == {"count": seen.total(), "in_flight": 0})
+    assert ask(url.replace("/echo", "/nope")).status == 404
+    until(lambda: "GET /nope 404" in echo.box.log("s1"))
+    assert "503" not in echo.box.log("s1")
 
 
 def test_stopping_finishes_what_is_in_flight_and_takes_nothing_new(

@@ -22,6 +22,7 @@ from devbox.box.services.token import Guarded
 
 PACKAGES = ("starlette>=0.37", "uvicorn>=0.30")
 _WRITE_EVERY = 1.0
+_BUSY = 503  # said so often, when it is, that it would drown the rest of the log
 
 
 def listen(port: int, *, public: bool = False) -> socket.socket:
@@ -77,7 +78,7 @@ def run(
 
 class Counted:
     """The app, with its requests counted into the file `served`; a failed one is a line of the
-    log."""
+    log, but for those that were told to come back later."""
 
     def __init__(self, app: Any, health: str, served: Path) -> None:
         self._app, self._health, self._served = app, health, served
@@ -105,7 +106,7 @@ class Counted:
         finally:
             self._in_flight -= 1
             self._changed.set()
-            if status >= 400:
+            if status >= 400 and status != _BUSY:
                 took = f"{1000 * (time.monotonic() - begun):.0f} ms"
                 print(scope.get("method", ""), scope["path"], status, took, flush=True)
 
