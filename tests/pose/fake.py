@@ -1,9 +1,9 @@
 """An engine whose behaviour a test writes down: it runs in the engine's process like a real one.
 
 Its plan is JSON in the environment variable DEVBOX_TEST_PLAN: dropped (frames without a person),
-refuse, die (frames on which it fails, or ends its process), noise (it prints to stdout at every
-level), mesh, seconds (that a look takes), two (frames with a second person), broken (why it cannot
-be loaded).
+refuse, raises, die (frames on which it fails, or ends its process), noise (it prints to stdout at
+every level), mesh, seconds (that a look takes), two (frames with a second person), broken (why it
+cannot be loaded).
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Fake(Engine):
             os._exit(9)
         if frame in told.get("refuse", ()):
             raise ValueError("the network gave no number")
+        if frame in told.get("raises", ()):
+            raise RuntimeError("CUDA out of memory")
         time.sleep(told.get("seconds", 0))
         if frame in told.get("dropped", ()):
             return []

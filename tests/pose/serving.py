@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import http.client
 import json
 import threading
@@ -59,6 +60,7 @@ class Client:
             link.close()
 
 
+@functools.cache
 def picture(grey: int, suffix: str = ".png", size: tuple[int, int] = (160, 120)) -> str:
     """A picture file of one grey, as base64."""
     image = np.full((size[1], size[0], 3), grey, np.uint8)

@@ -70,7 +70,7 @@ def test_a_broken_video_and_an_engine_that_dies_cost_only_themselves(
     for name in ("a.mp4", "a.avi", "c.mp4"):
         write(folder / name, 12)
     (folder / "b.mp4").write_bytes(b"\0" * 5000)
-    fake(die=[4, 5], refuse=[7])
+    fake(die=[4, 5], refuse=[7], raises=[9])
     job = run(home / "run", folder)
     assert job.failed == ["b.mp4"]
     names = sorted(path.parent.name for path in job.out.rglob("results.jsonl"))
@@ -79,7 +79,8 @@ def test_a_broken_video_and_an_engine_that_dies_cost_only_themselves(
         records = records_of(each.parent)
         assert [r["frame_number"] for r in records] == list(range(12))
         errors = {r["frame_number"]: r["error"] for r in records if r["error"]}
-        assert list(errors) == [4, 5, 7]
+        assert list(errors) == [4, 5, 7, 9]
+        assert "CUDA out of memory" in errors[9]
         assert "code 9" in errors[4]
         assert errors[7] == "the network gave no number"
         assert records[5]["source"] == "predicted"

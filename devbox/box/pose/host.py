@@ -18,7 +18,7 @@ from devbox.box import environment
 from devbox.box.pose.person import Person
 from devbox.box.pose.result import Faces
 from devbox.box.service import Service
-from devbox.box.services.model import Model, ModelDied, NotReady
+from devbox.box.services.model import Model, ModelDied, ModelError, NotReady
 from devbox.wire.jobs import Environment
 
 #: what pose needs of mediapipe and no more: it declares jax, sounddevice and others besides
@@ -126,15 +126,17 @@ class Host:
         return Ready(self._engine, info["models"], info["device"], info["faces"], self._note)
 
     def see(self, image: Any, session: str = "", frame: int = 0) -> List[Person]:
-        """As `Engine.see`: a BGR uint8 frame of height × width × 3. ValueError as there;
-        EngineFailed when the process died or took too long: it is loaded again, and sessions begin
-        again with it."""
+        """As `Engine.see`: a BGR uint8 frame of height × width × 3. ValueError as there, and for
+        whatever else it raises; EngineFailed when the process died or took too long: it is loaded
+        again, and sessions begin again with it."""
         self.start()
         assert self._model is not None
         try:
             return _people(self._model.ask(_request(image, session, frame)))
-        except ModelDied as error:
+        except (ModelDied, NotReady) as error:
             raise EngineFailed(str(error)) from error
+        except ModelError as error:
+            raise ValueError(str(error)) from error
 
     async def look(self, image: Any, session: str = "", frame: int = 0) -> List[Person]:
         """The same without blocking the event loop; one at a time, in the order of the calls.
