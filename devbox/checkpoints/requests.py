@@ -41,7 +41,7 @@ def chosen(project: Spec, names: Iterable[str] = ()) -> dict[str, Checkpoint]:
         project.require_trust("checkpoints")
         raise NotFound(
             "this project has no checkpoints",
-            fix="add [checkpoints.NAME] with source and path to devbox.toml",
+            fix="add a table such as [checkpoints.weights] with source and path to devbox.toml",
         )
     found = {}
     for name in wanted:
