@@ -12,6 +12,7 @@ import pytest
 
 from devbox.box.service import Service
 from devbox.box.services.model import Model, ModelDied, ModelError, NotReady
+from tests.jobs.conftest import oldest_python
 
 HERE = "tests.services.models"
 
@@ -108,6 +109,14 @@ def test_one_that_cannot_be_loaded_ends_the_service(config: dict[str, bool], sai
         model.ask(1)
     model.close()
     assert told == [f"the model cannot be loaded: {said}"]
+
+
+def test_it_may_have_another_interpreter_than_the_service() -> None:
+    """The machine's oldest, as an environment of its own may have."""
+    model = Model(HERE, {"size": 3}, python=oldest_python())
+    assert model.ask({"picture": b"\xff" * 1000})["request"] == {"picture": b"\xff" * 1000}
+    assert psutil.Process(model.pid).exe() == os.path.realpath(oldest_python())
+    model.close()
 
 
 def test_it_ends_with_whoever_started_it() -> None:
