@@ -7,9 +7,11 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from devbox.box.job import Job, Skip
 from devbox.box.jobs import gpu_check
@@ -57,6 +59,58 @@ def test_without_torch_it_measures_the_rest_and_says_so(
     assert missed["value"] is None
     assert "127.0.0.1:9/nothing cannot be read" in missed["note"]
     assert "not measured" in (job.out / "gpu-check.svg").read_text()
+
+
+def gpu_torch(blocks: int, names: list[str]) -> SimpleNamespace:
+    """torch on a machine with GPUs: its real CPU kernels under the names of devices, with memory
+    for so many blocks of 256 MiB on each."""
+    held: list[object] = []
+
+    def full(shape: tuple[int], value: int, **_: Any) -> Any:
+        if len(held) == blocks:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 256.00 MiB.")
+        held.append(None)
+        return torch.full((4,), value, dtype=torch.uint8)
+
+    return SimpleNamespace(
+        **{name: getattr(torch, name) for name in ("float32", "float16", "bfloat16", "uint8")},
+        __version__="2.13.0",
+        matmul=torch.matmul,
+        randn=lambda shape, device: torch.randn(shape),
+        empty=lambda size, **_: torch.empty(1 << 16, dtype=torch.uint8),
+        empty_like=lambda other, **_: torch.empty_like(other),
+        full=full,
+        backends=torch.backends,
+        cuda=SimpleNamespace(
+            is_available=lambda: True,
+            device_count=lambda: len(names),
+            get_device_name=names.__getitem__,
+            synchronize=lambda _: None,
+            empty_cache=held.clear,
+        ),
+    )
+
+
+def test_each_gpu_is_measured_beside_its_own_sheet(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["NVIDIA H100 80GB HBM3", "NVIDIA Unheard Of"]
+    monkeypatch.setitem(sys.modules, "torch", gpu_torch(5, names))
+    monkeypatch.setattr(measures, "_LARGEST", 256)
+    job, report = run(home)
+    assert job.failed == []
+    found = report["measures"]
+    assert [name for name in found if name.startswith("gpu0")] == [
+        *(f"gpu0 matmul {dtype}" for dtype in ("float32", "tf32", "float16", "bfloat16")),
+        *("gpu0 memory", "gpu0 VRAM that can be used", "gpu0 host to GPU", "gpu0 GPU to host"),
+    ]
+    assert found["gpu0 matmul bfloat16"]["published"] == 989
+    assert found["gpu0 memory"]["published"] == 3350
+    assert found["gpu0 VRAM that can be used"]["value"] == 5 * 0.25
+    assert found["gpu1 matmul bfloat16"]["published"] is None
+    assert "no published figures are known for NVIDIA Unheard Of" in report["note"]
+    assert report["published"]["sources"]
+    assert report["title"] == "1 × NVIDIA H100 80GB HBM3, 1 × NVIDIA Unheard Of"
 
 
 def test_what_fails_leaves_the_others_and_a_retry_measures_it_alone(
