@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -121,7 +122,8 @@ def test_following_through_cuts_loses_and_doubles_nothing(
             for process in psutil.process_iter(["name", "cmdline"]):
                 line = " ".join(process.info["cmdline"] or ())
                 if process.info["name"] == "ssh" and os.environ["DEVBOX_HOME"] in line:
-                    process.kill()
+                    with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                        process.kill()
 
     cutter = threading.Thread(target=cut)
     cutter.start()
