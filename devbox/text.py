@@ -87,6 +87,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(word, [*known], n=1)), "")
 
 
+def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
+    """'did you mean X? ', to put before a fix; '' for nothing near. before: of X, as "devbox "."""
+    close = nearest(word, known)
+    return f"did you mean {before}{close}? " if close else ""
+
+
 def counted(number: int, noun: str) -> str:
     """A number of things whose name takes an s: 1 file, 1,200 files."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

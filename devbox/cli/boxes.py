@@ -16,6 +16,7 @@ from devbox.cli.common import (
     echo,
     json_option,
     print_json,
+    provider_option,
     quiet_option,
     result,
     typed,
@@ -109,9 +110,9 @@ def pause_command(
     What a pause keeps:
       local, docker, ssh   its files
       modal                its files, in a snapshot, for 30 days
-      hf-space             only its volumes: says first what would be lost, asks, and fetches
-                           what `sync.down` names, or without it what is synced and newer or
-                           only there
+      hf-space             only its volumes: says first what would be lost,
+                           asks, and fetches what `sync.down` names, or without
+                           it what is synced and newer or only there
       hf-job               cannot be paused
     """
     ws = workspace(quiet=quiet)
@@ -269,7 +270,7 @@ def keep_command(words: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command("reconcile")
-@click.option("--provider", metavar="NAME", help="Only this provider.")
+@provider_option("Only this provider.")
 @click.option("--adopt", "strangers", flag_value="adopt", help="Track what others started.")
 @click.option("--remove", "strangers", flag_value="remove", help="End what nobody tracks.")
 @yes_option

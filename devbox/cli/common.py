@@ -73,6 +73,16 @@ def workspace(*, quiet: bool = False) -> Workspace:
 
 def print_json(kind: str, **fields: Any) -> None:
     """The documented, versioned JSON form on stdout."""
+    click.echo(_json(kind, fields))
+
+
+def json_error(error: DevboxError) -> None:
+    """The same of an error, on stderr."""
+    told = {"what": error.what, "means": error.means, "fix": error.fix, "code": error.exit_code}
+    click.echo(_json("error", told), err=True)
+
+
+def _json(kind: str, fields: dict[str, Any]) -> str:
     import json
 
     import msgspec
@@ -81,7 +91,7 @@ def print_json(kind: str, **fields: Any) -> None:
     # The same JSON, whose bytes do nothing on a terminal either.
     if not body.isprintable():
         body = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in body)
-    click.echo(body)
+    return body
 
 
 def json_option(function: F) -> F:
@@ -103,7 +113,9 @@ def confirm(question: str, *, yes: bool) -> None:
     from devbox.text import clean
 
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{clean(question)} Pass --yes to do it without a terminal.")
+        from devbox.errors import UsageError
+
+        raise UsageError(clean(question), fix="there is no terminal to ask at: pass --yes to do it")
     click.confirm(clean(question), abort=True, err=True)
 
 
@@ -118,6 +130,24 @@ def _complete_boxes(_: click.Context, __: click.Parameter, incomplete: str) -> l
     own = {box.name for box in live if ws.here.has(box) or not ws.here.inside} | set(ws.spec.boxes)
     others = {box.qualified for box in live if not ws.here.has(box)}
     return sorted(name for name in own | others if name.startswith(incomplete))
+
+
+def box_option(help_text: str, *names: str) -> Callable[[F], F]:
+    """--box, completed as BOX is."""
+    return click.option("--box", *(names or ("box_name",)), help=help_text,
+                        shell_complete=_complete_boxes)  # fmt: skip
+
+
+def provider_option(help_text: str, *names: str, **more: Any) -> Callable[[F], F]:
+    """--provider, completed."""
+    return click.option("--provider", *names, metavar="NAME", help=help_text,
+                        shell_complete=_complete_providers, **more)  # fmt: skip
+
+
+def _complete_providers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from devbox.providers import registry
+
+    return [name for name in registry.NAMES if name.startswith(incomplete)]
 
 
 def box_argument(*, required: bool = False, then: str = "") -> Callable[[F], F]:

@@ -31,15 +31,21 @@ if TYPE_CHECKING:
 _NO_CONNECTION = 255  # ssh's own exit code
 
 
-@click.command("ssh")
+@click.command(
+    "ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 @box_argument()
-def ssh_command(box_name: str | None) -> None:
-    """Open a shell on BOX (default: the only live one).
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
+def ssh_command(box_name: str | None, command: tuple[str, ...]) -> None:
+    """Open a shell on BOX (default: the only live one), or run COMMAND there by its shell, as ssh
+    does: devbox ssh train -- 'ls *.pt | wc -l'. For arguments that arrive as given: devbox exec.
 
     ssh, scp, rsync and git reach it too, as the host that `devbox status` shows (devbox-BOX unless
     that was taken); `devbox up` adds it to your ssh configuration.
     """
-    _ssh(_reachable(box_name), [], tty=True)
+    words = command[1:] if command[:1] == ("--",) else command
+    line = ["sh", "-c", " ".join(words)] if words else []
+    _ssh(reachable(box_name), line, tty=not words or sys.stdin.isatty())
 
 
 @click.command(
@@ -61,7 +67,7 @@ def exec_command(box_name: str, command: tuple[str, ...], tty: bool) -> None:
     words = list(command[1:] if command[0] == "--" else command)
     if not words:
         raise click.UsageError("Name a command to run, or use devbox ssh for a shell.")
-    _ssh(_reachable(box_name), words, tty=tty and sys.stdin.isatty())
+    _ssh(reachable(box_name), words, tty=tty and sys.stdin.isatty())
 
 
 @click.command("forward")
@@ -185,7 +191,7 @@ def _aliases_in_trouble() -> Iterator[str]:
         store.close()
 
 
-def _reachable(box_name: str | None) -> Host:
+def reachable(box_name: str | None) -> Host:
     """As `_running`, without loading the model when there is nothing to explain."""
     from devbox import paths
     from devbox.state import fast_lookup
@@ -229,13 +235,13 @@ def _ssh(host: Host, remote: list[str], *, tty: bool) -> NoReturn:
     line = argv(host, remote, tty=tty)
     sys.stdout.flush()
     sys.stderr.flush()
-    code = _run_on_this_terminal(line)
+    code = on_this_terminal(line)
     if code == _NO_CONNECTION:
         _explain(host.alias)
     sys.exit(code)
 
 
-def _run_on_this_terminal(line: list[str]) -> int:
+def on_this_terminal(line: list[str]) -> int:
     """The exit code of a program that has our terminal; its signals are its own. What ends it by
     a signal ends us by the same."""
     import signal

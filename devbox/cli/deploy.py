@@ -87,11 +87,12 @@ def deploy_command(
     added beside origin; elsewhere, and with --via api, the files go as one commit.
 
     \b
-    devbox deploy --check           what would be pushed, its size, files for Git LFS
-    devbox deploy                   to the Space of the only box on Spaces
-    devbox deploy --space me/app    to any Space of yours
-    devbox deploy --modal           the service whose checkpoints devbox.toml has, as a Modal app:
-                                    a function and a web endpoint that cost only while asked
+    devbox deploy --check          what would be pushed, its size, files for LFS
+    devbox deploy                  to the Space of the only box on Spaces
+    devbox deploy --space me/app   to any Space of yours
+    devbox deploy --modal          the service whose checkpoints devbox.toml has,
+                                   as a Modal app: a function and a web endpoint
+                                   that cost only while asked
     """
     _require_one_way(hosted)
     if hosted:

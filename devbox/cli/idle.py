@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from devbox.cli.common import echo, json_option, narrate, print_json
+from devbox.cli.common import box_option, echo, json_option, narrate, print_json
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def idle_command() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take the policy of a box in this devbox.toml (default: the built-in one).",
 )
-@click.option("--box", "name", help="Whose policy, and whose samples, when there are several.")
+@box_option("Whose policy, and whose samples, when there are several.", "name")
 @click.option("--max-uptime", help="A ceiling from the first sample on, such as 8h.")
 @click.option("--price", type=click.FloatRange(min=0), help="Dollars an hour, to tell the saving.")
 @json_option

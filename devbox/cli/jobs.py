@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from devbox.cli.common import echo, json_option, page, print_json, quiet_option, workspace
+from devbox.cli.common import (
+    box_option,
+    echo,
+    json_option,
+    page,
+    print_json,
+    quiet_option,
+    workspace,
+)
 from devbox.cli.following import following
 from devbox.errors import UsageError
 
@@ -55,7 +63,7 @@ no_sync_option = click.option(
 
 @click.command("run", cls=WordsAfterDashes)
 @click.argument("job_name", metavar="[JOB]", required=False, shell_complete=_complete_jobs)
-@click.option("--box", "box_name", help="The box to run on; needed when there are several.")
+@box_option("The box to run on; needed when there are several.")
 @_detach_option
 @_dest_option
 @no_sync_option
@@ -188,7 +196,7 @@ def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
 
 
 @click.command("runs")
-@click.option("--box", "box_name", help="Only runs on that box.")
+@box_option("Only runs on that box.")
 @click.option("--limit", default=20, show_default=True, help="How many, newest first.")
 @click.option("--no-refresh", is_flag=True, help="As last known, without asking boxes.")
 @json_option
@@ -211,7 +219,7 @@ def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bo
 @click.command("logs")
 @_run_argument
 @click.option("--follow", "-f", "go_on", is_flag=True, help="Continue until the run ends.")
-@click.option("--box", "box_name", help="What a box itself prints, as its provider keeps it.")
+@box_option("What a box itself prints, as its provider keeps it.")
 def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
     """Print the log of RUN (default: the latest) on stdout, or that of a box."""
     from devbox.jobs import fetch, queries

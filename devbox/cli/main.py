@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import io
 import os
 import sys
 from importlib import import_module
@@ -40,6 +39,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "exec": ("connect", "Run one command on a box"),
         "forward": ("connect", "Forward a port of a box to this machine"),
         "code": ("connect", "Open the box in your editor over Remote-SSH"),
+        "cp": ("copy", "Copy files to or from a box"),
         "ssh-config": ("connect", "Show, install or remove the ssh configuration"),
     },
     "Files": {
@@ -87,6 +87,16 @@ _BEFORE = {
     "refresh": ["restart", "--keep-edits"],
 }
 
+#: what other tools call our verbs; the verb is said each time, so that it is learnt
+_ELSEWHERE = {
+    "list": ["ls"],
+    "start": ["up"],
+    "stop": ["pause"],
+    "rm": ["down"],
+    "help": ["--help"],
+    "version": ["--version"],
+}
+
 EXAMPLES = """\
 Examples:
   devbox init                      write devbox.toml
@@ -115,7 +125,14 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, _BEFORE.get(args[0], args[:1]) + args[1:])
+        words = _BEFORE.get(args[0], args[:1]) + args[1:]
+        if words[0] not in self.list_commands(ctx) and not words[0].startswith("-"):
+            from devbox import errors, text
+
+            close = text.did_you_mean(words[0], self.list_commands(ctx), "devbox ")
+            what = f"there is no verb {text.clean(words[0], 60)!r}"
+            raise errors.UsageError(what, fix=f"{close}devbox --help lists all verbs")
+        return super().resolve_command(ctx, words)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -176,17 +193,13 @@ def _run() -> int:
     """The exit code of the verb, its error told."""
     try:
         _verb()
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         from devbox.cli import common
 
-        if common.events:
-            from devbox.errors import UsageError
-
-            return _tell(UsageError(error.format_message()))
-        shown = io.StringIO()
-        error.show(shown)
-        common.page(shown.getvalue(), err=True, nl=False)
+        common.page(error.format_message(), err=True)
         return error.exit_code
+    except click.ClickException as error:
+        return _tell(_usage(error))
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, click.Abort):
@@ -196,18 +209,49 @@ def _run() -> int:
     return 0
 
 
+def _usage(error: click.ClickException) -> Exception:
+    """What click says of a command line, as an error of ours."""
+    from devbox.errors import UsageError
+
+    context = getattr(error, "ctx", None)
+    help_line = f"{context.command_path if context else 'devbox'} --help"
+    if isinstance(error, click.NoSuchOption):
+        close = next(iter(error.possibilities or ()), "")
+        near = f"did you mean {close}? " if close else ""
+        return UsageError(f"there is no option {error.option_name}", fix=near + help_line)
+    what = error.format_message().rstrip(".")
+    return UsageError(what[:1].lower() + what[1:], fix=help_line)
+
+
+def _words() -> list[str]:
+    """The command line, in our own words."""
+    words = sys.argv[1:]
+    ours = _ELSEWHERE.get(words[0]) if words else None
+    if not ours:
+        return words
+    rest = words[1:]
+    if ours == ["--help"] and rest:
+        return [*rest, *ours]
+    if not ours[0].startswith("-"):
+        from devbox.cli import common
+
+        common.narrate(f"devbox {words[0]} is: devbox {ours[0]}")
+    return ours + rest
+
+
 def _verb() -> None:
     """The verb; once more when it needs a project's trust and the user gives it now."""
     from devbox.errors import NotTrusted
 
+    words = _words()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(words, standalone_mode=False)
     except NotTrusted as error:
         from devbox.cli.trust import ask
 
         if not ask(error):
             raise
-        cli.main(standalone_mode=False)
+        cli.main(words, standalone_mode=False)
 
 
 def _interrupted() -> int:
@@ -228,9 +272,18 @@ def _tell(error: Exception) -> int:
     known = common.why_silent(explained(error))
     if common.events:
         common.events.failed(known)
+    elif _wants_json():
+        common.json_error(known)
     else:
         common.page(known.render(), err=True)
     return known.exit_code
+
+
+def _wants_json() -> bool:
+    """--json was given to the verb, and not to a program that it runs."""
+    words = sys.argv[1:]
+    ours = words[: words.index("--")] if "--" in words else words
+    return "--json" in ours and ours[0] not in ("exec", "ssh")
 
 
 if __name__ == "__main__":

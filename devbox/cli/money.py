@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from devbox.cli.common import echo, json_option, print_json, workspace
+from devbox.cli.common import echo, json_option, print_json, provider_option, workspace
 from devbox.errors import UsageError
 from devbox.state.spending import Line, report
 from devbox.text import dollars, duration, parse_size, size
@@ -17,7 +17,7 @@ from devbox.text_layout import table
 
 
 @click.command("offers")
-@click.option("--provider", "providers", multiple=True, metavar="NAME", help="Only this one.")
+@provider_option("Only this one.", "providers", multiple=True)
 @click.option("--vram", default="0B", metavar="SIZE", help="At least this much, such as 40GB.")
 @click.option("--max-price", type=float, metavar="DOLLARS", help="At most this an hour.")
 @json_option

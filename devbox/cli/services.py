@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from devbox.cli.common import echo, json_option, page, print_json, quiet_option, workspace
+from devbox.cli.common import (
+    box_option,
+    echo,
+    json_option,
+    page,
+    print_json,
+    quiet_option,
+    workspace,
+)
 from devbox.cli.following import following
 from devbox.cli.jobs import WordsAfterDashes, no_sync_option, takes_words
 
@@ -31,7 +39,7 @@ def _complete_services(_: click.Context, __: click.Parameter, incomplete: str) -
 
 @click.command("serve", cls=WordsAfterDashes)
 @click.argument("name", metavar="[SERVICE]", required=False, shell_complete=_complete_services)
-@click.option("--box", "box_name", help="The box to serve on; needed when there are several.")
+@box_option("The box to serve on; needed when there are several.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port on this computer.")
 @click.option("--detach", "-d", is_flag=True, help="Return once it is ready; no forward.")
 @no_sync_option
@@ -273,7 +281,7 @@ def services_command(ctx: click.Context, show_all: bool, as_json: bool) -> None:
 
 @services_command.command("stop")
 @click.argument("name", metavar="SERVICE", shell_complete=_complete_services)
-@click.option("--box", "box_name", help="The box it runs on; needed when it runs on several.")
+@box_option("The box it runs on; needed when it runs on several.")
 @json_option
 @quiet_option
 def stop(name: str, box_name: str | None, as_json: bool, quiet: bool) -> None:

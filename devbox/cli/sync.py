@@ -23,7 +23,7 @@ _EXAMPLES = """\b
 Examples:
   devbox sync up                   send what changed
   devbox sync down --dry-run       what would come down
-  devbox sync up --delete          also remove there what you removed here, after showing it
+  devbox sync up --delete          also remove there what you removed here
   devbox sync watch                send each save at once
 """
 

@@ -25,9 +25,10 @@ def trust_command(
     """Trust the settings in FOLDER's devbox.toml that need it (default: this folder).
 
     \b
-    These take effect only from your own ~/.devbox/config.toml or from a project you trust:
-      - where credentials go: endpoint, git_endpoint, ssh_gateway, server_url, docker_host,
-        host, secrets, pause_token, the secret of a checkpoint
+    These take effect only from your own ~/.devbox/config.toml, or from a
+    project you trust:
+      - where credentials go: endpoint, git_endpoint, ssh_gateway, server_url,
+        docker_host, host, secrets, pause_token, the secret of a checkpoint
       - what reaches outside the project: sync.path, image and volume paths
       - commands devbox runs by itself: pause_command, idle.save_command
     Changing one of these lines asks again; changing anything else does not.

@@ -23,9 +23,9 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
     """All boxes on one screen: GPUs, jobs, logs, files, cost; and the daily work on them.
 
     \b
-    devbox ui                 q leaves; what is under way continues by itself; ? shows all keys
+    devbox ui                 ? shows all keys; q leaves, work continues
     devbox ui --readonly      only look
-    devbox ui --web           in a browser: prints a link with a secret, for this machine only
+    devbox ui --web           in a browser of this machine: prints a link
     """
     if not web and not _has_terminal():
         raise UsageError(

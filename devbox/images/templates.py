@@ -9,7 +9,7 @@ import msgspec
 
 from devbox import paths
 from devbox.errors import NotFound
-from devbox.text import clean, nearest
+from devbox.text import clean, did_you_mean
 
 FILE = "image.toml"
 #: what a box gets that names no image: without a GPU, and with one
@@ -52,11 +52,9 @@ def get(name: str) -> Template:
     known = _all()
     if name in known:
         return known[name]
-    near = nearest(name, known)
-    hint = f"did you mean {near}? " if near else ""
     raise NotFound(
         f"no image template {clean(name, 60)!r} ({', '.join(known)})",
-        fix=f"{hint}list them with: devbox image ls",
+        fix=f"{did_you_mean(name, known)}list them with: devbox image ls",
     )
 
 

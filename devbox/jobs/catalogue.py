@@ -14,7 +14,7 @@ import msgspec
 from devbox import box, names, spec
 from devbox.errors import NotFound, SpecError, UsageError
 from devbox.spec import JobSpec, Spec
-from devbox.text import clean
+from devbox.text import clean, did_you_mean
 
 MAX_WORDS = 256 * 1024  # bytes of one command line; Linux gives a program 2 MiB in all
 J = TypeVar("J", bound=JobSpec)
@@ -35,7 +35,7 @@ def find(config: Spec, name: str) -> JobSpec:
     if name not in jobs:
         raise NotFound(
             f"there is no job {clean(name, 60)!r} (jobs: {', '.join(jobs) or 'none'})",
-            fix="to run a command of your own, such as: devbox run -- python main.py",
+            fix=f"{did_you_mean(name, jobs)}a command of your own: devbox run -- python main.py",
         )
     return jobs[name]
 

@@ -11,7 +11,7 @@ from devbox.errors import NotFound
 from devbox.model import Offer
 from devbox.providers.base import Provider
 from devbox.spec import BoxSpec
-from devbox.text import dollars, size
+from devbox.text import did_you_mean, dollars, size
 
 
 def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
@@ -22,11 +22,11 @@ def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
         for offer in offers:
             if offer.hardware.name == wanted.hardware:
                 return offer
-        known = ", ".join(sorted(offer.hardware.name for offer in offers)[:30])
+        names = sorted(offer.hardware.name for offer in offers)
         raise NotFound(
             f"provider {wanted.provider} has no hardware {wanted.hardware!r}",
             means="nothing was started",
-            fix=f"use one of: {known}",
+            fix=f"{did_you_mean(wanted.hardware, names)}use one of: {', '.join(names[:30])}",
         )
     able = [offer for offer in offers if _enough(wanted, offer)]
     fitting = [offer for offer in able if affordable(offer, wanted.max_price)]

@@ -13,7 +13,7 @@ from devbox import box, spec
 from devbox.errors import NotFound
 from devbox.jobs.catalogue import checked
 from devbox.spec import ServiceSpec, Spec
-from devbox.text import clean
+from devbox.text import clean, did_you_mean
 
 EXAMPLE = """[services.mine] with command = ["python", "server.py", "--port", "{port}"]"""
 
@@ -34,7 +34,7 @@ def find(config: Spec, name: str) -> ServiceSpec:
     if name not in known:
         raise NotFound(
             f"there is no service {clean(name, 60)!r} (services: {', '.join(known) or 'none'})",
-            fix=f"for a program of your own, add to devbox.toml: {EXAMPLE}",
+            fix=f"{did_you_mean(name, known)}for one of your own, add to devbox.toml: {EXAMPLE}",
         )
     return known[name]
 

@@ -117,7 +117,7 @@ def test_trust_shows_exactly_the_lines(project: Path, devbox: Devbox) -> None:
     file.write_text('[boxes.b]\nprovider = "ssh"\nhardware = "x"\nhost = "lab"\n')
     shown = devbox("trust", "--show", "--json").data
     assert (shown["trusted"], shown["lines"]) == (False, {"boxes.b.host": "lab"})
-    assert "Pass --yes" in devbox("trust").err
+    assert "pass --yes" in devbox("trust").err
     done = devbox("trust", "--yes")
     assert done.out == f"# {file}\nboxes.b.host = lab\n"
     assert devbox("trust", "--show", "--json").data["trusted"]

@@ -64,12 +64,13 @@ def test_a_failed_run_exits_11_and_says_what_failed_and_what_to_do(project: Path
     assert done.returncode == 11
     run = json.loads(done.stdout)["run"]
     assert (run["state"], run["exit_code"]) == ("failed", 3)
-    assert f"error: run {run['id']} failed: ended with exit code 3" in done.stderr
-    assert f"its log in results/{run['id']}/.devbox/log.txt" in done.stderr
-    assert f"fix: devbox retry {run['id']}" in done.stderr
+    told = json.loads(done.stderr.splitlines()[-1])
+    assert told["what"] == f"run {run['id']} failed: ended with exit code 3"
+    assert f"its log in results/{run['id']}/.devbox/log.txt" in told["means"]
+    assert told["fix"] == f"devbox retry {run['id']}"
     again = devbox(project, "retry", run["id"])
     assert again.returncode == 11
-    assert "exit code 3" in again.stderr
+    assert f"error: run {run['id']} failed: ended with exit code 3" in again.stderr
 
 
 def test_words_after_the_dashes_are_never_read_as_options(project: Path) -> None:
