@@ -7,6 +7,7 @@ from typing import NamedTuple
 from devbox.box.checkpoints.source import HUB, Source, parse
 from devbox.errors import AuthError, DevboxError, Gone
 from devbox.providers.hf.hub import Hub
+from devbox.providers.hf.model_repo import SETTINGS
 from devbox.spec import Checkpoint, Spec
 from devbox.spec.provider_settings import HfSettings
 
@@ -33,7 +34,7 @@ class Access(NamedTuple):
 
 def of_gated(project: Spec, wanted: dict[str, Checkpoint]) -> dict[str, Access]:
     """Those of the checkpoints that are gated, by name, each asked of the Hub."""
-    config = project.provider("hf-space")
+    config = project.provider(SETTINGS)
     assert isinstance(config, HfSettings)
     asked: dict[tuple[str, str], tuple[bool | None, str]] = {}
     found = {}

@@ -36,10 +36,10 @@ def checkpoints_command() -> None:
     """Model weights of [checkpoints.NAME] in devbox.toml.
 
     \b
-    devbox checkpoints ls                   what there is, its licence, whether you may read it
-    devbox checkpoints pull --box dev       fetch them on a box, before a job needs them
-    devbox checkpoints verify sam3          compare with the hashes of devbox.toml
-    devbox checkpoints push sam3 --box dev  put a file into its gs:// or hf:// source
+    devbox checkpoints ls                   licences, and what you may read
+    devbox checkpoints pull --box dev       fetch them before a job needs them
+    devbox checkpoints verify sam3          by the hashes of devbox.toml
+    devbox checkpoints push sam3 --box dev  a file to its gs:// or hf:// source
     """
 
 

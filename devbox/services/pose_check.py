@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from devbox import installation
 from devbox.box.pose.coverage import SOURCES
 from devbox.box.pose.report import Report, report
 from devbox.errors import DevboxError, JobFailed, ToolMissing, UsageError
@@ -36,7 +37,7 @@ def of_video(url: str, video: Path, tell: Callable[[int, int], None]) -> dict[st
     from importlib.util import find_spec
 
     if find_spec("cv2") is None:
-        raise ToolMissing("reading videos needs OpenCV", fix="pip install 'devbox[track]'")
+        raise ToolMissing("reading videos needs OpenCV", fix=installation.fix_extra("track"))
     from devbox.box.media import frames
 
     try:

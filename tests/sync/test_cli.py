@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from devbox.cli.main import cli
 from devbox.cli.sync import sync_command
-from devbox.errors import Conflict
+from devbox.errors import Conflict, UsageError
 from tests.sync.conftest import Pair, files, write
 
 Run = Callable[..., Result]
@@ -70,10 +70,10 @@ def test_deletion_is_shown_and_needs_a_yes(pair: Pair, run: Run) -> None:
     write(pair.here / "a.txt", "a")
     run("up")
     (pair.here / "a.txt").unlink()
-    done = run("up", "--delete")
-    assert done.exit_code == 2
+    done = run("up", "--delete", fails=True)
+    assert isinstance(done.exception, UsageError)
     assert "to delete on b (1):\n  a.txt" in done.stderr
-    assert "--yes" in done.stderr
+    assert "--yes" in done.exception.fix
     assert (pair.there / "a.txt").exists()
     done = run("up", "--delete", "--yes")
     assert "  a.txt" in done.stderr
