@@ -52,7 +52,7 @@ def test_the_app_answers_every_time_with_one_model_and_leaves_nothing_behind(
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -51,7 +51,7 @@ class Client:
 
     def _ask(self, method: str, path: str, content: Any) -> Answer:
         data = content if isinstance(content, bytes) or content is None else json.dumps(content)
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=180)
         try:
             link.request(method, path, data)
             answer = link.getresponse()
@@ -75,7 +75,7 @@ def serving(*, ready: bool = True, **args: Any) -> Iterator[Client]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while not server.started and time.monotonic() < until:
             thread.join(0.01)
         client = Client(server.servers[0].sockets[0].getsockname()[1])

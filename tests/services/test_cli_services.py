@@ -56,7 +56,7 @@ def project(local_workspace: Workspace, local_box: Box) -> Path:
 
 def devbox(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*DEVBOX, *words], cwd=project, capture_output=True, text=True, timeout=60, check=False
+        [*DEVBOX, *words], cwd=project, capture_output=True, text=True, timeout=180, check=False
     )
 
 
@@ -146,7 +146,7 @@ def test_two_at_once_start_one(project: Path) -> None:
         subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    ended = [process.communicate(timeout=60) for process in both]
+    ended = [process.communicate(timeout=180) for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     assert ended[0][0] == ended[1][0]
     assert len(listed(project, "--all")) == 1

@@ -90,7 +90,7 @@ def test_a_provider_without_public_urls_says_so_and_starts_nothing(
     root = local_workspace.spec.root
     (root / "devbox.toml").write_text('[services.e]\nmodule = "echo_service"\nexpose = true\n')
     done = subprocess.run(
-        [*DEVBOX, "serve", "e"], cwd=root, capture_output=True, text=True, check=False, timeout=60
+        [*DEVBOX, "serve", "e"], cwd=root, capture_output=True, text=True, check=False, timeout=180
     )
     assert done.returncode == 5, done.stderr
     assert f"local has no public URL for a port of {local_box.name}" in done.stderr

@@ -51,13 +51,13 @@ class Server:
         self._thread = threading.Thread(target=self._server.run, kwargs=listen, daemon=True)
         self._thread.start()
         port = self._socket.getsockname()[1]
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=180)
 
     def health(self) -> dict[str, Any]:
         return dict(self.client.get("/health").raise_for_status().json())
 
     def until(self, status: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while (health := self.health())["status"] != status:
             assert time.monotonic() < deadline, health
         return health
