@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import click
 import msgspec
@@ -26,13 +27,21 @@ from devbox.cli.common import (
 from devbox.errors import DevboxError, UsageError
 from devbox.model import Box
 from devbox.money import exposure
-from devbox.text import parse_duration
+from devbox.text import parse_duration, parse_size
 from devbox.workspace import Workspace
 
 
 @click.command("up")
 @box_argument()
-@click.option("--hardware", metavar="NAME", help="This hardware, whatever devbox.toml says.")
+@provider_option("In place of devbox.toml: where it lives.")
+@click.option("--hardware", metavar="NAME", help="This hardware of the provider.")
+@click.option("--gpu", metavar="NAME", help="The cheapest with this GPU, such as L40S or A100:2.")
+@click.option("--vram", metavar="SIZE", help="The cheapest with this much GPU memory.")
+@click.option(
+    "--max-price", type=click.FloatRange(0), metavar="DOLLARS", help="At most this an hour."
+)
+@click.option("--image", metavar="NAME", help="This image (devbox image ls).")
+@click.option("--max-uptime", metavar="DURATION", help="It ends after this, whatever it does.")
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
 @click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, such as 90s.")
 @click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
@@ -40,12 +49,12 @@ from devbox.workspace import Workspace
 @quiet_option
 def up_command(
     box_name: str | None,
-    hardware: str | None,
     no_wait: bool,
     timeout: str | None,
     no_sync: bool,
     as_json: bool,
     quiet: bool,
+    **wanted: Any,
 ) -> None:
     """Bring BOX of devbox.toml up, or finish bringing it up, and send the project's files.
 
@@ -55,17 +64,33 @@ def up_command(
     \b
     devbox up               the only box of devbox.toml
     devbox up train         the box of [boxes.train]
+    devbox up --gpu L40S --max-uptime 2h
     """
     ws = workspace(quiet=quiet)
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     if ws.start_timeout == 0:
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
-    if hardware:
-        ws.spec = ws.spec.with_hardware(box_name, hardware)
+    if changes := _changes(wanted):
+        ws.spec = ws.spec.with_changes(box_name, changes)
     box = lifecycle.up(ws, box_name, wait=not no_wait)
     if not (no_sync or no_wait):
         _send(ws, box)
     _report(ws, box, as_json)
+
+
+def _changes(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Options of `up` that stand for keys of the box's table, as the table would hold them."""
+    given = {key: value for key, value in wanted.items() if value is not None}
+    try:
+        if "vram" in given:
+            given["vram"] = spec.Bytes(parse_size(given["vram"]))
+        if "max_uptime" in given:
+            given["max_uptime"] = spec.Seconds(parse_duration(given["max_uptime"]))
+    except ValueError as error:
+        raise UsageError(str(error), fix="devbox up --help") from None
+    if "provider" in given:
+        spec.settings_type(given["provider"])  # refuses one that does not exist
+    return given
 
 
 @click.command("resume")

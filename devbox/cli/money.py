@@ -18,11 +18,12 @@ from devbox.text_layout import table
 
 @click.command("offers")
 @provider_option("Only this one.", "providers", multiple=True)
+@click.option("--gpu", default="", metavar="NAME", help="Only with this GPU, such as L40S.")
 @click.option("--vram", default="0B", metavar="SIZE", help="At least this much, such as 40GB.")
 @click.option("--max-price", type=float, metavar="DOLLARS", help="At most this an hour.")
 @json_option
 def offers_command(
-    providers: tuple[str, ...], vram: str, max_price: float | None, as_json: bool
+    providers: tuple[str, ...], gpu: str, vram: str, max_price: float | None, as_json: bool
 ) -> None:
     """Compare hardware across providers, cheapest first."""
     from devbox.money.offers import gather, select
@@ -34,7 +35,7 @@ def offers_command(
         raise UsageError(str(error), fix="for example: devbox offers --vram 40GB") from None
     ws = workspace()
     found, failed = gather(ws, providers or registry.NAMES)
-    offers = select(found, vram=least, max_price=max_price)
+    offers = select(found, gpu=gpu, vram=least, max_price=max_price)
     if as_json:
         print_json("offers", offers=[msgspec.to_builtins(o) for o in offers], failed=failed)
         return

@@ -19,7 +19,7 @@ from devbox.telemetry import rearm
 from devbox.text import clean, dollars, duration
 
 _IN_PLACE = frozenset({"idle", "sync"})
-_CHOICE = frozenset({"hardware", "vram", "max_price", "cpu", "memory"})
+_CHOICE = frozenset({"hardware", "gpu", "vram", "max_price", "cpu", "memory"})
 #: boxes that `up` starts: what they cannot follow is refused before that
 STOPPED = (BoxState.PAUSED, BoxState.FAILED)
 _SHOWN = frozenset({"provider", "image", "workdir", "region", "host", "space", "max_uptime"})

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from devbox.errors import NotFound
-from devbox.model import Offer
+from devbox.model import Hardware, Offer
 from devbox.providers.base import Provider
 from devbox.spec import BoxSpec
-from devbox.text import did_you_mean, dollars, size
+from devbox.text import clean, did_you_mean, dollars, size
 
 
 def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
-    """The named hardware, else the cheapest offer with enough VRAM, CPUs and memory under
-    max_price. NotFound says what was asked and what comes closest."""
+    """The named hardware, else the cheapest offer with that GPU, enough VRAM, CPUs and memory and
+    under max_price. NotFound says what was asked and what comes closest."""
     offers = list(offers)
     if wanted.hardware:
         for offer in offers:
             if offer.hardware.name == wanted.hardware:
-                return offer
+                return _with_gpu(wanted, offer)
         names = sorted(offer.hardware.name for offer in offers)
         raise NotFound(
             f"provider {wanted.provider} has no hardware {wanted.hardware!r}",
@@ -40,11 +41,51 @@ def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
         else "nothing there is large enough"
     )
     limit = "" if wanted.max_price is None else f" at up to ${wanted.max_price:g}/h"
+    gpu = f"{clean(wanted.gpu, 40)} and " if wanted.gpu else ""
+    there = sorted({offer.hardware.gpu for offer in offers if offer.hardware.gpu})
+    near = did_you_mean(wanted.gpu, there) if wanted.gpu and not able else ""
+    if gpu and not able:
+        hint = f"its GPUs are {', '.join(there)}" if there else "it has no GPU"
     raise NotFound(
-        f"provider {wanted.provider} offers nothing with {size(wanted.vram)} VRAM{limit}: {hint}",
+        f"provider {wanted.provider} offers nothing with {gpu}{size(wanted.vram)} VRAM{limit}: "
+        f"{hint}",
         means="nothing was started",
-        fix="compare with: devbox offers",
+        fix=f"{near}compare with: devbox offers",
     )
+
+
+def has_gpu(asked: str, hardware: Hardware) -> bool:
+    """Whether hardware has the GPUs asked for: "L40S", "a100-80gb", "A100:2" for at least two. Each
+    word of the name must be one of the provider's name for it (L4 is not L40S), or be the memory
+    that each GPU has."""
+    name, _, count = asked.partition(":")
+    least = int(count) if count.isdecimal() else 1
+    if hardware.gpus < max(1, least):
+        return False
+    own, each = _words(hardware.gpu), hardware.vram / hardware.gpus
+    words = _words(name)
+    return bool(words) and all(word in own or _is_memory(word, each) for word in words)
+
+
+def _is_memory(word: str, each: float) -> bool:
+    found = re.fullmatch(r"([0-9]+)GB", word)
+    return found is not None and round(each / (1 << 30)) == int(found[1])
+
+
+def _words(gpu: str) -> set[str]:
+    return {*re.split(r"[\s_-]+", gpu.upper())} - {"NVIDIA", "TESLA", ""}
+
+
+def _with_gpu(wanted: BoxSpec, offer: Offer) -> Offer:
+    """The named hardware, which must not contradict the GPU that is asked for beside it."""
+    if wanted.gpu and not has_gpu(wanted.gpu, offer.hardware):
+        raise NotFound(
+            f"hardware {offer.hardware.name} has {offer.hardware.gpu or 'no GPU'}, and the box "
+            f"asks for {wanted.gpu}",
+            means="nothing was started",
+            fix="name one of them: hardware or gpu",
+        )
+    return offer
 
 
 def best(provider: Provider, wanted: BoxSpec) -> Offer:
@@ -70,7 +111,8 @@ def affordable(offer: Offer, max_price: float | None) -> bool:
 def _enough(wanted: BoxSpec, offer: Offer) -> bool:
     hardware = offer.hardware
     return (
-        hardware.vram >= wanted.vram
+        (not wanted.gpu or has_gpu(wanted.gpu, hardware))
+        and hardware.vram >= wanted.vram
         and hardware.cpus >= (wanted.cpu or 0)
         and hardware.memory >= wanted.memory
     )

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from devbox.errors import DevboxError
 from devbox.model import Offer
-from devbox.money.fit import affordable, rank
+from devbox.money.fit import affordable, has_gpu, rank
 from devbox.providers.base import Provider
 from devbox.workspace import Workspace
 
@@ -36,9 +36,10 @@ def gather(ws: Workspace, providers: Sequence[str]) -> tuple[list[Offer], dict[s
 
 
 def select(
-    offers: Iterable[Offer], *, vram: int = 0, max_price: float | None = None
+    offers: Iterable[Offer], *, gpu: str = "", vram: int = 0, max_price: float | None = None
 ) -> list[Offer]:
-    """Those with at least `vram` bytes and at most `max_price` dollars an hour, cheapest first;
-    unknown prices last."""
-    fitting = (o for o in offers if o.hardware.vram >= vram and affordable(o, max_price))
+    """Those with that GPU, at least `vram` bytes and at most `max_price` dollars an hour, cheapest
+    first; unknown prices last."""
+    able = (o for o in offers if not gpu or has_gpu(gpu, o.hardware))
+    fitting = (o for o in able if o.hardware.vram >= vram and affordable(o, max_price))
     return sorted(fitting, key=rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -65,8 +66,9 @@ class Volume(Table, frozen=True):
 
 
 class BoxSpec(Table, frozen=True):
-    """What a user asks for in one [boxes.NAME] table. build_args: of the image's Dockerfile, as
-    BASE or PIP_INDEX; they stay readable in the image. command: the box is this program, headless,
+    """What a user asks for in one [boxes.NAME] table. gpu: a GPU's name at any provider, as L40S,
+    or as A100:2 for two of them. build_args: of the image's Dockerfile, as BASE or PIP_INDEX; they
+    stay readable in the image. command: the box is this program, headless,
     and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
     hardware. start_timeout, login_timeout: how long `up` waits for the provider, and for ssh. cpu:
     as the provider counts: physical cores at Modal, vCPU at Hugging Face. expose: ports that get a
@@ -74,6 +76,7 @@ class BoxSpec(Table, frozen=True):
 
     provider: str = "local"
     hardware: str = ""
+    gpu: str = ""
     vram: Bytes = Bytes(0)
     max_price: Number | None = None
     image: str = ""
@@ -279,10 +282,13 @@ class Spec(Table, frozen=True):
             fix = "create the file with: devbox init"
         raise NotFound(f"{asked} in {FILE_NAME} (boxes: {known})", fix=fix)
 
-    def with_hardware(self, name: str | None, hardware: str) -> Spec:
-        """The same, but for the hardware of one box. Raises as `box`."""
+    def with_changes(self, name: str | None, changes: Mapping[str, object]) -> Spec:
+        """The same, but for some keys of one box. What is needed (gpu, vram, max_price) or another
+        provider comes in place of hardware that the file names. Raises as `box`."""
         name, wanted = self.box(name)
-        changed = structs.replace(wanted, hardware=hardware)
+        unnamed = {"provider", "gpu", "vram", "max_price"} & changes.keys()
+        named = {"hardware": ""} if unnamed else {}
+        changed = structs.replace(wanted, **{**named, **changes})
         return structs.replace(self, boxes={**self.boxes, name: changed})
 
     def provider(self, name: str) -> ProviderSettings:

@@ -76,6 +76,26 @@ def test_mistyped_hardware_gets_the_nearest(typed: Typed, project: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--gpu", "L40S"], "provider local offers nothing with L40S"),
+        (["--vram", "24"], "is not a size"),
+        (["--max-uptime", "8"], "is not a duration"),
+        (["--provider", "nowhere"], "there is no provider 'nowhere'"),
+        (["--max-price", "-1"], "is not in the range"),
+    ],
+)
+def test_options_of_up_are_checked_as_devbox_toml_is(
+    typed: Typed, project: Path, words: list[str], said: str
+) -> None:
+    (project / "devbox.toml").write_text("[boxes.b]\n")
+    done = typed("up", *words)
+    assert done.returncode in (2, 3, 4)
+    assert said in done.stderr
+    assert json.loads(typed("ls", "--json").stdout)["boxes"] == []
+
+
+@pytest.mark.parametrize(
     "words", [["nonsense"], ["ls", "extra"], ["exec"], ["up", "--nope"], ["cp", "a"], ["down"]]
 )
 def test_every_error_has_one_look(typed: Typed, words: list[str]) -> None:
