@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devbox.box.probes.terminals import SHARED, Terminals
@@ -107,6 +108,8 @@ def test_on_a_shared_machine_only_the_boxs_own_terminals_count(terminal: Pty) ->
     program = subprocess.Popen(
         ["sleep", "60"], stdin=own.slave, env={**os.environ, SHARED: "box-one"}
     )
+    # Popen returns once the program replaces ours, a moment before its environment can be read.
+    until(lambda: psutil.Process(program.pid).environ().get(SHARED) == "box-one")
     try:
         box = Terminals(shared="box-one")
         assert box.mine(0.0) == [own.path]
