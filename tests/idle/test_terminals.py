@@ -108,9 +108,9 @@ def test_on_a_shared_machine_only_the_boxs_own_terminals_count(terminal: Pty) ->
     program = subprocess.Popen(
         ["sleep", "60"], stdin=own.slave, env={**os.environ, SHARED: "box-one"}
     )
-    # Popen returns once the program replaces ours, a moment before its environment can be read.
-    until(lambda: psutil.Process(program.pid).environ().get(SHARED) == "box-one")
     try:
+        # Popen returns once the program replaces ours, before its environment can be read.
+        until(lambda: psutil.Process(program.pid).environ().get(SHARED) == "box-one")
         box = Terminals(shared="box-one")
         assert box.mine(0.0) == [own.path]
         assert Terminals(shared="box-two").mine(0.0) == []
