@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from devbox import lifecycle, paths
 from devbox.cli.main import cli
-from devbox.errors import DevboxError
+from devbox.errors import DevboxError, UsageError
 from devbox.jobs import catalogue, fetch, queries
 from devbox.jobs.follow import follow
 from devbox.jobs.submit import retry, submit
@@ -189,7 +189,8 @@ def test_without_a_terminal_an_end_needs_yes_and_names_what_is_lost(
     put(there / "data" / "set.bin", "d" * 3000)
     monkeypatch.chdir(here)
     refused = CliRunner().invoke(cli, ["down", "b"])
-    assert refused.exit_code == 2, refused.output
+    assert isinstance(refused.exception, UsageError), refused.output
+    assert "--yes" in refused.exception.fix
     assert "1 file outside the synced folder" in refused.output
     assert "data/set.bin" in refused.output
     assert ws.box("b").state is BoxState.RUNNING

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from devbox import process
 from devbox.cli.main import cli
-from devbox.errors import SyncError
+from devbox.errors import SyncError, UsageError
 from devbox.ignore import tree
 from devbox.sync import baseline, remote, rsync_process, target
 from devbox.sync.compare import BOTH, IN_THE_WAY, NEWER_THERE
@@ -165,7 +165,7 @@ def test_the_command_shows_what_force_deletes_and_needs_a_yes(
     monkeypatch.chdir(pair.here)
     ignored_outputs(pair)
     done = CliRunner().invoke(cli, ["sync", "up", "--force"])
-    assert done.exit_code == 2
+    assert isinstance(done.exception, UsageError)
     assert "to delete on b (2):\n  outputs/best.ckpt\n  outputs/run/last.ckpt" in done.stderr
     assert (pair.there / "outputs" / "best.ckpt").exists()
     done = CliRunner().invoke(cli, ["sync", "up", "--force", "--yes"])
