@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
+from devbox.box import paths
 from devbox.providers.host import scripts
 
 THEIRS = "ssh-ed25519 AAAA person@laptop"
@@ -33,3 +35,11 @@ def test_many_at_once_take_turns_at_the_keys(home: Path) -> None:
     assert [line for line in found if "ssh-ed25519 b-2" in line] == found[1:]
     assert len(found) == 2
     assert not (home / ".devbox-box" / "turn").exists()
+
+
+def test_each_folder_of_the_box_half_but_the_runs_is_swept() -> None:
+    """On a machine of the user's nothing of ours stays but what runs left."""
+    named = set(re.findall(r"^([a-z]+)/", str(paths.__doc__), re.MULTILINE))
+    assert {"runs", "environments", "serving"} <= named
+    removed = re.findall(r"^rm -rf (.*)$", scripts.release("token"), re.MULTILINE)
+    assert named - set(" ".join(removed).split()) == {"runs"}
