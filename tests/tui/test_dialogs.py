@@ -48,7 +48,7 @@ async def test_a_long_form_keeps_its_buttons_in_sight(dashboard: Open) -> None:
     async with dashboard(size=(80, 24)) as it:
         await it.press("r")
         await it.until(lambda: it.dialog == "Choose")
-        await it.press("enter")
+        await it.press("end", "up", "enter")
         await it.until(lambda: it.dialog == "Form")
         await it.until(lambda: "min_size" in it.text)
         (line,) = (line for line in it.text.splitlines() if "Cancel" in line)

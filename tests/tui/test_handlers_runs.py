@@ -28,7 +28,7 @@ async def test_a_job_runs_from_a_form_made_of_its_job_toml(dashboard: Open, home
         await it.select("train")
         await it.press("r")
         await it.until(lambda: "Follow people's faces" in it.text)
-        await it.press("enter")
+        await it.press("end", "up", "enter")
         await it.until(lambda: it.dialog == "Form")
         for word in ("video *", "engine", "min_size", "smallest face, in pixels"):
             assert word in it.text
