@@ -65,7 +65,7 @@ def test_from_up_to_down_in_a_terminal(terminal: Terminal, ws: Workspace) -> Non
     it.shows("✔ the synced files are in step")
     it.press("r")
     it.shows("Run what on demo?")
-    it.press("Down", "Enter")
+    it.press("End", "Up", "Enter")
     it.shows("Run hi on demo")
     it.press("Tab", "Tab")
     it.focuses("Run")
