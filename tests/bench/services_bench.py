@@ -7,6 +7,7 @@ clients at once; every answer is held against its request. The peer is the engin
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -51,6 +52,7 @@ def create_app(service):
 def rows(home: Path) -> list[Row]:
     """home: an empty folder that is HOME."""
     half = BoxHalf(home, sys.executable)
+    os.environ["DEVBOX_BOX_ROOT"] = str(half.root)  # by which `clear` finds what it started
     (half.workdir / "bench_engine.py").write_text(_ENGINE)
     (half.workdir / "bench_service.py").write_text(_APP)
     try:
