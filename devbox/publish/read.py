@@ -76,7 +76,7 @@ def _archive(file: BinaryIO, size: int) -> tuple[Any, tuple[str, ...]]:
         places = {name: _begins(file, entry) for name, entry in entries.items()}
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, struct.error, ValueError) as error:
         raise Unreadable(f"its zip archive is broken or cut off: {str(error)[:100]}") from None
-    except (NotImplementedError, RuntimeError) as error:  # another method, or encrypted
+    except (NotImplementedError, RuntimeError) as error:  # why: zipfile's, of a method or password
         raise Unreadable(f"its zip archive is none of torch.save: {str(error)[:100]}") from None
 
     def find(key: str, dtype: Dtype | None, count: int) -> Storage:

@@ -94,6 +94,17 @@ def test_every_extra_has_packages() -> None:
     assert all(installation.requirements(extra) for extra in named)
 
 
+def test_all_is_all_that_the_readme_lists_above_it() -> None:
+    rows = re.findall(
+        r"^\| ((?:`[a-z]+`(?:, )?)+) \|", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    extras = [name for row in rows for name in re.findall("[a-z]+", row)]
+    named = extras[: extras.index("all")]
+    assert {"docker", "modal", "ui", "web"} <= {*named}
+    wanted = {each for extra in named for each in installation.requirements(extra)}
+    assert set(installation.requirements("all")) == wanted
+
+
 def test_both_commands_are_there() -> None:
     scripts = metadata.distribution("devbox-gpu").entry_points.select(group="console_scripts")
     assert {script.name: script.value for script in scripts} == {

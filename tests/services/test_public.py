@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import starlette
@@ -19,7 +19,7 @@ from devbox.jobs.follow import Line, follow
 from devbox.model import Box
 from devbox.services import catalogue, public, runs
 from devbox.services.ready import until_ready
-from devbox.spec import load
+from devbox.spec import BoxSpec, load
 from devbox.sync import before
 from devbox.workspace import Workspace
 from tests.contract.harness_modal import ModalHarness
@@ -28,6 +28,7 @@ from tests.services.conftest import ECHO, EchoService, ask
 
 SECRET = "p6rUnGuessable_0123456789-abcdef"
 #: what uvicorn and starlette are made of
+SITE = PurePosixPath("/root") / BoxSpec().workdir / "site"  # a sandbox's login folder is root's
 SERVED_BY = ("starlette", "uvicorn", "anyio", "h11", "click", "idna", "typing_extensions")
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 
@@ -130,7 +131,7 @@ def test_a_service_on_modal_is_public_through_its_tunnel(
                 shutil.copytree(path, into) if path.is_dir() else shutil.copy(path, into)
         (root / "devbox.toml").write_text(
             '[boxes.b]\nprovider = "modal"\nhardware = "T4"\nexpose = [8000]\n'
-            'env.PYTHONPATH = "/root/work/site"\n'  # it has no network to install from
+            f'env.PYTHONPATH = "{SITE}"\n'  # it has no network to install from
             '[services.e]\nmodule = "echo_service"\nexpose = true\n'
             '[services.other]\nmodule = "echo_service"\nexpose = true\nport = 8001\n'
         )

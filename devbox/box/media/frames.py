@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from devbox.box.job import Job
 from devbox.box.media import video
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -55,6 +56,18 @@ class Sequence:
         if image is not None and image.shape[:2] != (self.height, self.width):
             image = cv2.resize(image, (self.width, self.height))
         return image
+
+
+def of_input(job: Job, name: str) -> Dict[str, List[Path]]:
+    """The sequences of a job's input, as `sequences` has them. ValueError when there is none.
+    Images beside videos are passed over, and the log says how many."""
+    files = job.files(name)
+    found = sequences(files, job.inputs[name])
+    if not found:
+        raise ValueError("the input holds no video and no image")
+    if left := len(files) - sum(map(len, found.values())):
+        job.log(f"passed over: {left} images beside videos")
+    return found
 
 
 def sequences(files: List[Path], root: Path) -> Dict[str, List[Path]]:

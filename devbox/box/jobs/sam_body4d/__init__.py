@@ -33,10 +33,7 @@ Load = Callable[[Mapping[str, Path], bool], Upstream]
 
 def run(job: Job, load: Load = upstream.load, vram: Callable[[], int] = upstream.vram) -> None:
     """Each video, or the folder of images, is one item."""
-    files = job.files("video")
-    sequences = frames.sequences(files, job.inputs["video"])
-    if not sequences:
-        raise ValueError("the input holds no video and no image")
+    sequences = frames.of_input(job, "video")
     where = _folders(list(sequences))
     models = None
     for name in job.items(sequences):

@@ -26,12 +26,7 @@ ORDER = ("detected", "predicted", "held", "none")
 
 def run(job: Job) -> None:
     """Each sequence is one item: a broken video fails itself, the others continue."""
-    files = job.files("video")
-    sequences = frames.sequences(files, job.inputs["video"])
-    if not sequences:
-        raise ValueError("the input holds no video and no image")
-    if left := len(files) - sum(map(len, sequences.values())):
-        job.log(f"passed over: {left} images beside videos")
+    sequences = frames.of_input(job, "video")
     folders = frames.folders(list(sequences))
     for name in job.items(sequences):
         with job.item(name):

@@ -114,7 +114,7 @@ class DepthAnything3(torch.nn.Module):  # type: ignore[misc]
     ) -> Prediction:
         LOG.append(f"infer {len(image)} at {process_res}")
         if not isinstance(image, list):
-            raise NotImplementedError
+            raise NotImplementedError  # why: what upstream raises for a tuple, an array or a path
         pictures = [_processed(one, process_res) for one in image]
         height = min(one.shape[0] for one in pictures)
         width = min(one.shape[1] for one in pictures)
