@@ -39,7 +39,7 @@ def ui_command(readonly: bool, web: bool, port: int) -> None:
 
             serve(readonly=readonly, port=port)
             return
-        from devbox.tui.app import run
+        from devbox.tui.start import run
     except ImportError as error:
         extra = "web" if web else "ui"
         raise ToolMissing(

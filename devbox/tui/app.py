@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from textual.app import App, ComposeResult, SystemCommand
@@ -15,11 +14,12 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Footer, Input
 
 from devbox.errors import DevboxError
-from devbox.text_layout import Line, plain
-from devbox.tui import actions, background, fleet, theme
+from devbox.text_layout import plain
+from devbox.tui import actions, background, theme
 from devbox.tui.bars import Bar, Tabs, summary, under_way
 from devbox.tui.feed import BoxView, Feed
-from devbox.tui.grid import Column, Grid
+from devbox.tui.fleet_table import FleetTable
+from devbox.tui.grid import Grid
 from devbox.tui.notices import Notices, Severity, StandBy
 from devbox.tui.operation_manager import Operation, Operations
 from devbox.tui.panes.base import Movable, Pane, Seen
@@ -38,7 +38,6 @@ TURN = 0.5  # seconds between redraws
 _SETTLE = 0.3
 _SHORT = 30  # rows of a terminal below which the details take the fleet's room
 _NOT_NAMED = {"palette", "down", "up_row", "first", "last", "page_down", "page_up"}
-_RESORT = 2.0  # seconds: rows that jump at every sample cannot be read
 
 
 class Dashboard(App[None], inherit_bindings=False):
@@ -63,16 +62,10 @@ class Dashboard(App[None], inherit_bindings=False):
         super().__init__()
         self.feed, self.asks, self.operations, self.settings = feed, asks, operations, settings
         self.readonly = readonly or settings.readonly
-        self.held, self.words = False, ""
-        self.marked: set[str] = set()
+        self.held = False
         self.pane = "gpu"
-        self.sort: tuple[str, bool] = ("state", False)
-        self._shown: dict[str, BoxView] = {}
-        self._order: list[str] = []
-        self._ordered_at = 0.0
         self._notices, self._stand_by = Notices(), StandBy()
         self._widgets: dict[str, Widget] = {}
-        self._awaited = ""
         self._on_screen = False
         for own in theme.THEMES:
             self.register_theme(own)
@@ -82,7 +75,7 @@ class Dashboard(App[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield Bar(id="head")
         yield Input(placeholder="filter: name, state, provider, hardware, project", id="filter")
-        yield Grid(fleet.COLUMNS, self._field, empty="no boxes: u brings one up", id="fleet")
+        yield FleetTable(self.feed, id="fleet")
         yield Bar(id="works")
         yield Tabs(id="tabs")
         with ContentSwitcher(initial="gpu", id="panes"):
@@ -166,22 +159,19 @@ class Dashboard(App[None], inherit_bindings=False):
         """What is in sight and changed."""
         if not self._on_screen or (self.held and not always):
             return
-        self._place()
         grid = self.fleet
-        grid.sort_by(*self.sort)
-        grid.show(self._order)
-        self._select_awaited(grid)
+        grid.refresh_from(self.now)
         self.feed.look(grid.key, grid.visible_keys(), self.pane)
         width = self.size.width
         self._main("#head", Bar).show(
             [
                 summary(
                     self.feed,
-                    shown=len(self._order),
+                    shown=len(grid.keys),
                     held=self.held,
                     readonly=self.readonly,
-                    words=self.words,
-                    marked=len(self.marked),
+                    words=grid.words,
+                    marked=len(grid.marked),
                     width=width,
                 )
             ]
@@ -197,18 +187,13 @@ class Dashboard(App[None], inherit_bindings=False):
         return self.feed.clock()
 
     @property
-    def fleet(self) -> Grid:
-        return self._main("#fleet", Grid)
+    def fleet(self) -> FleetTable:
+        return self._main("#fleet", FleetTable)
 
     @property
     def view(self) -> BoxView | None:
         """The selected box."""
-        return self._shown.get(self.fleet.key or "")
-
-    def targets(self) -> list[BoxView]:
-        """The marked boxes, else the selected one."""
-        marked = [view for view in self.feed.views if view.box.id in self.marked]
-        return marked or ([self.view] if self.view else [])
+        return self.fleet.view
 
     def seen(self) -> Seen:
         return Seen(self.feed, self.asks, self.operations, self.view, self.now)
@@ -245,13 +230,9 @@ class Dashboard(App[None], inherit_bindings=False):
     def movable(self) -> Movable:
         return cast("Movable", self.focused) if hasattr(self.focused, "page") else self.fleet
 
-    def await_box(self, name: str) -> None:
-        """Select that box as soon as it shows, unless the user moves before."""
-        self._awaited = name
-
     def moved(self) -> None:
         """The cursor may be on another box, or another place of the open tab."""
-        self._awaited = ""
+        self.fleet.await_box("")
         if self.in_details:
             self.panes[self.pane].refresh_from(self.seen())
         else:
@@ -270,17 +251,6 @@ class Dashboard(App[None], inherit_bindings=False):
         if inside:
             pane.target().focus()
         self._main("#tabs", Tabs).draw(name, self.view)
-
-    def sort_by(self, column: str) -> None:
-        """By that column; a second time, the other way round."""
-        again = self.sort[0] == column
-        self.sort = (column, not self.sort[1] if again else False)
-        self._ordered_at = 0.0
-        self.redraw()
-
-    def toggle_mark(self, box_id: str) -> None:
-        self.marked ^= {box_id}
-        self.redraw()
 
     @property
     def filtering(self) -> bool:
@@ -313,8 +283,7 @@ class Dashboard(App[None], inherit_bindings=False):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if event.input.id == "filter":
-            self.words = event.value
-            self._ordered_at = 0.0
+            self.fleet.filter_by(event.value)
             self.redraw()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -331,10 +300,12 @@ class Dashboard(App[None], inherit_bindings=False):
         self.action_do("details")
 
     def on_grid_titled(self, event: Grid.Titled) -> None:
-        self.sort_by(event.column)
+        self.fleet.sort_on(event.column)
+        self.redraw()
 
     def on_grid_marked(self, event: Grid.Marked) -> None:
-        self.toggle_mark(event.key)
+        self.fleet.marked ^= {event.key}
+        self.redraw()
 
     def on_tabs_picked(self, event: Tabs.Picked) -> None:
         self.open_pane(event.pane)
@@ -348,30 +319,6 @@ class Dashboard(App[None], inherit_bindings=False):
 
     def handle_bindings_clash(self, clashed_bindings: Iterable[Binding], node: object) -> None:
         """Settings are checked for clashes when they are read."""
-
-    def _field(self, key: str, column: Column, width: int) -> Line:
-        if key not in self._shown:
-            return []
-        marked = key in self.marked
-        return fleet.cell_of(self.feed, self._shown[key], column, width, self.now, marked)
-
-    def _place(self) -> None:
-        """Which boxes are shown, in what order."""
-        found = fleet.chosen(self.feed.views, self.words)
-        self._shown = {view.box.id: view for view in found}
-        self.marked &= {view.box.id for view in self.feed.views}
-        known = [box_id for box_id in self._order if box_id in self._shown]
-        if len(known) == len(found) and self.now - self._ordered_at < _RESORT:
-            self._order = known
-            return
-        self._ordered_at = self.now
-        self._order = [v.box.id for v in fleet.ordered(self.feed, found, *self.sort, self.now)]
-
-    def _select_awaited(self, grid: Grid) -> None:
-        names = [self._shown[key].box.name for key in grid.keys if self._awaited]
-        if self._awaited in names:
-            grid.go(names.index(self._awaited))
-            self._awaited = ""
 
     def _ended(self, operation: Operation) -> None:
         box_ids = [v.box.id for v in self.feed.views if operation.concerns(v.box)]
@@ -398,17 +345,3 @@ def _load_the_rest() -> None:
     for action in actions.ACTIONS:
         if action.handler:
             actions.handler(action.handler)
-
-
-def run(start: Path, *, readonly: bool = False) -> list[str]:
-    """The dashboard on the real thing until it is left; what continues without it, as text."""
-    from devbox.tui import settings
-    from devbox.tui.live_feed import LiveFeed
-
-    chosen = settings.load()
-    operations = Operations(start)
-    app = Dashboard(LiveFeed(start), Asks(start), operations, chosen, readonly=readonly)
-    app.run()
-    background.end_children(operations.pids())
-    operations.poll()
-    return [work.title for work in operations.running() if not work.stop]

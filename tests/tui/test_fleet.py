@@ -29,12 +29,12 @@ async def test_shift_and_a_letter_sorts_and_again_turns_it_round(
     dashboard: Open, column: str
 ) -> None:
     async with dashboard() as it:
-        it.app.sort = ("", False)
+        it.app.fleet.sorting = ("", False)
         await it.press(SORTS[column].letter)
         assert it.names == BY_COLUMN[column]
         await it.press(SORTS[column].letter)
         known = it.names
-        assert it.app.sort == (column, True)
+        assert it.app.fleet.sorting == (column, True)
         # what is unknown stays last
         unknown = {"price": 4, "idle": 5, "uptime": 3, "gpu": 4, "vram": 4, "today": 1}
         tail = unknown.get(column, 0)
@@ -94,13 +94,13 @@ async def test_the_cursor_stays_on_its_box_when_the_order_changes(dashboard: Ope
 async def test_marks_choose_several_and_can_be_taken_away(dashboard: Open) -> None:
     async with dashboard() as it:
         await it.press("N", "home", "space", "space")
-        assert [view.box.name for view in it.app.targets()] == ["build", "broken"]
+        assert [view.box.name for view in it.app.fleet.targets()] == ["build", "broken"]
         assert "2 marked" in it.text
         assert it.text.count("◆") >= 2
         await it.press("ctrl+u")
-        assert [view.box.name for view in it.app.targets()] == [it.selected]
+        assert [view.box.name for view in it.app.fleet.targets()] == [it.selected]
         await it.press("space", "escape")
-        assert it.app.marked == set()
+        assert it.app.fleet.marked == set()
 
 
 async def test_the_mouse_selects_marks_sorts_and_opens(dashboard: Open) -> None:
@@ -110,10 +110,10 @@ async def test_the_mouse_selects_marks_sorts_and_opens(dashboard: Open) -> None:
         assert it.selected == "gone"
         await it.pilot.click("#fleet", offset=(0, 2))
         await it.pilot.pause()
-        assert it.app.marked == {"id-build"}
+        assert it.app.fleet.marked == {"id-build"}
         await it.pilot.click("#fleet", offset=(20, 0))
         await it.pilot.pause()
-        assert it.app.sort == ("name", True)
+        assert it.app.fleet.sorting == ("name", True)
         await it.pilot.double_click("#fleet", offset=(20, 1))
         await it.pilot.pause()
         assert it.app.in_details

@@ -51,7 +51,7 @@ async def up(app: Dashboard) -> None:
     wish = await app.push_screen_wait(Up(app.asks, name))
     if wish:
         name, hardware = wish
-        app.await_box(name)
+        app.fleet.await_box(name)
         chosen = ["--hardware", hardware] if hardware else []
         app.operations.start(f"up {name}", name, "up", name, *chosen)
 
@@ -88,7 +88,7 @@ async def keep(app: Dashboard) -> None:
 
 
 async def terminate(app: Dashboard) -> None:
-    views = [view for view in app.targets() if not view.box.state.is_over]
+    views = [view for view in app.fleet.targets() if not view.box.state.is_over]
     if not views:
         app.tell("no box to end is selected")
     await _stop(app, "down", "End", views, "it ends permanently")
@@ -157,7 +157,7 @@ async def _from_template(app: Dashboard) -> Any:
 
 def _in(app: Dashboard, verb: str, state: BoxState) -> list[BoxView]:
     """The boxes to act on that are in that state; says so when there are none."""
-    views = [view for view in app.targets() if view.box.state is state]
+    views = [view for view in app.fleet.targets() if view.box.state is state]
     if not views:
         app.tell(f"nothing to {verb}: no {state} box is selected", "warning")
     return views

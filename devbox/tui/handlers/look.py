@@ -22,7 +22,7 @@ def back(app: Dashboard) -> None:
     """One step out: the search, the filter, the details, the marks."""
     if app.pane == "logs" and app.logs_pane.view.words and app.in_details:
         app.logs_pane.end_search()
-    elif app.filtering or app.words:
+    elif app.filtering or app.fleet.words:
         app.end_filter()
     elif app.in_details:
         app.fleet.focus()
@@ -76,7 +76,7 @@ def display(app: Dashboard) -> None:
 
 
 def refresh(app: Dashboard) -> None:
-    targets = app.targets() if app.marked else app.feed.views
+    targets = app.fleet.targets() if app.fleet.marked else app.feed.views
     app.feed.hurry([view.box.id for view in targets])
     if app.pane == "sync" and app.view:
         app.sync_pane.ask(app.seen())
@@ -109,12 +109,13 @@ def last(app: Dashboard) -> None:
 
 def mark(app: Dashboard) -> None:
     if app.view:
-        app.toggle_mark(app.view.box.id)
+        app.fleet.marked ^= {app.view.box.id}
+        app.redraw()
         app.fleet.move(1)
 
 
 def unmark(app: Dashboard) -> None:
-    app.marked.clear()
+    app.fleet.marked.clear()
     app.redraw()
 
 
@@ -124,7 +125,8 @@ def pane_step(app: Dashboard, direction: int) -> None:
 
 
 def sort(app: Dashboard, column: str) -> None:
-    app.sort_by(column)
+    app.fleet.sort_on(column)
+    app.redraw()
 
 
 def palette(app: Dashboard) -> None:

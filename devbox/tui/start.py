@@ -1,0 +1,21 @@
+"""The dashboard on the real thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devbox.tui import background, settings
+from devbox.tui.app import Dashboard
+from devbox.tui.live_feed import LiveFeed
+from devbox.tui.operation_manager import Operations
+from devbox.tui.queries import Asks
+
+
+def run(start: Path, *, readonly: bool = False) -> list[str]:
+    """Show it until the user leaves; returns the titles of what continues without it."""
+    chosen = settings.load()
+    operations = Operations(start)
+    Dashboard(LiveFeed(start), Asks(start), operations, chosen, readonly=readonly).run()
+    background.end_children(operations.pids())
+    operations.poll()
+    return [work.title for work in operations.running() if not work.stop]
