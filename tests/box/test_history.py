@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import gzip
+import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devbox.box.history import History, Tail
+from devbox.box.history import History, Row, Tail
 from devbox.wire import codec
 
 
@@ -27,6 +29,18 @@ def seqs(rows: Any) -> list[int]:
     return [row.seq for row in rows]
 
 
+def stored(
+    folder: Path, *, after: tuple[str, int] | None = None, since: float | None = None
+) -> list[Row]:
+    with closing(Tail(folder, after=after, since=since)) as tail:
+        return list(tail.poll())
+
+
+def stored_in(path: Path) -> list[float]:
+    """The times of a packed segment's samples."""
+    return [json.loads(line)["t"] for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
 def segments(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -40,7 +54,7 @@ def test_lines_come_back_as_written(folder: Path) -> None:
     history = History(folder)
     one = sample(1, gpus=[{"name": "é\n"}], t=1795310810.471)
     history.append(one)
-    (row,) = history.read()
+    (row,) = stored(folder)
     assert row.line + b"\n" == codec.encode(one)
     assert (row.boot, row.seq, row.t) == ("b1", 1, 1795310810.471)
 
@@ -51,7 +65,7 @@ def test_segments_are_packed_and_all_is_still_read(folder: Path) -> None:
     names = segments(folder)
     assert len(names) > 5
     assert all(name.endswith(".gz") for name in names[:-1])
-    assert seqs(History(folder).read()) == list(range(1, 201))
+    assert seqs(stored(folder)) == list(range(1, 201))
 
 
 @pytest.mark.parametrize(
@@ -69,14 +83,30 @@ def test_segments_are_packed_and_all_is_still_read(folder: Path) -> None:
 def test_resuming(folder: Path, after: tuple[str, int] | None, expected: list[int]) -> None:
     fill(History(folder, segment_bytes=150), 1, 10)
     fill(History(folder, segment_bytes=150), 1, 5, boot="b2")
-    assert seqs(History(folder).read(after)) == expected
+    assert seqs(stored(folder, after=after)) == expected
 
 
-def test_limit_and_tail_give_the_newest(folder: Path) -> None:
+def test_only_what_is_young_enough_is_read_and_unpacked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     history = History(folder, segment_bytes=300)
     fill(history, 1, 50)
-    assert seqs(history.read(limit=3)) == [48, 49, 50]
-    assert seqs(history.tail(5, now=52)) == [47, 48, 49, 50]
+    history.close()
+    packed = sorted(folder.iterdir())
+    for path in packed:  # as on a box, where a sample's time is the time of its write
+        newest = stored_in(path)[-1]
+        os.utime(path, (newest, newest))
+    unpacked: list[bytes] = []
+    unpack = gzip.decompress
+
+    def watched(data: bytes) -> bytes:
+        unpacked.append(data)
+        return unpack(data)
+
+    monkeypatch.setattr(gzip, "decompress", watched)
+    assert seqs(stored(folder, since=47.0)) == [47, 48, 49, 50]
+    assert len(unpacked) < len(packed) // 3
+    assert seqs(stored(folder, after=("b1", 48))) == [49, 50]
 
 
 def test_the_disk_bound_holds_and_the_oldest_goes(folder: Path) -> None:
@@ -85,7 +115,7 @@ def test_the_disk_bound_holds_and_the_oldest_goes(folder: Path) -> None:
     for seq in range(1, 1500):
         history.append(sample(seq, t=seq / 100, noise=noise[seq % 50 :] + os.urandom(40).hex()))
         assert sum(path.stat().st_size for path in folder.iterdir()) <= 20_000
-    kept = seqs(history.read())
+    kept = seqs(stored(folder))
     assert kept[-1] == 1499
     assert kept == list(range(kept[0], 1500))
     assert kept[0] > 1
@@ -109,7 +139,7 @@ def test_an_hour_of_an_eight_gpu_box_fits(folder: Path) -> None:
 
     for seq in range(1, 4200):
         history.append(sample(seq, gpus=[gpu(index, seq) for index in range(8)]))
-    kept = seqs(history.tail(3600, now=4199))
+    kept = seqs(stored(folder, since=4199.0 - 3600))
     assert kept == list(range(599, 4200))
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 8 << 20
 
@@ -123,7 +153,7 @@ def test_old_segments_go_by_age(folder: Path) -> None:
     again = History(folder, segment_age=10, max_age=100)
     fill(again, 31, 50)
     again.close()
-    assert min(seqs(again.read())) == 31
+    assert min(seqs(stored(folder))) == 31
 
 
 def test_a_torn_last_line_is_ignored_and_writing_goes_on(folder: Path) -> None:
@@ -131,9 +161,9 @@ def test_a_torn_last_line_is_ignored_and_writing_goes_on(folder: Path) -> None:
     (path,) = folder.iterdir()
     with path.open("ab") as stream:
         stream.write(codec.encode(sample(4))[:-10])
-    assert seqs(History(folder).read()) == [1, 2, 3]
+    assert seqs(stored(folder)) == [1, 2, 3]
     fill(History(folder), 1, 2, boot="b2")
-    assert seqs(History(folder).read()) == [1, 2, 3, 1, 2]
+    assert seqs(stored(folder)) == [1, 2, 3, 1, 2]
     assert len(segments(folder)) == 2
 
 
@@ -144,7 +174,7 @@ def test_damage_costs_only_what_is_damaged(folder: Path) -> None:
     middle.write_bytes(b"not gzip")
     (folder / "00000000.jsonl.gz").write_bytes(gzip.compress(b'\x00\xff{]\n{"v":1}\n[]\n'))
     (folder / "unrelated").write_text("x")
-    assert seqs(History(folder).read()) == [n for n in range(1, 31) if n not in lost]
+    assert seqs(stored(folder)) == [n for n in range(1, 31) if n not in lost]
 
 
 def seqs_of(path: Path) -> list[int]:
@@ -161,9 +191,9 @@ def test_a_crash_while_packing_loses_and_doubles_nothing(folder: Path, stage: st
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(data))
     elif stage == "half packed":
         path.with_name(path.name + ".tmp").write_bytes(gzip.compress(data)[:20])
-    assert seqs(History(folder).read()) == list(range(1, 10))
+    assert seqs(stored(folder)) == list(range(1, 10))
     fill(History(folder), 10, 12)
-    assert seqs(History(folder).read()) == list(range(1, 13))
+    assert seqs(stored(folder)) == list(range(1, 13))
     assert not list(folder.glob("*.tmp"))
 
 
@@ -185,7 +215,7 @@ def test_a_full_disk_costs_samples_and_nothing_else(
         assert history.append(sample(4)) is False
         monkeypatch.setattr(os, "write", real)
     fill(history, 5, 6)
-    assert seqs(history.read()) == [1, 2, 3, 5, 6]
+    assert seqs(stored(folder)) == [1, 2, 3, 5, 6]
 
 
 def test_a_reader_beside_the_writer_gets_each_line_once(folder: Path) -> None:
@@ -227,7 +257,7 @@ def test_a_reader_survives_an_emptied_folder(folder: Path) -> None:
 
 
 def test_no_folder_is_an_empty_history(folder: Path) -> None:
-    assert History(folder).read() == []
+    assert stored(folder) == []
     assert list(Tail(folder, after=("b", 1)).poll()) == []
 
 
@@ -236,6 +266,6 @@ def test_reading_leaves_no_file_open(folder: Path) -> None:
     fill(history, 1, 30)
     before = os.listdir("/proc/self/fd")
     for _ in range(20):
-        history.read(after=("b1", 3))
-        history.tail(10, now=30)
+        stored(folder, after=("b1", 3))
+        stored(folder, since=20.0)
     assert len(os.listdir("/proc/self/fd")) == len(before)

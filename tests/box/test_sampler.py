@@ -174,12 +174,13 @@ for module in pkgutil.walk_packages(devbox.box.__path__, "devbox.box."):
 assert "msgspec" not in sys.modules and "devbox.errors" not in sys.modules
 from pathlib import Path
 from devbox.box import paths, processes
-from devbox.box.history import History
+from devbox.box.history import History, Tail
 from devbox.box.probes.sampler import Sampler
 sampler, history = Sampler(paths.root()), History(paths.root() / "history", segment_bytes=2000)
 for second in range(20):
     assert history.append(sampler.sample(100.0 + second))
-assert [row.seq for row in history.read()] == list(range(1, 21))
+tail = Tail(paths.root() / "history")
+assert [row.seq for row in tail.poll()] == list(range(1, 21))
 print(json.dumps(sampler.sample(200.0)))
 """
 
