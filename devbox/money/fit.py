@@ -62,9 +62,9 @@ def has_gpu(asked: str, hardware: Hardware) -> bool:
     least = int(count) if count.isdecimal() else 1
     if hardware.gpus < max(1, least):
         return False
-    own, each = _words(hardware.gpu), hardware.vram / hardware.gpus
-    words = _words(name)
-    return bool(words) and all(word in own or _is_memory(word, each) for word in words)
+    own, each = words(hardware.gpu), hardware.vram / hardware.gpus
+    said = words(name)
+    return bool(said) and all(word in own or _is_memory(word, each) for word in said)
 
 
 def _is_memory(word: str, each: float) -> bool:
@@ -72,7 +72,8 @@ def _is_memory(word: str, each: float) -> bool:
     return found is not None and round(each / (1 << 30)) == int(found[1])
 
 
-def _words(gpu: str) -> set[str]:
+def words(gpu: str) -> set[str]:
+    """What a GPU's name is compared by: "NVIDIA L40S" → {"L40S"}."""
     return {*re.split(r"[\s_-]+", gpu.upper())} - {"NVIDIA", "TESLA", ""}
 
 

@@ -90,6 +90,14 @@ def trust_file(path: Path) -> trust.Lines:
     return lines
 
 
+def parse(content: str, path: Path, user: Path | None = None) -> Spec:
+    """The merged spec of a devbox.toml that is not written yet, as if all of it were trusted.
+    SpecError as in `load`."""
+    user = paths.user_config() if user is None else user
+    own = _read(user) if user.is_file() else {}
+    return _merged([(user, own), (path, _decoded(content.encode(), path))], path, user)
+
+
 def _sensitive(
     path: Path, project: dict[str, Any], own: dict[str, Any]
 ) -> tuple[list[tuple[str, ...]], trust.Lines]:
@@ -188,6 +196,11 @@ def _read(path: Path) -> dict[str, Any]:
             data = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}", fix=fix) from error
+    return _decoded(data, path)
+
+
+def _decoded(data: bytes, path: Path) -> dict[str, Any]:
+    fix = f"edit {path}"
     if len(data) > _MOST_BYTES:
         raise SpecError(f"{path}: larger than {_MOST_BYTES >> 10} KB", fix=fix)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
