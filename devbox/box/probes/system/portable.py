@@ -13,7 +13,7 @@ from devbox.box.probes.system.rates import Rate
 try:
     import psutil
 except ImportError:
-    psutil = None
+    psutil = None  # type: ignore[assignment]  # why: the one way to say that it is missing
 
 
 def probes(disk: Path) -> Dict[str, Probe]:
