@@ -69,7 +69,7 @@ async def _made_up() -> None:
         await pilot.pause(0.5)
         app.fleet.go(app.fleet.keys.index("id-train"))
         await pilot.pause(0.6)
-        _save(app, "dashboard-gpu")
+        _save(app, "dashboard-load")
 
 
 async def _real(project: Path) -> None:

@@ -11,7 +11,7 @@ from textual.binding import Binding
 
 from devbox.tui.fleet import SORTS
 
-PANES = {"gpu": "GPU", "jobs": "Jobs", "logs": "Logs", "sync": "Sync", "cost": "Cost",
+PANES = {"load": "Load", "jobs": "Jobs", "logs": "Logs", "sync": "Sync", "cost": "Cost",
          "events": "Events"}  # fmt: skip
 
 
@@ -92,9 +92,9 @@ _LOOK = (
     Action("match_previous", "b", "look.match", "Previous match", "Previous match in the log",
            "Look", args=(-1,), pane="logs"),
     Action("window", "t", "look.window", "Chart window", "Charts of 5 minutes or of the last hour",
-           "Look", pane="gpu"),
+           "Look", pane="load"),
     Action("which_gpu", "g", "look.which_gpu", "Which GPU",
-           "Charts of all GPUs together, or of one", "Look", pane="gpu"),
+           "Charts of all GPUs together, or of one", "Look", pane="load"),
     Action("display", "p", "look.display", "Pause display",
            "Hold the screen still; everything continues", "Look"),
     Action("refresh", "ctrl+r", "look.refresh", "Refresh",

@@ -25,7 +25,7 @@ from devbox.tui.operation_manager import Operation, Operations
 from devbox.tui.panes.base import Movable, Pane, Seen
 from devbox.tui.panes.cost import CostPane
 from devbox.tui.panes.events import EventsPane
-from devbox.tui.panes.gpu import GpuPane
+from devbox.tui.panes.load import LoadPane
 from devbox.tui.panes.jobs import JobsPane
 from devbox.tui.panes.logs import LogsPane
 from devbox.tui.panes.sync import SyncPane
@@ -63,7 +63,7 @@ class Dashboard(App[None], inherit_bindings=False):
         self.feed, self.asks, self.operations, self.settings = feed, asks, operations, settings
         self.readonly = readonly or settings.readonly
         self.held = False
-        self.pane = "gpu"
+        self.pane = "load"
         self._notices, self._stand_by = Notices(), StandBy()
         self._widgets: dict[str, Widget] = {}
         self._on_screen = False
@@ -78,8 +78,8 @@ class Dashboard(App[None], inherit_bindings=False):
         yield FleetTable(self.feed, id="fleet")
         yield Bar(id="works")
         yield Tabs(id="tabs")
-        with ContentSwitcher(initial="gpu", id="panes"):
-            yield GpuPane(id="gpu")
+        with ContentSwitcher(initial="load", id="panes"):
+            yield LoadPane(id="load")
             yield JobsPane(id="jobs")
             yield LogsPane(id="logs")
             yield SyncPane(id="sync")
@@ -203,8 +203,8 @@ class Dashboard(App[None], inherit_bindings=False):
         return {name: cast("Pane", self._main(f"#{name}", Widget)) for name in actions.PANES}
 
     @property
-    def gpu_pane(self) -> GpuPane:
-        return self._main("#gpu", GpuPane)
+    def load_pane(self) -> LoadPane:
+        return self._main("#load", LoadPane)
 
     @property
     def jobs_pane(self) -> JobsPane:

@@ -244,15 +244,15 @@ async def test_display_pause_window_gpu_refresh_and_back(dashboard: Open) -> Non
 async def test_charts_change_their_window_and_gpu(dashboard: Open) -> None:
     async with dashboard(size=(160, 48)) as it:
         await it.select("train")
-        assert "GPUs use" in it.page("gpu")
-        assert "last 5m" in it.page("gpu")
+        assert "GPUs use" in it.page("load")
+        assert "last 5m" in it.page("load")
         await it.press("t")
-        assert "last 1h" in it.page("gpu")
+        assert "last 1h" in it.page("load")
         for number in range(8):
             await it.press("g")
-            assert f"GPU {number} use" in it.page("gpu")
+            assert f"GPU {number} use" in it.page("load")
         await it.press("g", "t")
-        assert "GPUs use" in it.page("gpu")
+        assert "GPUs use" in it.page("load")
         await it.press("ctrl+r")
         assert len(it.feed.hurried) == 7
 

@@ -81,7 +81,7 @@ async def test_what_another_terminal_does_shows_within_two_seconds(
     assert took <= SOON
     assert feed.views[0].micro == 1_000_000
     await until(feed, lambda: (cell := feed.cell(box.id)) and cell.sample)
-    feed.look(box.id, [box.id], "gpu")
+    feed.look(box.id, [box.id], "load")
     await until(feed, lambda: feed.verdict(box.id))
     await until(feed, lambda: feed.totals.today)
     await asyncio.to_thread(lifecycle.pause, ws, box)
@@ -127,7 +127,7 @@ async def test_a_selected_box_shows_its_past(feed: LiveFeed, ws: Workspace) -> N
     await until(feed, lambda: (cell := feed.cell(box.id)) and cell.sample)
     history = feed.history(box.id)
     assert history
-    feed.look(box.id, [box.id], "gpu")
+    feed.look(box.id, [box.id], "load")
 
     def known() -> int:
         return sum(not math.isnan(value) for value in history.window("cpu", 60, 60))

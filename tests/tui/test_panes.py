@@ -17,7 +17,7 @@ async def test_tabs_by_number_by_bracket_and_by_click(dashboard: Open) -> None:
             await it.press(str(number))
             assert it.app.pane == name
         await it.press("right_square_bracket")
-        assert it.app.pane == "gpu"
+        assert it.app.pane == "load"
         await it.press("left_square_bracket")
         assert it.app.pane == "events"
 
@@ -25,7 +25,7 @@ async def test_tabs_by_number_by_bracket_and_by_click(dashboard: Open) -> None:
 async def test_gpu_tab(dashboard: Open) -> None:
     async with dashboard(size=(160, 60)) as it:
         await it.select("train")
-        text = it.page("gpu")
+        text = it.page("load")
         for word in ("● live", "of 32 cores", "H100 80GB HBM3", "CLOCK", "/80 GB", "/700 W",
                      "1980 MHz", "VRAM", "Power", "Temperature", "Processes",
                      "python train.py"):  # fmt: skip
@@ -41,7 +41,7 @@ async def test_gpu_faults_are_marked(dashboard: Open) -> None:
     cell.put(fakes.sample(999, feed.now, gpus=(hot,)), feed.now)
     async with dashboard(feed=feed, size=(160, 60)) as it:
         await it.select("train")
-        text = it.page("gpu")
+        text = it.page("load")
         assert "▼ hw thermal" in text
         assert "✖ 3 memory errors" in text
         assert "91°C" in text
@@ -61,7 +61,7 @@ async def test_gpu_faults_are_marked(dashboard: Open) -> None:
 async def test_gpu_tab_of_a_box_that_sends_nothing(dashboard: Open, name: str, said: str) -> None:
     async with dashboard() as it:
         await it.select(name)
-        assert said in it.page("gpu")
+        assert said in it.page("load")
 
 
 async def test_a_refused_stream_says_why(dashboard: Open) -> None:
@@ -69,8 +69,8 @@ async def test_a_refused_stream_says_why(dashboard: Open) -> None:
     feed.cells["id-train"].fail("refused", "the box does not accept devbox's key")
     async with dashboard(feed=feed) as it:
         await it.select("train")
-        assert "✖ refused" in it.page("gpu")
-        assert "does not accept devbox's key" in it.page("gpu")
+        assert "✖ refused" in it.page("load")
+        assert "does not accept devbox's key" in it.page("load")
 
 
 async def test_jobs_tab_shows_progress_time_left_and_cost(dashboard: Open) -> None:

@@ -60,13 +60,13 @@ def match(app: Dashboard, direction: int) -> None:
 
 
 def window(app: Dashboard) -> None:
-    app.gpu_pane.next_window()
+    app.load_pane.next_window()
     app.redraw()
 
 
 def which_gpu(app: Dashboard) -> None:
     history = app.feed.history(app.view.box.id) if app.view else None
-    app.gpu_pane.next_gpu(history.gpus if history else 0)
+    app.load_pane.next_gpu(history.gpus if history else 0)
     app.redraw()
 
 

@@ -1,4 +1,4 @@
-"""The GPU tab: each GPU in a line, charts of the last minutes, and who uses the memory."""
+"""The Load tab: the machine, each GPU in a line, charts of the last minutes, and who uses it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NEXT = {
 }
 
 
-class GpuPane(Page):
+class LoadPane(Page):
     """window: seconds of the charts. gpu: which one they show, None for all together."""
 
     window = WINDOWS[0]
