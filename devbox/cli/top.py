@@ -34,7 +34,7 @@ _PATIENCE = 20.0  # seconds a first sample may take
 @click.option("--once", is_flag=True, help="Show the present sample of each box and end.")
 @json_option
 def top_command(box_name: str | None, once: bool, as_json: bool) -> None:
-    """Live CPU, memory, disk, network and GPUs of a box, or of all running ones.
+    """Live CPU, memory, disk, network, GPUs and processes of a box, or of all running ones.
 
     Ends with Ctrl-C. Without a terminal it shows the present sample once, unless --json asks for
     the stream: one JSON object a line, {"version", "kind": "sample", "box", "sample"}.
@@ -114,7 +114,8 @@ async def _once(boxes: Sequence[Box], notes: dict[str, str], as_json: bool) -> N
         missing = await _first(cells)
         shown = [cell for cell in cells if cell.sample]
         now = time.time()
-        drawn = [top_view.lines(cell, now, note=notes[cell.name]) for cell in shown]
+        few = {} if len(cells) > 1 else {"processes": top_view.PROCESSES}
+        drawn = [top_view.lines(cell, now, note=notes[cell.name], **few) for cell in shown]
     if as_json:
         for cell in shown:
             _print(cell.name, cell.sample)
@@ -155,15 +156,16 @@ async def _live(boxes: Sequence[Box], notes: dict[str, str]) -> None:
 
     def draw(cells: Sequence[LiveTelemetry]) -> Group:
         rows: list[Text] = []
+        few = {} if len(cells) > 1 else {"processes": top_view.PROCESSES}
         for cell in cells:
-            found = top_view.lines(cell, time.time(), console.width, notes[cell.name])
+            found = top_view.lines(cell, time.time(), console.width, notes[cell.name], **few)
             for row in found:
                 styled = [(text, _STYLES.get(style, style)) for text, style in row]
                 rows.append(Text.assemble(*styled, no_wrap=True))
             rows.append(Text())
         return Group(*rows[: max(1, console.height - 1)])
 
-    async with _followed(boxes, history=2.0) as cells:
+    async with _followed(boxes, history=10.0) as cells:
         with Live(draw(cells), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 await asyncio.sleep(_REDRAW)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from devbox.telemetry.live import STALE, LiveTelemetry
+from devbox.telemetry.process_list import process_lines
 from devbox.text import duration, size
 from devbox.text_layout import Line, bar, fit_line, percent, rate, share
 from devbox.wire.messages import Gpu, Sample
 
 _BAR = 20
 _STATUS = {"live": "good", "connecting": "warn", "cut": "warn", "refused": "bad"}
-_MAX_PROCESSES = 4
+PROCESSES, _FEW = 12, 4
 
 
-def lines(cell: LiveTelemetry, now: float, width: int = 80, note: str = "") -> list[Line]:
-    """The box at a glance. note: shown beside its name (price, pause time)."""
+def lines(
+    cell: LiveTelemetry, now: float, width: int = 80, note: str = "", processes: int = _FEW
+) -> list[Line]:
+    """The box at a glance. note: shown beside its name (price, pause time). processes: how many
+    are listed at most."""
     rows = [_head(cell, now, note)]
     if cell.sample:
         rows += _machine(cell.sample)
@@ -23,6 +27,7 @@ def lines(cell: LiveTelemetry, now: float, width: int = 80, note: str = "") -> l
             rows.append([("GPU    not readable: see devbox doctor " + cell.name, "warn")])
         if cell.sample.jobs:
             rows.append([("JOBS   ", "bold"), (", ".join(cell.sample.jobs), "accent")])
+        rows += process_lines(cell, processes)
     if cell.error:
         rows.append([(cell.error, "bad" if cell.status == "refused" else "warn")])
     elif cell.agent is False:
@@ -91,9 +96,6 @@ def _gpu(gpu: Gpu) -> list[Line]:
         rows.append([("       throttled: " + ", ".join(gpu.throttle), "warn")])
     if gpu.ecc_errors:
         rows.append([(f"       {gpu.ecc_errors} uncorrected memory errors", "bad")])
-    for process in (gpu.processes or ())[:_MAX_PROCESSES]:
-        text = f"       {process.pid or '–'} {process.name or '–'} {size(process.mem_used)}"
-        rows.append([(text, "dim")])
     return rows
 
 

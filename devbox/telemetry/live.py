@@ -21,7 +21,7 @@ from devbox.remote.exec import GUEST, QUIET, Lines
 from devbox.remote.stream import Attempts
 from devbox.telemetry.client import lost
 from devbox.telemetry.reader import SILENCE, Message, Reader
-from devbox.wire.messages import BoxEvent, Heartbeat, Sample
+from devbox.wire.messages import BoxEvent, Heartbeat, Sample, TopProcess
 
 STALE = 5.0  # seconds after which the age of a sample is shown
 _HOPELESS_PAUSE = 30.0
@@ -32,7 +32,8 @@ _ENDING = 2.0  # seconds for ssh to end by itself
 class LiveTelemetry:
     """What is known of one box now. A cut never blanks it: the last sample stays, with its age.
 
-    sample: the latest. samples, events: the latest `keep` and 100, oldest first.
+    sample: the latest. processes: the latest list of them, since not every sample has one.
+    samples, events: the latest `keep` and 100, oldest first.
     status: connecting (never heard yet), live, cut (being connected again), refused (`error` says
     why; tried again now and then). agent: whether the sampler on the box runs, as far as known.
     changes: counts up with every change, so a widget can tell that nothing is new.
@@ -41,6 +42,7 @@ class LiveTelemetry:
     def __init__(self, name: str, *, keep: int = 3600) -> None:
         self.name = name
         self.sample: Sample | None = None
+        self.processes: tuple[TopProcess, ...] = ()
         self.samples: deque[Sample] = deque(maxlen=keep)
         self.events: deque[BoxEvent] = deque(maxlen=100)
         self.status: Literal["connecting", "live", "cut", "refused"] = "connecting"
@@ -57,6 +59,8 @@ class LiveTelemetry:
         self.changes += 1
         if isinstance(message, Sample):
             self.sample, self._box_time = message, message.t
+            if message.processes is not None:
+                self.processes = message.processes
             self.samples.append(message)
         elif isinstance(message, BoxEvent):
             self.events.append(message)

@@ -25,8 +25,8 @@ from devbox.tui.operation_manager import Operation, Operations
 from devbox.tui.panes.base import Movable, Pane, Seen
 from devbox.tui.panes.cost import CostPane
 from devbox.tui.panes.events import EventsPane
-from devbox.tui.panes.load import LoadPane
 from devbox.tui.panes.jobs import JobsPane
+from devbox.tui.panes.load import LoadPane
 from devbox.tui.panes.logs import LogsPane
 from devbox.tui.panes.sync import SyncPane
 from devbox.tui.queries import Asks

@@ -198,13 +198,24 @@ class Gpu(NamedTuple):
     processes: Optional[Annotated[Tuple[Process, ...], Most(64)]] = None
 
 
+class TopProcess(NamedTuple):
+    """A process that uses much of the box. cpu: per cent of one core since the list before; mem:
+    resident bytes."""
+
+    pid: int
+    name: str
+    cpu: float
+    mem: int
+
+
 class Sample(NamedTuple):
     """The box at its time `t`. `boot` names one run of the sampler and `seq` counts up within it,
     so a reader resumes with "everything after (boot, seq)".
 
     None is not measurable; of a part that cannot be measured all leaves are None. requests:
     cumulative count of requests that services took, in_flight: those that are open now; jobs: ids
-    of the runs that run, but for services that have been ready."""
+    of the runs that run, but for services that have been ready. processes: the busiest first; there
+    only every few seconds."""
 
     boot: Annotated[str, Exactly("[A-Za-z0-9_-]{1,64}")]
     seq: int
@@ -219,6 +230,7 @@ class Sample(NamedTuple):
     in_flight: Optional[int] = None
     jobs: Optional[Annotated[Tuple[str, ...], Most(100)]] = None
     gpus: Optional[Annotated[Tuple[Gpu, ...], Most(64)]] = None
+    processes: Optional[Annotated[Tuple[TopProcess, ...], Most(30)]] = None
 
     @property
     def position(self) -> Tuple[str, int]:

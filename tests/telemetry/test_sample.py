@@ -27,6 +27,7 @@ GOOD: dict[str, Any] = {
               "sm_mhz": 1560, "mem_mhz": 6250, "throttle": ["sw_power_cap"], "ecc_errors": 0,
               "mig": False, "lost": True, "xid": 79,
               "processes": [{"pid": 1, "name": "python", "mem_used": 5}]}],
+    "processes": [{"pid": 1, "name": "python", "cpu": 99.5, "mem": 11}],
 }  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def test_a_sample_with_a_wrong_leaf_is_dropped_and_told(bad: Any) -> None:
         {**GOOD, "cpu": {"util": bad, "count": 8}},
         {**GOOD, "requests": bad},
         {**GOOD, "gpus": [GOOD["gpus"][0], {"util": bad}]},
+        {**GOOD, "processes": [{"pid": 1, "name": "python", "cpu": bad, "mem": 1}]},
     ):
         with pytest.raises(Unreadable):
             read(body)

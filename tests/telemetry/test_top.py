@@ -21,7 +21,7 @@ from devbox.cli import top_view
 from devbox.model import Box, BoxState
 from devbox.telemetry.live import LiveTelemetry
 from devbox.text_layout import bar
-from devbox.wire.messages import Cpu, Gpu, Memory, Process, Sample, Ssh
+from devbox.wire.messages import Cpu, Gpu, Memory, Process, Sample, Ssh, TopProcess
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
 from tests.remote.sshd import wait_until
@@ -37,8 +37,10 @@ FULL = Sample(
         Gpu(index=0, name="NVIDIA H100 80GB HBM3", util=97, mem_used=70 * GIB, mem_total=80 * GIB,
             power_w=680.5, power_limit_w=700, temp_c=61, sm_mhz=1980, throttle=("sw_power_cap",),
             ecc_errors=3, processes=(Process(4821, "python3", 69 * GIB),)),
-        Gpu(index=1, name="NVIDIA A100-SXM4-40GB", mig=True),
+        Gpu(index=1, name="NVIDIA A100-SXM4-40GB", mig=True,
+            processes=(Process(4821, "python3", 1 * GIB), Process(None, "\x1b[31mhid\nden"))),
     ),
+    processes=(TopProcess(77, "rsync", 180.4, GIB), TopProcess(4821, "python3", 99.6, 2 * GIB)),
 )  # fmt: skip
 
 
@@ -59,10 +61,25 @@ def test_the_picture_tells_everything() -> None:
         "gpu-box  live  $1.00/h", "42% of 8 cores", "load 1.25", "3.0 GB of 12.0 GB",
         "ssh sessions 2", "requests 5", "GPU0", "H100", "61°C", "680 of 700 W", "1980 MHz", "97%",
         "70.0 GB of 80.0 GB", "throttled: sw_power_cap", "3 uncorrected memory errors",
-        "4821 python3 69.0 GB", "MIG", "track-1",
+        "MIG", "track-1",
     ):  # fmt: skip
         assert part in text
     assert " old" not in text
+
+
+def test_processes_of_gpus_come_first_each_once_and_a_list_is_kept_until_the_next() -> None:
+    cell = cell_with(FULL)
+    cell.put(FULL._replace(seq=2, processes=None), now=101.0)
+    listed = [" ".join(line.split()) for line in drawn(cell).splitlines()[-4:]]
+    assert listed == [
+        "PID CPU MEM VRAM GPU PROCESS",
+        "4821 100% 2.0 GB 70.0 GB 0,1 python3",
+        "– – – 0 B 1 hid den",
+        "77 180% 1.0 GB – – rsync",
+    ]
+    without = cell_with(FULL._replace(gpus=()))
+    assert "VRAM" not in drawn(without)
+    assert drawn(without).splitlines()[-2].split() == ["77", "180%", "1.0", "GB", "rsync"]
 
 
 def test_unknown_values_are_dashes_never_zeros() -> None:

@@ -14,6 +14,7 @@ from devbox.box import json_file
 from devbox.box.json_file import number
 from devbox.box.probes import gpu
 from devbox.box.probes.system import Probe, probes
+from devbox.box.probes.system.process_list import ProcessList
 from devbox.box.probes.system.ssh import SshTraffic
 from devbox.box.runs import folder
 from devbox.wire import codec
@@ -37,11 +38,13 @@ class Sampler:
         self._probes = probes(disk or root)
         self._ssh = SshTraffic(root)
         self._work = Work()
+        self._processes = ProcessList()
         self._gpus = gpus if gpus is not None else gpu.detect()
 
     def sample(self, now: float) -> Dict[str, Any]:
         """The sample at unix time `now`. Call it about once a second: rates are since the last."""
         self.seq += 1
+        processes = self._processes.read(now)
         return {
             "v": codec.VERSION,
             "boot": self.boot,
@@ -51,6 +54,7 @@ class Sampler:
             "ssh": _read(self._ssh.read, now),
             **self._work.read(now),
             "gpus": self._gpus.read(now),
+            **({} if processes is None else {"processes": processes}),
         }
 
     def close(self) -> None:
