@@ -1,4 +1,4 @@
-"""Drawing with characters: lines of (text, style name), bars, charts, tables, cut to width. Pure.
+"""Drawing with characters: lines of (text, style name), bars, tables, cut to width. Pure.
 
 Style names: "", bold, dim, good, warn, bad, busy, info, accent, and "NAME bold"; each front end has
 its colours for them. Text is drawn as it is: nothing here reads markup.
@@ -15,7 +15,6 @@ from devbox.text import clean, size
 Line = list[tuple[str, str]]
 
 _PARTS = " ▏▎▍▌▋▊▉█"
-_RISE = " ▁▂▃▄▅▆▇█"
 
 
 def plain(text: str, limit: int = 200) -> str:
@@ -106,27 +105,6 @@ def percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.0f}%"
 
 
-def chart(values: Sequence[float], height: int, top: float) -> list[str]:
-    """An area chart, one column a value, highest row first; a gap where a value is NaN."""
-    rows = []
-    steps = [
-        -1 if math.isnan(v) else max(0, min(height * 8, round(v / top * height * 8))) if top else 0
-        for v in values
-    ]
-    for row in range(height - 1, -1, -1):
-        cells = []
-        for step in steps:
-            if step < 0:
-                cells.append(" ")
-            elif row == 0:
-                # measured and nothing is a line on the ground, unlike not measured
-                cells.append(_RISE[min(8, max(1, step))])
-            else:
-                cells.append(_RISE[max(0, min(8, step - row * 8))])
-        rows.append("".join(cells))
-    return rows
-
-
 def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Rows of cells as lines with aligned columns. right: columns aligned to the right."""
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
@@ -137,12 +115,6 @@ def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[st
         ).rstrip()
         for row in rows
     ]
-
-
-def titled(title: str, note: str, width: int) -> Line:
-    """A heading with a note at its right."""
-    gap = max(1, width - cells(title) - cells(note))
-    return [(title, "accent bold"), (" " * gap, ""), (note, "dim")]
 
 
 def beside(blocks: Sequence[Sequence[Line]], widths: Sequence[int], gap: int = 2) -> list[Line]:

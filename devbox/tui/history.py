@@ -76,8 +76,9 @@ class Series:
 
 
 class History:
-    """The measurements of one box by name: cpu, mem (per cent), and for GPU n "n.util", "n.mem"
-    (per cent), "n.power" (watts), "n.temp" (degrees Celsius). Times are the box's."""
+    """The measurements of one box by name: cpu, mem (per cent), disk, net (bytes a second, both
+    ways), and for GPU n "n.util", "n.mem" (per cent), "n.power" (watts), "n.temp" (degrees
+    Celsius). Times are the box's."""
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
@@ -88,6 +89,8 @@ class History:
         self.latest = max(self.latest, sample.t)
         self._put("cpu", sample.t, sample.cpu.util)
         self._put("mem", sample.t, _share(sample.mem.used, sample.mem.total))
+        self._put("disk", sample.t, _both(sample.disk.read_bps, sample.disk.write_bps))
+        self._put("net", sample.t, _both(sample.net.rx_bps, sample.net.tx_bps))
         found = (sample.gpus or ())[:MAX_GPUS]
         self.gpus = max(self.gpus, len(found))
         for index, gpu in enumerate(found):
@@ -151,3 +154,7 @@ def _combined(name: str, values: Sequence[float]) -> float:
 
 def _share(used: int | None, total: int | None) -> float | None:
     return 100 * used / total if used is not None and total else None
+
+
+def _both(one: float | None, other: float | None) -> float | None:
+    return None if one is None and other is None else (one or 0.0) + (other or 0.0)

@@ -42,6 +42,7 @@ from devbox.wire.messages import (
     Process,
     Sample,
     Ssh,
+    TopProcess,
     Verdict,
 )
 
@@ -107,6 +108,11 @@ def sample(seq: int, t: float, gpus: int | tuple[Gpu, ...] = 0, **fields: Any) -
         "net": Net(1.4e6, 22.8e6),
         "ssh": Ssh(2, 0, 0),
         "jobs": (),
+        "processes": (
+            TopProcess(4242, "python train.py", 97.4, 14 * GB),
+            TopProcess(977, "dataloader", 61.0, 3 * GB),
+            TopProcess(801, "sshd", 0.2, 9_000_000),
+        ),
         "gpus": gpus if isinstance(gpus, tuple) else tuple(gpu(n, t) for n in range(gpus)),
     }
     return Sample("boot", seq, t, **{**values, **fields})

@@ -27,8 +27,8 @@ async def test_gpu_tab(dashboard: Open) -> None:
         await it.select("train")
         text = it.page("load")
         for word in ("● live", "of 32 cores", "H100 80GB HBM3", "CLOCK", "/80 GB", "/700 W",
-                     "1980 MHz", "VRAM", "Power", "Temperature", "Processes",
-                     "python train.py"):  # fmt: skip
+                     "1980 MHz", "VRAM", "Power", "Temperature", "PROCESS",
+                     "python train.py", "75%", "5m─", "─now"):  # fmt: skip
             assert word in text
         assert text.count("H100 80GB HBM3") == 8
 

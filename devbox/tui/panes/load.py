@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from devbox.model import Box, BoxState
 from devbox.telemetry.live import STALE, LiveTelemetry
+from devbox.telemetry.process_list import process_lines
 from devbox.text import duration, size
-from devbox.text_layout import Line, bar, beside, chart, fit, percent, plain, rate, share, titled
+from devbox.text_layout import Line, bar, beside, fit, percent, plain, rate, share
 from devbox.tui import symbols
+from devbox.tui.charts import charts
 from devbox.tui.history import History
 from devbox.tui.panes.base import Page, Seen
 from devbox.wire.messages import Gpu, Sample
@@ -20,9 +20,9 @@ _STATUS = {
     "cut": ("◌", "warn"),
     "refused": ("✖", "bad bold"),
 }
-_ROWS_SHORT, _ROWS_LEAST, _ROWS_MOST = 3, 5, 9  # of a chart
-_SHORT = 24  # rows of the tab below which charts may be short
-_AXIS = 7  # columns left of a chart
+_GAP = 2
+_PROCESSES = 30
+_CHARTS = 14  # rows of all charts together, whatever else is shown
 _NEXT = {
     BoxState.BUILDING: "l follows the build's log",
     BoxState.PAUSED: "w resumes it, ctrl+d ends it permanently",
@@ -36,6 +36,7 @@ class LoadPane(Page):
 
     window = WINDOWS[0]
     gpu: int | None = None
+    _drawn: tuple[object, list[Line]] = (None, [])
 
     def draw(self, seen: Seen, width: int) -> list[Line]:
         assert seen.view
@@ -49,12 +50,20 @@ class LoadPane(Page):
         if cell.sample:
             lines += machine(cell.sample, width)
             lines += gpus(cell.sample, width)
-        below = processes(cell.sample, width) if cell.sample else []
+        below = process_lines(cell, _PROCESSES)
         if history:
-            room = self.size.height - len(lines) - 1 - len(below)
-            least = _ROWS_SHORT if self.size.height < _SHORT else _ROWS_LEAST
-            lines += [[], *charts(history, self.gpu, self.window, width, room, least)]
+            # charts take the room; the list of processes is scrolled to where it is long
+            room = self.size.height - len(lines)
+            room -= min(len(below), max(6, room // 3))
+            lines += self._charts(box.id, history, width, max(_CHARTS, room))
         return [*lines, *below]
+
+    def _charts(self, box_id: str, history: History, width: int, height: int) -> list[Line]:
+        """Drawn again only when something was measured since, or they look different now."""
+        key = (box_id, history.latest, self.gpu, self.window, width, height)
+        if key != self._drawn[0]:
+            self._drawn = key, charts(history, self.gpu, self.window, width, height)
+        return self._drawn[1]
 
     def next_window(self) -> None:
         self.window = WINDOWS[(WINDOWS.index(self.window) + 1) % len(WINDOWS)]
@@ -94,27 +103,24 @@ def machine(sample: Sample, width: int) -> list[Line]:
     load = "" if cpu.load1 is None else f"  load {cpu.load1:.2f}"
     cores = "" if cpu.count is None else f" of {cpu.count} cores"
     ssh = "" if sample.ssh.sessions is None else f"  ssh {sample.ssh.sessions}"
-    two = width >= 110
-    room = min(12, max(4, width // 2 - 55)) if two else 12  # columns of a bar
-    fields: list[Line] = [
-        _measure("CPU", cpu.util, f"{percent(cpu.util)}{cores}{load}", room),
-        _measure("MEM", share(mem.used, mem.total), f"{size(mem.used)} of {size(mem.total)}", room),
-        _measure(
-            "DISK",
-            share(disk.used, disk.total),
-            f"{size(disk.used)} of {size(disk.total)}  r {rate(disk.read_bps)} "
-            f"w {rate(disk.write_bps)}",
-            room,
-        ),
-        [(" NET   ", "accent bold"), (f"↓ {rate(net.rx_bps)}  ↑ {rate(net.tx_bps)}{ssh}", "")],
+    net_text = f"↓ {rate(net.rx_bps)}  ↑ {rate(net.tx_bps)}{ssh}"
+    disk_text = (
+        f"{size(disk.used)} of {size(disk.total)}  r {rate(disk.read_bps)} w {rate(disk.write_bps)}"
+    )
+    fields: list[tuple[str, float | None, str]] = [
+        ("CPU", cpu.util, f"{percent(cpu.util)}{cores}{load}"),
+        ("MEM", share(mem.used, mem.total), f"{size(mem.used)} of {size(mem.total)}"),
+        ("DISK", share(disk.used, disk.total), disk_text),
     ]
-    if not two:
-        return fields
-    half = (width - 2) // 2
-    return [
-        *beside([[fields[0]], [fields[1]]], [half, half]),
-        *beside([[fields[2]], [fields[3]]], [half, half]),
-    ]
+    across = 2 if width >= 110 else 1
+    room = (width - _GAP * (across - 1)) // across
+    longest = max(len(net_text), *(len(text) for _, _, text in fields))
+    wide = max(4, min(60, room - longest - 9))  # columns of a bar
+    lines: list[Line] = [_measure(*field, wide) for field in fields]
+    lines.append([(" NET   ", "accent bold"), (net_text, "")])
+    if across == 1:
+        return lines
+    return [line for n in (0, 2) for line in beside([[lines[n]], [lines[n + 1]]], [room, room])]
 
 
 def gpus(sample: Sample, width: int) -> list[Line]:
@@ -123,12 +129,11 @@ def gpus(sample: Sample, width: int) -> list[Line]:
         return [[(" GPU   not readable: x shows what is missing", "warn")]]
     if not sample.gpus:
         return [[(" GPU   none on this box", "dim")]]
-    lines: list[Line] = [[]] if width >= 110 else []
-    name = 18 if width >= 100 else 0
-    room = max(4, min(24, (width - name - 64) // 2))
+    name = 18 if width >= 95 else 0
+    room = max(4, min(40, (width - name - 64) // 2))
     titles = "  # " + (fit("GPU", name) + " " if name else "")
     titles += f"{fit('USE', room + 7)}{fit('VRAM', room)} {'':>14}  {'POWER':>9}  {'TEMP':>5}"
-    lines.append([(titles + (f"  {'CLOCK':>8}" if width >= 90 else ""), "dim")])
+    lines: list[Line] = [[(titles + (f"  {'CLOCK':>8}" if width >= 90 else ""), "dim")]]
     for number, gpu in enumerate(sample.gpus):
         index = number if gpu.index is None else gpu.index
         line: Line = [(f" {index:>2} ", "accent bold")]
@@ -146,94 +151,6 @@ def gpus(sample: Sample, width: int) -> list[Line]:
         line += _flags(gpu)
         lines.append(line)
     return lines
-
-
-def charts(
-    history: History, gpu: int | None, window: float, width: int, height: int, least: int
-) -> list[Line]:
-    """Utilisation, VRAM, power and temperature; without GPUs CPU and memory. As high as `height`
-    rows for all of them allow; least: rows of one whatever they allow."""
-    most = 4 if history.gpus else 2
-    across = min(most, 4 if width >= 150 else 2 if width >= 60 else 1)
-    room = (width - 2 * (across - 1)) // across
-    past = f"last {duration(window).removesuffix('00s').removesuffix('00m')}"
-    names: list[tuple[str, str, str, float]] = [
-        ("CPU", "cpu", "%", 100.0),
-        ("MEM", "mem", "%", 100.0),
-    ]
-    if history.gpus:
-        which = f"GPU {gpu}" if gpu is not None else "GPU" if history.gpus == 1 else "GPUs"
-        names = [
-            (f"{which} use", "util", "%", 100.0),
-            ("VRAM", "mem", "%", 100.0),
-            ("Power", "power", " W", 0.0),
-            ("Temperature", "temp", "°C", 100.0),
-        ]
-    rows = min(_ROWS_MOST, max(least, height // -(-len(names) // across) - 2))
-    columns = room - _AXIS
-    blocks = []
-    for title, name, unit, top in names:
-        if not history.gpus:
-            values = history.window(name, window, columns)
-        elif gpu is None:
-            values = history.combined(name, window, columns)
-        else:
-            values = history.window(f"{gpu}.{name}", window, columns)
-        values = values or [math.nan] * columns
-        blocks.append(_block(title, values, unit, top, rows, past))
-    lines: list[Line] = []
-    for start in range(0, len(blocks), across):
-        row = blocks[start : start + across]
-        lines += [*beside(row, [room] * len(row)), []]
-    return lines
-
-
-def processes(sample: Sample, width: int) -> list[Line]:
-    """Who holds GPU memory, most first."""
-    found = [
-        (process.mem_used or 0, number, process)
-        for number, gpu in enumerate(sample.gpus or ())
-        for process in gpu.processes or ()
-    ]
-    if not found:
-        return []
-    lines: list[Line] = [titled(" Processes on the GPUs", f"{len(found)}", width)]
-    for used, gpu, process in sorted(found, key=lambda row: (-row[0], row[1]))[:30]:
-        pid = "–" if process.pid is None else str(process.pid)
-        lines.append(
-            [
-                (f" {gpu:>3}  {pid:>8}  {size(used):>9}  ", "dim"),
-                (plain(process.name or "–", 100), ""),
-            ]
-        )
-    return lines
-
-
-def _block(
-    title: str, values: list[float], unit: str, top: float, rows: int, past: str
-) -> list[Line]:
-    """A heading and a chart with its scale at the left."""
-    known = [v for v in values if not math.isnan(v)]
-    top = top or _round_up(max(known, default=0.0))
-    latest = "–" if not known else f"{known[-1]:.0f}{unit}"
-    most = f"max {max(known):.0f}{unit}  {past}" if known else past
-    room = len(values) + _AXIS
-    style = {"%": "info", " W": "warn", "°C": "rest"}[unit]
-    head: Line = [(f" {title} ", "accent bold"), (latest, "bold")]
-    gap = room - len(title) - len(latest) - len(most) - 2
-    if gap > 0:
-        head += [(" " * gap, ""), (most, "dim")]
-    scale = [f"{top:.0f}{unit.strip()}", *[""] * (rows - 2), "0"]
-    drawn = zip(scale, chart(values, rows, top), strict=True)
-    return [head, *[[(f"{mark:>{_AXIS - 1}} ", "dim"), (row, style)] for mark, row in drawn]]
-
-
-def _round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, …: a scale that does not move with every sample."""
-    if value <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
 
 
 def _measure(name: str, value: float | None, text: str, room: int) -> Line:
