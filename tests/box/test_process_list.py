@@ -57,7 +57,7 @@ def test_the_list_is_bounded_and_a_clock_set_back_stops_nothing() -> None:
 
 def test_looking_costs_at_most_a_thousandth_of_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = iter([0.0, 0.02, 1.0, 1.02, 2.0, 2.02])
-    monkeypatch.setattr(process_list.time, "thread_time", lambda: next(spent))
+    monkeypatch.setattr("time.thread_time", lambda: next(spent))
     listed = ProcessList(lambda: [Seen(1, "1", "init", 0.0, MB)])
     listed.read(100.0)
     assert listed.read(119.0) is None
