@@ -172,7 +172,15 @@ class ToolMissing(DevboxError):
 
 
 class BuildFailed(DevboxError):
+    """quotes_log: what happened ends with the last lines of the build's log."""
+
     exit_code = 14
+
+    def __init__(
+        self, what: str, *, means: str = "", fix: str = "", quotes_log: bool = False
+    ) -> None:
+        super().__init__(what, means=means, fix=fix)
+        self.quotes_log = quotes_log
 
 
 class NotTrusted(DevboxError):

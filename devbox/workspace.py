@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -25,8 +26,18 @@ def _silent(_: str) -> None:
     """Narration of a caller that wants none."""
 
 
-def _unobserved(_: str, __: str) -> None:
-    """Steps of a caller that does not watch them."""
+def _unobserved(*_: object) -> None:
+    """Steps and stages of a caller that does not watch them."""
+
+
+class Waited(Protocol):
+    """A wait for a box that is under way."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def parts(self) -> tuple[str, str, str]:
+        """What it waits for, for how long of how much, and what that costs so far."""
 
 
 class Workspace:
@@ -49,6 +60,15 @@ class Workspace:
         self.sleep = sleep
         self.narrate = narrate
         self.on_step = on_step
+        #: the stages that a verb goes through, in order, as it begins
+        self.on_plan: Callable[[Sequence[str]], None] = _unobserved
+        #: a stage that begins; what a user follows, coarser than the steps
+        self.on_stage: Callable[[str], None] = _unobserved
+        #: (name of a box, line of its image's build, steps of that build where they are known and
+        #: the log does not say so itself)
+        self.on_build: Callable[[str, str, int | None], None] = self._narrate_build
+        #: a wait that begins; None: each wait is narrated every `tell_every` seconds
+        self.on_wait: Callable[[Waited], None] | None = None
         #: whether `up` may put its Include into ~/.ssh/config
         self.integrate = True
         #: seconds that `up` waits for a box to start; None for what its spec says
@@ -141,11 +161,18 @@ class Workspace:
 
     def _told(self, provider: Provider) -> Provider:
         provider.narrate = self._narrated
+        provider.tell_build = self._built
         return provider
 
     def _narrated(self, line: str) -> None:
         """To whoever listens now: `narrate` may be replaced after a provider was made."""
         self.narrate(line)
+
+    def _built(self, name: str, line: str) -> None:
+        self.on_build(name, line, None)
+
+    def _narrate_build(self, name: str, line: str, _: int | None) -> None:
+        self.narrate(f"{name} | {line}")
 
     def project_of(self, box: Box) -> spec.Spec:
         """The project a box belongs to, as its devbox.toml is now, whatever folder this is typed

@@ -1,4 +1,4 @@
-"""Verbs that change boxes: up, pause, resume, down, keep, reconcile."""
+"""Verbs that start, keep and end boxes: up, pause, resume, down, keep, reconcile."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from devbox.cli.common import (
     quiet_option,
     result,
     typed,
+    verbose_option,
     workspace,
     yes_option,
 )
+from devbox.cli.steps import shown
 from devbox.errors import DevboxError, UsageError
 from devbox.model import Box
 from devbox.money import exposure
@@ -47,6 +49,7 @@ from devbox.workspace import Workspace
 @click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
 @json_option
 @quiet_option
+@verbose_option
 def up_command(
     box_name: str | None,
     no_wait: bool,
@@ -54,6 +57,7 @@ def up_command(
     no_sync: bool,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
     **wanted: Any,
 ) -> None:
     """Bring BOX of devbox.toml up, or finish bringing it up, and send the project's files.
@@ -72,10 +76,12 @@ def up_command(
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
     if changes := _changes(wanted):
         ws.spec = ws.spec.with_changes(box_name, changes)
-    box = lifecycle.up(ws, box_name, wait=not no_wait)
-    if not (no_sync or no_wait):
-        _send(ws, box)
-    _report(ws, box, as_json)
+    after = () if no_sync or no_wait else ("sync",)
+    with shown(ws, verbose=verbose, after=after):
+        box = lifecycle.up(ws, box_name, wait=not no_wait)
+        if after:
+            _send(ws, box)
+    report(ws, box, as_json)
 
 
 def _changes(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -97,13 +103,16 @@ def _changes(wanted: dict[str, Any]) -> dict[str, Any]:
 @box_argument()
 @json_option
 @quiet_option
-def resume_command(box_name: str | None, as_json: bool, quiet: bool) -> None:
+@verbose_option
+def resume_command(box_name: str | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Bring a paused BOX back."""
     ws = workspace(quiet=quiet)
-    _report(ws, lifecycle.resume(ws, ws.box(box_name)), as_json)
+    with shown(ws, verbose=verbose):
+        box = lifecycle.resume(ws, ws.box(box_name))
+    report(ws, box, as_json)
 
 
-def _stop_options(function: F) -> F:
+def stop_options(function: F) -> F:
     """Those of every verb that may end a box's disk."""
     for option in (
         click.option("--no-save", is_flag=True, help="Do not fetch files first."),
@@ -113,6 +122,7 @@ def _stop_options(function: F) -> F:
         yes_option,
         json_option,
         quiet_option,
+        verbose_option,
     ):
         function = option(function)
     return function
@@ -120,7 +130,7 @@ def _stop_options(function: F) -> F:
 
 @click.command("pause")
 @box_argument()
-@_stop_options
+@stop_options
 def pause_command(
     box_name: str | None,
     no_save: bool,
@@ -128,6 +138,7 @@ def pause_command(
     yes: bool,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Stop paying for BOX's hardware, after fetching what `sync.down` names.
 
@@ -142,14 +153,15 @@ def pause_command(
     """
     ws = workspace(quiet=quiet)
     box = ws.box(box_name)
-    _ask_to_stop(ws, box, "pause", yes=yes, save=not no_save, ignored=fetch_ignored)
-    box = lifecycle.pause(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
-    _report(ws, box, as_json)
+    ask_to_stop(ws, box, "pause", yes=yes, save=not no_save, ignored=fetch_ignored)
+    with shown(ws, verbose=verbose):
+        box = lifecycle.pause(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
+    report(ws, box, as_json)
 
 
 @click.command("down")
 @box_argument()
-@_stop_options
+@stop_options
 @click.option("--forget", is_flag=True, help="Give up on it when its end cannot be confirmed.")
 def down_command(
     box_name: str | None,
@@ -159,6 +171,7 @@ def down_command(
     forget: bool,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """End BOX permanently, with its files.
 
@@ -178,101 +191,16 @@ def down_command(
         for line in (*_lost(ws, box), *lifecycle.warnings(ws, box)):
             echo(line, err=True)
         confirm(f"End {box.name}, or give up on it?", yes=yes)
-        box = lifecycle.forget(ws, box)
+        with shown(ws, verbose=verbose):
+            box = lifecycle.forget(ws, box)
         if box.state == "lost" and not as_json:
             result(f"{box.name}  {box.state}  {box.message}")
             return
     elif not box.state.is_over:
-        _ask_to_stop(ws, box, "down", yes=yes, save=not no_save, ignored=fetch_ignored)
-        box = lifecycle.down(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
-    _report(ws, box, as_json)
-
-
-@click.command("restart")
-@box_argument()
-@click.option("--factory", is_flag=True, help="Build the image again.")
-@click.option("--keep-edits", is_flag=True, help="In its container: edits made there stay.")
-@click.option("--folder", default="", metavar="PATH", help="Where the edited code is on the box.")
-@_stop_options
-def restart_command(
-    box_name: str | None,
-    factory: bool,
-    keep_edits: bool,
-    folder: str,
-    no_save: bool,
-    fetch_ignored: bool,
-    yes: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Start BOX's app again. On hf-space only its volumes are kept, as by a pause.
-
-    --keep-edits restarts the app inside its container, so that edits made on the box stay. They
-    are kept as a patch first (devbox pull-edits), unless --no-save, since whatever ends the
-    container takes them: a pause, sleep, a restart without --keep-edits.
-    """
-    ws = workspace(quiet=quiet or (as_json and keep_edits))
-    box = ws.box(box_name)
-    if keep_edits:
-        if factory or fetch_ignored:
-            raise UsageError(
-                "--keep-edits keeps the container: it excludes --factory and --fetch-ignored",
-                fix=f"devbox restart {typed(ws, box)} --keep-edits",
-            )
-        from devbox.cli.deploy import restart_in_place
-
-        patch = restart_in_place(ws, box, folder, save=not no_save)
-        if as_json:
-            print_json("restart", box=box.name, state=box.state, patch=patch)
-        else:
-            echo(f"{box.name}  {box.state}")
-        return
-    _ask_to_stop(ws, box, "restart", yes=yes, save=not no_save, ignored=fetch_ignored)
-    save, ignored = not no_save, fetch_ignored
-    box = lifecycle.restart(ws, box, factory=factory, save=save, fetch_ignored=ignored)
-    _report(ws, box, as_json)
-
-
-@click.command("resize")
-@box_argument(required=True)
-@click.argument("hardware")
-@_stop_options
-def resize_command(
-    box_name: str,
-    hardware: str,
-    no_save: bool,
-    fetch_ignored: bool,
-    yes: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Move BOX to other HARDWARE of its provider (devbox offers). On hf-space only its volumes are
-    kept, as by a pause."""
-    ws = workspace(quiet=quiet)
-    box = ws.box(box_name)
-    _ask_to_stop(ws, box, "resize", yes=yes, save=not no_save, ignored=fetch_ignored)
-    save, ignored = not no_save, fetch_ignored
-    box = lifecycle.resize(ws, box, hardware, save=save, fetch_ignored=ignored)
-    _report(ws, box, as_json)
-
-
-@click.command("renew")
-@box_argument()
-@_stop_options
-def renew_command(
-    box_name: str | None,
-    no_save: bool,
-    fetch_ignored: bool,
-    yes: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Replace a BOX that reached its provider's time limit, keeping its files."""
-    ws = workspace(quiet=quiet)
-    box = ws.box(box_name)
-    _ask_to_stop(ws, box, "renew", yes=yes, save=not no_save, ignored=fetch_ignored)
-    box = lifecycle.renew(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
-    _report(ws, box, as_json)
+        ask_to_stop(ws, box, "down", yes=yes, save=not no_save, ignored=fetch_ignored)
+        with shown(ws, verbose=verbose):
+            box = lifecycle.down(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
+    report(ws, box, as_json)
 
 
 @click.command("keep")
@@ -318,7 +246,7 @@ def reconcile_command(
         result("everything agrees with the providers")
 
 
-def _ask_to_stop(
+def ask_to_stop(
     ws: Workspace, box: Box, verb: str, *, yes: bool, save: bool, ignored: bool
 ) -> None:
     """Say what the stop loses and ask, where it ends the files of the box or the box itself."""
@@ -326,7 +254,8 @@ def _ask_to_stop(
         raise UsageError(
             "--no-save and --fetch-ignored exclude each other", fix=f"devbox {verb} --help"
         )
-    stop = lifecycle.before_stop(ws, box, verb, save=save, ignored=ignored)
+    with shown(ws):
+        stop = lifecycle.before_stop(ws, box, verb, save=save, ignored=ignored)
     for line in stop.lines:
         echo(line, err=True)
     if stop.question:
@@ -345,6 +274,7 @@ def _send(ws: Workspace, box: Box) -> None:
     """Sync up after `up`; an error says that the box is up all the same."""
     from devbox.sync import before
 
+    ws.on_stage("sync")
     try:
         before.send(ws, box)
     except DevboxError as error:
@@ -361,7 +291,7 @@ def _seconds(text: str, example: str) -> float:
         raise UsageError(str(error), fix=f"for example: {example}") from None
 
 
-def _report(ws: Workspace, box: Box, as_json: bool) -> None:
+def report(ws: Workspace, box: Box, as_json: bool) -> None:
     if as_json:
         from devbox.cli.show import box_fields
 

@@ -14,6 +14,7 @@ import click
 # Imported where used: `devbox exec` needs neither and must start fast.
 if TYPE_CHECKING:
     from devbox.cli.event_log import EventLog
+    from devbox.cli.screen import Screen
     from devbox.errors import DevboxError
     from devbox.model import Box
     from devbox.money.exposure import Exposure
@@ -24,6 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: where what would be printed goes instead, after --events
 events: EventLog | None = None
+#: what draws on the terminal of stderr at this moment; other lines go above it
+screen: Screen | None = None
 
 
 def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
@@ -40,7 +43,11 @@ def page(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None
     if events:
         events.say(shown)
         return
-    click.echo(click.style(shown, **style) if style else shown, err=err, nl=nl)
+    styled = click.style(shown, **style) if style else shown
+    if screen and err:
+        screen.page(styled)
+        return
+    click.echo(styled, err=err, nl=nl)
 
 
 def result(*lines: str, err: bool = False) -> None:
@@ -104,6 +111,10 @@ def yes_option(function: F) -> F:
 
 def quiet_option(function: F) -> F:
     return click.option("--quiet", "-q", is_flag=True, help="No narration on stderr.")(function)
+
+
+def verbose_option(function: F) -> F:
+    return click.option("--verbose", "-v", is_flag=True, help="The whole log of a build.")(function)
 
 
 def confirm(question: str, *, yes: bool) -> None:

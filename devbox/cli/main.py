@@ -22,10 +22,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "resume": ("boxes", "Bring a paused box back"),
         "down": ("boxes", "End a box permanently"),
         "keep": ("boxes", "Hold off the idle pause for a while"),
-        "restart": ("boxes", "Restart a box's app, in its container or with a new image"),
-        "resize": ("boxes", "Move a box to other hardware"),
+        "restart": ("changes", "Restart a box's app, in its container or with a new image"),
+        "resize": ("changes", "Move a box to other hardware"),
         "renew": (
-            "boxes",
+            "changes",
             "Replace a box that reached its provider's time limit, keeping its files",
         ),
         "ls": ("show", "List boxes"),

@@ -51,6 +51,7 @@ def follow(ws: Workspace, target: Target, *, grace: float = _GRACE) -> Runtime:
             means="your commits are there; the Space does not run them",
             fix="fix the cause and deploy again; the whole log: "
             f"{target.repository.page}?logs=build",
+            quotes_log=bool(tail),
         )
     return runtime
 

@@ -65,14 +65,19 @@ class Log:
                 "the base image is gone from its registry, as old CUDA tags are in time; name "
                 f"another: devbox image build {self._image} --arg BASE=…; {fix}"
             )
-        return BuildFailed(what, means="no image was made, nothing was pushed", fix=fix)
+        nothing = "no image was made, nothing was pushed"
+        return BuildFailed(what, means=nothing, fix=fix, quotes_log=bool(quoted))
 
     def _keep(self) -> Path:
-        folder = private_dir(paths.home() / "builds")
-        file = (
-            folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{self._image}-{time.time_ns() % 10**6}.log"
-        )
+        file = new_file(self._image)
         write_atomic(file, "\n".join(self._lines) + "\n")
-        for old in sorted(folder.glob("*.log"))[:-_KEPT]:
-            old.unlink(missing_ok=True)
         return file
+
+
+def new_file(name: str) -> Path:
+    """Where the log of a build is kept, not made yet: with it, the latest 20 stay. name: of the
+    image or box."""
+    folder = private_dir(paths.home() / "builds")
+    for old in sorted(folder.glob("*.log"))[: 1 - _KEPT]:
+        old.unlink(missing_ok=True)
+    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}-{time.time_ns() % 10**6}.log"

@@ -35,7 +35,9 @@ def down(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = Fa
         if save:
             with suppress(DevboxError):  # that it cannot be asked is for the end itself to find
                 look(op)
-        if save and op.box.state is BoxState.RUNNING:
+        save = save and op.box.state is BoxState.RUNNING
+        op.plan(*(("save",) if save else ()), "end", "confirm")
+        if save:
             save_or_raise(op, "down {}", ignored=fetch_ignored)
         op.begin("terminated")
         return to_terminated(op)

@@ -15,7 +15,7 @@ from devbox.lifecycle.observe import refusable, standing
 from devbox.lifecycle.operation import BoxOperation, working_on
 from devbox.lifecycle.pause import require_can_pause
 from devbox.lifecycle.saving import save_or_raise
-from devbox.lifecycle.up import to_running
+from devbox.lifecycle.up import stages, to_running
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
@@ -117,10 +117,12 @@ def _change(
                 means="nothing was changed",
                 fix=f"devbox up {op.box.name}",
             )
+        change = verb.split(maxsplit=1)[0]
+        op.plan(*(("save",) if fetch.save else ()), *stages(op, change))
         if fetch.save:
             save_or_raise(op, verb, ignored=fetch.ignored)
-        change = verb.split(maxsplit=1)[0]
         op.begin("running", change=change)
+        ws.on_stage(change)
         with refusable(op, lambda: undo(op)), op.waiting(f"being changed ({change})"):
             ask(op)
         op.reload()

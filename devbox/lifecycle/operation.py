@@ -29,6 +29,19 @@ _TRIES = 6
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
 _STARTS = (BoxState.PROVISIONING, BoxState.STARTING)
+#: step → the stage that a user sees it as; a step without one belongs to the stage before it
+_STAGES = {
+    "create": "create",
+    "resume": "resume",
+    "observe": "start",
+    "ssh": "connect",
+    "login": "connect",
+    "arm": "guard",
+    "include": "ssh config",
+    "seek": "end",
+    "terminate": "end",
+    "confirm": "confirm",
+}
 
 
 class BoxOperation:
@@ -55,6 +68,10 @@ class BoxOperation:
     @property
     def start_timeout(self) -> float:
         return self.ws.start_timeout or self.spec.start_timeout
+
+    def plan(self, *stages: str) -> None:
+        """Tell which stages a verb goes through."""
+        self.ws.on_plan(stages)
 
     def narrate(self, line: str) -> None:
         self.ws.narrate(f"{self.box.name}: {line}")
@@ -99,6 +116,8 @@ class BoxOperation:
     def step(self, name: str, action: Callable[[], T]) -> T:
         """Journal `name`, then run `action`. `on_step` of the workspace sees both ends of it."""
         self.ws.store.boxes.step(self.intent, name, self.ws.clock())
+        if name in _STAGES:
+            self.ws.on_stage(_STAGES[name])
         self.ws.on_step(name, "before")
         result = action()
         self.ws.on_step(name, "after")
@@ -118,9 +137,16 @@ class BoxOperation:
 
     @contextmanager
     def waiting(self, doing: str, limit: float | None = None) -> Iterator[Wait]:
-        """Narrate what happens inside until it ends. limit: seconds after which the caller gives
-        up."""
+        """Tell what happens inside until it ends: to `ws.on_wait`, or as a line now and then.
+        limit: seconds after which the caller gives up."""
         wait = Wait(self.ws, self.box, doing, limit)
+        if self.ws.on_wait:
+            self.ws.on_wait(wait)
+            try:
+                yield wait
+            finally:
+                wait.end()
+            return
         thread = threading.Thread(target=wait.tell, daemon=True)
         thread.start()
         try:
@@ -207,17 +233,25 @@ class Wait:
     def end(self) -> None:
         self._over.set()
 
+    @property
+    def is_over(self) -> bool:
+        return self._over.is_set()
+
     def line(self) -> str:
+        doing, lasted, cost = self.parts()
+        return f"{self._name}: {doing} for {lasted}; {cost}"
+
+    def parts(self) -> tuple[str, str, str]:
         doing, interval = self._at
         now = self._ws.clock()
         of = f" of at most {duration(self._limit)}" if self._limit is not None else ""
-        said = f"{self._name}: {doing} for {duration(max(0.0, now - self._began))}{of}"
+        lasted = f"{duration(max(0.0, now - self._began))}{of}"
         if interval is None:
             rate = dollars(self._price, per_hour=True)
             later = f", {rate} once it runs" if self._price else ""
-            return f"{said}; no cost recorded yet{later}"
+            return doing, lasted, f"no cost recorded yet{later}"
         micro = interval.price.micro_per_hour
-        rate = dollars(micro, per_hour=True)
         if micro is None:
-            return f"{said}; it costs, at an unknown price"
-        return f"{said}; {dollars(run_cost([interval], 0, now))} so far at {rate}"
+            return doing, lasted, "it costs, at an unknown price"
+        spent = dollars(run_cost([interval], 0, now))
+        return doing, lasted, f"{spent} so far at {dollars(micro, per_hour=True)}"

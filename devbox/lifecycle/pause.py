@@ -29,6 +29,7 @@ def pause(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
                 fix=f"devbox up {box.name}, or end it with: devbox down {box.name}",
             )
         require_can_pause(op)
+        op.plan(*(("save",) if save else ()), "pause", "confirm")
         if save:
             save_or_raise(op, "pause {}", ignored=fetch_ignored)
         op.begin("paused")
@@ -40,6 +41,7 @@ def to_paused(op: BoxOperation) -> Box:
     provider = require_can_pause(op)
     if op.box.state not in (BoxState.PAUSED, BoxState.PAUSING):
         op.set_state(BoxState.PAUSING)
+    op.ws.on_stage("pause")
     try:
         with op.costing(), op.waiting("being paused"):
             handle = provider.pause_by(op.call, op.box.handle)

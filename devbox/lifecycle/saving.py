@@ -131,6 +131,7 @@ def save_or_raise(op: BoxOperation, verb: str, *, ignored: bool = False) -> None
     files. verb: what the user typed, with {} where the box's name goes. ignored: also what ignore
     files leave out."""
     box = op.box
+    op.ws.on_stage("save")
     try:
         _save(op, whole=_ends_disk(op, verb.split(maxsplit=1)[0]), ignored=ignored)
     except DevboxError as error:

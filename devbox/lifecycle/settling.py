@@ -16,7 +16,7 @@ from devbox.text import clean, duration
 
 # Seconds between looks at a provider while it starts or stops: soon at first, then patient.
 _POLLS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-_LONGEST_LINE = 300
+_LONGEST_LINE = 2000
 STOP_TIMEOUT = 5 * 60.0
 
 
@@ -32,13 +32,15 @@ def until_running(op: BoxOperation, *, fresh: bool) -> None:
     limit = op.start_timeout
     try:
         _until(op, settled, limit, fresh=fresh, while_waiting=preload)
+        log.finish()
     except TimedOut as error:
         error.fix = (
             f"wait longer with: devbox up {op.box.name} --timeout {duration(2 * limit)} (or "
             f"start_timeout in devbox.toml); end it with: devbox down {op.box.name}"
         )
         raise
-    log.finish()
+    finally:
+        log.finish(0)
     box, headless = op.box, bool(op.spec.command)
     if box.state is BoxState.RUNNING or (headless and box.state is BoxState.TERMINATED):
         return  # a short command may be over by now
@@ -92,12 +94,13 @@ def _until(
             if look or not fresh:
                 op.reload()
                 observe(op)
+            doing = op.box.stage or op.box.state
+            told.now(doing, op.ws.store.ledger.current(op.box.id))
             if done(op.box):
                 return
-            if (op.box.stage or op.box.state) != stage:
-                stage = op.box.stage or op.box.state
-                op.narrate(stage)
-            told.now(stage, op.ws.store.ledger.current(op.box.id))
+            if doing != stage and not op.ws.on_wait:
+                op.narrate(doing)
+            stage = doing
             if op.ws.clock() - began > timeout:
                 raise TimedOut(
                     f"{op.box.name} is still {stage} after {duration(timeout)}",
@@ -135,12 +138,13 @@ class _BuildLog:
         self._over.set()
 
     def _follow(self, provider: HasBuildLogs, handle: str) -> None:
-        name = self._op.box.name
+        box, tell = self._op.box, self._op.ws.on_build
         try:
+            steps = provider.build_steps(handle)
             for line in provider.build_logs(handle, follow=True):
                 if self._over.is_set():
                     return
-                self._op.ws.narrate(f"{name} | {clean(line, _LONGEST_LINE)}")
+                tell(box.name, clean(line, _LONGEST_LINE), steps)
         except DevboxError as error:
             if not self._over.is_set():
                 self._op.narrate(f"its build log cannot be read: {error.what}")

@@ -159,7 +159,15 @@ def _run(op: BoxOperation, *, wait: bool) -> Box:
         op.intent = begun.id
     else:
         op.begin("running")
+    op.plan(*stages(op, "resume" if op.box.state is BoxState.PAUSED else "create", wait=wait))
     return to_running(op, wait=wait)
+
+
+def stages(op: BoxOperation, first: str, *, wait: bool = True) -> tuple[str, ...]:
+    """What `to_running` goes through, after a first stage."""
+    if not wait:
+        return (first,)
+    return (first, "start", *(() if op.spec.command else ("connect", "guard", "ssh config")))
 
 
 def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:

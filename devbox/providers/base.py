@@ -87,7 +87,7 @@ class Observation(NamedTuple):
     deadline: float | None = None
 
 
-def _silent(_: str) -> None:
+def _silent(*_: str) -> None:
     """Narration that nobody asked for."""
 
 
@@ -98,6 +98,8 @@ class Provider(ABC):
     #: tells a user, line by line, what a call that may take long is doing, and what they should
     #: know before it costs; a Workspace sets it to its own
     narrate: Callable[[str], None] = staticmethod(_silent)
+    #: (name of a box, line of its image's build), while a call of ours builds it; as `narrate`
+    tell_build: Callable[[str, str], None] = staticmethod(_silent)
     #: what a user does to have {} answer again, as `identity` names it
     go_back: str = "log in to {}"
     #: seconds by which `find` may lag behind `create` (an eventually consistent listing)
@@ -330,6 +332,10 @@ class HasBuildLogs(ABC):
     @abstractmethod
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         """Lines of the image build, oldest first, untrusted text. Ends when the build ends."""
+
+    def build_steps(self, handle: str) -> int | None:
+        """How many steps that build has, where its log does not say so itself."""
+        return None
 
 
 class HasRunLogs(ABC):

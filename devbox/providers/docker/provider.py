@@ -336,7 +336,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         with open(_log_file(request.token), "w", encoding="utf-8") as log:
 
             def say(line: str) -> None:
-                self.narrate(f"{request.name}: {line}")
+                self.tell_build(request.name, line)
                 log.write(f"{line}\n")
 
             yield say

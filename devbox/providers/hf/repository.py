@@ -25,6 +25,27 @@ class Known(NamedTuple):
     large: bool
 
 
+def content(hub: Hub, space: str, path: str) -> bytes:
+    """A file of a Space's main branch, at most 64 MiB."""
+    from huggingface_hub import hf_raise_for_status
+
+    doing = f"reading {clean(path, 80)} of {space}"
+    url = f"{hub.endpoint}/spaces/{space}/resolve/main/{quote(path)}"
+    with (
+        errors.translated(doing),
+        hub.session().stream("GET", url, headers=hub.headers(), follow_redirects=True) as reply,
+    ):
+        if reply.status_code >= 400:
+            reply.read()
+        hf_raise_for_status(reply)
+        data = b""
+        for block in reply.iter_bytes():
+            data += block
+            if len(data) > _MOST:
+                raise ProviderError(f"{doing} failed: it is over {size(_MOST)}")
+    return data
+
+
 class SpaceRepository:
     """space: "namespace/name"; ProviderError for another form."""
 
@@ -73,25 +94,7 @@ class SpaceRepository:
 
     def content(self, path: str) -> bytes:
         """A file of its main branch, at most 64 MiB."""
-        from huggingface_hub import hf_raise_for_status
-
-        doing = f"reading {clean(path, 80)} of {self.space}"
-        url = f"{self.hub.endpoint}/spaces/{self.space}/resolve/main/{quote(path)}"
-        with (
-            errors.translated(doing),
-            self.hub.session().stream(
-                "GET", url, headers=self.hub.headers(), follow_redirects=True
-            ) as reply,
-        ):
-            if reply.status_code >= 400:
-                reply.read()
-            hf_raise_for_status(reply)
-            data = b""
-            for block in reply.iter_bytes():
-                data += block
-                if len(data) > _MOST:
-                    raise ProviderError(f"{doing} failed: it is over {size(_MOST)}")
-        return data
+        return content(self.hub, self.space, path)
 
     def changes(self, files: dict[str, upload.Content]) -> tuple[list[str], list[str]]:
         """(paths that it lacks or has otherwise, paths that only it has)."""
@@ -109,7 +112,8 @@ class SpaceRepository:
             yield from self.hub.call(
                 doing,
                 lambda api: (
-                    clean(line.rstrip("\n"), 2000)
+                    clean(part, 2000)
                     for line in api.fetch_space_logs(self.space, build=True, follow=follow)
+                    for part in line.rstrip("\r\n").split("\r")
                 ),
             )

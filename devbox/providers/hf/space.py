@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from devbox.errors import Gone, ProviderError
-from devbox.images import templates
+from devbox.errors import DevboxError, Gone, ProviderError
+from devbox.images import build_progress, templates
 from devbox.model import Offer
 from devbox.providers.base import (
     CanPause,
@@ -24,7 +24,9 @@ from devbox.providers.base import (
 from devbox.providers.hf import account, errors, hardware, stages, tags
 from devbox.providers.hf.hardware import has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
+from devbox.providers.hf.image import DOCKERFILE
 from devbox.providers.hf.local_records import LocalRecords
+from devbox.providers.hf.repository import content
 from devbox.providers.hf.space_create import SpaceCreator, pause_url
 from devbox.providers.hf.space_observe import Look
 from devbox.spec import BoxSpec, HfSettings
@@ -168,6 +170,14 @@ class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLog
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._logs(repo_id(handle), build=True, follow=follow)
 
+    def build_steps(self, handle: str) -> int | None:
+        """Its builder numbers no steps; they are those of its Dockerfile."""
+        try:
+            dockerfile = content(self._hub, repo_id(handle), DOCKERFILE)
+        except DevboxError:
+            return None  # why: without a Dockerfile, or unreadable, steps are only counted
+        return build_progress.count(dockerfile.decode(errors="replace"))
+
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return self._logs(repo_id(handle), build=False, follow=follow)
 
@@ -227,8 +237,9 @@ class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLog
             yield from self._hub.call(
                 f"reading the log of {handle}",
                 lambda api: (
-                    clean(line.rstrip("\n"), 4000)
+                    clean(part, 4000)
                     for line in api.fetch_space_logs(handle, build=build, follow=follow)
+                    for part in line.rstrip("\r\n").split("\r")
                 ),
             )
 

@@ -79,7 +79,7 @@ def told(say: Callable[[str], None]) -> Iterator[None]:
 
     def each(line: str) -> None:
         tail.append(line)
-        say(f"build: {line}")
+        say(line)
 
     try:
         with heard(each):
@@ -90,6 +90,7 @@ def told(say: Callable[[str], None]) -> Iterator[None]:
             error.what + (f"\nthe log ends with:\n{log}" if log else ""),
             means=error.means,
             fix=error.fix,
+            quotes_log=bool(tail),
         ) from error
 
 

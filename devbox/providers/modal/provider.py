@@ -396,7 +396,7 @@ class Modal(
 
     def narrate_build(self, name: str) -> Callable[[str], None]:
         """Tells the lines of an image build."""
-        return lambda line: self.narrate(f"{name}: {line}")
+        return lambda line: self.tell_build(name, line)
 
     def _live_rates(self) -> dict[str, Decimal]:
         client = self._account.client()

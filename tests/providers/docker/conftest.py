@@ -39,6 +39,7 @@ def provider(harness: DockerHarness, said: list[str]) -> Docker:
     made = harness.make()
     assert isinstance(made, Docker)
     made.narrate = said.append
+    made.tell_build = lambda _, line: said.append(line)
     return made
 
 

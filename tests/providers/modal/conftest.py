@@ -39,6 +39,7 @@ def said() -> list[str]:
 def provider(harness: ModalHarness, said: list[str]) -> Modal:
     made = Modal(ModalSettings())
     made.narrate = said.append
+    made.tell_build = lambda _, line: said.append(line)
     return made
 
 
