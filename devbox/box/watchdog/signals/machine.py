@@ -17,16 +17,17 @@ CORES_COUNTED = 4
 
 
 class Mean(NamedTuple):
-    """Values of the last window, with their times."""
+    """Values of the last window, with their times, oldest first; value: their mean."""
 
     points: Tuple[Tuple[float, float], ...] = ()
+    value: float = 0.0
 
     def add(self, value: float, now: float, window: float) -> Mean:
-        kept = tuple(point for point in self.points if now - point[0] < window)
-        return Mean((*kept, (now, value)))
-
-    def value(self) -> float:
-        return sum(value for _, value in self.points) / max(1, len(self.points))
+        old = 0
+        while old < len(self.points) and now - self.points[old][0] >= window:
+            old += 1
+        kept = (*self.points[old:], (now, value))
+        return Mean(kept, sum([each for _, each in kept]) / len(kept))
 
 
 class Cpu(NamedTuple):
@@ -41,7 +42,7 @@ class Cpu(NamedTuple):
             return self
         cores = int(number(part.get("count")) or 1)
         mean = self.mean.add(min(util, 100.0), now, tuning.window)
-        busy = mean.value() >= _cpu_limit(tuning, cores)
+        busy = mean.value >= _cpu_limit(tuning, cores)
         return Cpu(mean, cores, now, now if busy else self.used)
 
     def findings(self, tuning: Tuning, now: float) -> List[Finding]:
@@ -50,12 +51,12 @@ class Cpu(NamedTuple):
         if now - self.seen > tuning.patience:
             return [silence("the CPU", self.seen, now)]
         limit = _cpu_limit(tuning, self.cores)
-        busy = self.cores * self.mean.value() / 100
+        busy = self.cores * self.mean.value / 100
         kind = ACTIVE if is_recent(self.used, now, tuning.window) else QUIET
         return [
             Finding(
                 kind,
-                f"CPU at {self.mean.value():.0f} %, {busy:.1f} of {self.cores} cores "
+                f"CPU at {self.mean.value:.0f} %, {busy:.1f} of {self.cores} cores "
                 f"(quiet below {self.cores * limit / 100:.1f} cores)",
             )
         ]
@@ -74,14 +75,14 @@ class Network(NamedTuple):
             return self
         inward = self.rx.add(rx or 0.0, now, tuning.window)
         outward = self.tx.add(tx or 0.0, now, tuning.window)
-        busy = max(inward.value(), outward.value()) * 60 >= tuning.net_bytes
+        busy = max(inward.value, outward.value) * 60 >= tuning.net_bytes
         return Network(inward, outward, now, now if busy else self.used)
 
     def findings(self, tuning: Tuning, now: float) -> List[Finding]:
         # Only a transfer is told: network never proves that a box is quiet.
         if not is_recent(self.used, now, tuning.window):
             return []
-        rate = max(self.rx.value(), self.tx.value())
+        rate = max(self.rx.value, self.tx.value)
         limit = size(tuning.net_bytes / 60)
         return [Finding(ACTIVE, f"network at {size(rate)}/s (quiet below {limit}/s)")]
 
