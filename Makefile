@@ -5,14 +5,16 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test check bench faults screenshots clean help
+.PHONY: demo test check bench docs recording faults screenshots clean help
 
 help:
 	@echo "make demo    set up and run the whole loop on this machine, with a picture at the end"
 	@echo "make test    set up what the tests need and run them all"
 	@echo "make check   ruff, strict types, layers"
 	@echo "make bench   the benchmark table"
+	@echo "make docs    the docs as a site in build/site, its links checked"
 	@echo "make screenshots  docs/images/dashboard-*.svg, of real local boxes"
+	@echo "make recording    docs/images/demo.svg, a terminal with the demo in it"
 	@echo "make faults  devbox killed and answered wrongly at every provider call (20-30 minutes)"
 
 demo: $(VENV)/.demo
@@ -45,6 +47,13 @@ faults: $(VENV)/.dev
 screenshots: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client rsync:rsync
 	$(BIN)/python tools/screenshots.py
+
+recording: $(VENV)/.demo
+	@tools/need.sh ssh:openssh-client rsync:rsync
+	$(BIN)/python -m tools.recording
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m tools.docs_site
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,8 +1,10 @@
 """What the docs give to be copied works as it stands: TOML blocks load, commands are command lines
-that devbox takes, and no example sends a reader to a server or account of the example's."""
+that devbox takes, and no example sends a reader to a server or account of the example's. An error
+that they explain is one of the code, and a test that they name is one of ours."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 
 from devbox import spec
 from devbox.errors import SpecError
-from tests.cli.test_fixes import parse
+from tests.cli.test_fixes import SOURCE, parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -126,3 +128,57 @@ def test_the_architecture_shows_each_room_and_no_other() -> None:
     roots = [ROOT, ROOT / "devbox", ROOT / "devbox" / "box"]
     lost = [name for name in named if not any((root / name).exists() for root in roots)]
     assert lost == []
+
+
+def _errors() -> set[str]:
+    """What errors of the source say has happened, with … for what is filled in."""
+    said = set()
+    for file in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and node.args:
+                said |= {_filled_in(node.args[0])}
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "what":
+                said |= {_filled_in(node.value)}
+    return said
+
+
+def _filled_in(node: ast.expr) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_filled_in, node.values))
+    if isinstance(node, ast.BinOp):
+        return _filled_in(node.left) + _filled_in(node.right)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
+
+
+def _errors_explained() -> list[tuple[str, str]]:
+    """Heading and section of each."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    sections = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    return [(part.split("\n")[0], part.split("\n", 1)[1]) for part in sections]
+
+
+def test_an_error_that_is_explained_is_one_of_the_code() -> None:
+    said = _errors()
+    explained = [heading for heading, _ in _errors_explained()]
+    assert len(explained) > 30
+    assert [
+        heading for heading in explained if not any(each.startswith(heading) for each in said)
+    ] == []
+
+
+@pytest.mark.parametrize(("heading", "section"), _errors_explained(), ids=lambda each: each[:40])
+def test_an_error_that_is_explained_has_a_command(heading: str, section: str) -> None:
+    # That devbox takes it is the test of all commands above.
+    del heading
+    lines = re.findall(r"^    (.*)$", section, re.MULTILINE)
+    assert any(words for line in lines for words in commands(line))
+
+
+def test_a_test_that_the_docs_name_exists() -> None:
+    named = {
+        name for page in PAGES for name in re.findall(r"tests/[\w/]+\.py::\w+", page.read_text())
+    }
+    assert len(named) > 40
+    for name in named:
+        file, function = name.split("::")
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), name

@@ -1,0 +1,82 @@
+"""The docs site builds, no link on it is broken, and nothing on it comes from another server."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+
+from devbox.cli.main import cli
+from tools import docs_site
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    assert docs_site.build(folder, ROOT) == []
+    return folder / "build"
+
+
+def test_every_page_is_on_the_site_and_in_its_contents(built: Path) -> None:
+    home = (built / "site" / "index.html").read_text(encoding="utf-8")
+    pages = [path.relative_to(built / "docs") for path in (built / "docs").rglob("*.md")]
+    assert len(pages) > 40
+    for page in pages:
+        shown = page.with_stem("index") if page.stem == "README" else page
+        address = shown.with_suffix(".html")
+        assert (built / "site" / address).is_file()
+        assert f'href="{address}' in home.replace('href="./', 'href="'), f"{page} cannot be found"
+
+
+def test_the_reference_has_each_verb_with_each_option(built: Path) -> None:
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in (built / "docs" / "reference").glob("cli-*")
+    )
+    root = click.Context(cli, info_name="devbox")
+    for verb in cli.list_commands(root):
+        command = cli.get_command(root, verb)
+        assert command is not None
+        section = text.split(f"## `devbox {verb}`\n")[1].split("\n## ")[0]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert option.opts[-1] in section, (verb, option.opts)
+
+
+def test_a_broken_link_heading_or_picture_is_found(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    for name in docs_site.OUTSIDE:
+        (tmp_path / name).write_text("# A page\n\n[docs](docs/a.md#a-b)\n", encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "configuration.md").write_text("# The reference links here\n")
+    page = tmp_path / "docs" / "a.md"
+    page.write_text("# `a` (b)\n", encoding="utf-8")
+    assert docs_site.build(tmp_path / "out", tmp_path) == []
+    broken = ("[x](none.md)", "[x](index.md#none)", "![x](none.svg)")
+    page.write_text("# `a` (b)\n\n" + "\n\n".join(broken) + "\n", encoding="utf-8")
+    said = "\n".join(docs_site.build(tmp_path / "out", tmp_path))
+    assert [link for link in broken if link not in said] == []
+
+
+def test_what_another_server_would_give_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<a href="https://example.com">fine</a><a href="b.html#there">x</a>'
+        '<a href="b.html#not">x</a><img src="none.png">'
+        '<script src="https://example.com/x.js"></script>'
+    )
+    (tmp_path / "b.html").write_text('<p id="there"></p>')
+    (tmp_path / "c.css").write_text("@font-face { src: url('https://example.com/f.woff') }")
+    assert sorted(docs_site.problems(tmp_path)) == [
+        "a.html: b.html#not leads to no heading",
+        "a.html: loads https://example.com/x.js",
+        "a.html: none.png leads to no page",
+        "c.css: loads https://example.com/f.woff",
+    ]
+
+
+def test_a_list_right_after_a_paragraph_stays_one() -> None:
+    github = "It refuses when\n- a\n  more\n- b\n\n```\nx\n- y\n```\n"
+    assert docs_site.as_markdown(github) == github.replace("when\n", "when\n\n")
