@@ -33,10 +33,10 @@ def build(folder: Path, sources: Path = ROOT) -> list[str]:
     shutil.rmtree(folder / "build" / "site", ignore_errors=True)
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-        return [line for line in plain.splitlines() if line.strip()]
-    return sorted(problems(folder / "build" / "site"))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).partition("Traceback")[0]
+    # Zensical shows where a link stands in its page; it does not look at pictures.
+    said = (plain.splitlines() or [done.stderr]) if done.returncode else []
+    return [*said, *sorted(problems(folder / "build" / "site"))]
 
 
 def stage(docs: Path, sources: Path) -> None:

@@ -55,10 +55,10 @@ def test_a_broken_link_heading_or_picture_is_found(tmp_path: Path) -> None:
     page = tmp_path / "docs" / "a.md"
     page.write_text("# `a` (b)\n", encoding="utf-8")
     assert docs_site.build(tmp_path / "out", tmp_path) == []
-    broken = ("[x](none.md)", "[x](index.md#none)", "![x](none.svg)")
-    page.write_text("# `a` (b)\n\n" + "\n\n".join(broken) + "\n", encoding="utf-8")
-    said = "\n".join(docs_site.build(tmp_path / "out", tmp_path))
-    assert [link for link in broken if link not in said] == []
+    page.write_text("# `a` (b)\n\n[x](none.md) [x](index.md#no) ![x](none.svg)\n")
+    said = docs_site.build(tmp_path / "out", tmp_path)
+    for wrong in ("none.html leads to no page", "index.html#no leads", "none.svg leads"):
+        assert any(wrong in line for line in said), wrong
 
 
 def test_what_another_server_would_give_is_found(tmp_path: Path) -> None:
