@@ -15,6 +15,7 @@ VERBS = {
     "verdict": "devbox.box.watchdog.verdict",  # the watchdog's present verdict as JSON
     "stream": "devbox.box.stream",  # samples and events as JSON lines
     "job": "devbox.box.runs.commands",  # job start|follow|cancel|list …
+    "setup": "devbox.box.setup.commands",  # setup look: what a box has of its setup
     "checkpoints": "devbox.box.checkpoints.commands",  # checkpoints list|verify|pull|push
     "doctor": "devbox.box.doctor",
     "files": "devbox.box.files.requests",  # files list|look|digest|delete|stamp, for a sync

@@ -37,6 +37,10 @@ class Skip(Exception):
     """Raised inside `job.item`: this item needs nothing; it counts as skipped, not failed."""
 
 
+class Failed(Exception):
+    """Raised by a job's code for a reason that is told as it is, without where it was raised."""
+
+
 class Job:
     """One run, as its code sees it.
 

@@ -17,6 +17,7 @@ serving/<id>     a service that runs and is no job any more: only its requests a
 served/<id>.json {"count", "in_flight"}: requests of a service, written by it
 inputs/<key>/    inputs of runs, named by their content
 checkpoints/     what was verified about each, and who fetches one now
+setup/           what was set up on this disk (devbox.box.setup.record)
 packages/<hash>/ Python packages installed for jobs
 environments/<hash>/ Python environments of jobs that have one of their own
 streams/<pid>    bytes our own telemetry streams sent, so that they do not count as use

@@ -47,6 +47,7 @@ from devbox.workspace import Workspace
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
 @click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, such as 90s.")
 @click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
+@click.option("--no-setup", is_flag=True, help="Do not run what its setup has left.")
 @json_option
 @quiet_option
 @verbose_option
@@ -55,12 +56,14 @@ def up_command(
     no_wait: bool,
     timeout: str | None,
     no_sync: bool,
+    no_setup: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
     **wanted: Any,
 ) -> None:
-    """Bring BOX of devbox.toml up, or finish bringing it up, and send the project's files.
+    """Bring BOX of devbox.toml up, or finish bringing it up, send the project's files, and run what
+    is left of its setup.
 
     A box that was made from an earlier devbox.toml follows it where it can (idle, sync, a lower
     max_uptime); what it cannot follow is named, with the command for it.
@@ -76,11 +79,18 @@ def up_command(
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
     if changes := _changes(wanted):
         ws.spec = ws.spec.with_changes(box_name, changes)
-    after = () if no_sync or no_wait else ("sync",)
+    after = [stage for stage, left_out in (("sync", no_sync), ("setup", no_setup)) if not left_out]
+    after = [] if no_wait else after
     with shown(ws, verbose=verbose, after=after):
         box = lifecycle.up(ws, box_name, wait=not no_wait)
-        if after:
+        if "sync" in after:
             _send(ws, box)
+        if "setup" in after:
+            from devbox.jobs import setup
+
+            ws.on_stage("setup")
+            setup.bring(ws, box)
+            setup.offer(ws, box)
     report(ws, box, as_json)
 
 
@@ -107,8 +117,8 @@ def _changes(wanted: dict[str, Any]) -> dict[str, Any]:
 def resume_command(box_name: str | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Bring a paused BOX back."""
     ws = workspace(quiet=quiet)
-    with shown(ws, verbose=verbose):
-        box = lifecycle.resume(ws, ws.box(box_name))
+    with shown(ws, verbose=verbose, after=("setup",)):
+        box = set_up_again(ws, lifecycle.resume(ws, ws.box(box_name)))
     report(ws, box, as_json)
 
 
@@ -281,6 +291,18 @@ def _send(ws: Workspace, box: Box) -> None:
         runs = f"{box.name} is up: {exposure.of(ws, box).sentence}"
         error.means = "; ".join(filter(None, (runs, error.means)))
         raise
+
+
+def set_up_again(ws: Workspace, box: Box) -> Box:
+    """After a verb that may have given the box a new disk: the project's files and its setup, where
+    some of that is left."""
+    from devbox.jobs import setup
+
+    ws.on_stage("setup")
+    if setup.is_left(ws, box):
+        _send(ws, box)
+        setup.bring(ws, box)
+    return box
 
 
 def _seconds(text: str, example: str) -> float:

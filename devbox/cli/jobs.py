@@ -59,6 +59,7 @@ _dest_option = click.option(
 no_sync_option = click.option(
     "--no-sync", is_flag=True, help="Run what is on the box; do not sync up first."
 )
+no_setup_option = click.option("--no-setup", is_flag=True, help="Do not wait for the box's setup.")
 
 
 @click.command("run", cls=WordsAfterDashes)
@@ -67,6 +68,7 @@ no_sync_option = click.option(
 @_detach_option
 @_dest_option
 @no_sync_option
+@no_setup_option
 @json_option
 @quiet_option
 @click.pass_context
@@ -77,6 +79,7 @@ def run_command(
     detach: bool,
     dest: Path | None,
     no_sync: bool,
+    no_setup: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -91,7 +94,7 @@ def run_command(
     """
     from devbox.cli import run_report
     from devbox.cli.transfer import transfer
-    from devbox.jobs import arguments, catalogue
+    from devbox.jobs import arguments, catalogue, setup
     from devbox.jobs.submit import submit
     from devbox.sync import before
 
@@ -114,6 +117,8 @@ def run_command(
     box = ws.box(box_name or job.box or None)
     if not no_sync:
         before.send(ws, box)
+    if not no_setup:
+        setup.require(ws, box)
     with transfer(quiet) as tell:
         run = submit(ws, box, job, given.args, given.inputs, extra=extra, tell=tell)
     after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
@@ -149,6 +154,7 @@ def attach_command(
 @_detach_option
 @_dest_option
 @no_sync_option
+@no_setup_option
 @json_option
 @quiet_option
 def retry_command(
@@ -156,13 +162,14 @@ def retry_command(
     detach: bool,
     dest: Path | None,
     no_sync: bool,
+    no_setup: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Sync up, then run again what failed or is missing of RUN (default: the latest); what is done
     is kept."""
     from devbox.cli.transfer import transfer
-    from devbox.jobs import queries
+    from devbox.jobs import queries, setup
     from devbox.jobs.submit import retry
     from devbox.model import RunState
     from devbox.sync import before
@@ -173,6 +180,8 @@ def retry_command(
     # One that still runs is refused, and its files stay as it found them.
     if box and not no_sync and run.state not in (RunState.QUEUED, RunState.RUNNING):
         before.send(ws, box)
+    if box and not no_setup and run.job != setup.JOB:
+        setup.require(ws, box)
     with transfer(quiet) as tell:
         run = retry(ws, run, tell=tell)
     after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)

@@ -36,7 +36,18 @@ def init_command(template: str, listing: bool, as_json: bool) -> None:
         return
     for path in written:
         echo(f"wrote {path.relative_to(Path.cwd())}")
+    _offer_setup(Path.cwd())
     echo("next: edit devbox.toml, then devbox up", err=True)
+
+
+def _offer_setup(folder: Path) -> None:
+    """Name the setup line for what the project needs, where its boxes have none."""
+    from devbox.jobs import setup_offer
+
+    boxes = spec.load(folder / spec.FILE_NAME).boxes
+    offer = setup_offer.find(folder)
+    if offer and boxes and not any(box.setup for box in boxes.values()):
+        narrate(offer.sentence(next(iter(boxes))))
 
 
 @click.group("config")

@@ -18,7 +18,7 @@ from devbox.cli.common import (
     workspace,
 )
 from devbox.cli.following import following
-from devbox.cli.jobs import WordsAfterDashes, no_sync_option, takes_words
+from devbox.cli.jobs import WordsAfterDashes, no_setup_option, no_sync_option, takes_words
 
 if TYPE_CHECKING:
     from devbox.jobs.follow import Message
@@ -43,6 +43,7 @@ def _complete_services(_: click.Context, __: click.Parameter, incomplete: str) -
 @click.option("--port", type=click.IntRange(1, 65535), help="The port on this computer.")
 @click.option("--detach", "-d", is_flag=True, help="Return once it is ready; no forward.")
 @no_sync_option
+@no_setup_option
 @json_option
 @quiet_option
 @click.pass_context
@@ -53,6 +54,7 @@ def serve_command(
     port: int | None,
     detach: bool,
     no_sync: bool,
+    no_setup: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -80,7 +82,7 @@ def serve_command(
         page(arguments.describe(service))
         return
     box = ws.box(box_name or service.box or None)
-    run = _begin(ws, box, service, words, no_sync=no_sync, quiet=quiet)
+    run = _begin(ws, box, service, words, no_sync=no_sync, no_setup=no_setup, quiet=quiet)
     if detach:
         _follow(ws, box, service, run, None, as_json=as_json, quiet=quiet)
         return
@@ -95,10 +97,17 @@ def serve_command(
 
 
 def _begin(
-    ws: Workspace, box: Box, service: ServiceSpec, words: list[str], *, no_sync: bool, quiet: bool
+    ws: Workspace,
+    box: Box,
+    service: ServiceSpec,
+    words: list[str],
+    *,
+    no_sync: bool,
+    no_setup: bool,
+    quiet: bool,
 ) -> Run:
     from devbox.cli.transfer import transfer
-    from devbox.jobs import arguments
+    from devbox.jobs import arguments, setup
     from devbox.services import runs
     from devbox.sync import before
 
@@ -106,6 +115,8 @@ def _begin(
     given = arguments.parse(service, [] if extra else words)
     if not no_sync:
         before.send(ws, box)
+    if not no_setup:
+        setup.require(ws, box)
     with transfer(quiet) as tell:
         begun = runs.begin(ws, box, service, given.args, given.inputs, extra=extra, tell=tell)
     run = begun.run

@@ -14,11 +14,14 @@ from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
 from devbox.providers.base import CanPause, CanResize, Provider
+from devbox.remote.config import ssh_config
 from devbox.remote.exec import Exec
 from devbox.telemetry import rearm
 from devbox.text import clean, dollars, duration
 
-_IN_PLACE = frozenset({"idle", "sync"})
+#: what a box gets over ssh, after it runs
+_SETUP = ("setup", "dotfiles", "git_identity", "forward_agent")
+_IN_PLACE = frozenset({"idle", "sync", *_SETUP})
 _CHOICE = frozenset({"hardware", "gpu", "vram", "max_price", "cpu", "memory"})
 #: boxes that `up` starts: what they cannot follow is refused before that
 STOPPED = (BoxState.PAUSED, BoxState.FAILED)
@@ -83,6 +86,9 @@ def take(op: BoxOperation, changes: Changes) -> None:
         # first: what is on record is what its watchdog follows
         rearm.arm(ws, msgspec.structs.replace(box, **fields), Exec(box))
     op.amend(**fields)
+    if "forward_agent" in changes.taken and box.endpoint:
+        ssh_config.forget(box)  # a shared connection keeps what it was opened with
+        ssh_config.publish(ws.store.boxes.all, narrate=ws.narrate)
     if changes.taken:
         follows = f"follows devbox.toml in {', '.join(changes.taken)}"
         op.narrate(follows)

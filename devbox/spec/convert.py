@@ -12,11 +12,13 @@ import msgspec
 from devbox import names, secrets, text
 from devbox.errors import SpecError, UsageError
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES, Providers, table_of
-from devbox.spec.tables import JobSpec, Publish, ServiceSpec, Spec
+from devbox.spec.tables import BoxSpec, JobSpec, Publish, ServiceSpec, Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.wire.jobs import VERSIONS
 
 T = TypeVar("T")
+#: a repository that a box can clone, or a folder of this computer
+_DOTFILES = r"(https|ssh|file)://[!-~]+$|[\w.-]+@[\w.-]+:[!-~]+$|[./~][^\0\n]*$"
 OURS = (
     "root",
     "origins",
@@ -128,6 +130,7 @@ def validate(spec: Spec, source: Path) -> None:
             check(names.env_name, key, source, f"{at}.env.{key}")
         for key, volume in box.volumes.items():
             check(names.remote_path, volume.mount, source, f"{at}.volumes.{key}.mount")
+        _validate_setup(box, source, at)
         if box.max_uptime <= 0 or box.idle.after <= 0:
             raise SpecError(f"{source}: {at}: max_uptime and idle.after must be above 0")
         if box.start_timeout <= 0 or box.login_timeout <= 0:
@@ -149,6 +152,29 @@ def validate(spec: Spec, source: Path) -> None:
         from devbox.spec import checkpoints  # why here: few projects have any
 
         checkpoints.validate(checkpoint, source, at)
+
+
+def _validate_setup(box: BoxSpec, source: Path, at: str) -> None:
+    """SpecError for lines and dotfiles that cannot be used."""
+    for number, line in enumerate(box.setup, 1):
+        if not line.strip() or "\0" in line:
+            raise SpecError(f"{source}: {at}.setup: line {number} is empty", fix="leave it out")
+    if box.setup and box.command:
+        raise SpecError(
+            f"{source}: {at}.setup: a box with `command` has no login to set it up over",
+            fix="let the command do it, or leave command out",
+        )
+    asked = box.dotfiles
+    if asked and not re.match(_DOTFILES, asked):
+        raise SpecError(
+            f"{source}: {at}.dotfiles: {text.clean(asked, 100)!r} is no repository or folder",
+            fix='write for example dotfiles = "https://github.com/me/dotfiles" or "~/dotfiles"',
+        )
+    if re.match(r"[a-z]+://[^/@]*:[^/@]*@", asked):
+        raise SpecError(
+            f"{source}: {at}.dotfiles holds a password, which would be written to disks",
+            fix="use a public repository, or a folder of this computer",
+        )
 
 
 def _validate_publish(table: Publish, source: Path) -> None:

@@ -72,7 +72,9 @@ class BoxSpec(Table, frozen=True):
     and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
     hardware. start_timeout, login_timeout: how long `up` waits for the provider, and for ssh. cpu:
     as the provider counts: physical cores at Modal, vCPU at Hugging Face. expose: ports that get a
-    public URL."""
+    public URL. setup: commands that the box's shell runs in the workdir, once on each new disk.
+    dotfiles: what `git clone` takes, or a folder here. git_identity: give the box the name and
+    email that git has here. forward_agent: of ssh, while a connection lasts."""
 
     provider: str = "local"
     hardware: str = ""
@@ -93,6 +95,10 @@ class BoxSpec(Table, frozen=True):
     memory: Bytes = Bytes(0)
     expose: tuple[Annotated[int, Meta(ge=1, le=65535)], ...] = ()
     pause_command: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    dotfiles: str = ""
+    git_identity: bool = True
+    forward_agent: bool = False
     idle: Idle = Idle()
     sync: Sync = Sync()
     volumes: dict[str, Volume] = {}

@@ -134,6 +134,8 @@ def _all(
             save = _at(table, ("idle", "save_command"))
             if save and _provider(at, document, own) in _HERE:
                 yield (*at, "idle", "save_command"), save, ""
+            if table.get("setup") and _provider(at, document, own) in _HERE:
+                yield (*at, "setup"), table["setup"], ""
             remote = _at(table, ("sync", "remote"))
             absolute = isinstance(remote, str) and remote.startswith("/")
             if absolute and _provider(at, document, own) in _HERE:
@@ -167,7 +169,7 @@ def _provider(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> 
 
 
 def _of_box(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
-    for setting in ("host", "pause_command"):
+    for setting in ("host", "pause_command", "dotfiles", "forward_agent"):
         if table.get(setting):
             yield (setting,), table[setting], ""
     for name, reference in _items(table.get("secrets")):

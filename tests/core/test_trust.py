@@ -60,6 +60,9 @@ CASES: dict[str, tuple[str, Use]] = {
     "boxes.b.host": ('[boxes.b]\nprovider = "ssh"\nhost = "evil.example"', box),
     "boxes.b.pause_command": ('[boxes.b]\nprovider = "ssh"\npause_command = ["touch", "x"]', box),
     "boxes.b.idle.save_command": ('[boxes.b.idle]\nsave_command = ["touch", "x"]', box),
+    "boxes.b.setup": ('[boxes.b]\nsetup = ["touch x"]', box),
+    "boxes.b.dotfiles": ('[boxes.b]\nprovider = "modal"\ndotfiles = "https://evil.example/d"', box),
+    "boxes.b.forward_agent": ('[boxes.b]\nprovider = "modal"\nforward_agent = true', box),
     "boxes.b.secrets.K": ('[boxes.b.secrets]\nK = "file:~/.ssh/id_rsa"', box),
     "boxes.b.sync.path": ('[boxes.b.sync]\npath = "~/.ssh"', box),
     "boxes.b.sync.remote": ('[boxes.b.sync]\nremote = "/root/.config"', box),
@@ -102,6 +105,7 @@ max_uptime = "2h"
 provider = "modal"
 hardware = "T4"
 image = "./Dockerfile"
+setup = ["pip install -r requirements.txt"]
 [boxes.b.idle]
 save_command = ["git", "push"]
 [boxes.b.sync]

@@ -17,7 +17,9 @@ from devbox.errors import DevboxError, SshError
 from devbox.model import Box, Endpoint
 from devbox.remote import command, keys
 from devbox.remote.config import blocks, known_hosts, parsed, ssh_config
-from tests.remote.sshd import Sshd, box_at, make_box
+from devbox.remote.exec import Exec
+from devbox.spec import BoxSpec, encode_box
+from tests.remote.sshd import Sshd, box_at, make_box, wait_until
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2mLw2oT4cP3cH1bQGc1VQd4cQmJbGxkM9o6hXJ7a8b"
 HOSTILE = [
@@ -53,6 +55,31 @@ def test_ssh_reads_back_what_was_meant(home: Path) -> None:
     assert known_hosts.pinned("gateway.example") == (KEY,)
     assert "devbox-starting" not in paths.ssh_config().read_text()
     assert paths.ssh_config().stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("forwards", [True, False])
+def test_the_agent_is_forwarded_where_that_was_asked_for_and_offers_no_key_to_log_in(
+    home: Path, monkeypatch: pytest.MonkeyPatch, forwards: bool
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "agent"))
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(home / "agent")])
+    server = Sshd(home / "sshd")
+    try:
+        wait_until((home / "agent").exists, "the agent listens")
+        box = msgspec.structs.replace(
+            server.box(), spec=encode_box(BoxSpec(forward_agent=forwards))
+        )
+        ssh_config.publish([box])
+        asked = "ssh-add -l; echo $?"  # 1: an agent without keys; 2: none
+        ran = Exec(box).run(["sh", "-c", asked]).out.split()
+        assert ran[-1] == ("1" if forwards else "2")
+        settings = parsed.settings(paths.ssh_config(), box.alias)
+        assert settings["identitiesonly"] == "yes"
+    finally:
+        ssh_config.forget(box)
+        server.stop()
+        agent.kill()
+        agent.wait()
 
 
 @pytest.mark.parametrize("folder", ["with space", "it's", "100%", "é 😀", "[a]*", "#hash", "a%h"])

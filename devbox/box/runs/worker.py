@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Sequence
 
 from devbox.box import environment, json_file, packages, processes
 from devbox.box.environment import EnvironmentMissing
-from devbox.box.job import Job
+from devbox.box.job import Failed, Job
 from devbox.box.runs import vram
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.process_group import python_command
@@ -262,6 +262,8 @@ def _run_module(folder: RunFolder, request: JobRequest, token: str) -> int:
     signal.signal(signal.SIGTERM, lambda *_: job.cancel())
     try:
         importlib.import_module(request.module).run(job)
+    except Failed as error:
+        return _fail(folder, str(error), RAISED)
     except Exception as error:
         traceback.print_exc()
         return _fail(folder, f"{type(error).__name__}: {error}", RAISED)

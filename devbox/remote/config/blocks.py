@@ -13,6 +13,7 @@ from devbox.errors import SshError
 from devbox.model import Box
 from devbox.remote import keys, offered
 from devbox.remote.config import known_hosts
+from devbox.spec import decode_box
 from devbox.text import clean
 
 #: Resolves only where this config is read; no box can have it, for names hold no dot.
@@ -44,7 +45,6 @@ _FIXED = (
     "Tunnel no",
     "ClearAllForwardings no",
     "ExitOnForwardFailure no",
-    "ForwardAgent no",
     "RequestTTY auto",
     "RemoteCommand none",
     "PermitLocalCommand no",
@@ -94,7 +94,7 @@ def block(box: Box, place: Place) -> str:
     endpoint = box.endpoint
     if endpoint is None:
         raise SshError(f"box {box.name} has no ssh address yet")
-    shared = keys.offers_own_keys(box)
+    shared, forwards = keys.offers_own_keys(box), decode_box(box.spec).forward_agent
     files = [place.identity, *(place.own_keys if shared else ())][: offered.MOST]
     lines = [
         f"HostName {names.host(endpoint.host)}",
@@ -104,7 +104,9 @@ def block(box: Box, place: Place) -> str:
         f"UserKnownHostsFile {quoted(place.known_hosts)}",
         *(f"IdentityFile {quoted(file)}" for file in files),
         "IdentitiesOnly yes",
-        f"IdentityAgent {'SSH_AUTH_SOCK' if shared else 'none'}",
+        # Only an agent that ssh has is forwarded; which of its keys log in, IdentitiesOnly says.
+        f"IdentityAgent {'SSH_AUTH_SOCK' if shared or forwards else 'none'}",
+        f"ForwardAgent {'yes' if forwards else 'no'}",
         *_FIXED,
         *(line for keyword, line in _NEWER.items() if keyword in place.known),
     ]
