@@ -79,13 +79,13 @@ def up_command(
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
     if changes := _changes(wanted):
         ws.spec = ws.spec.with_changes(box_name, changes)
-    after = [stage for stage, left_out in (("sync", no_sync), ("setup", no_setup)) if not left_out]
-    after = [] if no_wait else after
+    sync, sets_up = not (no_sync or no_wait), not (no_setup or no_wait)
+    after = (*(("sync",) if sync else ()), *(setup_stage(ws) if sets_up else ()))
     with shown(ws, verbose=verbose, after=after):
         box = lifecycle.up(ws, box_name, wait=not no_wait)
-        if "sync" in after:
+        if sync:
             _send(ws, box)
-        if "setup" in after:
+        if sets_up:
             from devbox.jobs import setup
 
             ws.on_stage("setup")
@@ -117,7 +117,7 @@ def _changes(wanted: dict[str, Any]) -> dict[str, Any]:
 def resume_command(box_name: str | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Bring a paused BOX back."""
     ws = workspace(quiet=quiet)
-    with shown(ws, verbose=verbose, after=("setup",)):
+    with shown(ws, verbose=verbose, after=setup_stage(ws)):
         box = set_up_again(ws, lifecycle.resume(ws, ws.box(box_name)))
     report(ws, box, as_json)
 
@@ -291,6 +291,12 @@ def _send(ws: Workspace, box: Box) -> None:
         runs = f"{box.name} is up: {exposure.of(ws, box).sentence}"
         error.means = "; ".join(filter(None, (runs, error.means)))
         raise
+
+
+def setup_stage(ws: Workspace) -> tuple[str, ...]:
+    """The stage of a box's setup, where a box of this project has one."""
+    some = any(wanted.setup or wanted.dotfiles for wanted in ws.spec.boxes.values())
+    return ("setup",) if some else ()
 
 
 def set_up_again(ws: Workspace, box: Box) -> Box:

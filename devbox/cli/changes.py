@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from devbox import lifecycle
-from devbox.cli.boxes import ask_to_stop, report, set_up_again, stop_options
+from devbox.cli.boxes import ask_to_stop, report, set_up_again, setup_stage, stop_options
 from devbox.cli.common import box_argument, echo, print_json, typed, workspace
 from devbox.cli.steps import shown
 from devbox.errors import UsageError
@@ -53,7 +53,7 @@ def restart_command(
         return
     ask_to_stop(ws, box, "restart", yes=yes, save=not no_save, ignored=fetch_ignored)
     save, ignored = not no_save, fetch_ignored
-    with shown(ws, verbose=verbose, after=("setup",)):
+    with shown(ws, verbose=verbose, after=setup_stage(ws)):
         box = lifecycle.restart(ws, box, factory=factory, save=save, fetch_ignored=ignored)
         box = set_up_again(ws, box)
     report(ws, box, as_json)
@@ -79,7 +79,7 @@ def resize_command(
     box = ws.box(box_name)
     ask_to_stop(ws, box, "resize", yes=yes, save=not no_save, ignored=fetch_ignored)
     save, ignored = not no_save, fetch_ignored
-    with shown(ws, verbose=verbose, after=("setup",)):
+    with shown(ws, verbose=verbose, after=setup_stage(ws)):
         box = lifecycle.resize(ws, box, hardware, save=save, fetch_ignored=ignored)
         box = set_up_again(ws, box)
     report(ws, box, as_json)
@@ -101,7 +101,7 @@ def renew_command(
     ws = workspace(quiet=quiet)
     box = ws.box(box_name)
     ask_to_stop(ws, box, "renew", yes=yes, save=not no_save, ignored=fetch_ignored)
-    with shown(ws, verbose=verbose, after=("setup",)):
+    with shown(ws, verbose=verbose, after=setup_stage(ws)):
         box = lifecycle.renew(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
         box = set_up_again(ws, box)
     report(ws, box, as_json)
