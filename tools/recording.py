@@ -25,13 +25,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "images" / "demo.svg"
-COLUMNS, ROWS = 102, 24
+COLUMNS, ROWS = 104, 24
 SECONDS = 30.0
 _LONGEST = 1.5  # seconds that nothing changes
 _SHORTEST = 0.2
 _LAST = 4.0
 _COLOURS = ("#45475a", "#f38ba8", "#a6e3a1", "#f9e2af", "#89b4fa", "#f5c2e7", "#94e2d5", "#bac2de")
 _TOKEN = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\r\n?|\n|[^\x1b\r\n]+")
+_SVG = "http://www.w3.org/2000/svg"
 _STYLE = """\
 text { font: 14px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #cdd6f4;
   white-space: pre; }
@@ -153,7 +154,8 @@ def svg(film: list[Frame]) -> str:
     style = _STYLE % (whole, keys, -(len(film) - 1) * height)
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}">',
+            f'<svg xmlns="{_SVG}" role="img" viewBox="0 0 {width:.0f} {height}">',
+            "<title>devbox demo in a terminal</title>",
             f"<style>{style}</style>",
             f'<rect width="100%" height="{height}" rx="8" fill="#1e1e2e"/>',
             "<defs>",

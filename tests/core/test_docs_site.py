@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import click
 import pytest
 
 from devbox.cli.main import cli
+from tests.tui import browser
+from tests.tui.waiting import until
 from tools import docs_site
 
+_ASKED = "return performance.getEntriesByType('resource').map(each => each.name)"
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,6 +50,18 @@ def test_the_reference_has_each_verb_with_each_option(built: Path) -> None:
         for option in command.params:
             if isinstance(option, click.Option) and not option.hidden:
                 assert option.opts[-1] in section, (verb, option.opts)
+
+
+def test_a_browser_that_shows_it_and_searches_asks_no_other_server(built: Path) -> None:
+    files = partial(SimpleHTTPRequestHandler, directory=str(built / "site"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), files) as server, browser.opened() as page:
+        Thread(target=server.serve_forever, daemon=True).start()
+        here = f"http://127.0.0.1:{server.server_port}/"
+        page.open(f"{here}index.html")
+        until(lambda: f"{here}search.json" in page.run(_ASKED))
+        asked = page.run(_ASKED)
+        assert [url for url in asked if not url.startswith((here, f"blob:{here}"))] == []
+        server.shutdown()
 
 
 def test_a_broken_link_heading_or_picture_is_found(tmp_path: Path) -> None:

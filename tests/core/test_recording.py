@@ -40,7 +40,7 @@ def test_waits_are_shortened_and_quick_changes_are_one_picture() -> None:
 def test_a_program_is_recorded_as_on_a_terminal(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "import os; print(os.isatty(1), os.get_terminal_size(), '<&')"]
     film = recording.frames(recording.record(words, tmp_path))
-    assert text(film[-1])[0] == "True os.terminal_size(columns=102, lines=24) <&"
+    assert text(film[-1])[0] == "True os.terminal_size(columns=104, lines=24) <&"
     drawn = ElementTree.fromstring(recording.svg(film))
     assert "<&" in "".join(drawn.itertext())
     with pytest.raises(SystemExit):
