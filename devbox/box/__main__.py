@@ -17,6 +17,7 @@ VERBS = {
     "job": "devbox.box.runs.commands",  # job start|follow|cancel|list …
     "setup": "devbox.box.setup.commands",  # setup look: what a box has of its setup
     "checkpoints": "devbox.box.checkpoints.commands",  # checkpoints list|verify|pull|push
+    "notices": "devbox.box.notices.post",  # notices wait|test
     "doctor": "devbox.box.doctor",
     "files": "devbox.box.files.requests",  # files list|look|digest|delete|stamp, for a sync
     "end": "devbox.box.kill_marked",  # what was started with a mark, on a machine that continues

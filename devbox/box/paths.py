@@ -15,6 +15,7 @@ runs/<id>/       one folder a run
 active/<id>      identity of the supervisor of a run that runs
 serving/<id>     a service that runs and is no job any more: only its requests are use
 served/<id>.json {"count", "in_flight"}: requests of a service, written by it
+outbox/          notices that wait to be posted (devbox.box.notices)
 inputs/<key>/    inputs of runs, named by their content
 checkpoints/     what was verified about each, and who fetches one now
 setup/           what was set up on this disk (devbox.box.setup.record)

@@ -29,6 +29,10 @@ events: EventLog | None = None
 screen: Screen | None = None
 
 
+#: the workspace of this verb, once it has one
+opened: list[Workspace] = []
+
+
 def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """One line to a stream, whatever it holds: a newline in a name or a message cannot make a line
     of its own, because what follows is indented. style: as of click.style."""
@@ -73,6 +77,7 @@ def workspace(*, quiet: bool = False) -> Workspace:
     from devbox.workspace import Workspace
 
     ws = Workspace.open(narrate=silent if quiet else narrate)
+    opened[:] = [ws]
     if events and not quiet:
         ws.on_step = events.step
     return ws

@@ -68,6 +68,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "cost": ("money", "What was spent, from the ledger"),
         "idle": ("idle", "Replay the idle policy over recorded samples"),
         "doctor": ("doctor", "Check this machine, or a box"),
+        "notify": ("notify", "Where you are told what happens: test it, see what waits"),
     },
     "Project": {
         "init": ("project", "Write a commented devbox.toml from a template"),
@@ -177,9 +178,25 @@ def main() -> NoReturn:
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     try:
-        sys.exit(_run())
+        code = _run()
+        _send_news()
+        sys.exit(code)
     except BrokenPipeError:
         _reader_gone()
+
+
+def _send_news() -> None:
+    """Have what the verb learned told to the user elsewhere, by a process that outlives it."""
+    common = sys.modules.get("devbox.cli.common")
+    ws = next(iter(common.opened), None) if common else None
+    if common is None or ws is None or "store" not in ws.__dict__ or not ws.spec.notify.is_used:
+        return  # nothing was learned, or nobody is told
+    from devbox.notify import deliver
+
+    try:
+        deliver.begin(ws)
+    except Exception as error:  # the verb is over, and its own end is what counts
+        common.narrate(f"notices were not sent: {error}")
 
 
 def _reader_gone() -> NoReturn:

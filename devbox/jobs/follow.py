@@ -174,7 +174,9 @@ class _Reader:
             if known is None or not known.state.is_over:
                 text = f"run {self._run.id} {seen.state}"
                 text += f": {seen.message}" if seen.message else ""
-                self._ws.store.events.add(self._run.box_id, "run", text, now)
+                kind = "run-finished" if seen.state == "succeeded" else "run-failed"
+                kind = "run" if seen.state == "cancelled" else kind
+                self._ws.store.events.add(self._run.box_id, kind, text, now)
             found.append(Ended(self._run, seen))
         return found
 

@@ -16,6 +16,7 @@ from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
 from devbox.money import exposure
 from devbox.remote.config import ssh_config
+from devbox.state.boxes import Record
 from devbox.workspace import Workspace
 
 # Boxes asked about at the same time, and how often and long a rate limit is waited for.
@@ -43,10 +44,22 @@ def apply_observation(op: BoxOperation, answer: Answer) -> Box:
         renamed = f", as {op.box.name}" if op.box.name != before.box.name else ""
         told = f"its provider shows it again: {op.box.state}{renamed}"
         op.ws.narrate(f"{before.box.name}: {told}")
+    _note_own_end(op, before)
     moved = op.box.endpoint and op.box.endpoint != before.box.endpoint
     if back or (moved and not before.goal):
         _follow(op)
     return op.box
+
+
+def _note_own_end(op: BoxOperation, before: Record) -> None:
+    """A box that stopped although nobody asked for it here is news to its user."""
+    if before.goal or before.box.state is not BoxState.RUNNING:
+        return
+    more = f": {op.box.message}" if op.box.message else ""
+    if op.box.state is BoxState.PAUSED:
+        op.note("paused", f"it is paused, and was not from here{more}")
+    elif op.box.state.is_over or op.box.state is BoxState.FAILED:
+        op.note("ended", f"it is {op.box.state}, and was not ended from here{more}")
 
 
 def _follow(op: BoxOperation) -> None:

@@ -130,6 +130,10 @@ class BoxOperation:
     def retried(self, action: Callable[[], T]) -> T:
         return with_retries(self.ws, action)
 
+    def note(self, kind: str, message: str) -> None:
+        """An event of the box."""
+        self.ws.store.events.add(self.box.id, kind, message, self.ws.clock())
+
     def finish(self, outcome: str) -> Box:
         """Close the goal; the box's present row."""
         self.ws.store.boxes.finish(self.intent, outcome, self.ws.clock())

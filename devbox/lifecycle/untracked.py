@@ -95,6 +95,7 @@ def _stranger(
         return Finding("adopted", box.name, provider, f"now {box.state}")
     twin = next((b.name for b in ws.store.boxes.all() if b.token == seen.token), "")
     whose = f"is a second one of {twin}" if twin else "carries our tag"
+    ws.store.events.add("", "orphan", f"{label} at {provider} {whose} and may cost", ws.clock())
     return Finding("stranger", label, provider, f"{whose}; devbox reconcile --adopt or --remove")
 
 

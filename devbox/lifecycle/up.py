@@ -7,7 +7,7 @@ import shlex
 import uuid
 
 from devbox import names, process, spec
-from devbox.errors import Conflict, DevboxError, NotFound, TimedOut, UsageError
+from devbox.errors import BuildFailed, Conflict, DevboxError, NotFound, TimedOut, UsageError
 from devbox.images import templates
 from devbox.lifecycle import asking, login, respec, watchdog
 from devbox.lifecycle.down import finalize
@@ -61,6 +61,14 @@ def resume(ws: Workspace, box: Box) -> Box:
 
 def to_running(op: BoxOperation, *, wait: bool = True) -> Box:
     """Create or resume, wait until it runs, make it reachable, arm its watchdog."""
+    try:
+        return _to_running(op, wait=wait)
+    except BuildFailed as error:
+        op.note("build-failed", error.what)
+        raise
+
+
+def _to_running(op: BoxOperation, *, wait: bool) -> Box:
     fresh = asking.create(op)
     if asking.resume(op):
         fresh = False

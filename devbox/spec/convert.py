@@ -10,9 +10,10 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 
 from devbox import names, secrets, text
+from devbox.box.address import is_readable
 from devbox.errors import SpecError, UsageError
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES, Providers, table_of
-from devbox.spec.tables import BoxSpec, JobSpec, Publish, ServiceSpec, Spec
+from devbox.spec.tables import BoxSpec, JobSpec, Notify, Publish, ServiceSpec, Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.wire.jobs import VERSIONS
 
@@ -139,6 +140,7 @@ def validate(spec: Spec, source: Path) -> None:
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")
     _validate_publish(spec.publish, source)
+    _validate_notify(spec.notify, source)
     for name, service in spec.services.items():
         check(names.name, name, source, f"services.{name}", "service name")
         validate_job(name, service, source, f"services.{name}")
@@ -174,6 +176,21 @@ def _validate_setup(box: BoxSpec, source: Path, at: str) -> None:
         raise SpecError(
             f"{source}: {at}.dotfiles holds a password, which would be written to disks",
             fix="use a public repository, or a folder of this computer",
+        )
+
+
+def _validate_notify(table: Notify, source: Path) -> None:
+    """Addresses are https, or references to one that is looked at when it is used."""
+    if table.secret:
+        check(secrets.check, table.secret, source, "notify.secret")
+    if "://" not in table.webhook:
+        if table.webhook:
+            check(secrets.check, table.webhook, source, "notify.webhook")
+    elif not table.webhook.startswith(("https://", "http://")) or is_readable(table.webhook):
+        raise SpecError(
+            f"{source}: notify.webhook is not an https address",
+            means="notices name boxes and runs, and could be read on the way",
+            fix="write https://…, or a reference such as env:NAME to such an address",
         )
 
 

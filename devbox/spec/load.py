@@ -32,6 +32,7 @@ from devbox.spec.tables import (
     Budget,
     Checkpoint,
     JobSpec,
+    Notify,
     Publish,
     ServiceSpec,
     Spec,
@@ -132,6 +133,7 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
         "checkpoints": each(merged.pop("checkpoints", {}), Checkpoint, source, "checkpoints"),
         "providers": convert(merged.pop("providers", {}), Providers, source, "providers"),
         "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
+        "notify": convert(merged.pop("notify", {}), Notify, source, "notify"),
         "publish": convert(merged.pop("publish", {}), Publish, source, "publish"),
     }
     for reserved in OURS:

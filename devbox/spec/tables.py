@@ -15,6 +15,7 @@ from devbox.spec import trust
 from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
 from devbox.spec.values import Bytes, Number, Seconds, Table
 from devbox.wire.messages import Policy
+from devbox.wire.notices import NoticeKind
 
 FILE_NAME = "devbox.toml"
 
@@ -112,6 +113,24 @@ class Budget(Table, frozen=True):
     daily: Number | None = None
     monthly: Number | None = None
     per_box: Number | None = None
+
+
+class Notify(Table, frozen=True):
+    """Who is told what happens to boxes and runs. webhook: an https address, or a reference to one;
+    secret: a reference, signs what is posted there; events: kinds of notices, empty for all;
+    desktop: on this computer's screen; on_event: a command that gets each as JSON on its stdin;
+    apprise: addresses as Apprise takes them, or references."""
+
+    webhook: str = ""
+    secret: str = ""
+    events: tuple[NoticeKind, ...] = ()
+    desktop: bool = False
+    on_event: tuple[str, ...] = ()
+    apprise: tuple[str, ...] = ()
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self.webhook or self.desktop or self.on_event or self.apprise)
 
 
 class Argument(Table, frozen=True):
@@ -257,6 +276,7 @@ class Spec(Table, frozen=True):
     providers: Providers = Providers()
     budget: Budget = Budget()
     publish: Publish = Publish()
+    notify: Notify = Notify()
     editor: str = ""
     root: Path = Path()
     origins: dict[str, str] = {}

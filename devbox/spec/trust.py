@@ -125,6 +125,8 @@ def _all(
                 yield ("providers", name, setting), table[setting], ""
         if table.get("pause_token"):
             yield ("providers", name, "pause_token"), table["pause_token"], ""
+    if document.get("notify"):
+        yield ("notify",), document["notify"], ""
     yield from _of_references(document, root)
     boxes = [(("boxes", name), table) for name, table in _tables(document, "boxes")]
     for at, table in [(("defaults",), _at(document, ("defaults",))), *boxes]:

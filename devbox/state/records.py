@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -62,6 +63,23 @@ class Events:
             "WHERE box_id = ? AND id > ? ORDER BY id DESC LIMIT ?) ORDER BY at, id",
             box_id,
             after,
+            limit,
+        )
+        return [Event(**dict(row)) for row in found]
+
+    def before(self, moment: float) -> int:
+        """Id of the last event that was noted before the first one of `moment` or later."""
+        found = self._db.rows("SELECT MIN(id) - 1 FROM events WHERE at >= ?", moment)[0][0]
+        latest = self._db.rows("SELECT COALESCE(MAX(id), 0) FROM events")[0][0]
+        return int(latest if found is None else found)
+
+    def news(self, after: int, kinds: Sequence[str], *, limit: int = 500) -> list[Event]:
+        """Events of any box with an id above `after` and one of these kinds, oldest first."""
+        found = self._db.rows(
+            "SELECT id, box_id, at, kind, message FROM events WHERE id > ? "  # noqa: S608
+            f"AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY id LIMIT ?",
+            after,
+            *kinds,
             limit,
         )
         return [Event(**dict(row)) for row in found]

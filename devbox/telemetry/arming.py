@@ -15,7 +15,9 @@ from devbox.providers.guarded import policy_of
 from devbox.text import brief
 from devbox.wire.codec import convert
 from devbox.wire.messages import PauseRecipe, Verdict, WatchdogConfig
+from devbox.wire.notices import Notify
 
+_NOBODY = Notify()
 #: how many reasons `sentence` names
 SAID = 4
 
@@ -37,10 +39,16 @@ def sentence(found: Verdict, now: float) -> str:
 
 
 def config(
-    box: Box, recipe: Mapping[str, Any] | None, now: float, *, disk_kept: bool = True
+    box: Box,
+    recipe: Mapping[str, Any] | None,
+    now: float,
+    *,
+    disk_kept: bool = True,
+    notify: Notify = _NOBODY,
 ) -> WatchdogConfig:
     """A box's idle policy, its deadline, how it pauses itself (the provider's `watchdog` recipe)
-    and whether its disk outlives that. now: unix seconds, ours."""
+    whether its disk outlives that, and what it tells by
+    itself. now: unix seconds, ours."""
     wanted = spec.decode_box(box.spec)
     started = box.started if box.started is not None else now
     return WatchdogConfig(
@@ -55,4 +63,5 @@ def config(
         disk_kept=disk_kept,
         volumes=tuple(v.mount for v in wanted.volumes.values() if not v.read_only),
         token=box.token,
+        notify=notify,
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from devbox import spec
 from devbox.errors import DevboxError, HostKeyRefused, KeyRefused, NoAnswer, NotFound, SshError
 from devbox.model import Box, BoxState
+from devbox.notify import settings
 from devbox.remote import agent
 from devbox.remote.agent_bootstrap import Runs
 from devbox.remote.exec import Exec
@@ -18,7 +19,8 @@ def arm(ws: Workspace, box: Box, line: Runs) -> None:
     provider = ws.provider_of(box)
     kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
     recipe = provider.watchdog(box.handle)
-    agent.arm(line, arming.config(box, recipe, ws.clock(), disk_kept=kept))
+    notify = settings.of_box(ws, box)
+    agent.arm(line, arming.config(box, recipe, ws.clock(), disk_kept=kept, notify=notify))
 
 
 def ensure_watchdog(ws: Workspace, box: Box, line: Runs) -> bool:

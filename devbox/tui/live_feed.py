@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COSTS_EVERY = 5.0
+_COSTS_EVERY, _NEWS_EVERY = 5.0, 20.0
 _RECENT, _RUNS_SHOWN = 100, 30
 _TURN = 0.25  # seconds between looks at what is due
 
@@ -100,6 +100,7 @@ class LiveFeed:
             "providers": (self._ask_providers, _TURN),
             "verdicts": (self._ask_verdicts, _TURN),
             "jobs": (self._ask_runs, _TURN),
+            "notices": (self._send_news, _NEWS_EVERY),
         }
         self._tasks = [
             asyncio.create_task(self._repeat(name, turn, every))
@@ -270,6 +271,12 @@ class LiveFeed:
         self._stale_costs = True
         return ""
 
+    async def _send_news(self) -> str:
+        """Tell the user elsewhere what was learned here."""
+        if self._side.spec.notify.is_used:
+            await background.call(partial(_send_news, self._side), "notices")
+        return ""
+
     async def _ask_providers(self) -> str:
         due = self._due(self._schedule.providers(self.clock()))
         if not due:
@@ -369,3 +376,9 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _send_news(ws: Workspace) -> None:
+    from devbox.notify import deliver  # why here: few need it, and nobody for the first picture
+
+    deliver.begin(ws)

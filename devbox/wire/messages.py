@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NamedTuple, Optional, Tuple
 
 from devbox.wire.codec import Between, Exactly, Most, Number, Text, Time, Word
+from devbox.wire.notices import Notify
 
 VerdictState = Literal["active", "idle", "held", "warned", "saving", "pausing"]
 Cause = Literal["idle", "ceiling"]
@@ -63,6 +64,8 @@ class WatchdogConfig(NamedTuple):
     none; pause None: the box cannot pause itself; disk_kept: the files of its own disk outlive a
     pause; volumes: where those are mounted that may be written to.
 
+    notify: what it tells by itself, with the secret that signs it; not in the first config.
+
     The first config, which a box is made with, has `max_uptime` and no times. token: whose config
     it is, for the script that lets a host go (devbox.providers.host.scripts). armed: the box adds
     it."""
@@ -78,6 +81,7 @@ class WatchdogConfig(NamedTuple):
     volumes: Tuple[Annotated[str, Exactly("[^\0\ud800-\udfff]+")], ...] = ()
     max_uptime: Optional[float] = None
     token: Word = ""
+    notify: Notify = Notify()
     armed: Arming = Arming()
 
 

@@ -16,15 +16,18 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional
 
 from devbox.box import json_file, paths, processes
+from devbox.box.notices import about, outbox
+from devbox.box.watchdog import config
 from devbox.wire.codec import Unreadable, decode
 from devbox.wire.jobs import JobRequest, JobStatus, Refusal, Refused
-from devbox.wire.messages import Identity
+from devbox.wire.messages import Identity, WatchdogConfig
 
 MAX_REQUEST = 8 << 20  # bytes
 MARK = "DEVBOX_RUN_FOLDER"
@@ -83,6 +86,7 @@ class RunFolder:
         if status.is_over:
             for path in (active, self.serving_mark, self.served):
                 path.unlink(missing_ok=True)
+            _tell_over(status)
 
     def require(self) -> JobStatus:
         """The settled status. BadRequest when the box knows no such run."""
@@ -177,3 +181,15 @@ def _shared(name: str) -> Path:
     path = paths.root() / name
     path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def _tell_over(status: JobStatus) -> None:
+    """Have the end of a run posted where this box was told to."""
+    given = json_file.load(paths.root() / config.FILE, WatchdogConfig)
+    if given is None:
+        return
+    try:
+        notice = about.run(status, given.box, given.notify)
+        outbox.put(paths.root(), given.notify, notice)
+    except OSError as error:  # a full disk: the run's end counts more than the news of it
+        print(f"no notice of it: {error}", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from typing import Any, Callable, Deque, Dict, NamedTuple, Optional, Protocol, T
 
 from devbox.box import event_log, json_file, processes
 from devbox.box.files import volume_save
+from devbox.box.notices.courier import Courier
 from devbox.box.probes.gpu.health import Health
 from devbox.box.probes.terminals import Terminals
 from devbox.box.runs import folder
@@ -89,6 +90,7 @@ class Agent:
         self._pending: Deque[Tuple[float, Any]] = deque()
         self._now = Moment(0.0, 0.0)
         self._health = Health()
+        self._courier = Courier(root)
 
     def tick(self, now: Moment, *, woken: bool = False) -> None:
         """One sample; a verdict and the ladder's steps when they are due. Never raises."""
@@ -103,6 +105,7 @@ class Agent:
         elif now.mono - self._settled_at >= _SETTLE_EVERY:
             self._settled_at = now.mono
             self._guard("dead runs", folder.settle_dead)
+        self._guard("notices", lambda: self._courier.tick(now))
         watch = self._watch
         if watch is None:
             return
@@ -155,7 +158,7 @@ class Agent:
                 effects.event("restarted", message)
         can_pause = given.pause is not None
         ladder = Watchdog(given.policy, given.box, effects, can_pause=can_pause, rung=rung)
-        return _Watch(given, state, ladder)
+        return _Watch(given, state, ladder, effects)
 
     def _sample(self) -> Optional[Dict[str, Any]]:
         if self._sampler is None:
@@ -173,7 +176,10 @@ class Agent:
 
     def _tell_health(self, sample: Dict[str, Any]) -> None:
         for kind, message in self._health.observe(sample.get("gpus"), self._now.mono):
-            event_log.append(self._root, kind, message)
+            if self._watch is not None:
+                self._watch.effects.event(kind, message)
+            else:
+                event_log.append(self._root, kind, message)
 
     def _observe(self, watch: _Watch, sample: Optional[Dict[str, Any]]) -> bool:
         muted = self._muted()
@@ -258,8 +264,11 @@ class _Saved(NamedTuple):
 class _Watch:
     """Orders being followed, and how far."""
 
-    def __init__(self, given: WatchdogConfig, state: policy.State, ladder: Watchdog) -> None:
+    def __init__(
+        self, given: WatchdogConfig, state: policy.State, ladder: Watchdog, effects: Effects
+    ) -> None:
         self.given, self.policy, self.state, self.ladder = given, given.policy, state, ladder
+        self.effects = effects
         self.judged_at = float("-inf")
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from devbox.box import json_file, processes
+from devbox.box.address import is_readable
 from devbox.box.files import volume_save
 from devbox.box.watchdog import pause_recipe
 from devbox.box.watchdog.deadline import Ceiling, Moment
 from devbox.wire.codec import convert
 from devbox.wire.messages import Arming, Hold, WatchdogConfig
+from devbox.wire.notices import Webhook
 
 FILE = "config.json"
 
@@ -29,6 +31,7 @@ def receive(root: Path, body: Dict[str, Any], now: Moment) -> WatchdogConfig:
     """Check a config that has just arrived and keep it. ValueError says what is wrong."""
     given = convert(body, WatchdogConfig)
     pause_recipe.check(given.pause)
+    _check_webhook(given.notify.webhook)
     armed = Arming(os.urandom(8).hex(), now.wall, now.mono, processes.boot_id())
     given = given._replace(armed=armed)
     json_file.write(root / FILE, given)
@@ -77,6 +80,14 @@ def ceiling(given: WatchdogConfig) -> Optional[Ceiling]:
         span=max(1.0, given.deadline - (sent if given.started is None else given.started)),
         save=copying + (policy.save_timeout if policy.save_command else 0.0),
     )
+
+
+def _check_webhook(webhook: Optional[Webhook]) -> None:
+    """ValueError: notices, which name boxes and runs, would be readable on the way."""
+    if webhook is not None and (
+        not webhook.url.startswith(("https://", "http://")) or is_readable(webhook.url)
+    ):
+        raise ValueError("notify.webhook is not an https address")
 
 
 def hold(root: Path, now: Moment) -> Optional[float]:

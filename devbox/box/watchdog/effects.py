@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Callable, Tuple
 
 from devbox.box import event_log, run_command
 from devbox.box.files import unsynced, volume_save
 from devbox.box.files.losses import Losses
+from devbox.box.notices import about, courier, outbox
 from devbox.box.probes.terminals import Terminals
 from devbox.box.watchdog import config, pause_recipe
 from devbox.box.watchdog.escalation import Report
@@ -33,7 +35,9 @@ class BoxEffects:
     def event(self, kind: str, message: str) -> None:
         """A disk that is full must not stop the ladder: the log tells it then."""
         try:
-            event_log.append(self._root, kind, message)
+            event = event_log.append(self._root, kind, message)
+            notify = self._orders.notify
+            outbox.put(self._root, notify, about.event(event, self._orders.box, notify))
         except OSError as error:
             print(f"event {kind} not written: {error}: {message}", file=sys.stderr, flush=True)
 
@@ -67,6 +71,7 @@ class BoxEffects:
     def pause(self) -> Report:
         if self._orders.pause is None:
             return Report(False, "this box cannot pause itself")
+        courier.post_now(self._root, time.time())  # what says so must leave before the box stops
         outcome = pause_recipe.attempt(self._orders.pause, os.environ)
         return Report(outcome.ok, outcome.detail)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import urllib.error
-import urllib.request
-from typing import Any, List, Mapping
+from typing import Mapping
 
-from devbox.box.address import is_loopback
+from devbox.box import http_request
 from devbox.box.watchdog.pause_recipe import Outcome
 from devbox.wire.codec import clean
 from devbox.wire.messages import PauseRecipe
@@ -21,34 +18,18 @@ def call(recipe: PauseRecipe, environ: Mapping[str, str], timeout: float) -> Out
     token = _token(name, environ) if name else ""
     if name and not token:
         return Outcome(False, f"the box has no {name} in its environment to pause itself with")
-    body = recipe.body
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked when it was received
+    reply = http_request.send(
         recipe.url,
-        data=None if body is None else json.dumps(body).encode(),
         method=recipe.method,
+        body=None if recipe.body is None else json.dumps(recipe.body).encode(),
         headers={"Content-Type": "application/json", "User-Agent": "devbox"},
+        secrets={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=timeout,
     )
-    if token:
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
-    handlers: List[urllib.request.BaseHandler] = [_NoRedirect()]
-    if is_loopback(recipe.url):
-        handlers.append(urllib.request.ProxyHandler({}))
-    try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as reply:
-            return Outcome(200 <= reply.status < 300, f"HTTP {reply.status}")
-    except urllib.error.HTTPError as error:
-        with error:
-            text = error.read(500).decode(errors="replace")
-        return Outcome(False, _without(f"HTTP {error.code}: {text}", token))
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Outcome(False, _without(f"{type(error).__name__}: {error}", token))
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect becomes its own HTTP error."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
+    if reply.ok:
+        return Outcome(True, f"HTTP {reply.status}")
+    text = f"HTTP {reply.status}: {reply.text}" if reply.status else reply.text
+    return Outcome(False, _without(text, token))
 
 
 def _token(name: str, environ: Mapping[str, str]) -> str:
