@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -176,10 +175,9 @@ def _share(run: Run) -> float:
 
 
 def _save(app: Dashboard, name: str) -> None:
-    svg = app.export_screenshot(title="devbox ui")
-    # a picture asks nobody for its font
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-    (FOLDER / f"{name}.svg").write_text(svg)
+    from devbox.tui import picture
+
+    (FOLDER / f"{name}.svg").write_text(picture.svg(app, "devbox ui"))
     print(FOLDER / f"{name}.svg", file=sys.stderr)
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from devbox.telemetry.live import LiveTelemetry
 from devbox.text import size
-from devbox.text_layout import Line, fit, plain
+from devbox.text_layout import Line, bar, fit, plain, share
+from devbox.wire.messages import Sample
 
 
 class Row(NamedTuple):
@@ -43,22 +44,43 @@ def rows(cell: LiveTelemetry) -> list[Row]:
     return [*on_gpus, *others]
 
 
-def process_lines(cell: LiveTelemetry, most: int) -> list[Line]:
-    """A heading and at most `most` rows; nothing where nothing is known."""
+_NAME, _BAR = 18, 10  # columns of a name beside a bar, and of the least bar
+
+
+def process_lines(cell: LiveTelemetry, most: int, width: int = 0) -> list[Line]:
+    """A heading and at most `most` rows; nothing where nothing is known. width: of a line, which
+    ends in a bar where there is room: the share of the memory that the process holds."""
     found = rows(cell)
     if not found:
         return []
     on_gpu = any(row.gpus for row in found)
-    titles = f" {'PID':>8}  {'CPU':>6}  {'MEM':>9}" + (
+    room = width - (44 if on_gpu else 29) - _NAME
+    titles = f" {'PID':>7}  {'CPU':>5}  {'MEM':>9}" + (
         f"  {'VRAM':>9}  {'GPU':>4}" if on_gpu else ""
     )
-    lines: list[Line] = [[(titles, "dim"), ("  PROCESS", "dim")]]
+    titles += "  PROCESS" if room < _BAR else f"  {fit('PROCESS', _NAME)} SHARE OF MEMORY"
+    lines: list[Line] = [[(titles, "dim")]]
     for row in found[:most]:
         pid = "–" if row.pid is None else str(row.pid)
         cpu = "–" if row.cpu is None else f"{row.cpu:.0f}%"
-        text = f" {pid:>8}  {cpu:>6}  {size(row.mem):>9}"
+        text = f" {pid:>7}  {cpu:>5}  {size(row.mem):>9}"
         if on_gpu:
             gpus = ",".join(map(str, row.gpus)) or "–"
             text += f"  {size(row.vram) if row.gpus else '–':>9}  {fit(gpus, 4, right=True)}"
-        lines.append([(text, ""), ("  " + plain(row.name or "–", 100), "bold")])
+        name = plain(row.name or "–", 100)
+        line: Line = [(text + "  ", ""), (name if room < _BAR else fit(name, _NAME), "bold")]
+        if room >= _BAR:
+            line += [(" ", ""), *bar(_held(row, cell.sample), min(60, room))]
+        lines.append(line)
     return lines
+
+
+def _held(row: Row, sample: Sample | None) -> float | None:
+    """Per cent of the memory of its GPUs that it holds, or of the box's without one."""
+    if sample is None:
+        return None
+    if not row.gpus:
+        return share(row.mem, sample.mem.total)
+    totals = [gpu.mem_total or 0 for n, gpu in enumerate(sample.gpus or ())
+              if (n if gpu.index is None else gpu.index) in row.gpus]  # fmt: skip
+    return share(row.vram, sum(totals))

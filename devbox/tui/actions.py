@@ -149,7 +149,7 @@ _PROGRAM = (
            "Dashboard", footer=True),
     Action("theme", "ctrl+t", "look.theme", "Theme", "Choose the colours", "Dashboard"),
     Action("screenshot", "ctrl+s", "look.screenshot", "Screenshot",
-           "Save the screen as an SVG file", "Dashboard"),
+           "Save the screen as SVG under DEVBOX_HOME/screenshots", "Dashboard"),
     Action("quit", "q,ctrl+q", "look.quit_", "Quit",
            "Leave at once; what is under way continues by itself", "Dashboard", footer=True),
 )  # fmt: skip

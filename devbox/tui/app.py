@@ -11,20 +11,19 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Footer, Input
+from textual.widgets import Footer, Input
 
 from devbox.errors import DevboxError
 from devbox.text_layout import plain
 from devbox.tui import actions, background, theme
-from devbox.tui.bars import Bar, Tabs, summary, under_way
+from devbox.tui.bars import Bar, Tabs, Told, summary, under_way
+from devbox.tui.deck import Deck, in_sight
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.fleet_table import FleetTable
 from devbox.tui.grid import Grid
 from devbox.tui.notices import Notices, Severity, StandBy
 from devbox.tui.operation_manager import Operation, Operations
 from devbox.tui.panes.base import Movable, Pane, Seen
-from devbox.tui.panes.cost import CostPane
-from devbox.tui.panes.events import EventsPane
 from devbox.tui.panes.jobs import JobsPane
 from devbox.tui.panes.load import LoadPane
 from devbox.tui.panes.logs import LogsPane
@@ -64,6 +63,9 @@ class Dashboard(App[None], inherit_bindings=False):
         self.readonly = readonly or settings.readonly
         self.held = False
         self.pane = "load"
+        self._in_sight: tuple[str, ...] = ()
+        self._turned_on: str | None = None  # what was selected at the turn before
+        self._told: tuple[str, Severity, float] = ("", "information", 0.0)
         self._notices, self._stand_by = Notices(), StandBy()
         self._widgets: dict[str, Widget] = {}
         self._on_screen = False
@@ -78,17 +80,12 @@ class Dashboard(App[None], inherit_bindings=False):
         yield FleetTable(self.feed, id="fleet")
         yield Bar(id="works")
         yield Tabs(id="tabs")
-        with ContentSwitcher(initial="load", id="panes"):
-            yield LoadPane(id="load")
-            yield JobsPane(id="jobs")
-            yield LogsPane(id="logs")
-            yield SyncPane(id="sync")
-            yield CostPane(id="cost")
-            yield EventsPane(id="events")
+        yield Deck(id="panes")
         yield Footer(compact=True, show_command_palette=False)
 
     async def on_mount(self) -> None:
         await self.feed.start()
+        self._arrange()
         self._on_screen = True
         self.set_interval(TURN, self.turn)
         self.call_after_refresh(self.turn)
@@ -154,6 +151,8 @@ class Dashboard(App[None], inherit_bindings=False):
         if warned and not self.readonly:
             self.finish(actions.handler("boxes.save_before_pause")(self, warned))
         self.redraw()
+        self._tell_dialog()
+        self._turned_on = self.fleet.key
 
     def redraw(self, *, always: bool = False) -> None:
         """What is in sight and changed."""
@@ -161,7 +160,7 @@ class Dashboard(App[None], inherit_bindings=False):
             return
         grid = self.fleet
         grid.refresh_from(self.now)
-        self.feed.look(grid.key, grid.visible_keys(), self.pane)
+        self._look()
         width = self.size.width
         self._main("#head", Bar).show(
             [
@@ -180,7 +179,9 @@ class Dashboard(App[None], inherit_bindings=False):
         works.display = bool(running)
         works.show([under_way(running)] if running else [])
         self._main("#tabs", Tabs).draw(self.pane, self.view)
-        self.panes[self.pane].refresh_from(self.seen())
+        for name in self._in_sight:
+            if self._is_drawn(name):
+                self.panes[name].refresh_from(self.seen())
 
     @property
     def now(self) -> float:
@@ -238,19 +239,35 @@ class Dashboard(App[None], inherit_bindings=False):
         else:
             # Its name goes with the cursor, in the same frame; the details come in the next.
             self._main("#tabs", Tabs).draw(self.pane, self.view)
-            self.feed.look(self.fleet.key, self.fleet.visible_keys(), self.pane)
+            self._look()
 
     def open_pane(self, name: str) -> None:
         inside = self.in_details
-        if name != self.pane:
-            self.panes[self.pane].closed()
-            self.pane = name
-            self._main("#panes", ContentSwitcher).current = name
-        pane = self.panes[name]
-        pane.opened(self.seen())
+        self.pane = name
+        self._arrange()
+        self.panes[name].opened(self.seen())
         if inside:
-            pane.target().focus()
+            self.panes[name].target().focus()
         self._main("#tabs", Tabs).draw(name, self.view)
+
+    def _arrange(self) -> None:
+        """Show the panes that belong in sight; what leaves it stops."""
+        names = in_sight(self.pane, self.size)
+        for name in self._in_sight:
+            if name not in names:
+                self.panes[name].closed()
+        if names != self._in_sight:
+            self._in_sight = names
+            self._main("#panes", Deck).show(names)
+
+    def _is_drawn(self, name: str) -> bool:
+        """A log costs a connection: one that is only in sight follows the box on which the cursor
+        rests, not each that it passes."""
+        return name in (self.pane, "load", "jobs") or self.fleet.key == self._turned_on
+
+    def _look(self) -> None:
+        pane = "jobs" if "jobs" in self._in_sight else self.pane
+        self.feed.look(self.fleet.key, self.fleet.visible_keys(), pane)
 
     @property
     def filtering(self) -> bool:
@@ -269,14 +286,18 @@ class Dashboard(App[None], inherit_bindings=False):
         self.fleet.focus()
 
     def tell(self, text: str, severity: Severity = "information", *, title: str = "") -> None:
-        """A notice in the corner. The text may be untrusted."""
-        self.notify(
-            plain(text, 600),
-            title=plain(title, 60),
-            severity=severity,
-            timeout=15 if severity == "error" else 6,
-            markup=False,
-        )
+        """A notice in the corner, or at the bottom of an open dialog. The text may be untrusted."""
+        seconds = 15.0 if severity == "error" else 6.0
+        text, title = plain(text, 600), plain(title, 60)
+        self._told = (f"{title}: {text}" if title else text, severity, self.now + seconds)
+        self.notify(text, title=title, severity=severity, timeout=seconds, markup=False)
+        self._tell_dialog()
+
+    def _tell_dialog(self) -> None:
+        """The bottom of a dialog is drawn like the screen behind it, which it may cover."""
+        text, severity, until = self._told
+        for told in self.screen.query(Told) if len(self.screen_stack) > 1 else ():
+            told.draw(text if self.now < until else "", severity, self.operations.running())
 
     def tell_error(self, error: DevboxError) -> None:
         self.tell("  ".join(filter(None, (error.what, error.means, error.fix))), "error")
@@ -294,7 +315,7 @@ class Dashboard(App[None], inherit_bindings=False):
     def on_grid_moved(self, event: Grid.Moved) -> None:
         if event.grid is self.fleet:
             self._main("#tabs", Tabs).draw(self.pane, self.view)
-            self.call_after_refresh(lambda: self.panes[self.pane].opened(self.seen()))
+            self.call_after_refresh(self._open_in_sight)
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         self.action_do("details")
@@ -310,11 +331,27 @@ class Dashboard(App[None], inherit_bindings=False):
     def on_tabs_picked(self, event: Tabs.Picked) -> None:
         self.open_pane(event.pane)
 
+    def _open_in_sight(self) -> None:
+        for name in self._in_sight:
+            if self._is_drawn(name):
+                self.panes[name].opened(self.seen())
+
     def on_descendant_focus(self) -> None:
+        self._choose_focused()
         self.screen_stack[0].set_class(self.in_details, "-details")
+
+    def _choose_focused(self) -> None:
+        """The tile that has the focus is the chosen pane."""
+        inside = self.focused.ancestors_with_self if self.focused and self.in_details else ()
+        found = next((node.id for node in inside if node.id in self._in_sight), self.pane)
+        if found != self.pane:
+            self.pane = str(found)
+            self._main("#tabs", Tabs).draw(self.pane, self.view)
 
     def on_resize(self) -> None:
         self.screen_stack[0].set_class(self.size.height < _SHORT, "-short")
+        if self._on_screen:
+            self._arrange()
         self.call_after_refresh(self.redraw, always=True)
 
     def handle_bindings_clash(self, clashed_bindings: Iterable[Binding], node: object) -> None:

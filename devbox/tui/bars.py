@@ -9,7 +9,7 @@ from textual.message import Message
 
 from devbox.model import BoxState
 from devbox.text import dollars, local_time
-from devbox.text_layout import Line, fit_line, percent, plain, width_of
+from devbox.text_layout import Line, fit_line, percent, plain, width_of, wrapped
 from devbox.tui import fleet
 from devbox.tui.actions import PANES
 from devbox.tui.feed import BoxView, Feed, Totals
@@ -48,6 +48,10 @@ class Tabs(Bar):
             where = f"  {view.box.alias}" if view.box.state is BoxState.RUNNING else ""
             if self.size.width - width_of(line) > 40 + len(where):
                 who.append((where, "dim"))
+            if self.size.width >= 140:
+                what = f"  {view.box.provider} {view.box.hardware}"
+                what += f"  {dollars(view.micro, per_hour=True)}" if view.costing else ""
+                who.append((plain(what), "dim"))
             gap = self.size.width - width_of(line) - width_of(who) - 1
             if gap > 0:
                 line += [(" " * gap, ""), *who]
@@ -73,6 +77,9 @@ def summary(
     line.append((f"   today {dollars(totals.today)}", ""))
     if width >= 90:
         line.append((f"   month {dollars(totals.month)}", ""))
+    count_gpus, use = fleet.gpus(feed) if width >= 140 else (0, None)
+    if count_gpus:
+        line.append((f"   {count_gpus} GPU{'' if count_gpus == 1 else 's'} at {percent(use)}", ""))
     if marked:
         line.append((f"   ◆ {marked} marked", "accent bold"))
     if words:
@@ -106,3 +113,19 @@ def under_way(operations: Sequence[Operation]) -> Line:
     if len(operations) > 6:
         line.append((f" and {len(operations) - 6} more (m)", "dim"))
     return line
+
+
+class Told(Lines, can_focus=False, inherit_css=False):  # no page of its dialog
+    """At the bottom of a dialog: the latest notice, which would cover the dialog as a toast, and
+    what is under way."""
+
+    DEFAULT_CSS = """
+    Told { dock: bottom; height: auto; min-height: 1; max-height: 4; overflow: hidden hidden; }
+    """
+
+    def draw(self, notice: str, severity: str, operations: Sequence[Operation]) -> None:
+        style = {"error": "bad bold", "warning": "warn bold"}.get(severity, "bold")
+        lines: list[Line] = [
+            [(f" {part}", style)] for part in wrapped(notice, self.size.width - 2)[:3]
+        ]
+        self.show([*(lines if notice else []), *([under_way(operations)] if operations else [])])

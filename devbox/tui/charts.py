@@ -28,13 +28,22 @@ class Measure(NamedTuple):
     mark: Callable[[float], str]
 
 
-def _unit(unit: str, gap: str = "") -> tuple[Callable[[float], str], Callable[[float], str]]:
-    return lambda value: f"{value:.0f}{gap}{unit}", lambda value: f"{value:.0f}{unit}"
+def _unit(unit: str) -> tuple[Callable[[float], str], Callable[[float], str]]:
+    return lambda value: f"{value:.0f}{unit}", lambda value: f"{value:.0f}{unit}"
+
+
+def _three(value: float) -> str:
+    """In three digits at most."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _bytes(value: float) -> str:
     power = _power(value)
-    return f"{value / 1024**power:.3g}{' KMGTP'[power].strip()}"
+    return _three(value / 1024**power) + " KMGTP"[power].strip()
+
+
+def _watts(value: float) -> str:
+    return f"{_three(value / 1000)}kW" if value >= 10_000 else f"{value:.0f}W"
 
 
 _MACHINE = (
@@ -46,7 +55,7 @@ _MACHINE = (
 _GPU = (
     Measure("use", "util", "info", 100.0, *_unit("%")),
     Measure("VRAM", "mem", "good", 100.0, *_unit("%")),
-    Measure("Power", "power", "warn", None, *_unit("W", " ")),
+    Measure("Power", "power", "warn", None, lambda value: f"{value:.0f} W", _watts),
     Measure("Temperature", "temp", "rest", 100.0, *_unit("°C")),
 )
 

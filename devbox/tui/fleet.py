@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from devbox.model import Box, BoxState
 from devbox.telemetry.live import STALE
 from devbox.text import brief, dollars, duration
-from devbox.text_layout import Line, bar, percent, plain, share
+from devbox.text_layout import Line, bar, percent, plain, share, width_of
+from devbox.text_layout import cells as cells_of
 from devbox.tui import symbols
 from devbox.tui.feed import BoxView, Feed
 from devbox.tui.grid import Column
@@ -25,15 +26,24 @@ COLUMNS = (
     Column("provider", "PROVIDER", 8, drop=4, letter="P"),
     Column("hardware", "HARDWARE", 12, most=18, drop=5, letter="H"),
     Column("uptime", "UPTIME", 6, drop=3, letter="U", right=True),
-    Column("gpu", "GPU", 7, most=13, letter="G"),
-    Column("vram", "VRAM", 7, most=13, letter="V", drop=1),
+    Column("gpu", "GPU", 7, most=40, letter="G"),
+    Column("vram", "VRAM", 7, most=40, letter="V", drop=1),
+    Column("cpu", "CPU", 7, most=40, letter="E", drop=6),
+    Column("mem", "MEM", 7, most=40, letter="M", drop=7),
     Column("price", "$/H", 9, letter="C", right=True),
     Column("today", "TODAY", 8, letter="T", right=True, drop=2),
     Column("idle", "IDLE", 12, most=16, letter="I"),
 )
+# Where no box has a GPU, the room is that of what every box has.
+_WITHOUT_GPUS = tuple(
+    column._replace(drop={"cpu": 0, "mem": 1}.get(column.key, column.drop))
+    for column in COLUMNS
+    if column.key not in ("gpu", "vram")
+)
 SORTS = {column.key: column for column in COLUMNS if column.letter}
+_MEASURES = ("gpu", "vram", "cpu", "mem")
 # Biggest first for what is a measure; names and states from the front of the alphabet.
-_DOWN = ("uptime", "gpu", "vram", "price", "today")
+_DOWN = ("uptime", "gpu", "vram", "cpu", "mem", "price", "today")
 _STATES = (
     BoxState.RUNNING,
     BoxState.STARTING,
@@ -49,19 +59,53 @@ _STATES = (
 
 
 class Facts(NamedTuple):
-    """A box's live numbers, None where nothing is known. age: seconds since the sample."""
+    """A box's live numbers in per cent, None where nothing is known. age: seconds since the
+    sample."""
 
-    gpu: float | None
-    vram: float | None
-    age: float | None
+    gpu: float | None = None
+    vram: float | None = None
+    cpu: float | None = None
+    mem: float | None = None
+    age: float | None = None
+
+
+def columns(feed: Feed) -> tuple[Column, ...]:
+    """Those of the table: without GPU and VRAM where boxes send values and none has a GPU. Texts
+    get the room of the longest, so that bars get what is left."""
+    cells = [feed.cell(view.box.id) for view in feed.views]
+    samples = [cell.sample for cell in cells if cell and cell.sample]
+    found = _WITHOUT_GPUS if samples and not any(s.gpus for s in samples) else COLUMNS
+    now = feed.clock()
+    longest = {
+        "state": max((width_of(state(view)) for view in feed.views), default=0),
+        "name": max((cells_of(view.box.name) for view in feed.views), default=0),
+        "hardware": max((cells_of(view.box.hardware) for view in feed.views), default=0),
+        "idle": max((width_of(idle(v.box, feed.verdict(v.box.id), now)) for v in feed.views),
+                    default=0),
+    }  # fmt: skip
+    return tuple(
+        column._replace(most=min(column.most, longest[column.key]), eager=True)
+        if column.key in longest
+        else column
+        for column in found
+    )
 
 
 def facts(feed: Feed, box: Box, now: float) -> Facts:
     cell = feed.cell(box.id)
     sample = cell.sample if cell else None
     if cell is None or sample is None or box.state is not BoxState.RUNNING:
-        return Facts(None, None, None)
-    return Facts(*usage(sample), cell.age(now))
+        return Facts()
+    mem = share(sample.mem.used, sample.mem.total)
+    return Facts(*usage(sample), sample.cpu.util, mem, cell.age(now))
+
+
+def gpus(feed: Feed) -> tuple[int, float | None]:
+    """How many GPUs the running boxes have, and their mean utilisation in per cent."""
+    cells = [feed.cell(v.box.id) for v in feed.views if v.box.state is BoxState.RUNNING]
+    found = [gpu.util for cell in cells if cell and cell.sample for gpu in cell.sample.gpus or ()]
+    known = [util for util in found if util is not None]
+    return len(found), sum(known) / len(known) if known else None
 
 
 def usage(sample: Sample) -> tuple[float | None, float | None]:
@@ -100,9 +144,9 @@ def cell_of(
 ) -> Line:
     """What stands in one field of the table."""
     box = view.box
-    if column.key in ("gpu", "vram"):
+    if column.key in _MEASURES:
         known = facts(feed, box, now)
-        return _measure(known.gpu if column.key == "gpu" else known.vram, known.age, width)
+        return _measure(getattr(known, column.key), known.age, width)
     fields: dict[str, Callable[[], Line]] = {
         "mark": lambda: [("◆" if marked else " ", "accent bold")],
         "state": lambda: state(view),
@@ -173,14 +217,14 @@ def _value(feed: Feed, view: BoxView, column: str, now: float) -> Any:
     """What a column sorts by; None: not known."""
     box = view.box
     up = box.started if view.costing else None
+    if column in _MEASURES:
+        return getattr(facts(feed, box, now), column)
     values: dict[str, Callable[[], Any]] = {
         "state": lambda: _STATES.index(box.state),
         "name": lambda: box.name,
         "provider": lambda: box.provider,
         "hardware": lambda: box.hardware,
         "uptime": lambda: None if up is None else now - up,
-        "gpu": lambda: facts(feed, box, now).gpu,
-        "vram": lambda: facts(feed, box, now).vram,
         "price": lambda: view.micro if view.costing else None,
         "today": lambda: view.today if view.spends else None,
         "idle": lambda: _pauses_at(box, feed.verdict(box.id)),

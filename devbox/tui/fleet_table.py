@@ -53,6 +53,7 @@ class FleetTable(Grid):
     def refresh_from(self, now: float) -> None:
         """Draw what is new."""
         self._place(now)
+        self.set_columns(fleet.columns(self._feed))
         self.sort_by(*self.sorting)
         self.show(self._order)
         names = [self._views[key].box.name for key in self.keys if self._awaited]

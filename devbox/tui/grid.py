@@ -21,7 +21,8 @@ _GAP = 1
 
 class Column(NamedTuple):
     """width: the least; most: what it may grow to. drop: in narrow terminals the column with the
-    highest goes first, 0 never goes. letter: shift and this letter sorts by it."""
+    highest goes first, 0 never goes. letter: shift and this letter sorts by it. eager: grows before
+    the others."""
 
     key: str
     title: str
@@ -30,6 +31,7 @@ class Column(NamedTuple):
     drop: int = 0
     letter: str = ""
     right: bool = False
+    eager: bool = False
 
 
 Paint = Callable[[str, Column, int], Line]
@@ -106,6 +108,14 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self._palettes: dict[str, Palette] = {}
         self._told: str | None = None
         self._drawn: dict[str, Line] = {}
+
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Draw these columns from now on."""
+        if tuple(columns) != self.columns:
+            self.columns = tuple(columns)
+            self._shown = laid_out(self.columns, self.size.width)
+            self._drawn.clear()
+            self.refresh()
 
     @property
     def key(self) -> str | None:
@@ -279,15 +289,11 @@ def laid_out(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
         kept.remove(max(droppable, key=lambda c: c.drop))
     room = {c.key: c.width for c in kept}
     left = width - sum(c.width + _GAP for c in kept)
-    growing = [c for c in kept if c.most > c.width]
-    while left > 0 and growing:
-        for column in list(growing):
-            if left <= 0:
-                break
-            room[column.key] += 1
-            left -= 1
-            if room[column.key] >= column.most:
-                growing.remove(column)
+    for growing in ([c for c in kept if c.eager], [c for c in kept if not c.eager]):
+        while left > 0 and (growing := [c for c in growing if room[c.key] < c.most]):
+            for column in growing[:left]:
+                room[column.key] += 1
+            left -= min(left, len(growing))
     return [(column, room[column.key]) for column in kept]
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from devbox.text_layout import Line, fit
 
-AXIS = 7  # columns left of a chart
+AXIS = 6  # columns left of a chart
 _MARKS = (0.75, 0.5, 0.25)
 
 # A column of dots is a number whose lowest bit is the lowest dot. The braille pattern of a
@@ -37,20 +37,22 @@ def line_chart(
 ) -> list[Line]:
     """`rows` lines of a chart over half as many columns as there are values, oldest first, and
     below them its time axis: from `seconds` ago to now. A value that is NaN is a gap. mark: a
-    value of the scale, at most six characters."""
+    value of the scale, at most five characters."""
     columns = len(values) // 2
     lines: list[Line] = []
     scale = _scale(rows, top, mark)
     for row, text in enumerate(_dots(values, rows, top)):
         label = scale.get(row, "")
-        lines.append([(fit(label, AXIS - 1, right=True) + " ", "dim")])
+        edge = fit(label, AXIS - 1, right=True) + ("┤" if label else "│")
+        lines.append([(edge, "dim")])
         lines[-1] += _ruled(text, style) if label and 0 < row < rows - 1 else [(text, style)]
-    return [*lines, [(" " * AXIS + time_axis(columns, seconds), "dim")]]
+    corner = " " * (AXIS - 1) + "└"
+    return [*lines, [(corner + time_axis(columns, seconds), "dim")]]
 
 
 def time_axis(columns: int, seconds: float) -> str:
     """'5m ─── 4m ─── … ─── now': as many marks as fit."""
-    whole = [n for n in (5, 4, 2) if columns >= n * 8 and seconds % (n * 60) == 0]
+    whole = [n for n in (5, 4, 2) if columns >= n * 6 and seconds % (n * 60) == 0]
     steps = next(iter(whole), 1)
     axis = ["─"] * columns
     for step in range(steps + 1):

@@ -109,7 +109,7 @@ def sample(seq: int, t: float, gpus: int | tuple[Gpu, ...] = 0, **fields: Any) -
         "ssh": Ssh(2, 0, 0),
         "jobs": (),
         "processes": (
-            TopProcess(4242, "python train.py", 97.4, 14 * GB),
+            *(TopProcess(4242 + n, "python train.py", 97.4 - n, 14 * GB) for n in range(8)),
             TopProcess(977, "dataloader", 61.0, 3 * GB),
             TopProcess(801, "sshd", 0.2, 9_000_000),
         ),
@@ -383,3 +383,45 @@ def fleet() -> FakeFeed:
         Event(3, train.box.id, NOW - 64, "run", "run track-20260721-150001-abcd begins"),
     ]
     return feed
+
+
+def busy() -> FakeFeed:
+    """A morning's work: a dozen boxes that compute, and on the first of them many runs."""
+    kinds = [("modal", "8xh100", 8), ("hf-space", "l40s", 1), ("ssh", "rtx-4090", 2)]
+    views = []
+    for number in range(12):
+        provider, hardware, _ = kinds[number % 3]
+        name = "train" if number == 0 else f"worker-{number:02}"
+        price = Price(31_600_000 if number % 3 == 0 else 1_800_000, "live")
+        views.append(view(name, provider=provider, hardware=hardware, price=price))
+    feed = FakeFeed(views)
+    for number, each in enumerate(views):
+        feed.fill(each, kinds[number % 3][2])
+        near = number % 4 == 3
+        feed.verdicts[each.box.id] = verdict("idle", 1500.0) if near else verdict()
+    moving = (
+        b'{"state":"running","progress":[%d,5000],"unit":"steps","eta":%d,"attempt":2,'
+        b'"attempts":[{"started":%d}],"counts":{"total":40,"done":12,"failed":1},'
+        b'"note":"step %d of 5000, checkpoint 12 of 40 written to results/checkpoint-12"}'
+    )
+    done = (
+        b'{"state":"succeeded","progress":[5000,5000],"unit":"steps",'
+        b'"attempts":[{"started":%d,"ended":%d}]}'
+    )
+    rows = [
+        RunView(run(n, RunState.RUNNING, moving % (900 * n, 600 * n, NOW - 640, 900 * n)), 412_000)
+        for n in range(1, 5)
+    ]
+    rows += [
+        RunView(run(n, RunState.SUCCEEDED, done % (NOW - 900 * n, NOW - 900 * n + 700)), 96_000 * n)
+        for n in range(5, 10)
+    ]
+    feed.box_runs["id-train"] = rows
+    return feed
+
+
+BUSY_LOG = [
+    f"[2026-07-21 15:0{n % 10}:12] step {n * 10:>5}/5000  loss 0.{4000 - n:04}  lr 3.0e-04  "
+    f"grad 0.{n + 210:04}  {1234 + n % 7} tokens/s"
+    for n in range(400)
+]

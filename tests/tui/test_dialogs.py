@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from textual.widgets._toast import Toast
 
 from devbox.tui.screens.ask import Confirm
 from devbox.tui.screens.dialog import Dialog
@@ -78,3 +79,32 @@ async def test_the_work_dialog_lists_work_and_its_output(dashboard: Open) -> Non
         assert "WORK" in it.text
         (row,) = (line for line in it.text.splitlines() if "│" in line and "up train" in line)
         assert "▶" in row
+
+
+@pytest.mark.parametrize("key", ["ctrl+d", "m", "x", "question_mark"])
+async def test_notices_and_progress_stay_in_sight_below_a_dialog(dashboard: Open, key: str) -> None:
+    """In a small terminal the dialog covers the place of both on the screen behind it."""
+    async with dashboard(size=(80, 24)) as it:
+        await it.select("train")
+        work = it.operations.start("up render", "render", "up", "render")
+        await it.press(key)
+        await it.until(lambda: it.dialog)
+        for share in (0.25, 0.5):
+            work.share = share
+            await it.turn()
+            assert f"up render {share:.0%}" in it.text.splitlines()[-1]
+        it.app.tell("the disk of train is full  " + "it stops " * 8 + "devbox doctor", "error")
+        await it.until(lambda: "devbox doctor" in it.text)
+        dialog = it.app.screen.query_one("#dialog").region
+        told = it.app.screen.query_one("#told").region
+        assert not dialog.intersection(told)
+        assert dialog.y >= 0
+        assert not [toast for toast in it.app.screen.query(Toast) if toast.region.area]
+        assert it.text.count("the disk of train is full") == 1
+        assert any("Cancel" in line or "Close" in line for line in it.text.splitlines())
+        it.feed.now += 16
+        await it.turn()
+        assert "devbox doctor" not in it.text
+        await it.press("escape")
+        await it.until(lambda: not it.dialog)
+        assert any("the disk of train is full" in told for told in it.told)

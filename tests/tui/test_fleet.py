@@ -18,6 +18,8 @@ BY_COLUMN = {
     "uptime": ["build", "lab", "render", "train", "broken", "gone", "nightly"],
     "gpu": ["train", "lab", "render", "broken", "build", "gone", "nightly"],
     "vram": ["train", "lab", "render", "broken", "build", "gone", "nightly"],
+    "cpu": ["lab", "render", "train", "broken", "build", "gone", "nightly"],
+    "mem": ["lab", "render", "train", "broken", "build", "gone", "nightly"],
     "price": ["train", "render", "build", "broken", "gone", "lab", "nightly"],
     "today": ["train", "broken", "build", "gone", "nightly", "render", "lab"],
     "idle": ["render", "train", "broken", "build", "gone", "lab", "nightly"],
@@ -36,7 +38,8 @@ async def test_shift_and_a_letter_sorts_and_again_turns_it_round(
         known = it.names
         assert it.app.fleet.sorting == (column, True)
         # what is unknown stays last
-        unknown = {"price": 4, "idle": 5, "uptime": 3, "gpu": 4, "vram": 4, "today": 1}
+        unknown = {"price": 4, "idle": 5, "uptime": 3, "gpu": 4, "vram": 4, "today": 1,
+                   "cpu": 4, "mem": 4}  # fmt: skip
         tail = unknown.get(column, 0)
         if tail:
             assert known[-tail:] == BY_COLUMN[column][-tail:]

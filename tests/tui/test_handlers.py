@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Button, Input, OptionList
 
+from devbox import paths
 from devbox.model import BoxState
 from devbox.tui import settings
 from tests.tui import fakes
@@ -290,11 +291,18 @@ async def test_help_opens_scrolls_and_closes(dashboard: Open) -> None:
         assert it.dialog == ""
 
 
-async def test_a_screenshot_is_saved(dashboard: Open, home: Path) -> None:
+async def test_a_screenshot_is_saved_outside_the_project_and_fetches_no_font(
+    dashboard: Open, home: Path
+) -> None:
     async with dashboard() as it:
-        await it.press("ctrl+s")
-        await it.until(lambda: list(home.glob("*.svg")))
-        assert any("saved" in told for told in it.told)
+        it.asks.start = home / "project"
+        it.asks.start.mkdir()
+        await it.press("ctrl+s", "ctrl+s")
+        await it.until(lambda: len(list(paths.home().glob("screenshots/*.svg"))) == 2)
+        assert not list(it.asks.start.iterdir())
+        for file in paths.home().glob("screenshots/*.svg"):
+            assert any(f"saved {file}" in told for told in it.told)
+            assert "url(" not in file.read_text().replace("url(#", "")
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+q"])

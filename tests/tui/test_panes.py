@@ -23,7 +23,7 @@ async def test_tabs_by_number_by_bracket_and_by_click(dashboard: Open) -> None:
 
 
 async def test_gpu_tab(dashboard: Open) -> None:
-    async with dashboard(size=(160, 60)) as it:
+    async with dashboard(size=(150, 60)) as it:
         await it.select("train")
         text = it.page("load")
         for word in ("● live", "of 32 cores", "H100 80GB HBM3", "CLOCK", "/80 GB", "/700 W",
@@ -39,7 +39,7 @@ async def test_gpu_faults_are_marked(dashboard: Open) -> None:
     cell = feed.fill(view, 1)
     hot = fakes.gpu(0, 0, throttle=("hw_thermal",), ecc_errors=3, temp_c=91.0, mig=True, util=None)
     cell.put(fakes.sample(999, feed.now, gpus=(hot,)), feed.now)
-    async with dashboard(feed=feed, size=(160, 60)) as it:
+    async with dashboard(feed=feed, size=(150, 60)) as it:
         await it.select("train")
         text = it.page("load")
         assert "▼ hw thermal" in text

@@ -41,8 +41,8 @@ def test_one_value_alone_and_none_at_all() -> None:
 )  # fmt: skip
 def test_marks_of_the_scale(rows: int, marks: list[str]) -> None:
     lines = chart([NAN] * 40, rows)
-    assert [line[:AXIS].strip() for line in lines[:-1] if line[:AXIS].strip()] == marks
-    ruled = [line[:AXIS].strip() for line in lines[:-1] if "┈" in line]
+    assert [line[: AXIS - 1].strip() for line in lines[:-1] if line[: AXIS - 1].strip()] == marks
+    ruled = [line[: AXIS - 1].strip() for line in lines[:-1] if "┈" in line]
     assert ruled == [mark for mark in marks if mark in ("75%", "50%", "25%")]
 
 
@@ -80,6 +80,6 @@ def test_a_box_without_gpus_shows_its_traffic_on_a_scale_of_bytes() -> None:
     for second in range(60):
         history.put(fakes.sample(second, fakes.NOW + second))
     text = "\n".join(drawn(charts(history, None, 300.0, 120, 40)))
-    for part in ("CPU 46%", "Memory 42%", "Disk r+w 87.1 MB/s", "Network ↓+↑ 23.1 MB/s", "  100M ",
-                 "   75M ", "   50M ", "   25M ", "     0 "):  # fmt: skip
+    for part in ("CPU 46%", "Memory 42%", "Disk r+w 87.1 MB/s", "Network ↓+↑ 23.1 MB/s", " 100M┤",
+                 "  75M┤", "  50M┤", "  25M┤", "    0┤"):  # fmt: skip
         assert part in text

@@ -7,25 +7,35 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from devbox.model import BoxState
+from devbox.tui import picture
 from tests.tui import fakes
 from tests.tui.conftest import Open
 from tests.tui.driver import Driven
 
+_MADE_BY = "https://www.textualize.io"
 FOLDER = Path(__file__).parent / "snapshots"
 
 
 async def _same(it: Driven, name: str) -> None:
     it.app.clear_notifications()
     await it.pilot.pause()
-    svg = re.sub(r"terminal-\d+", "terminal", it.app.export_screenshot(title="devbox"))
-    file = FOLDER / f"{name}.svg"
+    svg = re.sub(r"terminal-\d+", "terminal", picture.svg(it.app))
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "").replace(_MADE_BY, "")
+    _is(svg, f"{name}.svg")
+
+
+def _is(text: str, name: str) -> None:
+    """It is what was accepted under that name."""
+    file = FOLDER / name
     if os.environ.get("SNAPSHOTS") == "write":
         FOLDER.mkdir(exist_ok=True)
-        file.write_text(svg)
-    if svg != file.read_text():
-        got = Path(os.environ["HOME"]).parent / f"devbox-snapshot-{name}.svg"
-        got.write_text(svg)
+        file.write_text(text)
+    if text != file.read_text():
+        got = Path(os.environ["HOME"]).parent / f"devbox-snapshot-{name}"
+        got.write_text(text)
         raise AssertionError(f"{name} looks different: compare {file} with {got}")
 
 
@@ -39,11 +49,45 @@ def _hundred() -> fakes.FakeFeed:
     return feed
 
 
-async def test_wide(dashboard: Open) -> None:
-    async with dashboard(size=(160, 48)) as it:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_load(dashboard: Open, size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as it:
         await it.select("train")
         await it.turn()
-        await _same(it, "wide")
+        await _same(it, f"{size[0]}x{size[1]}")
+
+
+async def test_without_gpus(dashboard: Open) -> None:
+    """CPU and memory take the columns of the GPUs, and the processes are listed."""
+    feed = fakes.FakeFeed(
+        [fakes.view("dev"), fakes.view("web"), fakes.view("old", BoxState.PAUSED)]
+    )
+    for view in feed.views[:2]:
+        feed.fill(view, 0)
+    async with dashboard(feed=feed, size=(120, 40)) as it:
+        await it.turn()
+        assert "CPU" in it.text.splitlines()[1]
+        assert "VRAM" not in it.text
+        assert "dataloader" in it.page("load")
+        await _same(it, "without-gpus")
+
+
+async def test_a_large_screen_is_filled(dashboard: Open) -> None:
+    """Load, jobs and logs as tiles. At most a quarter of the cells of a busy screen is blank; the
+    one blank between two words is theirs, and a dot-less braille character is a blank."""
+    async with dashboard(feed=fakes.busy(), size=(200, 60), log_lines=fakes.BUSY_LOG) as it:
+        await it.select("train")
+        await it.until(lambda: it.app.logs_pane.view.lines[-1:] == fakes.BUSY_LOG[-1:])
+        await it.turn()
+        text = it.text
+        for part in ("1 Load", "2 Jobs", "3 Logs", "GPUs use", "tokens/s", "4500/5000"):
+            assert part in text
+        lines = [line.ljust(200).replace("\N{BRAILLE PATTERN BLANK}", " ") for line in
+                 text.splitlines()]  # fmt: skip
+        assert len(lines) == 60
+        blank = sum(len(re.sub(r"(?<=\S) (?=\S)", "", line).split(" ")) - 1 for line in lines)
+        assert blank <= 0.25 * 200 * 60, f"{blank / 12000:.1%} of the screen are blank"
+        await _same(it, "200x60")
 
 
 async def test_narrow(dashboard: Open) -> None:

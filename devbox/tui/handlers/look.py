@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devbox.tui import settings
+from devbox.tui import picture, settings
 from devbox.tui.actions import PANES
 from devbox.tui.screens.ask import Choose, Item
 from devbox.tui.screens.help import Help
@@ -143,8 +143,7 @@ async def theme(app: Dashboard) -> None:
 
 
 def screenshot(app: Dashboard) -> None:
-    path = app.save_screenshot(path=str(app.asks.start))
-    app.tell(f"saved {path}")
+    app.tell(f"saved {picture.save(app, app.now)}")
 
 
 def help_(app: Dashboard) -> None:

@@ -9,7 +9,7 @@ from textual.widget import Widget
 from devbox.jobs import status
 from devbox.model import Run
 from devbox.text import dollars, duration, size
-from devbox.text_layout import Line, bar, percent, plain
+from devbox.text_layout import Line, bar, cells, percent, plain
 from devbox.tui import symbols
 from devbox.tui.feed import RunView
 from devbox.tui.grid import Column, Grid
@@ -21,7 +21,7 @@ _COLUMNS = (
     Column("edge", "", 0),
     Column("state", "STATE", 11, most=12),
     Column("run", "RUN", 22, most=38),
-    Column("progress", "PROGRESS", 14, most=34),
+    Column("progress", "PROGRESS", 14, most=60),
     Column("eta", "LEFT", 7, right=True, drop=1),
     Column("time", "TIME", 7, right=True, drop=2),
     Column("cost", "COST", 9, right=True),
@@ -56,6 +56,13 @@ class JobsPane(Vertical):
         self._now = seen.now
         runs = seen.feed.runs(seen.view.box.id) if seen.view else ()
         self._runs = {view.run.id: view for view in runs}
+        longest = max((cells(run_id) for run_id in self._runs), default=0)
+        self.grid.set_columns(
+            [
+                c._replace(most=min(c.most, longest), eager=True) if c.key == "run" else c
+                for c in _COLUMNS
+            ]
+        )
         self.grid.show(list(self._runs))
         self._tell()
 

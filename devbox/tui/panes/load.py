@@ -6,8 +6,8 @@ from devbox.model import Box, BoxState
 from devbox.telemetry.live import STALE, LiveTelemetry
 from devbox.telemetry.process_list import process_lines
 from devbox.text import duration, size
-from devbox.text_layout import Line, bar, beside, fit, percent, plain, rate, share
-from devbox.tui import symbols
+from devbox.text_layout import Line, bar, beside, fit, percent, plain, rate, share, width_of
+from devbox.tui import fleet, symbols
 from devbox.tui.charts import charts
 from devbox.tui.history import History
 from devbox.tui.panes.base import Page, Seen
@@ -45,12 +45,17 @@ class LoadPane(Page):
         if cell is None or box.state is not BoxState.RUNNING:
             return absent(box)
         lines = [status_line(cell, seen.now)]
+        idle = idle_line(seen)
+        if width_of(lines[0]) + width_of(idle) <= width:
+            lines[0] += idle
+        elif width >= 60:
+            lines.append([(" IDLE ", "accent bold"), *idle[1:]])
         if cell.error:
             lines.append([(f" {plain(cell.error, 300)}", "warn")])
         if cell.sample:
             lines += machine(cell.sample, width)
             lines += gpus(cell.sample, width)
-        below = process_lines(cell, _PROCESSES)
+        below = process_lines(cell, _PROCESSES, width)
         if history:
             # charts take the room; the list of processes is scrolled to where it is long
             room = self.size.height - len(lines)
@@ -94,16 +99,29 @@ def status_line(cell: LiveTelemetry, now: float) -> Line:
     # samples that flow come from the agent, whatever was last said of it
     if cell.agent is False and (age is None or age >= STALE):
         line.append(("  the watchdog on the box is not running", "bad bold"))
+    if cell.sample:
+        net, ssh = cell.sample.net, cell.sample.ssh.sessions
+        line += [("  NET ", "accent bold"), (f"↓ {rate(net.rx_bps)}  ↑ {rate(net.tx_bps)}", "")]
+        line += [] if ssh is None else [("  SSH ", "accent bold"), (str(ssh), "")]
     return line
 
 
+def idle_line(seen: Seen) -> Line:
+    """When the box pauses by itself, and why not before."""
+    assert seen.view
+    box = seen.view.box
+    verdict = seen.feed.verdict(box.id)
+    if verdict is None:
+        return []
+    why = "; ".join(plain(reason, 100) for reason in verdict.reasons[:3])
+    return [("  IDLE ", "accent bold"), *fleet.idle(box, verdict, seen.now), (f"  {why}", "dim")]
+
+
 def machine(sample: Sample, width: int) -> list[Line]:
-    """CPU, memory, disk and network: two lines where there is room, else four."""
-    cpu, mem, disk, net = sample.cpu, sample.mem, sample.disk, sample.net
+    """CPU, memory and disk: in one line where there is room, else each in its own."""
+    cpu, mem, disk = sample.cpu, sample.mem, sample.disk
     load = "" if cpu.load1 is None else f"  load {cpu.load1:.2f}"
     cores = "" if cpu.count is None else f" of {cpu.count} cores"
-    ssh = "" if sample.ssh.sessions is None else f"  ssh {sample.ssh.sessions}"
-    net_text = f"↓ {rate(net.rx_bps)}  ↑ {rate(net.tx_bps)}{ssh}"
     disk_text = (
         f"{size(disk.used)} of {size(disk.total)}  r {rate(disk.read_bps)} w {rate(disk.write_bps)}"
     )
@@ -112,15 +130,14 @@ def machine(sample: Sample, width: int) -> list[Line]:
         ("MEM", share(mem.used, mem.total), f"{size(mem.used)} of {size(mem.total)}"),
         ("DISK", share(disk.used, disk.total), disk_text),
     ]
-    across = 2 if width >= 110 else 1
+    across = 3 if width >= 150 else 1
     room = (width - _GAP * (across - 1)) // across
-    longest = max(len(net_text), *(len(text) for _, _, text in fields))
+    longest = max(len(text) for _, _, text in fields)
     wide = max(4, min(60, room - longest - 9))  # columns of a bar
     lines: list[Line] = [_measure(*field, wide) for field in fields]
-    lines.append([(" NET   ", "accent bold"), (net_text, "")])
     if across == 1:
         return lines
-    return [line for n in (0, 2) for line in beside([[lines[n]], [lines[n + 1]]], [room, room])]
+    return beside([[line] for line in lines], [room] * across, _GAP)
 
 
 def gpus(sample: Sample, width: int) -> list[Line]:

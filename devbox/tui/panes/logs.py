@@ -78,17 +78,17 @@ class LogsPane(Vertical):
         self.set_interval(_DRAIN, self.drain)
 
     def refresh_from(self, seen: Seen) -> None:
-        self._seen = seen
-        self._connect(seen)
-        self._head()
-
-    def opened(self, seen: Seen) -> None:
         view, before = seen.view, self._seen.view if self._seen else None
         if view and (before is None or before.box.id != view.box.id):
             building = view.box.state is BoxState.BUILDING
             self.kind = "build" if building else "run" if self.kind == "build" else self.kind
             if self.run and self.run.box_id != view.box.id:
                 self.run = None
+        self._seen = seen
+        self._connect(seen)
+        self._head()
+
+    def opened(self, seen: Seen) -> None:
         self.refresh_from(seen)
 
     def closed(self) -> None:

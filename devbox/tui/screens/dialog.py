@@ -16,6 +16,7 @@ from textual.widgets import Button, Static
 
 from devbox.text_layout import plain
 from devbox.tui import background
+from devbox.tui.bars import Told
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Dialog(ModalScreen[R | None], Generic[R]):
                         variant="error" if answer.danger else "default",
                         compact=True,
                     )
+        yield Told(id="told")
 
     def body(self) -> Iterable[Widget]:
         return ()

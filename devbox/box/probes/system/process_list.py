@@ -15,7 +15,7 @@ from devbox.box.probes.system import PROC
 try:
     import psutil
 except ImportError:
-    psutil = None  # type: ignore[assignment]
+    psutil = None  # type: ignore[assignment]  # why: the one way to say that it is missing
 
 EVERY = 5.0  # seconds between looks
 MOST = 12  # told of one look: half of them for their CPU, the others for their memory
