@@ -51,6 +51,7 @@ class Tabs(Bar):
             if self.size.width >= 140:
                 what = f"  {view.box.provider} {view.box.hardware}"
                 what += f"  {dollars(view.micro, per_hour=True)}" if view.costing else ""
+                what += f"  today {dollars(view.today)}" if view.spends else ""
                 who.append((plain(what), "dim"))
             gap = self.size.width - width_of(line) - width_of(who) - 1
             if gap > 0:

@@ -6,7 +6,7 @@ from devbox.model import Box, BoxState
 from devbox.telemetry.live import STALE, LiveTelemetry
 from devbox.telemetry.process_list import process_lines
 from devbox.text import duration, size
-from devbox.text_layout import Line, bar, beside, fit, percent, plain, rate, share, width_of
+from devbox.text_layout import Line, bar, beside, cells, fit, percent, plain, rate, share, width_of
 from devbox.tui import fleet, symbols
 from devbox.tui.charts import charts
 from devbox.tui.history import History
@@ -146,7 +146,8 @@ def gpus(sample: Sample, width: int) -> list[Line]:
         return [[(" GPU   not readable: x shows what is missing", "warn")]]
     if not sample.gpus:
         return [[(" GPU   none on this box", "dim")]]
-    name = 18 if width >= 95 else 0
+    names = [plain(gpu.name or "GPU").removeprefix("NVIDIA ") for gpu in sample.gpus]
+    name = min(18, max(map(cells, names))) if width >= 95 else 0
     room = max(4, min(40, (width - name - 64) // 2))
     titles = "  # " + (fit("GPU", name) + " " if name else "")
     titles += f"{fit('USE', room + 7)}{fit('VRAM', room)} {'':>14}  {'POWER':>9}  {'TEMP':>5}"
@@ -155,7 +156,7 @@ def gpus(sample: Sample, width: int) -> list[Line]:
         index = number if gpu.index is None else gpu.index
         line: Line = [(f" {index:>2} ", "accent bold")]
         if name:
-            line.append((fit(plain(gpu.name or "GPU").removeprefix("NVIDIA "), name) + " ", ""))
+            line.append((fit(names[number], name) + " ", ""))
         line += bar(gpu.util, room, style="info")
         line.append((f" {percent(gpu.util):>4}  ", ""))
         line += bar(share(gpu.mem_used, gpu.mem_total), room)
