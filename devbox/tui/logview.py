@@ -15,6 +15,8 @@ _SLACK = 4_000  # trimmed this many at a time: taking one from the front of a li
 _MAX_LINE = 4_000  # characters of a line that are kept
 
 
+# Measured with Textual 8.2, 2,500 lines a turn: Log takes as much CPU (42 ms to 48), but marks no
+# match of a search; RichLog took 180 ms for a tenth of the lines.
 class LogView(ScrollView, can_focus=True, inherit_bindings=False):
     """follow: the end stays in sight as lines come."""
 

@@ -27,6 +27,8 @@ _BLANK = _SIGNS[0][0]
 _AREA = (int("01" * 400, 2), 0)  # the dots below the line, of a left and of a right column
 
 
+# Measured with Textual 8.2, four of 120 values a turn: Sparkline takes 1.7 times the CPU of these
+# charts (21 ms to 12), and has one row, no scale and no gaps.
 def line_chart(
     values: Sequence[float],
     rows: int,
