@@ -129,7 +129,7 @@ def close_interval(ledger: Ledger, box_id: str, end: float) -> None:
 
 
 def wait_for_state(
-    provider: Provider, handle: str, state: BoxState, seconds: float = 15.0
+    provider: Provider, handle: str, state: BoxState, seconds: float = 120.0
 ) -> Observation:
     """Observe until the box is in that state; the Observation."""
     until = time.monotonic() + seconds

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from devbox.remote import agent_bootstrap
+
 pytest_plugins = ["tests.boxes", "tests.command_line", "tests.images.engine"]
 
 # A devbox that is started by a test would compile itself, and its libraries, each time.
@@ -28,6 +30,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("real_time"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def zipped() -> None:
+    """Each test has a cache folder of its own; the box half in it is zipped once a worker."""
+    zip_ = agent_bootstrap._zipped
+    made: dict[str, bytes] = {}
+
+    def once(contents: dict[str, bytes]) -> bytes:
+        key = agent_bootstrap._digest(contents)
+        made[key] = made.get(key) or zip_(contents)
+        return made[key]
+
+    agent_bootstrap._zipped = once
 
 
 @pytest.fixture(autouse=True)

@@ -99,7 +99,7 @@ def test_it_ends_with_its_stdin(history: History) -> None:
         assert reader.take(1) == [1]
         assert reader.process.stdin
         reader.process.stdin.close()
-        assert reader.process.wait(10) == 0
+        assert reader.process.wait(60) == 0
 
 
 def test_it_ends_when_nobody_reads(history: History) -> None:
@@ -131,7 +131,7 @@ def test_it_books_what_it_sends(history: History) -> None:
 def test_bad_arguments_end_at_once() -> None:
     for args in (["--after", "nonsense"], ["--history", "x"], ["--unknown"]):
         with Reader(*args) as reader:
-            assert reader.process.wait(10) == 2
+            assert reader.process.wait(60) == 2
 
 
 class Sink:

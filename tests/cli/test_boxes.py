@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from devbox.model import Box, BoxState, Price
 from devbox.state.store import Store
 from devbox.sync import before
 from devbox.workspace import Workspace
+from tests import warm
 from tests.boxes import open_interval
 from tests.command_line import Devbox
 
@@ -159,9 +159,9 @@ def test_a_retry_runs_what_is_here_now(ws: Workspace, project: Path) -> None:
 
     def said(*words: str) -> str:
         argv = [sys.executable, "-m", "devbox.cli.main", *words]
-        done = subprocess.run(argv, cwd=project, capture_output=True, text=True, check=False)
+        done = warm.run(argv, cwd=project, capture_output=True, text=True, check=False)
         assert done.returncode == 11, done.stderr
-        return done.stderr
+        return str(done.stderr)
 
     (project / "say.sh").write_text("echo one; exit 3\n")
     assert "\none\n" in said("run", "--", "sh", "say.sh")

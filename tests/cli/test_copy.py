@@ -13,6 +13,7 @@ import pytest
 from devbox import paths
 from devbox.spec import BoxSpec, load
 from devbox.workspace import Workspace
+from tests import warm
 from tests.boxes import bring_up
 
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
@@ -33,9 +34,7 @@ def there(project: Path) -> Iterator[Path]:
 @pytest.fixture
 def typed(project: Path) -> Typed:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*DEVBOX, *words], capture_output=True, text=True, check=False, cwd=project
-        )
+        return warm.run([*DEVBOX, *words], capture_output=True, text=True, check=False, cwd=project)
 
     return call
 

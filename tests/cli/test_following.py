@@ -73,7 +73,7 @@ IGNORED = pytest.mark.parametrize("ignored", [False, True])
 def test_ctrl_c_ends_it_whatever_the_parent_had(way: str, ignored: bool) -> None:
     with follower(way, subprocess.DEVNULL, ignored) as process:
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 3
+        assert process.wait(60) == 3
 
 
 @WAYS
@@ -83,7 +83,7 @@ def test_a_pipe_without_a_reader_ends_it_though_nothing_is_written(way: str, ign
     with follower(way, writing, ignored) as process:
         os.close(writing)
         os.close(reading)
-        assert process.wait(20) == 4
+        assert process.wait(60) == 4
 
 
 @WAYS
@@ -93,7 +93,7 @@ def test_a_closed_terminal_ends_it(way: str, ignored: bool) -> None:
     with follower(way, line, ignored, session=True) as process:
         os.close(line)
         os.close(terminal)
-        assert process.wait(20) == 4
+        assert process.wait(60) == 4
 
 
 @WAYS
@@ -101,7 +101,7 @@ def test_a_hang_up_leaves_what_nohup_sends_to_a_file(way: str) -> None:
     with open(os.devnull, "w") as file, follower(way, file.fileno(), ignored=True) as process:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 3
+        assert process.wait(60) == 3
 
 
 def test_a_long_line_in_pieces_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ def test_the_web_dashboard_s_process(trapped: Path, home: Path) -> None:
 def test_an_operation_of_the_dashboard(trapped: Path, home: Path) -> None:
     operations = Operations(trapped)
     operation = operations.start("finish x", "x", "status", "x", "--wait")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while operation.state == "running":
         assert time.monotonic() < deadline
         operations.poll()

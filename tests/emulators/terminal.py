@@ -115,7 +115,7 @@ class Terminal:
         )
         self._theirs = theirs
 
-    def until(self, holds: Callable[[Screen], bool], seconds: float = 60.0) -> None:
+    def until(self, holds: Callable[[Screen], bool], seconds: float = 120.0) -> None:
         """Read until the screen is so."""
         end = time.monotonic() + seconds
         while not holds(self.screen):
@@ -123,7 +123,7 @@ class Terminal:
             over = self.process.poll() is not None
             assert self._read(0.1) or not over, "it ended: " + "\n".join(self.screen.lines)
 
-    def end(self, seconds: float = 60.0) -> int:
+    def end(self, seconds: float = 120.0) -> int:
         """Read until the program has ended; its exit code."""
         end = time.monotonic() + seconds
         while self.process.poll() is None:

@@ -74,7 +74,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
-def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "condition did not come true in time"
@@ -144,7 +144,7 @@ def test_a_terminal_session_is_hung_up_when_its_client_dies(bench: Bench) -> Non
 
 def test_a_detached_process_outlives_its_session(bench: Bench) -> None:
     bench.run("me-one", "setsid nohup sleep 300 >/dev/null 2>&1 </dev/null &")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     # nohup becomes sleep by exec, a moment after the session has ended
     while [p.name() for p in bench.boxes["me-one"].processes()] != ["sleep"]:
         assert time.monotonic() < deadline
@@ -244,7 +244,7 @@ def test_disconnect_cuts_the_sessions_of_one_box_only(bench: Bench) -> None:
     assert clients["me-one"].wait(15) == 255
     assert clients["me-two"].poll() is None
     assert bench.gateway.connections("me-two") == 1
-    out, _ = clients["me-two"].communicate(b"still here", timeout=15)
+    out, _ = clients["me-two"].communicate(b"still here", timeout=60)
     assert out == b"still here"
 
 

@@ -17,6 +17,7 @@ import msgspec
 from devbox.model import Interval, Price
 from devbox.remote.config import include
 from devbox.state.costs import run_cost
+from tests import warm
 from tests.faults.points import UNWRITABLE, Point, on_this_computer, points
 from tests.faults.world import Stretch, World
 
@@ -53,7 +54,7 @@ class Devbox:
         self._world = world
         self.pid = 0
         elsewhere = {} if home is None else {"DEVBOX_HOME": str(home)}
-        self._server = subprocess.Popen(
+        self._server = warm.Popen(
             [sys.executable, "-m", "tests.faults.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from devbox import lifecycle, paths
 from devbox.model import BoxState
+from tests import warm
 from tests.faults.campaign import ROOT
 from tests.faults.conftest import MakeWorld, workspace
 from tests.faults.world import World
@@ -23,7 +23,7 @@ NAMES = [each.name for each in WORLDS if not each.ahead]
 
 
 def devbox(world: World, *words: str) -> str:
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "devbox.cli.main", *words],
         cwd=world.project,
         capture_output=True,
@@ -33,7 +33,7 @@ def devbox(world: World, *words: str) -> str:
         check=False,
     )
     assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return str(done.stdout)
 
 
 def status(world: World, *words: str) -> dict[str, Any]:

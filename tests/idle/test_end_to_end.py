@@ -93,7 +93,7 @@ def box(home: Path, request: pytest.FixtureRequest) -> Iterator[Armed]:
     yield armed
     for agent in armed.agents():
         agent.kill()
-        agent.wait(10)
+        agent.wait(60)
 
 
 def test_an_idle_box_saves_and_pauses_itself(box: Armed) -> None:
@@ -210,7 +210,7 @@ def test_the_agent_holds_nothing_of_the_login_that_started_it(box: Armed) -> Non
     assert {os.readlink(f"/proc/{pid}/fd/{n}") for n in (1, 2)} == {str(box.root / "agent.log")}
     assert os.readlink(f"/proc/{pid}/fd/0") == os.devnull
     agent.terminate()
-    agent.wait(20)
+    agent.wait(60)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests import warm
 from tests.images.engine import Engine
 from tests.images.registry import registry
 
@@ -25,7 +26,7 @@ def devbox(root: Path) -> Devbox:
     (root / "devbox.toml").write_text('project = "demo"\n[boxes.b]\n')
 
     def run(*argv: str, code: int = 0, host: str = "") -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "devbox.cli.main", *argv],
             cwd=root,
             env={**os.environ, **({"DOCKER_HOST": host} if host else {})},

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 PYTHONS = ["this", "oldest"]
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Poll until the condition is true; its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -62,7 +62,7 @@ class BoxHalf:
     def job(self, *words: str, input: Any = None) -> dict[str, Any]:
         """The answer; of one run, its status."""
         data = json.dumps(input).encode() if input is not None else b""
-        out, _ = self.popen(*words).communicate(data, timeout=60)
+        out, _ = self.popen(*words).communicate(data, timeout=120)
         answer = json.loads(out)
         assert isinstance(answer, dict)
         status = answer.get("status", answer)
@@ -81,7 +81,7 @@ class BoxHalf:
         assert isinstance(value, dict)
         return value
 
-    def end(self, run_id: str = "r1", seconds: float = 30.0) -> dict[str, Any]:
+    def end(self, run_id: str = "r1", seconds: float = 120.0) -> dict[str, Any]:
         """Wait for the end; the final status."""
         until(lambda: self.file(run_id)["state"] != "running", seconds)
         return self.status(run_id)
@@ -99,7 +99,7 @@ class BoxHalf:
         assert process.stdout
         lines = [json.loads(line) for line in process.stdout]
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         return lines
 
     def module(self, code: str) -> str:

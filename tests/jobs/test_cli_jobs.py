@@ -13,6 +13,7 @@ import pytest
 
 from devbox.model import Box
 from devbox.workspace import Workspace
+from tests import warm
 
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 TOML = """
@@ -39,7 +40,7 @@ def project(local_workspace: Workspace, local_box: Box) -> Path:
 
 
 def devbox(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [*DEVBOX, *words], cwd=project, capture_output=True, text=True, timeout=60, check=False
     )
 
@@ -115,7 +116,7 @@ def test_a_detached_run_is_attached_to_later(project: Path) -> None:
     assert f"devbox attach {run_id}" in done.stderr
     (listed,) = json.loads(devbox(project, "runs", "--json").stdout)["runs"]
     assert (listed["id"], listed["state"]) == (run_id, "running")
-    process = subprocess.Popen(
+    process = warm.Popen(
         [*DEVBOX, "attach", run_id],
         cwd=project,
         stdout=subprocess.PIPE,
@@ -141,7 +142,7 @@ def test_ctrl_c_detaches_and_says_how_to_come_back_and_how_to_end_it(project: Pa
     told = iter(process.stderr.readline, "up\n")  # a box of this fixture was never armed: told too
     (begun,) = [line for line in told if line.startswith("run ")]
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     run_id = begun.split()[1]
     assert (process.returncode, out) == (130, "")
     assert f"detached; run {run_id} continues on b" in err
@@ -193,7 +194,7 @@ def test_a_bar_is_drawn_on_a_terminal(project: Path) -> None:
     os.close(parent)
     assert process.stdout
     process.stdout.close()
-    assert process.wait(30) == 0, shown
+    assert process.wait(120) == 0, shown
     assert "[red]epoch[/red] 5" in shown
     assert "of 5 epochs" in shown
     assert "━" in shown

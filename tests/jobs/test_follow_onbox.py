@@ -77,7 +77,7 @@ def test_a_reader_that_is_killed_again_and_again_loses_and_doubles_nothing(box: 
             found.append(json.loads(line))
             at = found[-1]["at"]
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
         process.stdin.close()
         process.stdout.close()
     assert text(found) == "".join(f"line {n} é\n" for n in range(3000))
@@ -92,7 +92,7 @@ def test_following_ends_when_its_reader_is_gone(box: BoxHalf) -> None:
     assert process.stdout
     assert process.stdout.readline()
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
     assert box.status()["state"] == "running"
 
@@ -107,7 +107,7 @@ def test_following_notices_that_the_supervisor_was_killed(one_box: BoxHalf) -> N
     next(p for p in one_box.processes() if p.pid == supervisor).kill()
     *_, last = [json.loads(line) for line in process.stdout]
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
     assert is_end(last)
     assert last["status"]["reason"] == "interrupted"
 

@@ -133,7 +133,7 @@ def test_a_job_that_needs_more_gpu_memory_than_there_is_says_so(one_box: BoxHalf
         run_id = Path(folder).name.strip(":") or "without"
         env = {**os.environ, "PATH": folder + path}
         request = {"v": 1, "id": run_id, "job": "t", "command": ["true"], "vram": 4000 << 30}
-        one_box.popen("start", env=env).communicate(json.dumps(request).encode(), timeout=30)
+        one_box.popen("start", env=env).communicate(json.dumps(request).encode(), timeout=120)
         assert one_box.end(run_id)["message"].startswith(said)
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_costs_the_log_not_the_run(one_box: BoxHalf) -> None:
         "start",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
-    starter.communicate(json.dumps(request).encode(), timeout=30)
+    starter.communicate(json.dumps(request).encode(), timeout=120)
     status = one_box.end()
     assert (status["state"], status["exit_code"]) == ("failed", 5)
     assert status["message"] == "ended with exit code 5; the log is not complete: File too large"
@@ -176,7 +176,7 @@ def test_starting_the_same_attempt_again_changes_nothing(box: BoxHalf) -> None:
         process.stdin.write(body)
         process.stdin.close()
     for process in together:
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         assert process.stdout
         process.stdout.close()
     box.start(command=command)

@@ -15,6 +15,7 @@ from devbox import lifecycle
 from devbox.model import BoxState
 from devbox.remote import command
 from devbox.workspace import Workspace
+from tests import warm
 
 CONNECT = ("observe", "ssh", "login", "arm", "include")
 TRIALS = [
@@ -67,7 +68,7 @@ PID = psutil.Process().pid
 
 def crash(verb: str, step: str, phase: str) -> None:
     """Run the verb in a process of its own that dies at that step."""
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "tests.lifecycle.driver", verb, step, phase],
         cwd=Path.cwd(),
         env=None,

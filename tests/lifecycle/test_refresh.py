@@ -70,7 +70,7 @@ def running(handle: str) -> Observation:
 
 
 def test_all_are_asked_at_once(ws: Workspace, fake: Fake) -> None:
-    together = threading.Barrier(MANY, timeout=20)
+    together = threading.Barrier(MANY, timeout=60)
 
     def answer(handle: str) -> Observation:
         together.wait()

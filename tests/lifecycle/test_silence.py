@@ -16,13 +16,14 @@ from devbox import lifecycle
 from devbox.model import BoxState
 from devbox.providers.base import CanPause
 from devbox.workspace import Workspace
+from tests import warm
 from tests.remote.sshd import wait_until
 
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 
 
 def devbox(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [*DEVBOX, *words], cwd=home / "project", capture_output=True, text=True, check=False
     )
 
@@ -89,5 +90,5 @@ def test_signals_of_exec_are_the_programs(ws: Workspace, home: Path) -> None:
             assert running.stdout.readline() == b"up\n"
             os.kill(running.pid, number)
             began = time.monotonic()
-            assert running.wait(20) != 0
+            assert running.wait(60) != 0
             assert time.monotonic() - began < 10

@@ -156,7 +156,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 120.0) -> None:
     """Poll until `condition` holds; AssertionError naming `what` after `timeout` s."""
     deadline = time.monotonic() + timeout
     while not condition():

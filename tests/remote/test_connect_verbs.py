@@ -27,6 +27,7 @@ from devbox.model import Box, BoxState
 from devbox.remote import editor, forward
 from devbox.remote.config import include, ssh_config
 from devbox.state.store import Store
+from tests import warm
 from tests.boxes import rewrite
 from tests.remote.sshd import Sshd, box_at, free_port, make_box, wait_until
 from tests.remote.test_connection import HOSTILE
@@ -58,7 +59,7 @@ def change(box: Box, **fields: object) -> None:
 
 
 def devbox(*argv: str, input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
+    return warm.run(
         [*DEVBOX, *argv], capture_output=True, timeout=60, check=False, input=input or b""
     )
 
@@ -81,7 +82,7 @@ def test_exec_arguments_arrive_unchanged(box: Box) -> None:
     words = [*HOSTILE, "--help", "-t", "--", "--json", "-h"]
     done = devbox("exec", box.name, "--", "printf", "%s\\0", *words)
     assert done.stdout.decode().split("\0")[:-1] == words
-    raw = subprocess.run(
+    raw = warm.run(
         [*DEVBOX, "exec", box.name, "printf", "%s", b"\xff\xfe"], capture_output=True, check=True
     )
     assert raw.stdout == b"\xff\xfe"
@@ -185,7 +186,7 @@ def test_forward_until_interrupted(box: Box, served: int, number: signal.Signals
     with urllib.request.urlopen(f"http://127.0.0.1:{local}/") as answer:
         assert answer.read() == b"hello from the box"
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert err.decode().endswith("forward ended\n")
     assert not _open(local)
@@ -199,7 +200,7 @@ def test_forward_until_interrupted(box: Box, served: int, number: signal.Signals
     assert third.stdout is not None
     assert third.stdout.readline() == f"127.0.0.1:{local}\n".encode()
     third.send_signal(signal.SIGINT)
-    assert third.communicate(timeout=20)[1] == b""
+    assert third.communicate(timeout=60)[1] == b""
 
 
 def test_forward_says_when_the_port_is_taken(box: Box, served: int) -> None:
@@ -215,7 +216,7 @@ def test_forward_ends_with_the_box(box: Box, sshd: Sshd, served: int) -> None:
     assert process.stdout is not None
     assert process.stdout.readline()
     sshd.stop()
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 9
     assert b"the forward with it" in err
 

@@ -72,13 +72,13 @@ def _works(file: Path, box: Box, home: Path) -> None:
     for _ in range(2):
         ran = subprocess.run(
             [*ssh, box.alias, "cat; echo done"],
-            input=b"in", capture_output=True, timeout=20, check=False,
+            input=b"in", capture_output=True, timeout=60, check=False,
         )  # fmt: skip
         assert (ran.returncode, ran.stdout) == (0, b"indone\n"), ran.stderr
     source, target = home / "a file", home / "copy"
     source.write_text("content")
     subprocess.run(
-        ["scp", "-q", "-F", str(file), str(source), f"{box.alias}:{target}"], check=True, timeout=20
+        ["scp", "-q", "-F", str(file), str(source), f"{box.alias}:{target}"], check=True, timeout=60
     )
     assert target.read_text() == "content"
 
@@ -223,7 +223,7 @@ def test_an_agent_is_never_asked_for_a_box_that_knows_only_our_key(
         monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "silent"))
         ran = subprocess.run(
             ["ssh", "-F", str(paths.ssh_config()), box.alias, "echo in"],
-            capture_output=True, check=False, timeout=20,
+            capture_output=True, check=False, timeout=60,
         )  # fmt: skip
         assert ran.stdout == b"in\n", ran.stderr
         with connect(box) as connection:

@@ -17,6 +17,7 @@ import pytest
 
 from devbox.model import Box
 from devbox.workspace import Workspace
+from tests import warm
 from tests.jobs.conftest import until
 from tests.services.conftest import ECHO, ask
 
@@ -55,7 +56,7 @@ def project(local_workspace: Workspace, local_box: Box) -> Path:
 
 
 def devbox(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [*DEVBOX, *words], cwd=project, capture_output=True, text=True, timeout=180, check=False
     )
 
@@ -84,7 +85,7 @@ def serving(project: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str],
 
 def interrupt(process: subprocess.Popen[str]) -> int:
     os.killpg(process.pid, signal.SIGINT)
-    return process.wait(30)
+    return process.wait(120)
 
 
 def listed(project: Path, *words: str) -> list[dict[str, object]]:
@@ -135,7 +136,7 @@ def test_detach_returns_when_it_is_ready_and_stop_ends_a_follower_well(project: 
     assert (row["state"], row["run"], row["url"]) == ("ready", run, None)
     with serving(project, "files") as (process, _):
         assert devbox(project, "services", "stop", "files").returncode == 0
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert "service files stopped" in (project / "said.txt").read_text()
 
 

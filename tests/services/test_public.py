@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from devbox.services.ready import until_ready
 from devbox.spec import BoxSpec, load
 from devbox.sync import before
 from devbox.workspace import Workspace
+from tests import warm
 from tests.contract.harness_modal import ModalHarness
 from tests.jobs.conftest import until
 from tests.services.conftest import ECHO, EchoService, ask
@@ -90,7 +90,7 @@ def test_a_provider_without_public_urls_says_so_and_starts_nothing(
 ) -> None:
     root = local_workspace.spec.root
     (root / "devbox.toml").write_text('[services.e]\nmodule = "echo_service"\nexpose = true\n')
-    done = subprocess.run(
+    done = warm.run(
         [*DEVBOX, "serve", "e"], cwd=root, capture_output=True, text=True, check=False, timeout=180
     )
     assert done.returncode == 5, done.stderr

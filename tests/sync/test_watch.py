@@ -16,7 +16,7 @@ from devbox.remote.config import ssh_config
 from devbox.sync.watch import Event, watch
 from tests.sync.conftest import Pair, files, write
 
-DEADLINE = 20.0
+DEADLINE = 120.0
 
 
 class Watcher:

@@ -144,7 +144,7 @@ def test_json_once_and_streaming(watched_box: Box) -> None:
         rows = [json.loads(process.stdout.readline())["sample"]["seq"] for _ in range(20)]
         assert rows == list(range(rows[0], rows[0] + 20))
         process.stdout.close()  # as `| head` does
-        assert process.wait(20) == 141
+        assert process.wait(60) == 141
     wait_until(lambda: not streams_of(watched_box), "nothing stays on the box")
 
 
@@ -152,7 +152,7 @@ def test_live_on_a_terminal_until_ctrl_c(watched_box: Box) -> None:
     with Writer(box_root(watched_box), rate=20).running():
         process, output = on_terminal(top(), until=rb"cores.*cores")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert b"\x1b[?1049h" in output  # the alternate screen, so the shell's own stays
     wait_until(lambda: not streams_of(watched_box), "nothing stays on the box")
 

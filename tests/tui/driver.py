@@ -29,7 +29,7 @@ class Driven(NamedTuple):
         names = {" ": "space", "/": "slash", ".": "full_stop", "-": "minus", "_": "underscore"}
         await self.press(*(names.get(letter, letter) for letter in text))
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
         """Wait until it holds."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -59,7 +59,7 @@ async def feed(ws: Workspace) -> AsyncIterator[LiveFeed]:
     await made.stop()
 
 
-async def until(feed: LiveFeed, condition: Callable[[], object], seconds: float = 30.0) -> float:
+async def until(feed: LiveFeed, condition: Callable[[], object], seconds: float = 120.0) -> float:
     """Tick as the dashboard does; how long it took."""
     began = time.monotonic()
     while not condition():

@@ -41,13 +41,13 @@ def project(home: Path) -> Iterator[Path]:
     ws.store.close()
 
 
-def ended(operations: Operations, operation: Operation, seconds: float = 60.0) -> Operation:
+def ended(operations: Operations, operation: Operation, seconds: float = 120.0) -> Operation:
     """Poll until it is over."""
     _until(lambda: operations.poll() is not None and operation.state != "running", seconds)
     return operation
 
 
-def _until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def _until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -164,7 +164,7 @@ def test_the_next_dashboard_finds_what_goes_on_and_can_stop_it(project: Path) ->
     assert psutil.Process(operation.process.pid).ppid() == os.getpid()
     second.stop(found)
     os.kill(operation.process.pid, signal.SIGCONT)
-    operation.process.wait(30)
+    operation.process.wait(60)
     ended(second, found)
     assert found.state in ("failed", "done")
     assert Operations(project).running() == []

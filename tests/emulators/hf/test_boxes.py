@@ -103,7 +103,7 @@ def test_a_job_is_reached_at_its_ssh_url_until_it_is_cancelled(
     assert job.status.ssh_url == f"ssh://{job.id}@{emulator.gateway_host_port}"
     assert "not running (stage SCHEDULING)" in ssh.run(job.id, "true")[2]
     emulator.advance(TIMES.schedule)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 120
     while ssh.run(job.id, "cat mark")[1] != "ready\n":
         assert time.monotonic() < deadline
     code, out, _ = ssh.run(job.id, 'echo "$JOB_ID $KEY"; pgrep -u $(id -u) -x sleep >/dev/null')

@@ -18,6 +18,7 @@ from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
 from devbox.remote import keys
 from devbox.spec import HfSettings
+from tests import warm
 from tests.boxes import wait_for_state
 from tests.emulators.hf import HfEmulator, Times
 
@@ -85,7 +86,7 @@ def devbox() -> Devbox:
     """devbox(folder, "up", …) runs the real command line in a process of its own."""
 
     def run(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "devbox.cli.main", *words],
             cwd=folder,
             capture_output=True,

@@ -15,6 +15,7 @@ from devbox import lifecycle, spec
 from devbox.model import BoxState
 from devbox.providers.host import user_ssh
 from devbox.workspace import Workspace
+from tests import warm
 from tests.processes import arguments, command_line
 from tests.providers.host.machine import Machine
 
@@ -42,7 +43,7 @@ def project(home: Path) -> Path:
 
 
 def devbox(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "devbox.cli.main", *words],
         cwd=folder,
         capture_output=True,

@@ -45,7 +45,7 @@ class Client:
             input=data,
             stdin=subprocess.DEVNULL if data is None else None,
             capture_output=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -116,7 +116,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def expect(self, text: str, seconds: float = 15.0) -> None:
+    def expect(self, text: str, seconds: float = 120.0) -> None:
         """Read until `text` has appeared since the last `expect`."""
         until = time.monotonic() + seconds
         while text.encode() not in self.seen:
@@ -159,9 +159,9 @@ def terminal(client: Client) -> Iterator[Callable[..., Terminal]]:
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    """until(condition, seconds=10): poll a condition until it holds."""
+    """until(condition, seconds=120): poll a condition until it holds."""
 
-    def wait(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    def wait(condition: Callable[[], object], seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "the condition did not come true in time"

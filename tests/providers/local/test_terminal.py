@@ -21,7 +21,7 @@ def test_a_login_shell_with_the_windows_size_and_the_boxs_path(
     person.expect("/dev/")
     person.expect(f"path={client.out('echo $PATH').strip()}")
     person.type("exit 5\n")
-    assert person.child.wait(10) == 5
+    assert person.child.wait(60) == 5
 
 
 def test_a_window_that_changes_its_size(terminal: Open) -> None:
@@ -56,13 +56,13 @@ def test_ctrl_c_and_job_control(terminal: Open, box_home: Path, until: Callable[
     person.type("echo code=$?\n")
     person.expect("code=130")
     person.type("exit 0\n")
-    assert person.child.wait(10) == 0
+    assert person.child.wait(60) == 0
 
 
 def test_all_output_of_a_short_program_arrives(terminal: Open) -> None:
     person = terminal("seq 1 20000; exit 3")
     person.expect("\r\n20000\r\n")
-    assert person.child.wait(10) == 3
+    assert person.child.wait(60) == 3
 
 
 def test_a_program_that_stays_on_the_terminal_does_not_hold_the_session(client: Client) -> None:
@@ -71,7 +71,7 @@ def test_a_program_that_stays_on_the_terminal_does_not_hold_the_session(client: 
         ["ssh", *client.options, *client.alone, "-tt", client.box.alias, script],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 4

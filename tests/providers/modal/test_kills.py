@@ -15,6 +15,7 @@ from devbox import lifecycle
 from devbox.model import BoxState
 from devbox.remote import command
 from devbox.workspace import Workspace
+from tests import warm
 from tests.emulators.modal import ModalEmulator
 
 Open = Callable[..., Workspace]
@@ -45,7 +46,7 @@ def killed(emulator: ModalEmulator, verb: str, rpc: str, phase: str) -> None:
 
     emulator.on_call = hook
     argv = [sys.executable, "-m", "tests.lifecycle.driver", verb, "-", "-"]
-    started.append(subprocess.Popen(argv, stderr=subprocess.PIPE))
+    started.append(warm.Popen(argv, stderr=subprocess.PIPE))
     _, errors = started[0].communicate(timeout=120)
     emulator.on_call = None
     assert started[0].returncode == -signal.SIGKILL, errors.decode()

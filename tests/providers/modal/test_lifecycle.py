@@ -15,6 +15,7 @@ from devbox.model import Box, BoxState
 from devbox.providers.modal import image, launch, provider
 from devbox.remote import command
 from devbox.workspace import Workspace
+from tests import warm
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.modal import ModalEmulator
 
@@ -102,7 +103,7 @@ def test_two_computers_that_bring_up_one_name_get_one_box(
     for computer in ("one", "two"):
         monkeypatch.setenv("DEVBOX_HOME", str(home / computer))
         argv = [sys.executable, "-m", "tests.lifecycle.driver", "up", "-", "-"]
-        ups.append(subprocess.Popen(argv, stderr=subprocess.PIPE))
+        ups.append(warm.Popen(argv, stderr=subprocess.PIPE))
     errors = [up.communicate(timeout=120)[1].decode() for up in ups]
     assert [up.returncode for up in ups] == [0, 0], errors
     assert len(emulator.meter.billing()) == 1
