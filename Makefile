@@ -56,7 +56,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m tools.docs_site
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # A constraints file pins every version; it names no index, so a mirror works too.
 $(VENV)/.demo: pyproject.toml constraints.txt
