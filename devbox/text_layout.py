@@ -73,6 +73,8 @@ def width_of(line: Line) -> int:
     return sum(cells(text) for text, _ in line)
 
 
+# Measured with Textual 8.2, at every turn: ProgressBar takes ten times the CPU of a bar (2.5 ms to
+# 0.24), and is a widget of its own, which cannot stand in a line of a table.
 def bar(percent: float | None, width: int, *, style: str = "") -> Line:
     """A bar of `width` cells, dotted where empty; unknown is all dots."""
     if width <= 0:

@@ -63,10 +63,13 @@ async def _made_up() -> None:
     from tests.tui import fakes
 
     asks, operations = fakes.FakeAsks(ROOT), fakes.FakeOperations()
+    asks.log_lines = fakes.BUSY_LOG
     app = Dashboard(fakes.fleet(), asks, operations, Settings())  # type: ignore[arg-type]
-    async with app.run_test(size=(140, 42)) as pilot:
+    async with app.run_test(size=(180, 50)) as pilot:
         await pilot.pause(0.5)
         app.fleet.go(app.fleet.keys.index("id-train"))
+        await pilot.pause(2)
+        app.clear_notifications()
         await pilot.pause(0.6)
         _save(app, "dashboard-load")
 
@@ -103,7 +106,7 @@ class Person:
         self._app, self._pilot = app, pilot
 
     async def until(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError
@@ -154,9 +157,10 @@ class Person:
     def _is_over(self) -> bool:
         return self._newest is not None and self._newest.state.is_over
 
-    async def _run(self, words: list[str], job: str = "cmd") -> None:
+    async def _run(self, words: list[str], job: str = "") -> None:
+        named = [job] if job else []
         begun = self._app.operations.start(
-            "submit", f"run {job}", "train", job=job, words=words, extra=[]
+            f"run {job}", "train", "run", *named, "--box", "train", "--detach", "--", *words
         )
         await self.until(lambda: begun.state == "done")
 

@@ -315,7 +315,8 @@ class Dashboard(App[None], inherit_bindings=False):
     def on_grid_moved(self, event: Grid.Moved) -> None:
         if event.grid is self.fleet:
             self._main("#tabs", Tabs).draw(self.pane, self.view)
-            self.call_after_refresh(self._open_in_sight)
+            # the other tiles follow at the next turn: keys come first
+            self.call_after_refresh(lambda: self.panes[self.pane].opened(self.seen()))
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         self.action_do("details")
@@ -330,11 +331,6 @@ class Dashboard(App[None], inherit_bindings=False):
 
     def on_tabs_picked(self, event: Tabs.Picked) -> None:
         self.open_pane(event.pane)
-
-    def _open_in_sight(self) -> None:
-        for name in self._in_sight:
-            if self._is_drawn(name):
-                self.panes[name].opened(self.seen())
 
     def on_descendant_focus(self) -> None:
         self._choose_focused()

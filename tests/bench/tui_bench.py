@@ -117,8 +117,8 @@ def _under_load(folder: Path) -> list[Row]:
             screen.drain(0.13)
             screen.press("j")
             keys.append(screen.wait(b"devbox-box-%03d" % number))
-        screen.press("l")
-        screen.wait(b"following")
+        screen.press("lv")  # the logs, and the next source of them: the box
+        screen.wait(b"step ")
         screen.drain(2)
         log = screen.load(_SECONDS)
         follow = []

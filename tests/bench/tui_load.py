@@ -15,8 +15,6 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import msgspec
-
 from devbox.model import Box, Run
 from devbox.telemetry.live import LiveTelemetry
 from devbox.telemetry.reader import parse
@@ -25,6 +23,7 @@ from devbox.tui.history import History
 from devbox.tui.queries import LogKind
 from devbox.tui.settings import Settings
 from devbox.tui.streams import Streams
+from devbox.wire.codec import plain
 from tests.tui import fakes
 
 BOXES, GPUS, LINES = 100, 8, 5000
@@ -80,8 +79,10 @@ class LoadFeed(fakes.FakeFeed):
 
 class LoadAsks(fakes.FakeAsks):
     def logs(self, kind: LogKind, box: Box, run: Run | None) -> Iterator[str]:
+        """The box's log is the fast one; that of a run, which is always in sight, stands still."""
+        yield f"{kind} log of {box.name}"
         number = 0
-        while True:
+        while kind == "box":
             for _ in range(LINES // 100):
                 number += 1
                 yield f"step {number}: loss 0.1234 lr 3e-4 throughput 1234.5 tokens/s gpu 0..7"
@@ -89,8 +90,8 @@ class LoadAsks(fakes.FakeAsks):
 
 
 def _body(number: int, gpus: int) -> bytes:
-    made = msgspec.to_builtins(fakes.sample(0, fakes.NOW + number, gpus))
-    for key in ("boot", "seq", "t"):
+    made = plain(fakes.sample(0, fakes.NOW + number, gpus))
+    for key in ("boot", "seq", "t", *(["processes"] if number % 5 else [])):
         made.pop(key)
     return json.dumps(made).encode()[1:]
 
