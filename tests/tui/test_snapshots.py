@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, WSMsgType, web
 
 from devbox.model import BoxState
 from devbox.tui import picture
+from devbox.tui.web import Door
 from tests.tui import fakes
 from tests.tui.conftest import Open
 from tests.tui.driver import Driven
+from tests.tui.terminal import Terminal
 
 _MADE_BY = "https://www.textualize.io"
 FOLDER = Path(__file__).parent / "snapshots"
@@ -88,6 +95,39 @@ async def test_a_large_screen_is_filled(dashboard: Open) -> None:
         blank = sum(len(re.sub(r"(?<=\S) (?=\S)", "", line).split(" ")) - 1 for line in lines)
         assert blank <= 0.25 * 200 * 60, f"{blank / 12000:.1%} of the screen are blank"
         await _same(it, "200x60")
+
+
+async def test_the_web_view(home: Path, tmp_path: Path) -> None:
+    """What the page of `devbox ui --web` is sent, on a terminal of its size."""
+    size = (120, 40)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        door = Door(port, "secret", readonly=False)
+        door.command = shlex.join([sys.executable, "-m", "tests.tui.shown"])
+        runner = web.AppRunner(await door.make(), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        page = f"http://127.0.0.1:{port}"
+        link = f"{page}/ws/secret?width={size[0]}&height={size[1]}"
+        sent = b""
+        async with ClientSession() as client, client.ws_connect(link, origin=page) as page_end:
+            await page_end.send_json(["resize", {"width": size[0], "height": size[1]}])
+            with suppress(TimeoutError):  # nothing more comes: the fleet's clock stands still
+                while True:
+                    wait = 1.5 if b"last 5m" in sent else 60
+                    message = await page_end.receive(timeout=wait)
+                    assert message.type is WSMsgType.BINARY, (message, sent[-500:])
+                    sent += message.data
+        await runner.cleanup()
+    (tmp_path / "sent").write_bytes(sent)
+    terminal = Terminal(tmp_path, ["sh", "-c", "cat sent; exec sleep 600"], size)
+    try:
+        terminal.shows("worker-11", "last 5m")
+        _is(terminal.screen, "web.txt")
+    finally:
+        terminal.close()
 
 
 async def test_narrow(dashboard: Open) -> None:

@@ -1,0 +1,15 @@
+"""The dashboard on the tests' busy fleet, as a program: python -m tests.tui.shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devbox.tui.app import Dashboard
+from devbox.tui.settings import Settings
+from tests.tui import fakes
+
+if __name__ == "__main__":
+    asks = fakes.FakeAsks(Path.cwd())
+    asks.log_lines = fakes.BUSY_LOG
+    app = Dashboard(fakes.busy(), asks, fakes.FakeOperations(), Settings())  # type: ignore[arg-type]
+    app.run()
