@@ -148,7 +148,7 @@ def gpus(sample: Sample, width: int) -> list[Line]:
         return [[(" GPU   none on this box", "dim")]]
     names = [plain(gpu.name or "GPU").removeprefix("NVIDIA ") for gpu in sample.gpus]
     name = min(18, max(map(cells, names))) if width >= 95 else 0
-    room = max(4, min(40, (width - name - 64) // 2))
+    room = max(4, min(40, (width - name - (64 if width >= 90 else 53)) // 2))
     titles = "  # " + (fit("GPU", name) + " " if name else "")
     titles += f"{fit('USE', room + 7)}{fit('VRAM', room)} {'':>14}  {'POWER':>9}  {'TEMP':>5}"
     lines: list[Line] = [[(titles + (f"  {'CLOCK':>8}" if width >= 90 else ""), "dim")]]
