@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devbox import lifecycle
+from devbox import lifecycle, paths
 from devbox.model import BoxState
 from devbox.workspace import Workspace
 from tests.processes import command_line
@@ -78,7 +78,7 @@ def test_from_up_to_down_in_a_terminal(terminal: Terminal, ws: Workspace) -> Non
     it.type("cd work && ls && echo in $((40 + 2))\n")
     it.shows("a.txt", "in 42")
     it.press("C-d")
-    it.shows("1 GPU  2 Jobs")
+    it.shows("1 Load  2 Jobs")
     it.press("z")
     it.shows("Pause demo?", "demo: a pause keeps its files")
     it.focuses("Cancel")
@@ -130,7 +130,8 @@ def test_up_and_a_look_in_a_browser(served: str, ws: Workspace) -> None:
         assert ws.box("demo").state is BoxState.RUNNING
         page.press(CTRL + "s")
         _draws(page, "saved ")
-        (file,) = ws.spec.root.glob("*.svg")
+        assert not list(ws.spec.root.glob("*.svg"))
+        (file,) = (paths.home() / "screenshots").iterdir()
         assert "live" in file.read_text()
         assert len(page.picture()) > 10_000
     # the tab is gone, and so is its dashboard with its streams
