@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devbox.wire import files, jobs, messages
+from devbox.wire import checkpoints, files, jobs, messages, notices, setup
 from devbox.wire.codec import (
     BIG,
     Between,
@@ -40,7 +40,7 @@ from devbox.wire.codec import (
 PATIENT = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS: list[Any] = [
     kind
-    for module in (messages, jobs, files)
+    for module in (messages, jobs, files, checkpoints, notices, setup)
     for kind in vars(module).values()
     if isinstance(kind, type) and kind.__module__ == module.__name__
 ]
