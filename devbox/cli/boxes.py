@@ -12,6 +12,8 @@ from devbox import lifecycle, spec
 from devbox.cli.common import (
     F,
     box_argument,
+    complete_gpus,
+    complete_hardware,
     confirm,
     costing,
     echo,
@@ -36,8 +38,10 @@ from devbox.workspace import Workspace
 @click.command("up")
 @box_argument()
 @provider_option("In place of devbox.toml: where it lives.")
-@click.option("--hardware", metavar="NAME", help="This hardware of the provider.")
-@click.option("--gpu", metavar="NAME", help="The cheapest with this GPU, such as L40S or A100:2.")
+@click.option("--hardware", metavar="NAME", help="This hardware of the provider.",
+              shell_complete=complete_hardware)  # fmt: skip
+@click.option("--gpu", metavar="NAME", help="The cheapest with this GPU, such as L40S or A100:2.",
+              shell_complete=complete_gpus)  # fmt: skip
 @click.option("--vram", metavar="SIZE", help="The cheapest with this much GPU memory.")
 @click.option(
     "--max-price", type=click.FloatRange(0), metavar="DOLLARS", help="At most this an hour."

@@ -6,7 +6,7 @@ import click
 
 from devbox import lifecycle
 from devbox.cli.boxes import ask_to_stop, report, set_up_again, setup_stage, stop_options
-from devbox.cli.common import box_argument, echo, print_json, typed, workspace
+from devbox.cli.common import box_argument, complete_hardware, echo, print_json, typed, workspace
 from devbox.cli.steps import shown
 from devbox.errors import UsageError
 
@@ -61,7 +61,7 @@ def restart_command(
 
 @click.command("resize")
 @box_argument(required=True)
-@click.argument("hardware")
+@click.argument("hardware", shell_complete=complete_hardware)
 @stop_options
 def resize_command(
     box_name: str,

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 # Imported where used: `devbox exec` needs neither and must start fast.
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from devbox.cli.event_log import EventLog
     from devbox.cli.screen import Screen
     from devbox.errors import DevboxError
@@ -164,6 +167,46 @@ def _complete_providers(_: click.Context, __: click.Parameter, incomplete: str) 
     from devbox.providers import registry
 
     return [name for name in registry.NAMES if name.startswith(incomplete)]
+
+
+def complete_hardware(
+    context: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The hardware of the provider that is typed, or of the box's; of all for neither."""
+    from click.shell_completion import CompletionItem
+
+    from devbox.money import known
+    from devbox.providers import registry
+    from devbox.text import clean
+
+    found: dict[str, str] = {}
+    named = _typed_provider(context)
+    for provider in [named] if named else registry.NAMES:
+        for each in known.hardware(provider):
+            gpu = f"{each.gpus}× {clean(each.gpu, 40)}" if each.gpus else "no GPU"
+            found.setdefault(each.name, gpu)
+    return [CompletionItem(k, help=v) for k, v in found.items() if k.startswith(incomplete)]
+
+
+def complete_gpus(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """GPUs by the names they have at every provider."""
+    from devbox.money import known
+
+    return [name for name in known.gpus() if name.lower().startswith(incomplete.lower())]
+
+
+def _typed_provider(context: click.Context) -> str:
+    """Of the command line so far; '' where nothing tells."""
+    from devbox.errors import DevboxError
+
+    if named := context.params.get("provider"):
+        return str(named)
+    name = context.params.get("box_name")
+    with suppress(DevboxError):
+        return workspace(quiet=True).box(name).provider
+    with suppress(DevboxError):
+        return workspace(quiet=True).spec.box(name)[1].provider
+    return ""
 
 
 def box_argument(*, required: bool = False, then: str = "") -> Callable[[F], F]:

@@ -9,7 +9,14 @@ from typing import Any
 import click
 import msgspec
 
-from devbox.cli.common import echo, json_option, print_json, provider_option, workspace
+from devbox.cli.common import (
+    complete_gpus,
+    echo,
+    json_option,
+    print_json,
+    provider_option,
+    workspace,
+)
 from devbox.errors import UsageError
 from devbox.state.spending import Line, report
 from devbox.text import dollars, duration, parse_size, size
@@ -18,7 +25,8 @@ from devbox.text_layout import table
 
 @click.command("offers")
 @provider_option("Only this one.", "providers", multiple=True)
-@click.option("--gpu", default="", metavar="NAME", help="Only with this GPU, such as L40S.")
+@click.option("--gpu", default="", metavar="NAME", help="Only with this GPU, such as L40S.",
+              shell_complete=complete_gpus)  # fmt: skip
 @click.option("--vram", default="0B", metavar="SIZE", help="At least this much, such as 40GB.")
 @click.option("--max-price", type=float, metavar="DOLLARS", help="At most this an hour.")
 @json_option

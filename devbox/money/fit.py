@@ -10,6 +10,7 @@ import msgspec
 
 from devbox.errors import NotFound
 from devbox.model import Hardware, Offer
+from devbox.money import known
 from devbox.providers.base import Provider
 from devbox.spec import BoxSpec
 from devbox.text import clean, did_you_mean, dollars, size
@@ -92,7 +93,9 @@ def _with_gpu(wanted: BoxSpec, offer: Offer) -> Offer:
 def best(provider: Provider, wanted: BoxSpec) -> Offer:
     """`fit` among what a provider offers now. Its other names of hardware are understood."""
     named = msgspec.structs.replace(wanted, hardware=provider.hardware_name(wanted.hardware))
-    return fit(named, provider.offers_for(named))
+    offers = provider.offers_for(named)
+    known.remember(offers)
+    return fit(named, offers)
 
 
 def rank(offer: Offer) -> tuple[float, float, str]:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from devbox.errors import DevboxError
 from devbox.model import Offer
+from devbox.money import known
 from devbox.money.fit import affordable, has_gpu, rank
 from devbox.providers.base import Provider
 from devbox.workspace import Workspace
@@ -31,6 +32,7 @@ def gather(ws: Workspace, providers: Sequence[str]) -> tuple[list[Offer], dict[s
     with ThreadPoolExecutor(max(1, len(loaded))) as pool:
         answers = dict(zip(loaded, pool.map(ask, loaded), strict=True))
     offers = [offer for answer in answers.values() if isinstance(answer, list) for offer in answer]
+    known.remember(offers)
     failed |= {n: a.what for n, a in answers.items() if isinstance(a, DevboxError)}
     return offers, failed
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
+from devbox.model import Hardware
 from devbox.providers.base import Provider
 from devbox.spec import ProviderSettings, settings_type
 
@@ -20,12 +21,27 @@ _MODULES = {
 
 NAMES = tuple(_MODULES)
 
+#: those that have a dated list of their hardware, and the module that reads it
+_CATALOGUES = {
+    "hf-space": "devbox.providers.hf.hardware",
+    "hf-job": "devbox.providers.hf.hardware",
+    "modal": "devbox.providers.modal.rates",
+}
+
 
 def load(name: str, config: ProviderSettings) -> Provider:
     """The provider of that name. Each module has `make(config) -> Provider`."""
     made = _module(name).make(config)
     assert isinstance(made, Provider)
     return made
+
+
+def catalogue(name: str) -> list[Hardware]:
+    """What that provider is known to have without asking; none where it depends on the machine."""
+    if name not in _CATALOGUES:
+        return []
+    found: list[Hardware] = import_module(_CATALOGUES[name]).catalogue(name)
+    return found
 
 
 def resolved(name: str, config: ProviderSettings) -> ProviderSettings:

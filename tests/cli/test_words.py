@@ -13,6 +13,8 @@ import click
 import pytest
 
 from devbox.cli.main import _ELSEWHERE, GROUPS, cli
+from devbox.model import UNKNOWN_PRICE, Hardware, Offer
+from devbox.money import known
 
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 Typed = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -147,16 +149,32 @@ def test_help_fits_80_columns() -> None:
 
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("run --box ", "train"), ("offers --provider hf-", "hf-space"), ("runs --box t", "train")],
+    [
+        ("run --box ", "train"),
+        ("offers --provider hf-", "hf-space"),
+        ("runs --box t", "train"),
+        ("up --hardware a10g", "a10g-small"),
+        ("up train --hardware a10g", "a10g-large"),
+        ("up --provider modal --hardware A100-8", "A100-80GB:2"),
+        ("up other --hardware known", "known-of-docker"),
+        ("resize other ", "known-of-docker"),
+        ("up --gpu l40", "L40S"),
+        ("offers --gpu h2", "H200"),
+    ],
 )
 def test_names_are_completed(project: Path, words: str, offered: str) -> None:
-    (project / "devbox.toml").write_text("[boxes.train]\n")
+    """From what is known here: nothing is asked over a network, also for hardware."""
+    toml = '[boxes.train]\nprovider = "hf-space"\n[boxes.other]\nprovider = "docker"\n'
+    (project / "devbox.toml").write_text(toml)
+    known.remember([Offer("docker", Hardware("known-of-docker"), UNKNOWN_PRICE, 0.0)])
     line = f"devbox {words}"
     env = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv[0]='devbox'; "
+        [sys.executable, "-c", "import os, sys; sys.argv[0]='devbox'; "
+         "sys.addaudithook(lambda event, _: event == 'socket.connect' and os._exit(9)); "
          "from devbox.cli.main import cli; cli(prog_name='devbox')"],
         env={**os.environ, **env, "_DEVBOX_COMPLETE": "bash_complete"},
         capture_output=True, text=True, check=False, cwd=project,
     )  # fmt: skip
-    assert offered in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert f"plain,{offered}" in done.stdout.splitlines(), done.stderr

@@ -50,6 +50,10 @@ class _Listed(msgspec.Struct):
     gpus: int = 0
     vram_gb: int = 0
 
+    @property
+    def hardware(self) -> Hardware:
+        return Hardware(self.name, self.gpu, self.gpus, self.vram_gb * 1024**3)
+
 
 class _Catalogue(msgspec.Struct):
     source: str
@@ -121,18 +125,13 @@ class Rates:
             return self._memory
 
     def _catalogued(self) -> list[Offer]:
-        catalogue = msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
-        date = catalogue.dates[self._kind]
+        found = _catalogue()
+        date = found.dates[self._kind]
         at = datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()
-        listed = catalogue.spaces if self._kind == "spaces" else catalogue.jobs
+        listed = found.spaces if self._kind == "spaces" else found.jobs
         return [
             self._offer(
-                Row(
-                    Hardware(each.name, each.gpu, each.gpus, each.vram_gb * 1024**3),
-                    round(each.dollars * 1_000_000),
-                ),
-                f"catalogue {date}",
-                at,
+                Row(each.hardware, round(each.dollars * 1_000_000)), f"catalogue {date}", at
             )
             for each in listed
         ]
@@ -146,6 +145,16 @@ class Rates:
         return local_records.folder() / f"hardware-{self._kind}-{digest}.json"
 
 
+def catalogue(provider: str) -> list[Hardware]:
+    """All of the dated catalogue, of the provider of that name."""
+    found = _catalogue()
+    return [each.hardware for each in (found.jobs if provider == "hf-job" else found.spaces)]
+
+
+def _catalogue() -> _Catalogue:
+    return msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
+
+
 def exposed(price: Price) -> Price:
     """The price of a Job with public ports: the Hub adds a cent an hour."""
     known = price.micro_per_hour
@@ -155,8 +164,8 @@ def exposed(price: Price) -> Price:
 
 def has_gpu(flavour: str) -> bool:
     """By the dated catalogue. A flavour it lacks has one unless it is a `cpu-` one or none."""
-    catalogue = msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
-    known = {each.name: bool(each.gpu) for each in (*catalogue.spaces, *catalogue.jobs)}
+    listed = _catalogue()
+    known = {each.name: bool(each.gpu) for each in (*listed.spaces, *listed.jobs)}
     return known.get(flavour, bool(flavour) and not flavour.startswith("cpu"))
 
 

@@ -91,25 +91,17 @@ class Rates:
     ) -> None:
         self._ask, self._key, self._clock, self._tell = ask, key, clock, tell
         self._lock = threading.Lock()
-        self._catalogue = msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
+        self._catalogue = _catalogue()
 
     def offers(self, wanted: BoxSpec) -> list[Offer]:
         """All hardware, priced with the spec's CPU and memory. Without a live answer the last one
         with its age, else the catalogue with its date."""
         kept = self._fresh()
         now = self._clock()
-        names = [(CPU, Hardware(CPU))]
         asked = hardware_name(wanted.hardware).partition(":")[0]
-        for gpu in self._catalogue.gpus:
-            called = [gpu.name] + [v for v, k in PRICED_AS.items() if k == gpu.name and v == asked]
-            for each, count in itertools.product(called, _COUNTS):
-                if count <= gpu.most:
-                    name = each if count == 1 else f"{each}:{count}"
-                    vram = gpu.vram_gb * count * _GIB
-                    names.append((name, Hardware(name, gpu.name, count, vram)))
         offers = []
-        for name, hardware in names:
-            size = size_of(name, wanted)
+        for hardware in _hardware(self._catalogue, asked):
+            size = size_of(hardware.name, wanted)
             micro, live = self._micro(size, kept)
             source, at = self._source(live, kept, now)
             whole = msgspec.structs.replace(hardware, cpus=size.cores, memory=size.mib * 1024**2)
@@ -207,6 +199,27 @@ class Rates:
     def _file(self) -> Path:
         digest = hashlib.sha256(self._key.encode()).hexdigest()[:12]
         return paths.cache_dir() / f"modal-rates-{digest}.json"
+
+
+def catalogue(_: str) -> list[Hardware]:
+    """All of the dated catalogue."""
+    return _hardware(_catalogue())
+
+
+def _catalogue() -> _Catalogue:
+    return msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
+
+
+def _hardware(listed: _Catalogue, asked: str = "") -> list[Hardware]:
+    """asked: another name of a GPU, which is listed too."""
+    found = [Hardware(CPU)]
+    for gpu in listed.gpus:
+        called = [gpu.name] + [v for v, k in PRICED_AS.items() if k == gpu.name and v == asked]
+        for each, count in itertools.product(called, _COUNTS):
+            if count <= gpu.most:
+                name = each if count == 1 else f"{each}:{count}"
+                found.append(Hardware(name, gpu.name, count, gpu.vram_gb * count * _GIB))
+    return found
 
 
 def _note(size: Size) -> str:
