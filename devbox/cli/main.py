@@ -71,7 +71,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "notify": ("notify", "Where you are told what happens: test it, see what waits"),
     },
     "Project": {
-        "init": ("project", "Write a commented devbox.toml from a template"),
+        "init": ("init", "Write a commented devbox.toml: three questions, or a template"),
         "image": ("image", "Dockerfiles from templates: lint, build, push"),
         "trust": ("trust", "Trust a project's settings that reach outside it"),
         "config": ("project", "Show the merged configuration and where it comes from"),

@@ -1,4 +1,4 @@
-"""Verbs around devbox.toml: init, config, completion."""
+"""Verbs around devbox.toml: config, schema, completion."""
 
 from __future__ import annotations
 
@@ -8,46 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from devbox import paths, spec, templates, text
+from devbox import paths, spec, text
 from devbox.cli.common import echo, json_option, narrate, page, print_json
-
-
-def _complete_templates(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    return [t.name for t in templates.catalogue() if t.name.startswith(incomplete)]
-
-
-@click.command("init")
-@click.argument("template", default="basic", shell_complete=_complete_templates)
-@click.option("--list", "listing", is_flag=True, help="Show the templates.")
-@json_option
-def init_command(template: str, listing: bool, as_json: bool) -> None:
-    """Write a commented devbox.toml from TEMPLATE into this folder."""
-    if listing:
-        if as_json:
-            rows = [{"name": t.name, "summary": t.summary} for t in templates.catalogue()]
-            print_json("templates", templates=rows)
-            return
-        for entry in templates.catalogue():
-            echo(f"{entry.name:16} {entry.summary}")
-        return
-    written = templates.write(templates.get(template), Path.cwd())
-    if as_json:
-        print_json("init", files=[str(path) for path in written])
-        return
-    for path in written:
-        echo(f"wrote {path.relative_to(Path.cwd())}")
-    _offer_setup(Path.cwd())
-    echo("next: edit devbox.toml, then devbox up", err=True)
-
-
-def _offer_setup(folder: Path) -> None:
-    """Name the setup line for what the project needs, where its boxes have none."""
-    from devbox.jobs import setup_offer
-
-    boxes = spec.load(folder / spec.FILE_NAME).boxes
-    offer = setup_offer.find(folder)
-    if offer and boxes and not any(box.setup for box in boxes.values()):
-        narrate(offer.sentence(next(iter(boxes))))
 
 
 @click.group("config")

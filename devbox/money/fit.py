@@ -42,14 +42,14 @@ def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
         else "nothing there is large enough"
     )
     limit = "" if wanted.max_price is None else f" at up to ${wanted.max_price:g}/h"
-    gpu = f"{clean(wanted.gpu, 40)} and " if wanted.gpu else ""
+    asked = [clean(wanted.gpu, 40)] * bool(wanted.gpu)
+    asked += [f"{size(wanted.vram)} VRAM"] * bool(wanted.vram or not asked)
     there = sorted({offer.hardware.gpu for offer in offers if offer.hardware.gpu})
     near = did_you_mean(wanted.gpu, there) if wanted.gpu and not able else ""
-    if gpu and not able:
+    if wanted.gpu and not able:
         hint = f"its GPUs are {', '.join(there)}" if there else "it has no GPU"
     raise NotFound(
-        f"provider {wanted.provider} offers nothing with {gpu}{size(wanted.vram)} VRAM{limit}: "
-        f"{hint}",
+        f"provider {wanted.provider} offers nothing with {' and '.join(asked)}{limit}: {hint}",
         means="nothing was started",
         fix=f"{near}compare with: devbox offers",
     )
