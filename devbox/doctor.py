@@ -39,9 +39,27 @@ def laptop(ws: Workspace) -> list[Check]:
         _config_modes,
         lambda: [_include()],
         lambda: _state(ws),
-        *(partial(_provider, ws, name, is_used=name in used) for name in registry.NAMES),
+        *(partial(provider, ws, name, is_used=name in used) for name in registry.NAMES),
     ]
     return [check for each in asked for check in guarded(each)]
+
+
+def provider(ws: Workspace, name: str, *, is_used: bool, host: str = "") -> list[Check]:
+    """A provider's own checks of its account or machine. What is wrong with one that nothing uses
+    is no failure yet. host: a machine of the user's that is asked for, besides devbox.toml's."""
+    wanted = [each for each in ws.spec.boxes.values() if each.provider == name]
+    if host:
+        wanted = [spec.BoxSpec(provider=name, host=host)]
+    try:
+        found = ws.provider(name).checks(wanted)
+    except DevboxError as error:
+        found = [("warn", error.what, error.fix)]
+    checks = []
+    for level, what, fix in found:
+        title = what if what.lower().startswith(f"{name}:") else f"{name}: {what}"
+        real: Level = "warn" if level == "fail" and not is_used else level  # type: ignore[assignment]
+        checks.append(Check(real, title, fix))
+    return checks
 
 
 def guarded(checks: Callable[[], list[Check]]) -> list[Check]:
@@ -111,20 +129,6 @@ def _ask(ws: Workspace, line: Runs) -> list[Check]:
             Check("warn", f"the box's clock is {duration(away)} away from this one", fix),
         ]
     return [*answer.checks, Check("ok", "the box's clock agrees with this one")]
-
-
-def _provider(ws: Workspace, name: str, *, is_used: bool) -> list[Check]:
-    """Its own checks. What is wrong with one that nothing uses is no failure yet."""
-    worst: Level = "fail" if is_used else "warn"
-    try:
-        found = ws.provider(name).doctor()
-    except DevboxError as error:
-        found = [("warn", error.what, error.fix)]
-    checks = []
-    for level, what, fix in found:
-        title = what if what.lower().startswith(f"{name}:") else f"{name}: {what}"
-        checks.append(Check(level if level in ("ok", "warn") else worst, title, fix))  # type: ignore[arg-type]
-    return checks
 
 
 def _program(name: str, flag: str) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,6 +32,7 @@ from devbox.cli.steps import shown
 from devbox.errors import DevboxError, UsageError
 from devbox.model import Box
 from devbox.money import exposure
+from devbox.spec.provider_settings import BOX_KEYS
 from devbox.text import parse_duration, parse_size
 from devbox.workspace import Workspace
 
@@ -47,6 +49,7 @@ from devbox.workspace import Workspace
     "--max-price", type=click.FloatRange(0), metavar="DOLLARS", help="At most this an hour."
 )
 @click.option("--image", metavar="NAME", help="This image (devbox image ls).")
+@click.option("--host", metavar="TARGET", help="This machine of yours, as ssh takes it.")
 @click.option("--max-uptime", metavar="DURATION", help="It ends after this, whatever it does.")
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
 @click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, such as 90s.")
@@ -76,14 +79,18 @@ def up_command(
     devbox up               the only box of devbox.toml
     devbox up train         the box of [boxes.train]
     devbox up --gpu L40S --max-uptime 2h
+    devbox up --provider modal --gpu L40S      in a folder without devbox.toml
     """
     ws = workspace(quiet=quiet)
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     if ws.start_timeout == 0:
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
     if changes := _changes(wanted):
+        if ws.spec.file is None and "provider" in changes:
+            box_name = _without_a_file(ws, box_name)
         ws.spec = ws.spec.with_changes(box_name, changes)
-    sync, sets_up = not (no_sync or no_wait), not (no_setup or no_wait)
+    has_file = ws.spec.file is not None
+    sync, sets_up = has_file and not (no_sync or no_wait), not (no_setup or no_wait)
     after = (*(("sync",) if sync else ()), *(setup_stage(ws) if sets_up else ()))
     with shown(ws, verbose=verbose, after=after):
         box = lifecycle.up(ws, box_name, wait=not no_wait)
@@ -95,6 +102,8 @@ def up_command(
             ws.on_stage("setup")
             setup.bring(ws, box)
             setup.offer(ws, box)
+    if not (has_file or no_wait):
+        ws.narrate(f"{box.name}: no devbox.toml here, so no files are sent (devbox cp copies some)")
     report(ws, box, as_json)
 
 
@@ -110,7 +119,25 @@ def _changes(wanted: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(str(error), fix="devbox up --help") from None
     if "provider" in given:
         spec.settings_type(given["provider"])  # refuses one that does not exist
+        takers = BOX_KEYS["host"]
+        if (given["provider"] in takers) != ("host" in given):
+            raise UsageError(
+                f"a box of {takers[0]} is a machine of yours, and --host says which",
+                means="nothing was started",
+                fix=f"devbox up --provider {takers[0]} --host user@machine",
+            )
     return given
+
+
+def _without_a_file(ws: Workspace, name: str | None) -> str:
+    """Have a box of that name (default: of the folder's) although no devbox.toml has one; the
+    name. One of the user's own config is taken as it is there."""
+    if name is None and len(ws.spec.boxes) == 1:
+        return next(iter(ws.spec.boxes))
+    name = name or spec.project_name(Path.cwd())
+    if name not in ws.spec.boxes:
+        ws.spec = spec.ad_hoc(name)
+    return name
 
 
 @click.command("resume")

@@ -21,7 +21,7 @@ from devbox.spec import Spec
 from devbox.wire.messages import Check
 from devbox.workspace import Workspace
 
-_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "cyan"}
 
 
 @click.command("doctor")
@@ -29,7 +29,8 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option("--fix", is_flag=True, help="Rebuild a damaged state file from the providers.")
 @json_option
 def doctor_command(box_name: str | None, fix: bool, as_json: bool) -> None:
-    """Check this machine; with BOX, that box. Each line says ok, warn or fail, and the fix.
+    """Check this machine; with BOX, that box. Each line says ok, warn, fail or unknown, and the
+    fix.
 
     --fix moves a damaged state file aside, keeps what can be read of it, and tracks again the
     boxes that the providers have with devbox's tag.
@@ -51,9 +52,14 @@ def doctor_command(box_name: str | None, fix: bool, as_json: bool) -> None:
         print_json("doctor", box=box_name, checks=[check._asdict() for check in checks])
     else:
         for check in checks:
-            echo(check.level.ljust(4), nl=False, fg=_COLOURS[check.level])
-            echo(f"  {check.what}")
-            if check.fix and check.level != "ok":
-                echo(f"      fix: {check.fix}")
+            tell(check)
     if any(check.level == "fail" for check in checks):
         sys.exit(1)
+
+
+def tell(check: Check) -> None:
+    """One finding, and what to do about it."""
+    echo(check.level.ljust(7), nl=False, fg=_COLOURS[check.level])
+    echo(f"  {check.what}")
+    if check.fix and check.level != "ok":
+        echo(f"         fix: {check.fix}")

@@ -61,13 +61,14 @@ def init_command(
     if listing:
         _list(as_json)
         return
-    if template and any(given):
+    if template is not None and any(given):
         raise UsageError(
             "a template says where and on what its box lives: give one, or options, not both",
             fix="devbox init --list shows the templates",
         )
-    if template or not (any(given) or _can_ask(as_json)):
-        written = templates.write(templates.get(template or templates.BASIC), Path.cwd())
+    if template is not None or not (any(given) or _can_ask(as_json)):
+        chosen = templates.BASIC if template is None else template
+        written = templates.write(templates.get(chosen), Path.cwd())
     else:
         templates.require_free(Path.cwd() / spec.FILE_NAME)
         ws = workspace(quiet=as_json)

@@ -72,6 +72,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Project": {
         "init": ("init", "Write a commented devbox.toml: three questions, or a template"),
+        "login": ("login", "Check what a provider needs: credentials, plan, keys, money"),
         "image": ("image", "Dockerfiles from templates: lint, build, push"),
         "trust": ("trust", "Trust a project's settings that reach outside it"),
         "config": ("project", "Show the merged configuration and where it comes from"),

@@ -33,6 +33,8 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
     """
     if name and "/" in name:
         return _up_elsewhere(ws, ws.box(name), wait=wait)
+    if not ws.here.inside and (made := _made_without_a_file(ws, name)):
+        return _up_elsewhere(ws, made, wait=wait)
     name, wanted = ws.spec.box(name)
     _require_tools(headless=bool(wanted.command))
     known = _there_again(ws, ws.store.boxes.own(name, ws.here))
@@ -107,6 +109,16 @@ def _until_running(op: BoxOperation, *, fresh: bool) -> None:
             means = "it was taken back from the queue, so that it cannot start by itself; "
             error.means = means + op.cost_line()
         raise
+
+
+def _made_without_a_file(ws: Workspace, name: str | None) -> Box | None:
+    """The box of a folder without devbox.toml that options of `up` made there before; None when
+    a file names it now, or it is over."""
+    if name in ws.spec.boxes or (name is None and len(ws.spec.boxes) == 1):
+        return None
+    asked = spec.project_name(ws.spec.root) if name is None else names.name(name)
+    found = ws.store.boxes.own(asked, ws.here)
+    return None if found is None or found.state.is_over else found
 
 
 def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:

@@ -10,7 +10,7 @@ Rules every provider keeps (tests/contract holds them):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from devbox.model import BoxState, Endpoint, Offer, Price
@@ -89,6 +89,10 @@ class Observation(NamedTuple):
 
 def _silent(*_: str) -> None:
     """Narration that nobody asked for."""
+
+
+#: (level ok|warn|fail|unknown, what, fix); a fix is '' only where there is nothing to do
+Finding = tuple[str, str, str]
 
 
 class Provider(ABC):
@@ -222,9 +226,36 @@ class Provider(ABC):
         is nothing to add to the ssh error itself."""
         return ""
 
-    def doctor(self) -> list[tuple[str, str, str]]:
-        """Checks of credentials and reachability: (level ok|warn|fail, what, fix)."""
+    def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
+        """Credentials, plan, money, keys and reachability, for `devbox login` and
+        `devbox doctor`. What its API does not tell is `unknown`. wanted: the specs of the boxes it
+        is asked for, where a check depends on them."""
         return []
+
+
+class Secrets(NamedTuple):
+    """What lets a user in. needs: sentences that say which credentials and where to make them.
+    asks: the name of each value to be typed, without its being shown."""
+
+    needs: tuple[str, ...]
+    asks: tuple[str, ...]
+
+
+class CanLogIn(ABC):
+    """Its credentials can be typed once, and are kept where its own client keeps them."""
+
+    @abstractmethod
+    def secrets(self) -> Secrets:
+        """What to ask a user for who has no credentials yet."""
+
+    @abstractmethod
+    def has_secrets(self) -> bool:
+        """Whether there are credentials; they may be wrong. Asks nobody."""
+
+    @abstractmethod
+    def log_in(self, values: Sequence[str]) -> str:
+        """Check these values of `secrets().asks` with the provider, then keep them; the file they
+        are in. AuthError when they are refused: nothing is kept then."""
 
 
 class CanPause(ABC):

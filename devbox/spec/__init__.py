@@ -6,6 +6,7 @@ the project's [defaults], the box's own table. `load` keeps where each value cam
 
 from devbox.spec.convert import OURS
 from devbox.spec.load import (
+    ad_hoc,
     asked,
     decode_job,
     decode_service,
@@ -81,6 +82,7 @@ __all__ = [
     "Sync",
     "Variant",
     "Volume",
+    "ad_hoc",
     "asked",
     "decode_box",
     "decode_job",

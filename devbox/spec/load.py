@@ -84,6 +84,14 @@ def asked(path: Path, user: Path | None = None) -> trust.Lines:
     return _sensitive(path, project, own)[1]
 
 
+def ad_hoc(name: str, user: Path | None = None) -> Spec:
+    """The spec of a folder without a devbox.toml, as if one had a box of that name and no more:
+    [defaults] of the user config count for it. UsageError for a name that is none."""
+    user = paths.user_config() if user is None else user
+    own = _read(user) if user.is_file() else {}
+    return _merged([(user, own), (user, {"boxes": {names.name(name): {}}})], None, user)
+
+
 def trust_file(path: Path) -> trust.Lines:
     """Trust what a project's file asks for as it is now; the lines."""
     lines = asked(path)

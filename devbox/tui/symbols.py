@@ -26,7 +26,12 @@ RUN = {
     RunState.UNKNOWN: ("?", "warn"),
 }
 
-LEVEL = {"ok": ("✔", "good"), "warn": ("▲", "warn"), "fail": ("✖", "bad bold")}
+LEVEL = {
+    "ok": ("✔", "good"),
+    "warn": ("▲", "warn"),
+    "fail": ("✖", "bad bold"),
+    "unknown": ("?", "dim"),
+}
 
 # The steps of each goal in `devbox.lifecycle`, by their place, for "3/5".
 STEPS = {

@@ -273,7 +273,7 @@ class Identity(NamedTuple):
     boot: Word
 
 
-Level = Literal["ok", "warn", "fail"]
+Level = Literal["ok", "warn", "fail", "unknown"]
 
 
 class Check(NamedTuple):

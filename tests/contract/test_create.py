@@ -113,12 +113,14 @@ def test_secrets_reach_the_box_and_are_never_told(harness: Harness, provider: Pr
     seen = harness.running(provider, handle)
     with harness.login(request, seen) as connection:
         assert connection.run(["printenv", "TOKEN_OF_TEST"]).out.strip() == secret
-    assert secret not in repr((seen, provider.find(), provider.doctor(), provider.offers()))
+    assert secret not in repr((seen, provider.find(), provider.checks(), provider.offers()))
     assert secret not in repr(provider.watchdog(handle))
 
 
-def test_doctor_says_what_to_do(provider: Provider) -> None:
-    for level, what, fix in provider.doctor():
-        assert level in {"ok", "warn", "fail"}
+def test_its_checks_say_what_to_do(provider: Provider) -> None:
+    found = provider.checks()
+    assert found
+    for level, what, fix in found:
+        assert level in {"ok", "warn", "fail", "unknown"}
         assert what
         assert fix or level == "ok"

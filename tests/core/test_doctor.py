@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from devbox import doctor, paths
 from devbox.errors import ProviderError
 from devbox.providers import registry
-from devbox.spec import load
+from devbox.providers.base import Finding
+from devbox.spec import BoxSpec, load
 from devbox.wire.messages import Check
 from devbox.workspace import Workspace
 
@@ -20,7 +22,7 @@ class Unwell:
     def __init__(self, message: str | None) -> None:
         self._message = message
 
-    def doctor(self) -> list[tuple[str, str, str]]:
+    def checks(self, wanted: Sequence[BoxSpec]) -> list[Finding]:
         if self._message is None:
             raise ProviderError("Ill: its answer makes no sense", fix="look again")
         return [("ok", "awake", ""), ("fail", self._message, "a pill")]

@@ -26,6 +26,7 @@ FEATURES: dict[str, Callable[[Provider], bool]] = {
     "build log": _is(base.HasBuildLogs),
     "log of its program": _is(base.HasRunLogs),
     "public URLs of ports (`expose`)": _is(base.HasPublicPorts),
+    "takes a token (`devbox login`)": _is(base.CanLogIn),
     "its own bill": _is(base.HasBill),
     "a service without a box (`deploy --modal`)": _is(base.CanHost),
     "`command` boxes": lambda provider: provider.runs_commands,

@@ -8,13 +8,13 @@ from typing import Any
 
 from devbox.errors import DevboxError, ProviderError
 from devbox.model import Hardware
+from devbox.providers.base import Finding
 from devbox.providers.docker.engine import Engine
 from devbox.providers.local import hardware as machine
 from devbox.spec import BoxSpec
 from devbox.text import clean, size
 
 CPU, GPU = "cpu", "gpu"
-Check = tuple[str, str, str]
 
 
 def detect(engine: Engine, wanted: BoxSpec | None = None) -> list[Hardware]:
@@ -59,18 +59,17 @@ def check(wanted: str, info: Mapping[str, Any]) -> str:
     )
 
 
-def doctor(engine: Engine) -> list[Check]:
+def checks(engine: Engine) -> list[Finding]:
     """Client, engine and GPUs: (level ok|warn|fail, what, fix)."""
     try:
         info = engine.call("asking the engine what it has", lambda api: api.info())
         engine.way()
     except DevboxError as error:
-        # Not everybody has an engine, so its absence is no failure.
-        return [("warn", f"docker: {error.what}", error.fix or "see: docker info")]
+        return [("fail", f"docker: {error.what}", error.fix or "see: docker info")]
     where = clean(engine.address, 80)
     memory = size(int(info.get("MemTotal") or 0))
     version = clean(str(info.get("ServerVersion")), 40)
-    found: list[Check] = [
+    found: list[Finding] = [
         ("ok", f"docker: engine {version} at {where}, {info.get('NCPU')} CPUs, {memory}", "")
     ]
     if info.get("OSType") != "linux":

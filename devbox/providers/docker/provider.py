@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -29,6 +29,7 @@ from devbox.model import Hardware, Offer
 from devbox.providers.base import (
     CanAdmit,
     CanPause,
+    Finding,
     HasBuildLogs,
     HasRunLogs,
     Observation,
@@ -173,8 +174,8 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     def login_help(self, handle: str) -> str:
         return "see what its sshd says with: docker logs CONTAINER, on the engine's machine"
 
-    def doctor(self) -> list[tuple[str, str, str]]:
-        return hardware.doctor(self._engine)
+    def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
+        return hardware.checks(self._engine)
 
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         """What building or pulling the image said when this computer made the box; a container

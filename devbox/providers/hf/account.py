@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from devbox import secrets
-from devbox.errors import AuthError, DevboxError
+from devbox import paths, secrets
+from devbox.errors import AuthError, DevboxError, UsageError
+from devbox.providers.base import Finding, Secrets
 from devbox.providers.hf import errors
 from devbox.providers.hf.hub import Hub
 from devbox.remote import keys
-from devbox.text import clean
+from devbox.text import clean, duration
 
-Check = tuple[str, str, str]
 PAUSE_TOKEN_FIX = (
     f"make a token for that one Space at {errors.TOKENS}; "
     'then [providers.hf] pause_token = "env:NAME"'
 )
 
 
-def doctor(hub: Hub, *, dev_mode: bool) -> list[Check]:
-    """Token, its rights, PRO (for Dev Mode), payment: (level, what, fix)."""
+def needed() -> Secrets:
+    """What to ask a user for who has no token."""
+    return Secrets(
+        (
+            f"a Hugging Face access token with write access: make one at {errors.TOKENS}",
+            f"for Dev Mode (hf-space), PRO: {errors.PRO}; for paid hardware, a payment method: "
+            f"{errors.BILLING}",
+        ),
+        ("access token",),
+    )
+
+
+def has_token(hub: Hub) -> bool:
+    try:
+        return bool(hub.token())
+    except AuthError:
+        return False
+
+
+def log_in(hub: Hub, values: Sequence[str]) -> str:
+    """Keep a token as `hf auth login` does, once the Hub has accepted it; the file."""
+    from huggingface_hub import constants, login
+
+    if hub.endpoint != constants.ENDPOINT.rstrip("/"):
+        raise UsageError(
+            f"the client keeps tokens for {clean(constants.ENDPOINT, 200)}, and [providers.hf] "
+            f"names {clean(hub.endpoint, 200)}",
+            means="the token was sent nowhere",
+            fix=f"export HF_ENDPOINT={hub.endpoint}, then log in again",
+        )
+    (token,) = values
+    secrets.require_private(hub.endpoint, "the Hugging Face")
+    with errors.translated("checking the token"):
+        hub.session()
+        login(token.strip())
+    return constants.HF_TOKEN_PATH
+
+
+def checks(hub: Hub, *, dev_mode: bool) -> list[Finding]:
+    """Token, its rights, PRO (for Dev Mode), ZeroGPU, payment, ssh keys."""
     try:
         hub.token()
-    except AuthError as error:
-        return [("warn", error.what, error.fix)]
-    try:
         who = hub.who()
     except AuthError as error:
         return [("fail", error.what, error.fix)]
@@ -32,20 +68,50 @@ def doctor(hub: Hub, *, dev_mode: bool) -> list[Check]:
         fix = error.fix or "check endpoint in [providers.hf], or HF_ENDPOINT"
         return [("fail", f"{hub.endpoint} cannot be reached: {error.what}", fix)]
     name = clean(str(who.get("name")), 60)
-    found: list[Check] = [("ok", f"logged in to {hub.endpoint} as {name}", "")]
+    found: list[Finding] = [("ok", f"logged in to {hub.endpoint} as {name}", "")]
     if _role(who) == "read":
         fix = f"make one with write access at {errors.TOKENS}"
         found.append(("fail", "the token may only read", fix))
-    if dev_mode and who.get("isPro") is not True and not _in_plan(who):
-        fix = f"subscribe at {errors.PRO}, or set namespace in [providers.hf] to such a team"
-        found.append(("warn", f"{name} has no PRO, which Dev Mode needs", fix))
-    if who.get("canPay") is not True:
+    if dev_mode:
+        found += [_plan(who, name), _zero_gpu(hub)]
+    if who.get("canPay") is True:
+        found.append(("ok", f"{name} has a payment method", ""))
+    else:
         fix = f"add a payment method at {errors.BILLING}"
         found.append(("warn", f"{name} has no payment method: only free hardware", fix))
-    return found
+    what = "credits left: the Hub's client cannot ask"
+    return [*found, ("unknown", what, f"see {errors.BILLING}"), *_keys(hub)]
 
 
-def pause_token(reference: str) -> list[Check]:
+def _plan(who: dict[str, Any], name: str) -> Finding:
+    if who.get("isPro") is True:
+        return ("ok", f"{name} has PRO, which Dev Mode needs", "")
+    if _in_plan(who):
+        return ("ok", f"a team of {name} has a plan with Dev Mode", "")
+    fix = f"subscribe at {errors.PRO}, or set namespace in [providers.hf] to such a team"
+    return ("warn", f"{name} has no PRO, which Dev Mode needs", fix)
+
+
+def _zero_gpu(hub: Hub) -> Finding:
+    """How much of the account's ZeroGPU time is left. A fine-grained token needs a right for it."""
+    try:
+        quota = hub.call("asking for the ZeroGPU quota", lambda api: api.get_zero_gpu_quota())
+        left, whole = duration(max(0.0, quota.remaining)), duration(quota.base)
+    except DevboxError as error:
+        return ("unknown", f"ZeroGPU time left: {error.what}", f"see {errors.BILLING}")
+    return ("ok", f"ZeroGPU time left: {left} of {whole}", "")
+
+
+def _keys(hub: Hub) -> list[Finding]:
+    """Whether the gateway will let this computer in."""
+    if not paths.identity().exists():
+        return []
+    what = "this computer's ssh key at the account: the Hub's client cannot ask"
+    settings = errors.KEYS.replace("https://huggingface.co", hub.endpoint)
+    return [("unknown", what, f"add it once at {settings}: {keys.ensure_identity()}")]
+
+
+def pause_token(reference: str) -> list[Finding]:
     """Whether boxes can pause themselves while this computer is off."""
     scoped = f"make a token for that one Space at {errors.TOKENS}"
     if not reference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -12,7 +12,17 @@ from devbox.errors import Conflict, Gone, Locked, ProviderError, Unavailable, ha
 from devbox.files import locked
 from devbox.images import templates
 from devbox.model import BoxState, Offer
-from devbox.providers.base import HasPublicPorts, HasRunLogs, Kept, Observation, Provider, Request
+from devbox.providers.base import (
+    CanLogIn,
+    Finding,
+    HasPublicPorts,
+    HasRunLogs,
+    Kept,
+    Observation,
+    Provider,
+    Request,
+    Secrets,
+)
 from devbox.providers.hf import account, image, local_records, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates, exposed, has_gpu
@@ -35,7 +45,7 @@ def make(config: HfSettings) -> Provider:
     return HfJob(config)
 
 
-class HfJob(Provider, HasRunLogs, HasPublicPorts):
+class HfJob(Provider, CanLogIn, HasRunLogs, HasPublicPorts):
     """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out; or
     one that is the spec's `command`, and over when that is.
 
@@ -156,8 +166,17 @@ class HfJob(Provider, HasRunLogs, HasPublicPorts):
     def login_help(self, handle: str) -> str:
         return account.login_help(self._hub)
 
-    def doctor(self) -> list[tuple[str, str, str]]:
-        return account.doctor(self._hub, dev_mode=False)
+    def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
+        return account.checks(self._hub, dev_mode=False)
+
+    def secrets(self) -> Secrets:
+        return account.needed()
+
+    def has_secrets(self) -> bool:
+        return account.has_token(self._hub)
+
+    def log_in(self, values: Sequence[str]) -> str:
+        return account.log_in(self._hub, values)
 
     def _create(self, namespace: str, request: Request) -> str:
         first = self._first(namespace, request)

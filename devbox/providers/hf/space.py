@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,15 +11,18 @@ from devbox.errors import DevboxError, Gone, ProviderError
 from devbox.images import build_progress, templates
 from devbox.model import Offer
 from devbox.providers.base import (
+    CanLogIn,
     CanPause,
     CanResize,
     CanRestart,
+    Finding,
     HasBuildLogs,
     HasRunLogs,
     Kept,
     Observation,
     Provider,
     Request,
+    Secrets,
 )
 from devbox.providers.hf import account, errors, hardware, stages, tags
 from devbox.providers.hf.hardware import has_gpu
@@ -43,7 +46,7 @@ def make(config: HfSettings) -> Provider:
     return HfSpace(config)
 
 
-class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLogs):
+class HfSpace(Provider, CanLogIn, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLogs):
     """A private Docker Space per box, or one that the user has (`space = "me/name"`).
 
     clock: () → unix seconds.
@@ -210,8 +213,17 @@ class HfSpace(Provider, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLog
     def login_help(self, handle: str) -> str:
         return account.login_help(self._hub, "Dev Mode needs PRO or a Team plan")
 
-    def doctor(self) -> list[tuple[str, str, str]]:
-        return account.doctor(self._hub, dev_mode=True) + account.pause_token(self._pause_token)
+    def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
+        return account.checks(self._hub, dev_mode=True) + account.pause_token(self._pause_token)
+
+    def secrets(self) -> Secrets:
+        return account.needed()
+
+    def has_secrets(self) -> bool:
+        return account.has_token(self._hub)
+
+    def log_in(self, values: Sequence[str]) -> str:
+        return account.log_in(self._hub, values)
 
     def _pause(self, handle: str) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -18,7 +18,15 @@ import msgspec
 from devbox import names
 from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, UsageError
 from devbox.model import BoxState, Endpoint, Hardware, Offer
-from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request, own_price
+from devbox.providers.base import (
+    CanAdmit,
+    CanPause,
+    Finding,
+    Observation,
+    Provider,
+    Request,
+    own_price,
+)
 from devbox.providers.host import scripts, user_ssh
 from devbox.providers.host.record import Record, Records
 from devbox.providers.host.user_ssh import Unreached
@@ -26,6 +34,7 @@ from devbox.spec import BoxSpec, SshSettings
 from devbox.text import clean
 
 HARDWARE = "host"
+_NEEDED = ("python3", "rsync")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 # Seconds that letting a host go may take: runs are given time to end.
@@ -228,6 +237,13 @@ class Host(Provider, CanPause, CanAdmit):
             "(its setting AuthorizedKeysFile) and takes ed25519 keys"
         )
 
+    def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
+        """Whether each machine that is asked for answers, and has what boxes need."""
+        hosts = dict.fromkeys(spec.host for spec in wanted if spec.host)
+        if not hosts:
+            return [("unknown", "no machine was named", "devbox login ssh --host user@machine")]
+        return [found for host in hosts for found in _machine(host)]
+
     def _reserve(self, request: Request) -> Record:
         """Our record, before anything is changed on the machine, so that a crash finds it."""
         target = request.spec.host
@@ -297,6 +313,21 @@ class Host(Provider, CanPause, CanAdmit):
             ended_at=record.paused,
             deadline=record.deadline,
         )
+
+
+def _machine(target: str) -> list[Finding]:
+    shown = clean(target, 80)
+    try:
+        found = user_ssh.way(target)
+        done = user_ssh.ask(target, scripts.missing(_NEEDED))
+    except DevboxError as error:
+        return [("fail", error.what, error.fix or f"make this work first: ssh {shown}")]
+    missing = [name for name in done.out.split() if name in _NEEDED]
+    answers = f"{shown} answers at {clean(found.host, 80)} as {clean(found.user, 40)}"
+    if done.code or missing:
+        what = f"{answers}, and lacks {', '.join(missing) or 'a POSIX shell'}"
+        return [("fail", what, f"install it there: {' '.join(missing)}")]
+    return [("ok", f"{answers}; python3 and rsync are there", "")]
 
 
 def _valid(token: str) -> str:

@@ -169,3 +169,8 @@ def _marked(token: str) -> str:
 
 def _file(token: str) -> str:
     return f"enter-{token}"
+
+
+def missing(programs: Sequence[str]) -> str:
+    """Prints those programs that are not there, one a line."""
+    return f"for p in {shlex.join(programs)}; do command -v $p >/dev/null || echo $p; done"

@@ -12,6 +12,7 @@ import psutil
 from devbox import process
 from devbox.errors import DevboxError
 from devbox.model import Hardware
+from devbox.providers.base import Finding
 from devbox.text import clean, size
 
 CPU, GPU = "cpu", "gpu"
@@ -51,8 +52,8 @@ def detect(root: Path) -> list[Hardware]:
     ]
 
 
-def doctor(root: Path) -> list[tuple[str, str, str]]:
-    """Checks of this machine: (level, what, fix)."""
+def checks(root: Path) -> list[Finding]:
+    """Whether boxes can run here, and on which GPU."""
     free = shutil.disk_usage(root).free
     disk = f"{size(free)} free for local boxes"
     found = [
@@ -68,6 +69,8 @@ def doctor(root: Path) -> list[tuple[str, str, str]]:
         found.append(("fail", f"cannot listen on 127.0.0.1: {error.strerror}", fix))
     if not Path("/bin/bash").exists():
         found.append(("warn", "no /bin/bash: sessions get /bin/sh", "install bash"))
+    gpu = detect(root)[-1]
+    found.append(("ok", f"its GPU is {gpu.gpu}" if gpu.gpus else "no NVIDIA GPU: CPU boxes", ""))
     return found
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,18 @@ from devbox.errors import (
     Unavailable,
 )
 from devbox.model import Offer
-from devbox.providers.base import CanAdmit, CanPause, Observation, Provider, Request, own_price
+from devbox.providers.base import (
+    CanAdmit,
+    CanPause,
+    Finding,
+    Observation,
+    Provider,
+    Request,
+    own_price,
+)
 from devbox.providers.local import guard, hardware, launch, observe, volumes
 from devbox.providers.local.box_dir import PAUSED, RUNNING, TERMINATED, BoxDir, replace
-from devbox.spec import LocalSettings
+from devbox.spec import BoxSpec, LocalSettings
 from devbox.text import clean
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -137,8 +145,8 @@ class Local(Provider, CanPause, CanAdmit):
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         return {"kind": "exec", "argv": ["touch", str(self._folder(handle).stop)]}
 
-    def doctor(self) -> list[tuple[str, str, str]]:
-        return hardware.doctor(self._root)
+    def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
+        return hardware.checks(self._root)
 
     def _make(self, folder: BoxDir, request: Request) -> None:
         """The folder appears whole or not at all: a crash leaves only a `.new-` one."""

@@ -71,6 +71,11 @@ class Account:
         """The environment of our sandboxes; empty for the workspace's default."""
         return self._settings.environment
 
+    @property
+    def server_url(self) -> str:
+        """Modal's, or the one that stands in for it."""
+        return self._settings.server_url
+
     def client(self) -> modal.Client:
         """The open client. AuthError without credentials, ToolMissing without the package."""
         secrets.require_private(self._settings.server_url, "the Modal")

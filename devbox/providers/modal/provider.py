@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -21,8 +21,10 @@ from devbox.model import BoxState, Offer
 from devbox.providers.base import (
     CanAdmit,
     CanHost,
+    CanLogIn,
     CanPause,
     CanRenew,
+    Finding,
     HasBill,
     HasBuildLogs,
     HasPublicPorts,
@@ -33,12 +35,12 @@ from devbox.providers.base import (
     Observation,
     Provider,
     Request,
+    Secrets,
     Step,
     at_once,
 )
-from devbox.providers.modal import bill, entrypoint, hosted, image, logs, observe, record
+from devbox.providers.modal import bill, entrypoint, hosted, image, login, logs, observe, record
 from devbox.providers.modal.account import CALL, Account, resolve
-from devbox.providers.modal.doctor import checks
 from devbox.providers.modal.errors import Exists
 from devbox.providers.modal.launch import LATE, Plan, launch, public_line, warnings
 from devbox.providers.modal.rates import Rates
@@ -69,6 +71,7 @@ class Modal(
     CanRenew,
     CanAdmit,
     CanHost,
+    CanLogIn,
     HasBuildLogs,
     HasRunLogs,
     HasPublicPorts,
@@ -238,8 +241,17 @@ class Modal(
         record.parse(handle)
         return entrypoint.stop()
 
-    def doctor(self) -> list[tuple[str, str, str]]:
-        return checks(self._account)
+    def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
+        return login.checks(self._account)
+
+    def secrets(self) -> Secrets:
+        return login.needed()
+
+    def has_secrets(self) -> bool:
+        return login.has_token()
+
+    def log_in(self, values: Sequence[str]) -> str:
+        return login.log_in(self._account, values)
 
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return logs.build(self._account, self._known(handle), follow=follow)

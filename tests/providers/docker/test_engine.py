@@ -47,8 +47,8 @@ def test_no_engine_says_how_to_start_one(home: Path) -> None:
         provider_at(f"unix://{home}/none.sock").offers()
     assert "systemctl start docker" in caught.value.fix
     assert type(caught.value) is ProviderError
-    ((level, what, fix),) = provider_at(f"unix://{home}/none.sock").doctor()
-    assert level == "warn"
+    ((level, what, fix),) = provider_at(f"unix://{home}/none.sock").checks()
+    assert level == "fail"
     assert "no Docker engine" in what
     assert fix
 

@@ -130,18 +130,18 @@ def test_no_token_is_told_with_the_way_to_one(
     with pytest.raises(AuthError) as caught:
         space.find()
     assert "hf auth login" in caught.value.fix
-    ((level, _, fix),) = HfJob(HfSettings()).doctor()
-    assert (level, "hf auth login" in fix) == ("warn", True)
+    ((level, _, fix),) = HfJob(HfSettings()).checks()
+    assert (level, "hf auth login" in fix) == ("fail", True)
 
 
 def test_doctor_names_what_the_account_lacks(
     hub: HfEmulator, config: HfSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told() -> str:
-        return repr(HfSpace(config).doctor())
+        return repr(HfSpace(config).checks())
 
     assert "logged in to" in told()
-    assert "PRO" not in told()
+    assert "no PRO" not in told()
     assert "pause themselves while this computer is off" in told()
     hub.account.pro = False
     hub.account.can_pay = False
@@ -154,7 +154,7 @@ def test_doctor_names_what_the_account_lacks(
     assert "'fail'" in told()
     assert "hf_reads" not in told()
     config = HfSettings(pause_token="env:NOT_SET")
-    assert "pause_token" in repr(HfSpace(config).doctor())
+    assert "pause_token" in repr(HfSpace(config).checks())
 
 
 def test_the_refused_key_is_named_with_the_settings_page(hub: HfEmulator, space: HfSpace) -> None:

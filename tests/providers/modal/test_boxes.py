@@ -330,7 +330,7 @@ def test_the_configured_server_is_used_in_place_of_modals(
         handle = provider.create(harness.request())
     assert only(emulator).app.name == "mine"
     harness.running(provider, handle)
-    assert [level for level, _, _ in provider.doctor()] == ["ok", "ok"]
+    assert [level for level, _, _ in provider.checks()] == ["ok", "ok", "ok", "unknown"]
 
 
 def test_without_the_client_it_says_what_to_install(
@@ -341,7 +341,7 @@ def test_without_the_client_it_says_what_to_install(
     with pytest.raises(ToolMissing) as caught:
         provider.create(harness.request())
     assert "[modal]" in caught.value.fix
-    assert provider.doctor()[0][0] == "fail"
+    assert provider.checks()[0][0] == "fail"
     assert provider.offers()
 
 
