@@ -72,10 +72,10 @@ def get(name: str) -> Template:
     return known[name]
 
 
-def document(new: NewBox, folder: Path) -> str:
-    """The commented devbox.toml of a folder whose one box, named after it, is `new`. SpecError and
-    UsageError for what such a box cannot be."""
-    name = spec.project_name(folder)
+def document(new: NewBox, folder: Path, name: str = "") -> str:
+    """The commented devbox.toml of a folder whose one box is `new`, named after the folder unless
+    another name is given. SpecError and UsageError for what such a box cannot be."""
+    name = names.name(name) if name else spec.project_name(folder)
     return _checked(_named(_filled(new), name), folder / spec.FILE_NAME)
 
 
@@ -93,11 +93,11 @@ def with_box(text: str, new: NewBox, name: str, file: Path) -> str:
     return _checked(f"{text.rstrip()}\n\n{tables}".lstrip(), file)
 
 
-def create(new: NewBox, folder: Path) -> Path:
+def create(new: NewBox, folder: Path, name: str = "") -> Path:
     """Write `document` into a folder that has no devbox.toml, and trust it. The file."""
     file = folder / spec.FILE_NAME
     require_free(file)
-    write_atomic(file, document(new, folder), mode=0o644)
+    write_atomic(file, document(new, folder, name), mode=0o644)
     spec.trust_file(file)
     return file
 

@@ -126,12 +126,12 @@ class Person:
         app.jobs_pane.grid.go(0)
         await self._save("dashboard-jobs")
         await self.until(self._is_over)
-        await press("l")
+        await press("L")
         await self.until(lambda: app.logs_pane.view.lines)
         await self._pilot.pause(1)
         await self._save("dashboard-logs")
         (clips.parent / "eval.py").write_text("print('soon')\n")  # a run has sent the rest
-        await press("escape", "4")
+        await press("escape", "5")
         await self.until(lambda: "eval.py" in app.sync_pane.text)
         await self._save("dashboard-sync")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import msgspec
 
 from devbox.model import Run, RunState
 from devbox.text import clean
 from devbox.wire.codec import LATEST, Unreadable, convert, decode, encode, load, plain
-from devbox.wire.jobs import Attempt, JobStatus
+from devbox.wire.jobs import Attempt, JobRequest, JobStatus
 from devbox.wire.messages import Identity
 
 _SKEW = 2.0  # seconds; a box clock that is off by less is taken as right
@@ -19,6 +22,27 @@ def of(run: Run) -> JobStatus:
         return decode(run.status, JobStatus)
     except Unreadable:
         return JobStatus()
+
+
+class Asked(NamedTuple):
+    """What a run was asked to do. inputs: name → path on the box; sources: name → path here."""
+
+    command: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    args: Mapping[str, Any] = {}
+    inputs: Mapping[str, str] = {}
+    sources: Mapping[str, str] = {}
+
+
+def asked(run: Run) -> Asked | None:
+    """None where the record of it is damaged, or another computer started it."""
+    try:
+        found = load(run.request)
+        request = convert(found.get("request"), JobRequest)
+    except Unreadable:
+        return None
+    sources = {str(name): str(path) for name, path in dict(found.get("sources") or {}).items()}
+    return Asked(request.command, request.extra, request.args, request.inputs, sources)
 
 
 def begun(submitter: Identity | None) -> bytes:

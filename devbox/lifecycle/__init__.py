@@ -8,7 +8,7 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 from devbox.lifecycle.asking import observe_now
 from devbox.lifecycle.down import down, forget, warnings
 from devbox.lifecycle.losses import Losses
-from devbox.lifecycle.modify import renew, resize, restart
+from devbox.lifecycle.modify import renew, require_can_resize, resize, restart
 from devbox.lifecycle.observe import find_lost, refresh, why_silent
 from devbox.lifecycle.pause import pause
 from devbox.lifecycle.reconcile import reconcile, require_answered, resume_goal
@@ -50,6 +50,7 @@ __all__ = [
     "renew",
     "repair",
     "require_answered",
+    "require_can_resize",
     "resize",
     "restart",
     "resume",

@@ -49,12 +49,9 @@ def resize(
     ws: Workspace, box: Box, hardware: str, *, save: bool = True, fetch_ignored: bool = False
 ) -> Box:
     """Move a box to other hardware of its provider, at that hardware's price from then on."""
+    require_can_resize(ws, box)
     provider = ws.provider_of(box)
-    if not isinstance(provider, CanResize):
-        takes = isinstance(provider, CanPause) and "hardware" in provider.resume_takes
-        edit = "change hardware in devbox.toml, then: "
-        fix = f"{edit}devbox pause {box.name} && devbox up {box.name}" if takes else ""
-        raise _cannot(box, "change hardware", fix)
+    assert isinstance(provider, CanResize)
     wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
     try:
         offer = best(provider, wanted)
@@ -76,6 +73,17 @@ def resize(
         op.amend(spec=box.spec)
 
     return _change(ws, box, f"resize {{}} {hardware}", ask, _Fetch(save, fetch_ignored), undo)
+
+
+def require_can_resize(ws: Workspace, box: Box) -> None:
+    """ProviderError where the boxes of a provider keep their hardware."""
+    provider = ws.provider_of(box)
+    if isinstance(provider, CanResize):
+        return
+    takes = isinstance(provider, CanPause) and "hardware" in provider.resume_takes
+    edit = "change hardware in devbox.toml, then: "
+    fix = f"{edit}devbox pause {box.name} && devbox up {box.name}" if takes else ""
+    raise _cannot(box, "change hardware", fix)
 
 
 def renew(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = False) -> Box:

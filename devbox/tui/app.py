@@ -1,37 +1,29 @@
-"""The dashboard's screen and its turns: twice a second it takes in what came and redraws what is
+"""The dashboard's turns and its actions: twice a second it takes in what came and redraws what is
 in sight. What actions do is in `handlers`."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
 from functools import partial
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar
 
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widget import Widget
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from devbox.errors import DevboxError
-from devbox.text_layout import plain
 from devbox.tui import actions, background, theme
-from devbox.tui.bars import Bar, Tabs, Told, summary, under_way
+from devbox.tui.bars import Bar, Keys, Tabs, summary, under_way
 from devbox.tui.deck import Deck, in_sight
-from devbox.tui.feed import BoxView, Feed
-from devbox.tui.fleet_table import FleetTable
+from devbox.tui.feed import Feed
 from devbox.tui.grid import Grid
-from devbox.tui.notices import Notices, Severity, StandBy
+from devbox.tui.main_screen import MainScreen
+from devbox.tui.notices import Notices, StandBy
 from devbox.tui.operation_manager import Operation, Operations
-from devbox.tui.panes.base import Movable, Pane, Seen
-from devbox.tui.panes.jobs import JobsPane
-from devbox.tui.panes.load import LoadPane
-from devbox.tui.panes.logs import LogsPane
-from devbox.tui.panes.sync import SyncPane
+from devbox.tui.panes.base import Seen
 from devbox.tui.queries import Asks
 from devbox.tui.settings import Settings
-
-W = TypeVar("W", bound=Widget)
 
 TURN = 0.5  # seconds between redraws
 _SETTLE = 0.3
@@ -39,7 +31,7 @@ _SHORT = 30  # rows of a terminal below which the details take the fleet's room
 _NOT_NAMED = {"palette", "down", "up_row", "first", "last", "page_down", "page_up"}
 
 
-class Dashboard(App[None], inherit_bindings=False):
+class Dashboard(MainScreen, inherit_bindings=False):
     """feed, asks, operations: where everything comes from and goes to."""
 
     CSS_PATH = "dashboard.tcss"
@@ -58,30 +50,18 @@ class Dashboard(App[None], inherit_bindings=False):
         *,
         readonly: bool = False,
     ) -> None:
-        super().__init__()
-        self.feed, self.asks, self.operations, self.settings = feed, asks, operations, settings
+        super().__init__(feed, operations)
+        self.asks, self.settings = asks, settings
         self.readonly = readonly or settings.readonly
         self.held = False
-        self.pane = "load"
         self._in_sight: tuple[str, ...] = ()
         self._turned_on: str | None = None  # what was selected at the turn before
-        self._told: tuple[str, Severity, float] = ("", "information", 0.0)
         self._notices, self._stand_by = Notices(), StandBy()
-        self._widgets: dict[str, Widget] = {}
         self._on_screen = False
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = settings.theme if settings.theme in self.available_themes else "devbox-dark"
         self.set_keymap(settings.keys)
-
-    def compose(self) -> ComposeResult:
-        yield Bar(id="head")
-        yield Input(placeholder="filter: name, state, provider, hardware, project", id="filter")
-        yield FleetTable(self.feed, id="fleet")
-        yield Bar(id="works")
-        yield Tabs(id="tabs")
-        yield Deck(id="panes")
-        yield Footer(compact=True, show_command_palette=False)
 
     async def on_mount(self) -> None:
         await self.feed.start()
@@ -151,7 +131,7 @@ class Dashboard(App[None], inherit_bindings=False):
         if warned and not self.readonly:
             self.finish(actions.handler("boxes.save_before_pause")(self, warned))
         self.redraw()
-        self._tell_dialog()
+        self.tell_dialog()
         self._turned_on = self.fleet.key
 
     def redraw(self, *, always: bool = False) -> None:
@@ -179,57 +159,13 @@ class Dashboard(App[None], inherit_bindings=False):
         works.display = bool(running)
         works.show([under_way(running)] if running else [])
         self._main("#tabs", Tabs).draw(self.pane, self.view)
+        self._draw_keys()
         for name in self._in_sight:
             if self._is_drawn(name):
                 self.panes[name].refresh_from(self.seen())
 
-    @property
-    def now(self) -> float:
-        return self.feed.clock()
-
-    @property
-    def fleet(self) -> FleetTable:
-        return self._main("#fleet", FleetTable)
-
-    @property
-    def view(self) -> BoxView | None:
-        """The selected box."""
-        return self.fleet.view
-
     def seen(self) -> Seen:
         return Seen(self.feed, self.asks, self.operations, self.view, self.now)
-
-    @property
-    def panes(self) -> dict[str, Pane]:
-        return {name: cast("Pane", self._main(f"#{name}", Widget)) for name in actions.PANES}
-
-    @property
-    def load_pane(self) -> LoadPane:
-        return self._main("#load", LoadPane)
-
-    @property
-    def jobs_pane(self) -> JobsPane:
-        return self._main("#jobs", JobsPane)
-
-    @property
-    def logs_pane(self) -> LogsPane:
-        return self._main("#logs", LogsPane)
-
-    @property
-    def sync_pane(self) -> SyncPane:
-        return self._main("#sync", SyncPane)
-
-    @property
-    def in_details(self) -> bool:
-        """The focus is in the tabs, not in the fleet."""
-        focused = self.focused
-        return focused is not None and any(
-            node.id == "panes" for node in focused.ancestors_with_self
-        )
-
-    @property
-    def movable(self) -> Movable:
-        return cast("Movable", self.focused) if hasattr(self.focused, "page") else self.fleet
 
     def moved(self) -> None:
         """The cursor may be on another box, or another place of the open tab."""
@@ -249,6 +185,7 @@ class Dashboard(App[None], inherit_bindings=False):
         if inside:
             self.panes[name].target().focus()
         self._main("#tabs", Tabs).draw(name, self.view)
+        self._draw_keys()
 
     def _arrange(self) -> None:
         """Show the panes that belong in sight; what leaves it stops."""
@@ -268,39 +205,6 @@ class Dashboard(App[None], inherit_bindings=False):
     def _look(self) -> None:
         pane = "jobs" if "jobs" in self._in_sight else self.pane
         self.feed.look(self.fleet.key, self.fleet.visible_keys(), pane)
-
-    @property
-    def filtering(self) -> bool:
-        return self._main("#filter", Input).has_class("-open")
-
-    def start_filter(self) -> None:
-        box = self._main("#filter", Input)
-        box.add_class("-open")
-        box.focus()
-
-    def end_filter(self) -> None:
-        """Close and empty it."""
-        box = self._main("#filter", Input)
-        box.value = ""
-        box.remove_class("-open")
-        self.fleet.focus()
-
-    def tell(self, text: str, severity: Severity = "information", *, title: str = "") -> None:
-        """A notice in the corner, or at the bottom of an open dialog. The text may be untrusted."""
-        seconds = 15.0 if severity == "error" else 6.0
-        text, title = plain(text, 600), plain(title, 60)
-        self._told = (f"{title}: {text}" if title else text, severity, self.now + seconds)
-        self.notify(text, title=title, severity=severity, timeout=seconds, markup=False)
-        self._tell_dialog()
-
-    def _tell_dialog(self) -> None:
-        """The bottom of a dialog is drawn like the screen behind it, which it may cover."""
-        text, severity, until = self._told
-        for told in self.screen.query(Told) if len(self.screen_stack) > 1 else ():
-            told.draw(text if self.now < until else "", severity, self.operations.running())
-
-    def tell_error(self, error: DevboxError) -> None:
-        self.tell("  ".join(filter(None, (error.what, error.means, error.fix))), "error")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if event.input.id == "filter":
@@ -329,12 +233,16 @@ class Dashboard(App[None], inherit_bindings=False):
         self.fleet.marked ^= {event.key}
         self.redraw()
 
+    def on_keys_picked(self, event: Keys.Picked) -> None:
+        self.action_do(event.action_id)
+
     def on_tabs_picked(self, event: Tabs.Picked) -> None:
         self.open_pane(event.pane)
 
     def on_descendant_focus(self) -> None:
         self._choose_focused()
         self.screen_stack[0].set_class(self.in_details, "-details")
+        self._draw_keys()
 
     def _choose_focused(self) -> None:
         """The tile that has the focus is the chosen pane."""
@@ -353,6 +261,10 @@ class Dashboard(App[None], inherit_bindings=False):
     def handle_bindings_clash(self, clashed_bindings: Iterable[Binding], node: object) -> None:
         """Settings are checked for clashes when they are read."""
 
+    def _draw_keys(self) -> None:
+        view = self.pane if self.in_details else "fleet"
+        self._main("#keys", Keys).draw(view, self.settings.keys, readonly=self.readonly)
+
     def _ended(self, operation: Operation) -> None:
         box_ids = [v.box.id for v in self.feed.views if operation.concerns(v.box)]
         self.feed.hurry(box_ids)
@@ -362,14 +274,6 @@ class Dashboard(App[None], inherit_bindings=False):
         words = [operation.error.get(key, "") for key in ("what", "means", "fix")]
         self.tell("  ".join(filter(None, words)) or operation.summary, "error",
                   title=operation.title)  # fmt: skip
-
-    def _main(self, selector: str, kind: type[W]) -> W:
-        """A widget of the main screen, whatever dialog is open."""
-        found = self._widgets.get(selector)
-        if found is None:
-            found = self._widgets[selector] = self.screen_stack[0].query_one(selector)
-        assert isinstance(found, kind)
-        return found
 
 
 def _load_the_rest() -> None:

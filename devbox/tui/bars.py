@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from textual import events
 from textual.message import Message
@@ -10,7 +10,7 @@ from textual.message import Message
 from devbox.model import BoxState
 from devbox.text import dollars, local_time
 from devbox.text_layout import Line, fit_line, percent, plain, width_of, wrapped
-from devbox.tui import fleet
+from devbox.tui import actions, fleet
 from devbox.tui.actions import PANES
 from devbox.tui.feed import BoxView, Feed, Totals
 from devbox.tui.operation_manager import Operation
@@ -23,7 +23,23 @@ class Bar(Lines, can_focus=False):
     DEFAULT_CSS = "Bar { height: 1; overflow: hidden hidden; }"
 
 
-class Tabs(Bar):
+class Parts(Bar):
+    """A line of parts that can be clicked. ends: the column where each ends, and what it means."""
+
+    ends: Sequence[tuple[int, str]] = ()
+
+    def picked(self, part: str) -> Message:
+        raise NotImplementedError(part)  # why: each line of parts has its own message
+
+    def on_click(self, event: events.Click) -> None:
+        for end, part in self.ends:
+            if event.x < end:
+                if part:
+                    self.post_message(self.picked(part))
+                return
+
+
+class Tabs(Parts):
     """The tabs of the details, and whose they are."""
 
     class Picked(Message):
@@ -31,7 +47,8 @@ class Tabs(Bar):
             super().__init__()
             self.pane = pane
 
-    _ends: Sequence[tuple[int, str]] = ()
+    def picked(self, part: str) -> Message:
+        return self.Picked(part)
 
     def draw(self, pane: str, view: BoxView | None) -> None:
         line: Line = [(" ", "")]
@@ -41,7 +58,7 @@ class Tabs(Bar):
             label = f" {number} {title} " if wide else f" {title} "
             line.append((label, "accent bold reverse" if name == pane else "dim"))
             ends.append((width_of(line), name))
-        self._ends = ends
+        self.ends = ends
         if view:
             shape = fleet.state(view)[0]
             who: Line = [shape, (plain(view.box.name), "bold")]
@@ -58,11 +75,47 @@ class Tabs(Bar):
                 line += [(" " * gap, ""), *who]
         self.show([line])
 
-    def on_click(self, event: events.Click) -> None:
-        for end, pane in self._ends:
-            if event.x < end:
-                self.post_message(self.Picked(pane))
-                return
+
+class Keys(Parts):
+    """The keys of the view that has the focus. Those of every view stay in sight on the right."""
+
+    class Picked(Message):
+        def __init__(self, action_id: str) -> None:
+            super().__init__()
+            self.action_id = action_id
+
+    def picked(self, part: str) -> Message:
+        return self.Picked(part)
+
+    def draw(self, view: str, keymap: Mapping[str, str], *, readonly: bool) -> None:
+        line, self.ends = keys_of(view, keymap, self.size.width, readonly=readonly)
+        self.show([line])
+
+
+def keys_of(
+    view: str, keymap: Mapping[str, str], width: int, *, readonly: bool
+) -> tuple[Line, list[tuple[int, str]]]:
+    """The line and where each of its actions ends. What does not fit is left out, last one first;
+    `?` lists it."""
+    own, always = (
+        [(action.id, _key(action, keymap)) for action in actions.of_view(ids, readonly=readonly)]
+        for ids in (actions.SHOWN[view], actions.SHOWN_ALWAYS)
+    )
+    room = width - sum(width_of(part) for _, part in always)
+    while own and sum(width_of(part) for _, part in own) > room:
+        own.pop()
+    gap = max(0, room - sum(width_of(part) for _, part in own))
+    line: Line = []
+    ends = []
+    for name, part in (*own, ("", [(" " * gap, "")]), *always):
+        line += part
+        ends.append((width_of(line), name))
+    return line, ends
+
+
+def _key(action: actions.Action, keymap: Mapping[str, str]) -> Line:
+    key = actions.keys(action, keymap).split("  ")[0]
+    return [(f" {key} ", "accent bold"), (f"{action.label} ", "dim")]
 
 
 def summary(
@@ -86,7 +139,7 @@ def summary(
     if words:
         line.append((f"   / {plain(words, 40)}", "info bold"))
     if held:
-        line.append(("   ‖ display paused (p)", "warn bold"))
+        line.append(("   ‖ display held (F)", "warn bold"))
     if readonly:
         line.append(("   read-only", "info bold"))
     if feed.error:

@@ -15,6 +15,7 @@ from devbox.tui.panes.events import EventsPane
 from devbox.tui.panes.jobs import JobsPane
 from devbox.tui.panes.load import LoadPane
 from devbox.tui.panes.logs import LogsPane
+from devbox.tui.panes.services import ServicesPane
 from devbox.tui.panes.sync import SyncPane
 
 WIDE, TALL = 160, 30  # columns and rows of a terminal from which there are tiles
@@ -36,6 +37,7 @@ class Deck(Horizontal):
         yield LoadPane(id="load")
         with Vertical(id="beside"):
             yield JobsPane(id="jobs")
+            yield ServicesPane(id="services")
             yield LogsPane(id="logs")
             yield SyncPane(id="sync")
             yield CostPane(id="cost")

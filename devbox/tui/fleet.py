@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column("mark", "", 1),
     Column("state", "STATE", 11, most=24, drop=0, letter="S"),
-    Column("name", "NAME", 12, most=26, letter="N"),
+    Column("name", "NAME", 12, most=26, letter="A"),
     Column("provider", "PROVIDER", 8, drop=4, letter="P"),
     Column("hardware", "HARDWARE", 12, most=18, drop=5, letter="H"),
     Column("uptime", "UPTIME", 6, drop=3, letter="U", right=True),
-    Column("gpu", "GPU", 7, most=40, letter="G"),
+    Column("gpu", "GPU", 7, most=40, letter="B"),
     Column("vram", "VRAM", 7, most=40, letter="V", drop=1),
     Column("cpu", "CPU", 7, most=40, letter="E", drop=6),
     Column("mem", "MEM", 7, most=40, letter="M", drop=7),

@@ -93,6 +93,7 @@ class Operations:
         self._folder = private_dir(paths.home() / "operations")
         self.all: dict[str, Operation] = {}
         self.changes = 0
+        self._untold: dict[str, Operation] = {}
         self._adopt()
 
     def start(self, title: str, box: str, *words: str) -> Operation:
@@ -118,7 +119,7 @@ class Operations:
         return self.add(operation)
 
     def add(self, operation: Operation) -> Operation:
-        self.all[operation.key] = operation
+        self.all[operation.key] = self._untold[operation.key] = operation
         self.changes += 1
         return operation
 
@@ -137,10 +138,10 @@ class Operations:
         return [o.process.pid for o in self.running() if o.process]
 
     def poll(self) -> list[Operation]:
-        """Read what is new; those that ended since the last time."""
+        """Read what is new; those that ended since the last time, also by themselves."""
         ended = []
-        for operation in self.running():
-            if self._read(operation):
+        for operation in list(self._untold.values()):
+            if operation.state == "running" and self._read(operation):
                 self.changes += 1
             if operation.state == "running" and self._is_over(operation):
                 self._read(operation)
@@ -148,7 +149,7 @@ class Operations:
                     self._died(operation)
                 self.changes += 1
             if operation.state != "running":
-                ended.append(operation)
+                ended.append(self._untold.pop(operation.key))
                 if operation.process:
                     operation.process.wait()
         return ended

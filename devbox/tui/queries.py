@@ -8,21 +8,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import msgspec
+
 from devbox.errors import DevboxError
 from devbox.model import Box, Offer, Run
-from devbox.text import dollars, size
+from devbox.state.costs import cost
+from devbox.text import dollars, duration, size
 from devbox.tui.feed import BoxView
 
 if TYPE_CHECKING:
     from devbox.lifecycle import Stop
     from devbox.spec import BoxSpec, JobSpec
     from devbox.sync.status import Difference
-    from devbox.templates import Template
+    from devbox.templates import NewBox
     from devbox.tui.ledger_view import Costs
     from devbox.wire.messages import Check
     from devbox.workspace import Workspace
 
 LogKind = Literal["run", "box", "build"]
+_TAIL = 64 * 1024  # bytes
 
 
 class Choice(NamedTuple):
@@ -40,6 +44,14 @@ class Choice(NamedTuple):
     ends: bool = False
 
 
+class Runnable(NamedTuple):
+    """A job or a service that can be started. own: the project's."""
+
+    job: JobSpec
+    is_service: bool
+    own: bool
+
+
 class Asks:
     """start: the folder whose devbox.toml counts; it is read again where it may have changed."""
 
@@ -53,16 +65,69 @@ class Asks:
         """The boxes of devbox.toml."""
         return list(self._open().spec.boxes.items())
 
-    def templates(self) -> list[Template]:
-        """What a devbox.toml can be made from; empty where there is one already."""
+    def free_name(self) -> str:
+        """A name for a new box: the folder's, or one that devbox.toml does not have yet."""
+        from devbox import spec
+
+        taken, first = self._open().spec.boxes, spec.project_name(self.start)
+        more = (f"{first}-{number}" for number in range(2, len(taken) + 3))
+        return next(name for name in (first, *more) if name not in taken)
+
+    def providers(self) -> list[str]:
+        from devbox.providers import registry
+
+        return list(registry.NAMES)
+
+    def offers(self, provider: str) -> list[Offer]:
+        """All hardware of a provider, cheapest first; unknown prices last."""
+        from devbox.money.offers import select
+        from devbox.spec import BoxSpec
+
+        return select(self._open().provider(provider).offers_for(BoxSpec(provider=provider)))
+
+    def add_box(self, name: str, new: NewBox) -> None:
+        """Write a new box into devbox.toml; the comments in it stay."""
         from devbox import spec, templates
 
-        return [] if spec.find(self.start) else templates.catalogue()
+        file = spec.find(self.start)
+        if file:
+            templates.add(new, name, file)
+        else:
+            templates.create(new, self.start, name)
 
-    def write_template(self, name: str) -> list[Path]:
-        from devbox import templates
+    def wakes(self, box: Box) -> list[str]:
+        """What a box that is not up will cost when it is resumed."""
+        from devbox import spec
+        from devbox.money.fit import best
 
-        return templates.write(templates.get(name), self.start)
+        ws = self._open()
+        wanted = spec.decode_box(box.spec)
+        if box.hardware:
+            wanted = msgspec.structs.replace(wanted, hardware=box.hardware)
+        try:
+            offer = best(ws.provider_of(box), wanted)
+        except DevboxError as error:
+            before = dollars(box.price.micro_per_hour, per_hour=True)
+            return [f"price unknown: {error.what}", f"it was {before} when it last ran"]
+        price = dollars(offer.price.micro_per_hour, per_hour=True)
+        most = dollars(cost(offer.price, wanted.max_uptime))
+        return [
+            f"{box.hardware or offer.hardware.name} at {price} ({offer.price.source})",
+            f"for {duration(wanted.max_uptime)} (max_uptime): {most}",
+        ]
+
+    def resizes(self, box: Box) -> Choice:
+        """The hardware that a box can move to, and which it has. ProviderError where it keeps
+        what it has."""
+        from devbox import lifecycle, spec
+        from devbox.money.offers import select
+
+        ws = self._open()
+        lifecycle.require_can_resize(ws, box)
+        wanted = spec.decode_box(box.spec)
+        offers = select(ws.provider_of(box).offers_for(wanted))
+        chosen = next((each for each in offers if each.hardware.name == box.hardware), None)
+        return Choice(box.name, wanted, offers, chosen, "")
 
     def choice(self, name: str) -> Choice:
         """Offers and prices for one box of devbox.toml."""
@@ -113,10 +178,39 @@ class Asks:
 
         return ledger_view.costs(self._open())
 
-    def jobs(self) -> dict[str, JobSpec]:
+    def jobs(self) -> list[Runnable]:
+        """Jobs and services: the project's own before the bundled ones."""
         from devbox.jobs import catalogue
+        from devbox.services import catalogue as services
 
-        return catalogue.all_jobs(self._open().spec)
+        config = self._open().spec
+        found = [
+            *(Runnable(job, False, job.name in config.jobs)
+              for job in catalogue.all_jobs(config).values()),
+            *(Runnable(one, True, one.name in config.services)
+              for one in services.all_services(config).values()),
+        ]  # fmt: skip
+        return sorted(found, key=lambda each: not each.own)
+
+    def url_of(self, run: Run) -> str:
+        """Where a service answers on this computer; '' where it does not."""
+        from devbox.services import reach
+
+        return reach.url_of(run)
+
+    def log_tail(self, run: Run) -> list[str]:
+        """The end of a run's log: of its box, or of what was fetched from it."""
+        from devbox.jobs import fetch
+        from devbox.jobs.follow import Line, follow
+
+        ws = self._open()
+        fetched = fetch.default_folder(ws, run) / fetch.NOTES / "log.txt"
+        if run.state.is_over and fetched.is_file():
+            with fetched.open("rb") as stream:
+                stream.seek(max(0, fetched.stat().st_size - _TAIL))
+                return stream.read(_TAIL).decode(errors="replace").splitlines()
+        messages = follow(ws, run, after="tail", wait=False)
+        return [each.text for each in messages if isinstance(each, Line) and each.end != "\r"]
 
     def check_words(self, job: JobSpec, words: list[str]) -> None:
         """UsageError when the job would refuse these words."""
@@ -192,13 +286,29 @@ def bill(view: BoxView) -> list[str]:
     return lines
 
 
-def forward(box: Box, ports: str, ready: Callable[[str], None], stop: Callable[[], bool]) -> None:
-    """Hold a forward open until `stop`; `ready` gets where it answers. Runs on a thread."""
+def forward(
+    box: Box,
+    ports: str,
+    ready: Callable[[str], None],
+    stop: Callable[[], bool],
+    service: Run | None = None,
+) -> None:
+    """Hold a forward open until `stop`; `ready` gets where it answers. That of a service is noted,
+    as `devbox serve` does, opened again when it is cut, and on another local port where none was
+    named and that is in use. Runs on a thread."""
     from devbox.remote import forward as ssh_forward
     from devbox.remote.preconditions import check_running
+    from devbox.services.reach import Reach
 
     wish = ssh_forward.parse(ports)
     check_running(box)
+    if service:
+        with Reach(box, service, wish.remote, wish=wish.local, fixed=":" in ports) as link:
+            ready(link.url)
+            while not stop():
+                link.see_to()
+                time.sleep(0.1)
+        return
     with ssh_forward.opened(box, wish):
         ready(f"127.0.0.1:{wish.local}")
         while not stop():

@@ -26,7 +26,7 @@ DARK = Theme(
     surface="#161D24",
     panel="#202A34",
     dark=True,
-    variables={"footer-key-foreground": "#56B4E9", "border": "#33424F"},
+    variables={"border": "#33424F"},
 )
 LIGHT = Theme(
     name="devbox-light",
@@ -41,7 +41,7 @@ LIGHT = Theme(
     surface="#F0F3F5",
     panel="#E1E7EC",
     dark=False,
-    variables={"footer-key-foreground": "#0072B2", "border": "#B8C4CE"},
+    variables={"border": "#B8C4CE"},
 )
 THEMES = (DARK, LIGHT)
 

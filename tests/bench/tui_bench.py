@@ -117,7 +117,7 @@ def _under_load(folder: Path) -> list[Row]:
             screen.drain(0.13)
             screen.press("j")
             keys.append(screen.wait(b"devbox-box-%03d" % number))
-        screen.press("lv")  # the logs, and the next source of them: the box
+        screen.press("Lv")  # the logs, and the next source of them: the box
         screen.wait(b"step ")
         screen.drain(2)
         log = screen.load(_SECONDS)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from devbox.tui.app import Dashboard
 from devbox.tui.static_lines import Lines
@@ -29,6 +30,13 @@ class Driven(NamedTuple):
         names = {" ": "space", "/": "slash", ".": "full_stop", "-": "minus", "_": "underscore"}
         await self.press(*(names.get(letter, letter) for letter in text))
 
+    async def choose(self, word: str) -> None:
+        """The row of the open list that begins so."""
+        listing = self.app.screen.query_one(OptionList)
+        (row,) = (n for n, one in enumerate(listing.options) if str(one.prompt).startswith(word))
+        listing.highlighted = row
+        await self.press("enter")
+
     async def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
         """Wait until it holds."""
         deadline = time.monotonic() + seconds
@@ -43,6 +51,8 @@ class Driven(NamedTuple):
 
     async def select(self, name: str) -> None:
         self.app.fleet.go(self.app.fleet.keys.index(f"id-{name}"))
+        await self.pilot.pause()
+        self.app.redraw()  # on a busy machine the details come later than the cursor
         await self.pilot.pause()
 
     @property

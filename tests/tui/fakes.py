@@ -21,11 +21,10 @@ from devbox.model import (
     Run,
     RunState,
 )
-from devbox.spec import BoxSpec, JobSpec, Spec
+from devbox.spec import BoxSpec
 from devbox.state.spending import Line
 from devbox.sync.status import Difference, Differing, File
 from devbox.telemetry.live import LiveTelemetry
-from devbox.templates import Template
 from devbox.tui.feed import BoxView, RunView, Totals
 from devbox.tui.history import History
 from devbox.tui.ledger_view import Costs, Spent
@@ -48,6 +47,11 @@ from devbox.wire.messages import (
 
 NOW = time.mktime((2026, 7, 21, 15, 4, 5, 0, 0, -1))
 GB = 1024**3
+CHEAP = Offer("modal", Hardware("t4", "T4", 1, 16 * GB, 4, 16 * GB), Price(590_000, "live"), NOW)
+DEAR = Offer(
+    "modal", Hardware("h100", "H100", 1, 80 * GB, 16, 128 * GB), Price(3_950_000, "live"), NOW
+)
+UNPRICED = Offer("modal", Hardware("b300", "B300", 1, 288 * GB), Price(None, "unknown"), NOW)
 
 
 def box(name: str, state: BoxState = BoxState.RUNNING, **fields: Any) -> Box:
@@ -191,7 +195,6 @@ class FakeAsks(Asks):
         self.boxes: list[tuple[str, BoxSpec]] = [("train", BoxSpec()), ("new", BoxSpec())]
         self.lost = ["train: 2 files on it are not on this computer:", "  model.pt", "  notes.md"]
         self.log_lines = [f"epoch {n}: loss {1 / (n + 1):.4f}" for n in range(200)]
-        self.written: list[str] = []
         self.edited: list[str] = []
         self.fails = ""
 
@@ -204,26 +207,33 @@ class FakeAsks(Asks):
     def own(self, boxes: list[Box]) -> list[Box]:
         return boxes
 
-    def templates(self) -> list[Template]:
-        return [Template("basic", "One box, commented", Path("/nowhere"))]
+    def free_name(self) -> str:
+        return "dev"
 
-    def write_template(self, name: str) -> list[Path]:
-        self.written.append(name)
-        self.boxes = [("dev", BoxSpec())]
-        return [self.start / "devbox.toml"]
+    def offers(self, provider: str) -> list[Offer]:
+        if self.fails:
+            raise SshError(self.fails)
+        return [CHEAP, DEAR, UNPRICED]
+
+    def wakes(self, box: Box) -> list[str]:
+        return [f"{box.hardware} at $1.80/h (live)", "for 8h (max_uptime): $14.40"]
+
+    def resizes(self, box: Box) -> Choice:
+        return Choice(box.name, BoxSpec(), [CHEAP, DEAR, UNPRICED], CHEAP, "")
+
+    def log_tail(self, run: Run) -> list[str]:
+        if self.fails:
+            raise SshError(self.fails, fix="devbox doctor")
+        return self.log_lines
 
     def choice(self, name: str) -> Choice:
-        cheap = Offer("modal", Hardware("t4", "T4", 1, 16 * GB, 4, 16 * GB),
-                      Price(590_000, "live"), NOW)  # fmt: skip
-        dear = Offer("modal", Hardware("h100", "H100", 1, 80 * GB, 16, 128 * GB),
-                     Price(3_950_000, "live"), NOW)  # fmt: skip
-        return Choice(name, dict(self.boxes)[name], [cheap, dear], cheap, "")
+        return Choice(name, dict(self.boxes).get(name, BoxSpec()), [CHEAP, DEAR], CHEAP, "")
 
     def before_stop(self, box: Box, verb: str) -> Stop:
         if self.fails:
             raise SshError(self.fails)
-        means = {"pause": "a pause keeps its files", "down": "this will delete what is on it"}
-        return Stop(means[verb], tuple(self.lost), "Sure?")
+        means = {"down": "this will delete what is on it"}
+        return Stop(means.get(verb, f"a {verb} keeps its files"), tuple(self.lost), "Sure?")
 
     def difference(self, box: Box) -> Difference:
         if self.fails:
@@ -248,11 +258,6 @@ class FakeAsks(Asks):
             Line("2026-07-21", 9e3, today, 0.0),
         ]
         return Costs(Spent(NOW, today, month, {}), rows, days, rows[:1])
-
-    def jobs(self) -> dict[str, JobSpec]:
-        from devbox.jobs import catalogue
-
-        return catalogue.all_jobs(Spec())
 
     def doctor(self, box: Box | None) -> list[Check]:
         return [Check("ok", "ssh: OpenSSH", ""), Check("warn", "no include", "devbox ssh-config")]

@@ -27,11 +27,10 @@ async def test_an_answer_after_the_dialog_was_closed_harms_nothing(
             assert gate.wait(30)
             return []
 
-        it.asks.choice = lambda name: late()  # type: ignore[assignment, return-value, method-assign]
         dialogs: dict[str, Dialog[object]] = {
             "confirm": Confirm("End it?", [], (), late),  # type: ignore[dict-item]
             "doctor": Doctor("train", late),  # type: ignore[dict-item, arg-type]
-            "up": Up(it.asks, "train"),  # type: ignore[dict-item]
+            "up": Up("Bring it up", "Up", late),  # type: ignore[dict-item, arg-type]
         }
         dialog = dialogs[kind]
         it.app.push_screen(dialog)
@@ -49,9 +48,9 @@ async def test_a_long_form_keeps_its_buttons_in_sight(dashboard: Open) -> None:
     async with dashboard(size=(80, 24)) as it:
         await it.press("r")
         await it.until(lambda: it.dialog == "Choose")
-        await it.press("end", "up", "enter")
+        await it.choose("track")
         await it.until(lambda: it.dialog == "Form")
-        await it.until(lambda: "min_size" in it.text)
+        await it.until(lambda: "video" in it.text)
         (line,) = (line for line in it.text.splitlines() if "Cancel" in line)
         assert "Run" in line
 

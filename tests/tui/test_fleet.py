@@ -66,7 +66,7 @@ async def test_the_filter_narrows_as_one_types_and_escape_ends_it(dashboard: Ope
 
 async def test_moving_and_the_selected_box(dashboard: Open) -> None:
     async with dashboard() as it:
-        await it.press("N")
+        await it.press("A")
         await it.press("home")
         assert it.selected == "broken"
         await it.press("j", "down")
@@ -96,7 +96,7 @@ async def test_the_cursor_stays_on_its_box_when_the_order_changes(dashboard: Ope
 
 async def test_marks_choose_several_and_can_be_taken_away(dashboard: Open) -> None:
     async with dashboard() as it:
-        await it.press("N", "home", "space", "space")
+        await it.press("A", "home", "space", "space")
         assert [view.box.name for view in it.app.fleet.targets()] == ["build", "broken"]
         assert "2 marked" in it.text
         assert it.text.count("◆") >= 2
@@ -108,7 +108,7 @@ async def test_marks_choose_several_and_can_be_taken_away(dashboard: Open) -> No
 
 async def test_the_mouse_selects_marks_sorts_and_opens(dashboard: Open) -> None:
     async with dashboard() as it:
-        await it.press("N")
+        await it.press("A")
         await it.pilot.click("#fleet", offset=(20, 3))
         assert it.selected == "gone"
         await it.pilot.click("#fleet", offset=(0, 2))
@@ -181,7 +181,7 @@ async def test_only_what_is_in_sight_is_drawn(dashboard: Open) -> None:
 async def test_no_boxes_says_what_to_do(dashboard: Open) -> None:
     async with dashboard(feed=fakes.FakeFeed()) as it:
         assert "no boxes: u brings one up" in it.text
-        await it.press("j", "k", "space", "enter", "l", "4", "5", "6", "2", "1")
+        await it.press("j", "k", "space", "enter", "L", "4", "5", "6", "2", "1")
         assert it.app.view is None
 
 

@@ -28,7 +28,7 @@ async def test_a_job_runs_from_a_form_made_of_its_job_toml(dashboard: Open, home
         await it.select("train")
         await it.press("r")
         await it.until(lambda: "Follow people's faces" in it.text)
-        await it.press("end", "up", "enter")
+        await it.choose("track ")
         await it.until(lambda: it.dialog == "Form")
         for word in ("video *", "engine", "min_size", "smallest face, in pixels"):
             assert word in it.text
@@ -44,7 +44,7 @@ async def test_a_job_runs_from_a_form_made_of_its_job_toml(dashboard: Open, home
         assert started[:6] == ("run", "track", "--box", "demo/train", "--detach", "--")
         words = {f"--video={home / 'clip.mp4'}", "--min-size=64", "--engine=cascade"}
         assert words <= set(started[6:])
-        assert it.app.pane == "jobs"
+        await it.until(lambda: it.app.pane == "jobs")
 
 
 async def test_a_command_of_ones_own(dashboard: Open) -> None:
@@ -148,7 +148,7 @@ async def test_a_forward_is_work_that_can_be_stopped(
 ) -> None:
     ports: list[str] = []
 
-    def forward(box: Any, line: str, ready: Any, stop: Any) -> None:
+    def forward(box: Any, line: str, ready: Any, stop: Any, service: Any) -> None:
         ports.append(line)
         ready("127.0.0.1:9000")
         while not stop():

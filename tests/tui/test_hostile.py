@@ -79,7 +79,7 @@ async def test_hostile_text_everywhere(dashboard: Open, text: str) -> None:
 async def test_markup_is_shown_as_it_is(dashboard: Open) -> None:
     async with dashboard(log_lines=["[red]loss[/red] [/b]"]) as it:
         await it.select("train")
-        await it.press("l")
+        await it.press("L")
         await it.until(lambda: "[red]loss[/red] [/b]" in it.text)
         it.app.tell("[bold]not bold[/]")
         await it.until(lambda: "[bold]not bold[/]" in it.text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from devbox.cli.main import GROUPS
 from devbox.errors import SpecError
 from devbox.tui import actions, settings
 from devbox.tui.app import Dashboard
@@ -18,10 +19,12 @@ from tests.tui.conftest import Open
 KEYS = [(action.id, key.strip()) for action in actions.ACTIONS for key in action.keys.split(",")]
 ISSUE = {
     "palette": ("colon", "ctrl+p"), "filter": ("slash",), "back": ("escape",),
-    "details": ("enter", "d"), "logs": ("l",), "shell": ("s",), "editor": ("e",),
+    "details": ("enter", "d"), "logs": ("L",), "shell": ("s",), "editor": ("e",),
     "forward": ("f",), "down": ("j", "down"), "up_row": ("k", "up"), "mark": ("space",),
-    "display": ("p",), "refresh": ("ctrl+r",), "terminate": ("ctrl+d",), "help": ("question_mark",),
-    "quit": ("q",), "sort_name": ("N",),
+    "display": ("F",), "first": ("g",), "last": ("G",), "match_next": ("n",),
+    "match_previous": ("N",), "previous_pane": ("h",), "next_pane": ("l",), "pause": ("p",),
+    "refresh": ("ctrl+r",), "terminate": ("ctrl+d",), "help": ("question_mark",),
+    "quit": ("q",), "sort_name": ("A",),
 }  # fmt: skip
 
 
@@ -76,7 +79,7 @@ async def test_the_keymap_overrides_keys_everywhere(
     done: list[str] = []
     monkeypatch.setattr(actions, "handler", lambda name: lambda _: done.append(name))
     async with dashboard(settings=Settings(keys={"pause": "f5"})) as it:
-        await it.press("z")
+        await it.press("p")
         assert done == []
         await it.press("f5")
         assert done == ["boxes.pause"]
@@ -96,9 +99,44 @@ def test_help_lists_every_action_and_every_state() -> None:
 def test_the_guide_lists_every_key() -> None:
     guide = (Path(__file__).parents[2] / "docs/dashboard.md").read_text()
     for action in actions.ACTIONS:
-        assert f"`{action.id}`" in guide, action.id
-        for key in action.keys.split(","):
-            assert f"`{actions.shown(key)}`" in guide, (action.id, key)
+        keys = " ".join(f"`{actions.shown(key)}`" for key in action.keys.split(","))
+        assert f"| {keys} | `{action.id}` | {action.tooltip} |" in guide
+
+
+@pytest.mark.parametrize("view", actions.VIEWS)
+async def test_each_key_that_a_view_shows_works_in_it(
+    dashboard: Open, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    done: list[str] = []
+    async with dashboard(size=(200, 40)) as it:
+        await it.select("train")
+        if view != "fleet":
+            await it.press(str(list(actions.PANES).index(view) + 1), "enter")
+        shown = it.page("keys")
+        listed = actions.of_view(f"{actions.SHOWN[view]} {actions.SHOWN_ALWAYS}")
+        for action in listed:
+            noted = action._replace(handler=action.id, args=(), pane="")
+            monkeypatch.setitem(actions.BY_ID, action.id, noted)
+        monkeypatch.setattr(actions, "handler", lambda name: lambda _: done.append(name))
+        for action in listed:
+            key = action.keys.split(",")[0]
+            assert f"{actions.shown(key)} {action.label}" in shown
+            done.clear()
+            await it.press(key)
+            assert done == [action.id]
+
+
+async def test_the_bottom_line_is_of_the_view_fits_and_can_be_clicked(dashboard: Open) -> None:
+    async with dashboard(size=(80, 24), settings=Settings(keys={"pause": "f5"})) as it:
+        await it.select("train")
+        assert "f5 Pause" in it.page("keys")
+        assert it.page("keys").endswith("q Quit")
+        assert "N Previous" not in it.page("keys")
+        await it.press("L")
+        assert "N Previous" in it.page("keys")
+        assert len(it.page("keys")) <= 80
+        await it.pilot.click("#keys", offset=(it.page("keys").index("? Help"), 0))
+        assert it.dialog == "Help"
 
 
 @pytest.mark.parametrize(
@@ -130,3 +168,17 @@ async def test_an_unknown_theme_falls_back(dashboard: Open) -> None:
     async with dashboard(settings=Settings(theme="no such theme")) as it:
         assert it.app.theme == "devbox-dark"
         assert isinstance(it.app, Dashboard)
+
+
+def test_each_verb_of_the_command_line_has_its_place_in_the_dashboard() -> None:
+    """A new verb belongs into an action's `verbs`, into SEEN or into TYPED."""
+    places: dict[str, str] = {}
+    for action in actions.ACTIONS:
+        key = actions.shown(action.keys.split(",")[0])
+        places |= dict.fromkeys(action.verbs, f"`{key}` {action.label}")
+    places |= actions.SEEN | dict.fromkeys(actions.TYPED, "`!` only")
+    verbs = [verb for group in GROUPS.values() for verb in group]
+    assert sorted(places) == sorted(verbs)
+    guide = (Path(__file__).parents[2] / "docs/dashboard.md").read_text()
+    for verb in verbs:
+        assert f"| `{verb}` | {places[verb]} |" in guide

@@ -16,6 +16,7 @@ from devbox.jobs import queries
 from devbox.model import BoxState, RunState
 from devbox.remote.connection import connect
 from devbox.tui.operation_manager import Operation, Operations
+from devbox.tui.queries import Asks
 from devbox.workspace import Workspace
 
 TOML = """
@@ -133,6 +134,7 @@ def test_a_retry_sends_what_was_edited_since(project: Path) -> None:
     _until(over)
     (project / "said.txt").write_text("two\n")
     run = ws.store.runs.latest()[0]
+    assert Asks(project).log_tail(run) == ["one"]
     begin(operations, "retry", run.id, "--detach")
     with connect(ws.box("b")) as connection:
         assert connection.run(["cat", f"{ws.box('b').workdir}/said.txt"]).out == "two\n"
@@ -184,6 +186,17 @@ def test_what_its_log_says_is_never_trusted(project: Path) -> None:
     operations.poll()
     assert (operation.state, operation.summary) == ("done", "ok")
     assert list(operation.lines) == ["hi"]
+
+
+def test_what_this_program_holds_itself_is_told_once_when_it_fails(project: Path) -> None:
+    operations = Operations(project)
+    operation = Operation("forward-1", "forward", "forward b 80", "b", time.time())
+    operation.stop = lambda: None
+    operations.add(operation)
+    assert operations.poll() == []
+    operation.finish("failed", "port 80 is in use")
+    assert operations.poll() == [operation]
+    assert operations.poll() == []
 
 
 def test_old_folders_go(project: Path) -> None:

@@ -11,14 +11,14 @@ from tests.tui import fakes
 from tests.tui.conftest import Open
 
 
-async def test_tabs_by_number_by_bracket_and_by_click(dashboard: Open) -> None:
+async def test_tabs_by_number_by_letter_and_by_click(dashboard: Open) -> None:
     async with dashboard() as it:
         for number, name in enumerate(PANES, 1):
             await it.press(str(number))
             assert it.app.pane == name
-        await it.press("right_square_bracket")
+        await it.press("l")
         assert it.app.pane == "load"
-        await it.press("left_square_bracket")
+        await it.press("h")
         assert it.app.pane == "events"
 
 
@@ -54,7 +54,7 @@ async def test_gpu_faults_are_marked(dashboard: Open) -> None:
         ("broken", "no matching distribution for torch==9"),
         ("nightly", "w resumes it"),
         ("gone", "u makes a new one"),
-        ("build", "l follows the build's log"),
+        ("build", "L follows the build's log"),
         ("lab", "last values, 42s old"),
     ],
 )
@@ -94,7 +94,7 @@ async def test_jobs_tab_of_a_box_without_runs(dashboard: Open) -> None:
 async def test_cost_tab(dashboard: Open) -> None:
     async with dashboard() as it:
         await it.select("train")
-        await it.press("5")
+        await it.press("6")
         await it.until(lambda: "By day" in it.text)
         for word in ("$34.40/h + 1 unknown", "$38.85", "$76.85", "$31.60/h (live), for 1h02m",
                      "ends it in 6h", "2026-07-21", "$38.00", "+?"):  # fmt: skip
@@ -106,7 +106,7 @@ async def test_events_tab_is_newest_first_and_says_things_once(dashboard: Open) 
         await it.select("train")
         feed = it.feed
         feed.box_events["id-train"] *= 1
-        await it.press("6")
+        await it.press("7")
         lines = it.page("events").splitlines()
         assert "run track-20260721-150001-abcd begins" in lines[0]
         assert "would pause in 5m" in lines[1]
@@ -117,7 +117,7 @@ async def test_events_tab_is_newest_first_and_says_things_once(dashboard: Open) 
 async def test_sync_tab_compares_both_sides(dashboard: Open) -> None:
     async with dashboard() as it:
         await it.select("train")
-        await it.press("4")
+        await it.press("5")
         await it.until(lambda: "results/model.pt" in it.text)
         for word in ("Only on the box, not here: 2", "Only here, not on the box: 1", "new.py",
                      "newer here", "train.py"):  # fmt: skip
@@ -127,7 +127,7 @@ async def test_sync_tab_compares_both_sides(dashboard: Open) -> None:
 async def test_sync_tab_says_why_it_cannot_compare(dashboard: Open) -> None:
     async with dashboard(fails="no answer") as it:
         await it.select("train")
-        await it.press("4")
+        await it.press("5")
         await it.until(lambda: "no answer (devbox doctor)" in it.text)
         await it.select("nightly")
         await it.until(lambda: "nightly is paused" in it.text)
@@ -136,7 +136,7 @@ async def test_sync_tab_says_why_it_cannot_compare(dashboard: Open) -> None:
 async def test_logs_follow_hold_search_and_change_source(dashboard: Open) -> None:
     async with dashboard() as it:
         await it.select("train")
-        await it.press("l")
+        await it.press("L")
         await it.until(lambda: "epoch 199" in it.text)
         assert "run log of train" in it.app.logs_pane.view.lines[0]
         assert "following" in it.text
@@ -151,7 +151,7 @@ async def test_logs_follow_hold_search_and_change_source(dashboard: Open) -> Non
         assert it.app.logs_pane.view.match == 180
         await it.press("n")
         assert it.app.logs_pane.view.match == 18
-        await it.press("b")
+        await it.press("N")
         assert "11 of 11" in it.text
         await it.press("escape")
         assert it.app.logs_pane.view.words == ""
@@ -168,7 +168,7 @@ async def test_the_log_of_the_chosen_run(dashboard: Open) -> None:
     feed = fakes.fleet()
     async with dashboard(feed=feed) as it:
         await it.select("train")
-        await it.press("2", "enter", "j", "l")
+        await it.press("2", "enter", "j", "L")
         await it.until(lambda: "track-20260721-150003-abcd" in it.page("log-head"))
 
 
@@ -176,7 +176,7 @@ async def test_a_flood_of_lines_is_bounded(dashboard: Open) -> None:
     lines = [f"line {n} " + "x" * 100 for n in range(30_000)]
     async with dashboard(log_lines=lines) as it:
         await it.select("train")
-        await it.press("l")
+        await it.press("L")
         await it.until(lambda: "line 29999" in it.text)
         view = it.app.logs_pane.view
         assert len(view.lines) <= 24_000

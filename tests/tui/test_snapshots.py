@@ -87,7 +87,7 @@ async def test_a_large_screen_is_filled(dashboard: Open) -> None:
         await it.until(lambda: it.app.logs_pane.view.lines[-1:] == fakes.BUSY_LOG[-1:])
         await it.turn()
         text = it.text
-        for part in ("1 Load", "2 Jobs", "3 Logs", "GPUs use", "tokens/s", "3600/5000"):
+        for part in ("1 Load", "2 Jobs", "4 Logs", "GPUs use", "tokens/s", "3600/5000"):
             assert part in text
         lines = [line.ljust(200).replace("\N{BRAILLE PATTERN BLANK}", " ") for line in
                  text.splitlines()]  # fmt: skip

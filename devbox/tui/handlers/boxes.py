@@ -1,9 +1,11 @@
-"""Boxes: up, pause, resume, keep, terminate, reconcile, doctor, and syncing their files."""
+"""Boxes: new, up, pause, resume, keep, resize, restart, terminate, reconcile, doctor, and syncing
+their files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from devbox.errors import Conflict
 from devbox.model import Box, BoxState
 from devbox.text import parse_duration
 from devbox.tui import background
@@ -12,6 +14,7 @@ from devbox.tui.queries import bill
 from devbox.tui.screens.ask import Choose, Confirm, Item, Prompt
 from devbox.tui.screens.dialog import Answer
 from devbox.tui.screens.doctor import Doctor
+from devbox.tui.screens.new_box import NewBoxForm
 from devbox.tui.screens.up import Up
 
 if TYPE_CHECKING:
@@ -29,9 +32,8 @@ async def up(app: Dashboard) -> None:
     """Choose a box of devbox.toml, see its offers, start it."""
     names = await background.call(app.asks.names, "spec")
     if not names:
-        names = await _from_template(app)
-        if not names:
-            return
+        await new(app)
+        return
     alive = [view.box for view in app.feed.views if not view.box.state.is_over]
     own = await background.call(lambda: app.asks.own(alive), "spec")
     live = {box.name: box for box in own}
@@ -44,16 +46,42 @@ async def up(app: Dashboard) -> None:
         name = await app.push_screen_wait(Choose("Bring up which box?", items))
     if name is None:
         return
-    if name in live:
-        # it exists: finishing or resuming it takes no choice
+    if name not in live:
+        await _bring_up(app, name)
+    elif live[name].state is BoxState.RUNNING or await _wake(app, "Bring up", [live[name]]):
         app.operations.start(f"up {name}", live[name].ref, "up", live[name].ref)
-        return
-    wish = await app.push_screen_wait(Up(app.asks, name))
-    if wish:
-        name, hardware = wish
+
+
+async def new(app: Dashboard) -> None:
+    """Write a box into devbox.toml and offer to bring it up."""
+    name = await background.call(app.asks.free_name, "spec")
+    form = NewBoxForm(name, app.asks.providers(), app.asks.offers, app.asks.add_box)
+    written = await app.push_screen_wait(form)
+    if written:
+        app.tell(f"box {written} is in devbox.toml")
+        await _bring_up(app, written)
+
+
+async def _bring_up(app: Dashboard, name: str) -> None:
+    """With the hardware that the user chooses, its price in sight."""
+    asked = Up(f"Bring up {name}", "Bring it up", lambda: app.asks.choice(name))
+    hardware = await app.push_screen_wait(asked)
+    if hardware is not None:
         app.fleet.await_box(name)
         chosen = ["--hardware", hardware] if hardware else []
         app.operations.start(f"up {name}", name, "up", name, *chosen)
+
+
+async def _wake(app: Dashboard, word: str, boxes: list[Box]) -> bool:
+    """Whether the user wants boxes that are not up to run, at the price that is shown."""
+
+    def look() -> list[str]:
+        return [f"{box.name}: {line}" for box in boxes for line in app.asks.wakes(box)]
+
+    names = ", ".join(box.name for box in boxes)
+    asked = Confirm(f"{word} {names}?", ["from then on it costs:"], (Answer("go", word),), look,
+                    "asking for the price …")  # fmt: skip
+    return await app.push_screen_wait(asked) is not None
 
 
 async def pause(app: Dashboard) -> None:
@@ -70,7 +98,10 @@ async def save_before_pause(app: Dashboard, boxes: list[Box]) -> None:
 
 
 async def resume(app: Dashboard) -> None:
-    for view in _in(app, "resume", BoxState.PAUSED):
+    views = _in(app, "resume", BoxState.PAUSED)
+    if not views or not await _wake(app, "Resume", [view.box for view in views]):
+        return
+    for view in views:
         app.operations.start(f"resume {view.box.name}", view.box.ref, "resume", view.box.ref)
 
 
@@ -94,8 +125,31 @@ async def terminate(app: Dashboard) -> None:
     await _stop(app, "down", "End", views, "it ends permanently")
 
 
-async def _stop(app: Dashboard, verb: str, word: str, views: list[BoxView], fact: str) -> None:
-    """word: the verb as the dialog says it. fact: what is true of every such stop."""
+async def restart(app: Dashboard) -> None:
+    views = _in(app, "restart", BoxState.RUNNING)
+    await _stop(app, "restart", "Restart", views, "its app starts again")
+
+
+async def resize(app: Dashboard) -> None:
+    """Other hardware for the selected box, its price in sight."""
+    views = [app.view] if app.view and app.view.box.state is BoxState.RUNNING else []
+    if not views:
+        raise Conflict("only a box that runs can move to other hardware", fix="w resumes one")
+    box = views[0].box
+    asked = Up(f"Move {box.name} to other hardware", "Choose", lambda: app.asks.resizes(box))
+    hardware = await app.push_screen_wait(asked)
+    if hardware:
+        fact = f"it moves to {hardware}"
+        await _stop(app, "resize", "Move", views, fact, hardware)
+    elif hardware == "":
+        app.tell(f"{box.name} has that hardware already")
+
+
+async def _stop(
+    app: Dashboard, verb: str, word: str, views: list[BoxView], fact: str, *words: str
+) -> None:
+    """word: the verb as the dialog says it. fact: what is true of every such stop. words: those
+    that follow the box's name."""
     if not views:
         return
 
@@ -113,7 +167,8 @@ async def _stop(app: Dashboard, verb: str, word: str, views: list[BoxView], fact
     save = [] if which == "save" else ["--no-save"]
     for view in views if which else []:
         ref = view.box.ref
-        app.operations.start(f"{verb} {view.box.name}", ref, verb, ref, "--yes", *save)
+        title = " ".join((verb, view.box.name, *words))
+        app.operations.start(title, ref, verb, ref, *words, "--yes", *save)
 
 
 async def reconcile(app: Dashboard) -> None:
@@ -138,21 +193,6 @@ async def sync(app: Dashboard) -> None:
         app.operations.start(title, ref, "sync", direction, ref, *dry)
     if which:
         app.open_pane("sync")
-
-
-async def _from_template(app: Dashboard) -> Any:
-    templates = await background.call(app.asks.templates, "templates")
-    if not templates:
-        app.tell("devbox.toml names no box: add a table, such as [boxes.dev]", "warning")
-        return []
-    items = [Item(template.name, template.name, template.summary) for template in templates]
-    note = f"There is no devbox.toml in {app.asks.start}. Make one from a template:"
-    name = await app.push_screen_wait(Choose("No boxes yet", items, note))
-    if name is None:
-        return []
-    written = await background.call(lambda: app.asks.write_template(name), "template")
-    app.tell("wrote " + ", ".join(path.name for path in written))
-    return await background.call(app.asks.names, "spec")
 
 
 def _in(app: Dashboard, verb: str, state: BoxState) -> list[BoxView]:

@@ -1,18 +1,21 @@
-"""Jobs: run one with a form, cancel, retry, fetch what it made."""
+"""Jobs and services: run one with a form, cancel, retry, fetch what it made, look at it closely."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from devbox.errors import Conflict, NotFound
+from devbox.jobs import queries
 from devbox.jobs.catalogue import COMMAND
 from devbox.model import BoxState, Run
 from devbox.spec import JobSpec
 from devbox.text import dollars
 from devbox.tui import background
+from devbox.tui.queries import Runnable
 from devbox.tui.screens.ask import Choose, Confirm, Item
 from devbox.tui.screens.dialog import Answer
 from devbox.tui.screens.form import Form
+from devbox.tui.screens.run_detail import RunDetail
 
 if TYPE_CHECKING:
     from devbox.tui.app import Dashboard
@@ -24,35 +27,66 @@ async def run(app: Dashboard) -> None:
     view = app.view
     if view is None or view.box.state is not BoxState.RUNNING:
         raise Conflict("a job needs a running box", fix="u brings one up, w resumes one")
-    jobs = await background.call(app.asks.jobs, "jobs")
-    items = [Item(name, name, job.summary) for name, job in jobs.items()]
+    known = await background.call(app.asks.jobs, "jobs")
+    items = [
+        Item(str(place), each.job.name, _about(each.job.summary, each))
+        for place, each in enumerate(known)
+    ]
     items.append(Item(COMMAND, "command", "a command of your own"))
-    name = await app.push_screen_wait(Choose(f"Run what on {view.box.name}?", items))
-    if name is None:
+    chosen = await app.push_screen_wait(Choose(f"Run what on {view.box.name}?", items))
+    if chosen is None:
         return
-    job = jobs.get(name, _OWN)
-    form = Form(job, view.box.name, app.asks.check_words)
+    each = Runnable(_OWN, False, True) if chosen == COMMAND else known[int(chosen)]
+    job, ref = each.job, view.box.ref
+    form = Form(job, view.box.name, app.asks.check_words, app.asks.start)
     words = await app.push_screen_wait(form)
     if words is None:
         return
     if job is _OWN and not words:
         raise Conflict("no command was given")
-    title, ref = f"run {job.name} on {view.box.name}", view.box.ref
+    verb = "serve" if each.is_service else "run"
     named = [] if job is _OWN else [job.name]
-    app.operations.start(title, ref, "run", *named, "--box", ref, "--detach", "--", *words)
-    app.open_pane("jobs")
+    title = f"{verb} {job.name} on {view.box.name}"
+    app.operations.start(title, ref, verb, *named, "--box", ref, "--detach", "--", *words)
+    app.open_pane("services" if each.is_service else "jobs")
+
+
+def _about(summary: str, each: Runnable) -> str:
+    kind = "service" if each.is_service else ""
+    return "  ".join(filter(None, (summary, kind, "" if each.own else "(bundled)")))
+
+
+async def detail(app: Dashboard) -> None:
+    """What the chosen run was asked to do, how it went, and the end of its log."""
+    view = app.panes[app.pane].run_view
+    if view is None:
+        raise NotFound("this box has no run yet", fix="r runs a job")
+    run = view.run
+    app.push_screen(RunDetail(view, app.now, lambda: app.asks.log_tail(run)))
 
 
 async def cancel(app: Dashboard) -> None:
     run = _chosen(app)
     if run.state.is_over:
         raise Conflict(f"run {run.id} is {run.state} already")
+    if queries.is_service(run):
+        await _stop_service(app, run)
+        return
     runs = app.feed.runs(run.box_id)
     cost = next((entry.cost for entry in runs if entry.run.id == run.id), None)
     facts = [f"it cost {dollars(cost)} so far", "what it did is kept; programs get 10 s to save"]
     answers = (Answer("end", "End the run", danger=True),)
     if await app.push_screen_wait(Confirm(f"End run {run.id}?", facts, answers)):
         app.operations.start(f"cancel {run.id}", run.box_name, "cancel", run.id)
+
+
+async def _stop_service(app: Dashboard, run: Run) -> None:
+    facts = ["requests in flight are finished, within 30 s, and no other is taken"]
+    answers = (Answer("end", "Stop the service", danger=True),)
+    if await app.push_screen_wait(Confirm(f"Stop service {run.job}?", facts, answers)):
+        box = _box_of(app, run)
+        title = f"stop {run.job} on {run.box_name}"
+        app.operations.start(title, box, "services", "stop", run.job, "--box", box)
 
 
 async def retry(app: Dashboard) -> None:
@@ -68,11 +102,16 @@ async def fetch(app: Dashboard) -> None:
 
 
 def _chosen(app: Dashboard) -> Run:
-    """The run under the cursor of the Jobs tab, else the box's newest."""
-    chosen = app.jobs_pane.run if app.pane == "jobs" else None
-    if chosen is None and app.view:
+    """The run under the cursor of the Jobs or Services tab, else the box's newest job."""
+    view = app.panes[app.pane].run_view
+    if view is None and app.view and app.pane != "services":
         runs = app.feed.runs(app.view.box.id)
-        chosen = runs[0].run if runs else None
-    if chosen is None:
+        view = next((each for each in runs if not queries.is_service(each.run)), None)
+    if view is None:
         raise NotFound("this box has no run yet", fix="r runs a job")
-    return chosen
+    return view.run
+
+
+def _box_of(app: Dashboard, run: Run) -> str:
+    views = app.feed.views
+    return next((v.box.ref for v in views if v.box.id == run.box_id), run.box_name)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from devbox.tui import picture, settings
 from devbox.tui.actions import PANES
+from devbox.tui.handlers import jobs
 from devbox.tui.screens.ask import Choose, Item
 from devbox.tui.screens.help import Help
 from devbox.tui.screens.work import Work
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from devbox.tui.app import Dashboard
 
 
-def details(app: Dashboard) -> None:
-    app.panes[app.pane].target().focus()
+async def details(app: Dashboard) -> None:
+    """One step in: the details; there, the chosen run."""
+    if app.in_details and app.panes[app.pane].run_view:
+        await jobs.detail(app)
+    else:
+        app.panes[app.pane].target().focus()
 
 
 def back(app: Dashboard) -> None:
@@ -38,9 +43,9 @@ def filter_(app: Dashboard) -> None:
 
 
 def logs(app: Dashboard) -> None:
-    run = app.jobs_pane.run if app.pane == "jobs" and app.in_details else None
-    if run:
-        app.logs_pane.show_run(run)
+    chosen = app.panes[app.pane].run_view if app.in_details else None
+    if chosen:
+        app.logs_pane.show_run(chosen.run)
     app.open_pane("logs")
     app.logs_pane.view.focus()
 

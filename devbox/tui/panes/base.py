@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from textual.widget import Widget
 
 from devbox.text_layout import Line
-from devbox.tui.feed import BoxView, Feed
+from devbox.tui.feed import BoxView, Feed, RunView
 from devbox.tui.static_lines import Lines
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Pane(Protocol):
     def target(self) -> Widget:
         """What to focus in it."""
 
+    @property
+    def run_view(self) -> RunView | None:
+        """The run under its cursor, where it lists runs."""
+
 
 class Page(Lines):
     """A tab of lines: `draw` says what is on it."""
@@ -78,3 +82,7 @@ class Page(Lines):
 
     def target(self) -> Widget:
         return self
+
+    @property
+    def run_view(self) -> RunView | None:
+        return None

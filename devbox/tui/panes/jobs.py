@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from devbox.jobs import status
+from devbox.jobs import queries, status
 from devbox.model import Run
 from devbox.text import dollars, duration, size
 from devbox.text_layout import Line, bar, cells, percent, plain
@@ -47,15 +47,18 @@ class JobsPane(Vertical):
         yield self._about
 
     @property
-    def run(self) -> Run | None:
+    def run_view(self) -> RunView | None:
         """The run under the cursor."""
-        view = self._runs.get(self.grid.key or "")
-        return view.run if view else None
+        return self._runs.get(self.grid.key or "")
+
+    @property
+    def run(self) -> Run | None:
+        return self.run_view.run if self.run_view else None
 
     def refresh_from(self, seen: Seen) -> None:
         self._now = seen.now
         runs = seen.feed.runs(seen.view.box.id) if seen.view else ()
-        self._runs = {view.run.id: view for view in runs}
+        self._runs = {view.run.id: view for view in runs if not queries.is_service(view.run)}
         longest = max((cells(run_id) for run_id in self._runs), default=0)
         self.grid.set_columns(
             [

@@ -24,9 +24,9 @@ _GAP = 2
 _PROCESSES = 30
 _CHARTS = 14  # rows of all charts together, whatever else is shown
 _NEXT = {
-    BoxState.BUILDING: "l follows the build's log",
+    BoxState.BUILDING: "L follows the build's log",
     BoxState.PAUSED: "w resumes it, ctrl+d ends it permanently",
-    BoxState.FAILED: "l shows its log, x checks it, u tries again, ctrl+d ends it",
+    BoxState.FAILED: "L shows its log, x checks it, u tries again, ctrl+d ends it",
     BoxState.LOST: "u makes a new one of that name",
 }
 

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from devbox.errors import DevboxError
 from devbox.model import Box, BoxState, Run
 from devbox.text_layout import Line, plain
+from devbox.tui.feed import RunView
 from devbox.tui.logview import KEPT, LogView
 from devbox.tui.panes.base import Seen
 from devbox.tui.queries import Asks, LogKind
@@ -93,6 +94,10 @@ class LogsPane(Vertical):
 
     def closed(self) -> None:
         self._stop()
+
+    @property
+    def run_view(self) -> RunView | None:
+        return None
 
     def target(self) -> Widget:
         return self.view

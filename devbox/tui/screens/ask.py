@@ -102,16 +102,17 @@ class Confirm(Dialog[str]):
         facts: Sequence[str],
         answers: Sequence[Answer],
         look: Callable[[], list[str]] | None = None,
+        looking: str = "looking what is unsynced …",
     ) -> None:
         super().__init__()
         self.title_text = title
         self.answers = (CANCEL, *answers)
-        self._facts, self._look = facts, look
+        self._facts, self._look, self._looking = facts, look, looking
 
     def body(self) -> Iterable[Widget]:
         yield text("\n".join(plain(fact, 300) for fact in self._facts), id="facts")
         if self._look:
-            with_scroll = VerticalScroll(text("looking what is unsynced …", id="losses"))
+            with_scroll = VerticalScroll(text(self._looking, id="losses"))
             with_scroll.can_focus = False
             yield with_scroll
 

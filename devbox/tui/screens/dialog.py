@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Static
+from textual.widgets import Button, OptionList, Static
 
 from devbox.text_layout import plain
 from devbox.tui import background
@@ -40,6 +40,10 @@ class Dialog(ModalScreen[R | None], Generic[R]):
         Binding("escape", "cancel", "Cancel", id="dialog_cancel"),
         Binding("left", "app.focus_previous", "Previous", show=False),
         Binding("right", "app.focus_next", "Next", show=False),
+        Binding("j", "list('cursor_down')", "Next row", show=False),
+        Binding("k", "list('cursor_up')", "Previous row", show=False),
+        Binding("g", "list('first')", "First row", show=False),
+        Binding("G", "list('last')", "Last row", show=False),
     ]
     title_text: str = ""
     answers: Sequence[Answer] = (CANCEL,)
@@ -76,6 +80,11 @@ class Dialog(ModalScreen[R | None], Generic[R]):
             self.dismiss(None)
         else:
             self.answered(str(event.button.id))
+
+    def action_list(self, move: str) -> None:
+        """Move in the list that has the focus."""
+        if isinstance(self.focused, OptionList):
+            getattr(self.focused, f"action_{move}")()
 
     def action_cancel(self) -> None:
         self.dismiss(None)

@@ -4,56 +4,74 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar
 
-from textual.containers import VerticalScroll
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Button, Input, Select, Static, Switch
+from textual.widgets import Button, Input, Static, Switch
 
 from devbox.errors import DevboxError
 from devbox.spec import Argument, JobSpec
 from devbox.text_layout import plain
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
+from devbox.tui.screens.fields import Field, Fields, choice
+from devbox.tui.screens.pick import Pick
+
+_WORDS = "words"
 
 
 class Form(Dialog[list[str]]):
     """Returns the words after `--` that the command line would take. check: raises a DevboxError
-    that says which of them is wrong; the form stays open until there is none."""
+    that says which of them is wrong; the form stays open until there is none. root: where relative
+    paths count from."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+o", "pick", "Choose a file", show=False, priority=True),
+    ]
     answers = (CANCEL, Answer("start", "Run"))
 
     def __init__(
-        self, job: JobSpec, where: str, check: Callable[[JobSpec, list[str]], None]
+        self,
+        job: JobSpec,
+        where: str,
+        check: Callable[[JobSpec, list[str]], None],
+        root: Path,
     ) -> None:
         super().__init__()
         self.title_text = f"Run {job.name} on {where}"
-        self.job, self._check = job, check
+        self.job, self._check, self._root = job, check, root
 
     def body(self) -> Iterable[Widget]:
         if self.job.summary:
             yield text(plain(self.job.summary, 300), id="facts")
-        fields: list[Widget] = []
-        for name, wanted in self.job.inputs.items():
-            note = wanted.help or "a file or folder"
-            fields += self._label(name, note, required=wanted.required)
-            fields.append(Input(placeholder="path", id=_id(name), compact=True))
-        for name, argument in self.job.args.items():
-            fields += self._label(name, argument.help, required=argument.required)
-            fields.append(_field(name, argument))
+        fields = [
+            Field(name, wanted.help or "a file or folder", Input(id=_id(name), compact=True),
+                  required=wanted.required, path=True)
+            for name, wanted in self.job.inputs.items()
+        ]  # fmt: skip
+        fields += [
+            Field(name, argument.help, _field(name, argument), required=argument.required)
+            for name, argument in self.job.args.items()
+        ]
         if not fields:
-            fields = [
-                text("words after the command, as in a shell"),
-                Input(id=_id("_words"), compact=True),
-            ]
-        yield VerticalScroll(*fields, id="fields", can_focus=False)
+            own = self.job.command == ("sh",)
+            about = "the command" if own else "more words for its command"
+            fields = [Field(_WORDS, about, Input(id=_id(_WORDS), compact=True))]
+        yield Fields(fields)
         yield text("", id="wrong")
 
     def on_mount(self) -> None:
-        for kind in (Input, Select, Switch):
-            found = self.query(kind)
-            if found:
-                found.first().focus()
-                return
+        next(iter(self._fields.all.values())).take_focus()
+
+    def on_resize(self) -> None:
+        """All but the fields takes about 12 rows."""
+        self._fields.styles.max_height = max(4, self.size.height - 12)
+
+    @property
+    def _fields(self) -> Fields:
+        return self.query_one(Fields)
 
     @property
     def takes_words(self) -> bool:
@@ -62,18 +80,14 @@ class Form(Dialog[list[str]]):
     def words(self) -> list[str]:
         """What was filled in, as `--name=value` words; fields left empty keep their default."""
         if self.takes_words:
-            return shlex.split(self.query_one(f"#{_id('_words')}", Input).value)
+            return shlex.split(str(self._fields[_WORDS]))
         out = []
-        for name in (*self.job.inputs, *self.job.args):
-            option = name.replace("_", "-")
-            field = self.query_one(f"#{_id(name)}")
-            if isinstance(field, Switch):
-                out.append(f"--{option}" if field.value else f"--no-{option}")
-            elif isinstance(field, Select):
-                if field.value is not Select.NULL:
-                    out.append(f"--{option}={field.value}")
-            elif isinstance(field, Input) and field.value:
-                out.append(f"--{option}={field.value}")
+        for name in self._fields.all:
+            option, value = name.replace("_", "-"), self._fields[name]
+            if isinstance(value, bool):
+                out.append(f"--{option}" if value else f"--no-{option}")
+            elif value:
+                out.append(f"--{option}={self._found(name, value)}")
         return out
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -86,16 +100,29 @@ class Form(Dialog[list[str]]):
             if not self.takes_words:
                 self._check(self.job, words)
         except (DevboxError, ValueError) as error:
+            at_field = self._fields.tell(error)
             fix = error.fix if isinstance(error, DevboxError) else ""
-            said = f"{error}\n{fix}" if fix else str(error)
+            said = "" if at_field else f"{error}\n{fix}" if fix else str(error)
             self.query_one("#wrong", Static).update(Content(plain(said, 400)))
             return
         self.dismiss(words)
 
-    def _label(self, name: str, note: str, *, required: bool) -> list[Widget]:
-        star = " *" if required else ""
-        label = Content.assemble((plain(name, 40) + star, "bold"), ("  " + plain(note, 200), "dim"))
-        return [Static(label, classes="label")]
+    def action_pick(self) -> None:
+        field = self._fields.focused
+        if field and field.path:
+            self.run_worker(self._pick(field))
+
+    async def _pick(self, field: Field) -> None:
+        path = await self.app.push_screen_wait(Pick(self._root, str(field.value)))
+        if path:
+            field.set_text(path)
+        field.take_focus()
+
+    def _found(self, name: str, value: str) -> str:
+        """A path counts from the project's folder, as the form's list of files does."""
+        if name not in self.job.inputs or value.startswith("~"):
+            return value
+        return str(self._root / value)
 
 
 def _field(name: str, argument: Argument) -> Widget:
@@ -103,9 +130,8 @@ def _field(name: str, argument: Argument) -> Widget:
     if argument.type == "bool":
         return Switch(value=bool(default), id=_id(name))
     if argument.type == "choice":
-        options = [(Content(plain(choice, 60)), choice) for choice in argument.choices]
-        chosen = default if default in argument.choices else Select.NULL
-        return Select(options, value=chosen, id=_id(name), compact=True)
+        options = [(word, word) for word in argument.choices]
+        return choice(options, None if default is None else str(default), id=_id(name))
     value = "" if default is None else str(default)
     kind = {"int": "integer", "float": "number"}.get(argument.type, "text")
     return Input(value, type=kind, id=_id(name), compact=True)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Bring a box up: which one of devbox.toml, on which hardware, at what price."""
+"""Choose the hardware of a box, with its price: to bring it up, or to move it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from textual.content import Content
 from textual.widget import Widget
@@ -14,22 +14,18 @@ from devbox.model import Offer
 from devbox.state.costs import cost
 from devbox.text import dollars, duration, size
 from devbox.text_layout import plain
-from devbox.tui.queries import Asks, Choice
+from devbox.tui.queries import Choice
 from devbox.tui.screens.dialog import CANCEL, Answer, Dialog, text
 
-Wish = tuple[str, str]  # box name, hardware ('' : what its spec chooses)
 
+class Up(Dialog[str]):
+    """find: finds the offers, while the dialog is open; the chosen one of them comes first.
+    Returns the hardware, '' for the chosen one."""
 
-class Up(Dialog[Wish]):
-    """name: the box of devbox.toml. Its offers are asked for while the dialog is open; the one
-    its spec chooses is first in focus."""
-
-    answers = (CANCEL, Answer("start", "Bring it up"))
-
-    def __init__(self, asks: Asks, name: str) -> None:
+    def __init__(self, title: str, verb: str, find: Callable[[], Choice]) -> None:
         super().__init__()
-        self.title_text = f"Bring up {name}"
-        self._asks, self._wanted = asks, name
+        self.title_text, self._find = title, find
+        self.answers = (CANCEL, Answer("start", verb))
         self._choice: Choice | None = None
         self._offers: list[Offer] = []
 
@@ -44,9 +40,10 @@ class Up(Dialog[Wish]):
 
     async def _ask(self) -> None:
         try:
-            choice = await self.ask(lambda: self._asks.choice(self._wanted))
+            choice = await self.ask(self._find)
         except DevboxError as error:
-            self._wrong(error.what, error.fix)
+            self.query_one("#facts", Static).update("")
+            self._wrong(error.what, f"({error.fix})" if error.fix else "")
             return
         self._choice = choice
         self._offers = list(choice.offers)
@@ -76,7 +73,7 @@ class Up(Dialog[Wish]):
             return
         offer = self._offers[at]
         chosen = self._choice.chosen
-        self.dismiss((self._wanted, "" if offer is chosen else offer.hardware.name))
+        self.dismiss("" if offer is chosen else offer.hardware.name)
 
     def _tell(self, offer: Offer) -> None:
         assert self._choice
