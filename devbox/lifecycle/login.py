@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devbox import paths
 from devbox.errors import DevboxError, KeyRefused, NoAnswer, SshError
@@ -12,21 +15,27 @@ from devbox.model import Box
 from devbox.providers.base import CanAdmit
 from devbox.remote import keys, wait
 from devbox.remote.config import include, known_hosts, ssh_config
-from devbox.remote.connection import Connection
+from devbox.remote.exec import Exec
+
+if TYPE_CHECKING:
+    from devbox.remote.connection import Connection
 
 
-def log_in(op: BoxOperation) -> Connection:
-    """Wait for a login. A gateway that knows keys of its own says which one it lacks; a box that
-    knows a key which this computer has lost takes the present one, where its provider can."""
+def log_in(op: BoxOperation, *, config: bool = True) -> Connection | nullcontext[Exec]:
+    """Wait for a login, by the ssh client; config False: its config could not be written, so by a
+    library that needs none. A gateway that knows keys of its own says which one it lacks; a box
+    that knows a key which this computer has lost takes the present one, where its provider can."""
     box, ws = op.box, op.ws
     if not knows_our_key(box):
         op.narrate("this computer's ssh key was lost or replaced, and is new to the box")
         _admit(op)
     limit = op.spec.login_timeout
+    way: _Way = _by_client if config else wait.by_library
     try:
         with op.waiting("waiting for ssh to answer", limit):
             connection = wait.for_login(
                 box,
+                log_in=way,
                 timeout=limit,
                 clock=ws.clock,
                 sleep=ws.sleep,
@@ -45,6 +54,13 @@ def log_in(op: BoxOperation) -> Connection:
         raise KeyRefused(error.what, means=op.cost_line(), fix=help_ or error.fix) from error
     write_atomic(login_file(box), keys.ensure_identity())
     return connection
+
+
+_Way = Callable[[Box, float], "Connection | nullcontext[Exec]"]
+
+
+def _by_client(box: Box, timeout: float) -> nullcontext[Exec]:
+    return nullcontext(wait.by_client(box, timeout))
 
 
 def _refused(op: BoxOperation) -> None:

@@ -11,7 +11,6 @@ from devbox.lifecycle.observe import observe
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
 from devbox.providers.base import HasBuildLogs
-from devbox.remote.connection import preload
 from devbox.text import clean, duration
 
 # Seconds between looks at a provider while it starts or stops: soon at first, then patient.
@@ -31,7 +30,7 @@ def until_running(op: BoxOperation, *, fresh: bool) -> None:
 
     limit = op.start_timeout
     try:
-        _until(op, settled, limit, fresh=fresh, while_waiting=preload)
+        _until(op, settled, limit, fresh=fresh)
         log.finish()
     except TimedOut as error:
         error.fix = (
@@ -83,11 +82,9 @@ def _until(
     timeout: float,
     *,
     fresh: bool = False,
-    while_waiting: Callable[[], None] | None = None,
 ) -> None:
     """Observe until `done`. After `timeout` seconds the box stays as it is, still costing. fresh:
-    the box was just observed, skip the first look. while_waiting: called once instead of the
-    first sleep."""
+    the box was just observed, skip the first look."""
     began, stage = op.ws.clock(), ""
     with op.waiting(op.box.stage or op.box.state, timeout) as told:
         for look in itertools.count():
@@ -106,10 +103,7 @@ def _until(
                     f"{op.box.name} is still {stage} after {duration(timeout)}",
                     means=op.cost_line(),
                 )
-            if while_waiting and not look:
-                while_waiting()
-            else:
-                op.ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
+            op.ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
 
 
 class _BuildLog:

@@ -83,7 +83,7 @@ def _to_running(op: BoxOperation, *, wait: bool) -> Box:
     if op.spec.command:
         return finalize(op) if op.box.state.is_over else op.finish("running")
     unwritten = op.step("ssh", lambda: login.publish(op))
-    with op.step("login", lambda: login.log_in(op)) as connection:
+    with op.step("login", lambda: login.log_in(op, config=unwritten is None)) as connection:
         watchdog.tell_guards(op)
         op.step("arm", lambda: rearm.arm(op.ws, op.box, connection))
         if noise := noise_in(connection.noise):

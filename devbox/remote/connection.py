@@ -40,11 +40,6 @@ def connect(box: Box, *, timeout: float = 15.0) -> Connection:
     return Connection(box, timeout=timeout)
 
 
-def preload() -> None:
-    """Import what a login needs, which takes as long as the login: for a time of waiting."""
-    import fabric  # noqa: F401
-
-
 class Connection:
     """A logged-in connection, and a context manager that closes it. One thread at a time."""
 

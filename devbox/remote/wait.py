@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from devbox.errors import KeyRefused, NameUnknown, NoAnswer, SshError
 from devbox.model import Box
 from devbox.remote.config import known_hosts
-from devbox.remote.connection import Connection, connect
+from devbox.remote.exec import Exec
+
+if TYPE_CHECKING:
+    from devbox.remote.connection import Connection
+
+T = TypeVar("T")
 
 _FIRST, _GROWTH, _LONGEST = 0.05, 1.6, 3.0  # seconds between attempts
 _TELL_AFTER = 2.0  # seconds of refusals before they are told
@@ -27,8 +33,10 @@ def for_login(
     unknown_for: float = 20.0,
     first_use: Callable[[str], None] | None = None,
     refused: Callable[[], None] = lambda: None,
-) -> Connection:
-    """Poll until login works, at most `timeout` seconds; the caller closes the connection.
+    log_in: Callable[[Box, float], T],
+) -> T:
+    """Poll until `log_in` works, at most `timeout` seconds; what it returned. It gets the box and
+    the seconds that it has: `by_client`, or `by_library`, whose connection the caller closes.
 
     A key that is refused is tried again for `refused_for` seconds, as a starting box may place
     our key after its server is up; `refused` is called once, when that is not over at once, for
@@ -46,7 +54,8 @@ def for_login(
     while True:
         try:
             left = max(1.0, begin + timeout - clock())
-            return _attempt(box, first_use, timeout=min(left, patience))
+            _prepare(box, first_use, timeout=min(left, patience))
+            return log_in(box, min(left, patience))
         except (NoAnswer, KeyRefused) as error:
             now, reason = clock(), error
         unknown_since = (unknown_since or now) if isinstance(reason, NameUnknown) else None
@@ -83,12 +92,25 @@ def _resolve(box: Box) -> None:
         ) from error
 
 
-def _attempt(box: Box, first_use: Callable[[str], None] | None, *, timeout: float) -> Connection:
+def by_client(box: Box, timeout: float) -> Exec:
+    """A login by the ssh client and our config; no connection stays open."""
+    line = Exec(box, alone=True)
+    line.run(["true"], timeout=timeout)
+    return line
+
+
+def by_library(box: Box, timeout: float) -> Connection:
+    """A login that needs no ssh config."""
+    from devbox.remote.connection import connect  # why: half the time of an `up` to import
+
+    return connect(box, timeout=timeout)
+
+
+def _prepare(box: Box, first_use: Callable[[str], None] | None, *, timeout: float) -> None:
     _resolve(box)
     told = box.endpoint is None or box.endpoint.host_keys is not None
     if first_use and not told and not known_hosts.pinned(known_hosts.alias(box)):
         known_hosts.pin_first_use(box, narrate=first_use, timeout=min(timeout, 5.0))
-    return connect(box, timeout=timeout)
 
 
 def _gave_up(box: Box, last: SshError, waited: float) -> SshError:

@@ -155,5 +155,10 @@ class Harness(ABC):
         )
         ssh_config.publish([box])
         return wait.for_login(
-            box, timeout=120, clock=time.monotonic, sleep=time.sleep, first_use=lambda _: None
+            box,
+            log_in=wait.by_library,
+            timeout=120,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            first_use=lambda _: None,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -40,6 +42,20 @@ def test_a_missing_tool_is_told_before_anything_is_journalled(
     assert ws.store.boxes.all(over=True) == []
 
 
+def test_a_login_by_the_ssh_client_imports_no_library_for_it(ws: Workspace) -> None:
+    code = (
+        "import sys; sys.argv = ['devbox', 'up', '-q']\n"
+        "from devbox.cli.main import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "assert not {'fabric', 'paramiko', 'rich.console', 'asyncio'} & set(sys.modules)\n"
+    )
+    root, env = ws.spec.root, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=env, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_a_name_that_does_not_resolve_ends_the_wait_for_a_login() -> None:
     box = make_box("one", Endpoint("no-such-host.invalid"))
     clock = itertools.count()
@@ -47,7 +63,13 @@ def test_a_name_that_does_not_resolve_ends_the_wait_for_a_login() -> None:
     with pytest.raises(
         NameUnknown, match=r"no-such-host.invalid of one does not resolve"
     ) as caught:
-        wait.for_login(box, timeout=300.0, clock=lambda: float(next(clock) * 3), sleep=slept.append)
+        wait.for_login(
+            box,
+            log_in=wait.by_library,
+            timeout=300.0,
+            clock=lambda: float(next(clock) * 3),
+            sleep=slept.append,
+        )
     assert sum(slept) < 30
     assert "devbox down one" in caught.value.fix
 

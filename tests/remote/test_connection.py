@@ -16,6 +16,7 @@ from devbox.model import Box
 from devbox.remote import keys, wait
 from devbox.remote.config import known_hosts, ssh_config
 from devbox.remote.connection import Connection, connect
+from devbox.remote.exec import Exec
 from tests.remote.sshd import Sshd, box_at, free_port, make_box
 
 HOSTILE = [
@@ -194,7 +195,12 @@ def test_something_else_there(home: Path) -> None:
         thread.join()
 
 
-def test_waiting_survives_a_late_start_and_a_late_key(sshd: Sshd) -> None:
+WAYS = pytest.mark.parametrize("log_in", [wait.by_client, wait.by_library])
+Way = Callable[[Box, float], Exec | Connection]
+
+
+@WAYS
+def test_waiting_survives_a_late_start_and_a_late_key(sshd: Sshd, log_in: Way) -> None:
     sshd.stop()
     box = sshd.box()
     ssh_config.publish([box])
@@ -205,36 +211,36 @@ def test_waiting_survives_a_late_start_and_a_late_key(sshd: Sshd) -> None:
         if len(ticks) == 3:
             sshd.start()
 
-    with wait.for_login(box, timeout=60, clock=lambda: sum(ticks), sleep=sleep) as connection:
-        assert connection.run(["true"]).code == 0
+    line = wait.for_login(box, log_in=log_in, timeout=60, clock=lambda: sum(ticks), sleep=sleep)
+    assert line.run(["true"]).code == 0
+    if isinstance(line, Connection):
+        line.close()
     assert ticks == sorted(ticks)
 
 
-def test_an_early_attempt_is_given_up_sooner_than_a_late_one(
-    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_early_attempt_is_given_up_sooner_than_a_late_one(sshd: Sshd) -> None:
     """A tunnel may take a connection before the box listens, and never say a word."""
     box = sshd.box()
     ssh_config.publish([box])
     tried: list[float] = []
     now = [0.0]
 
-    def silent(_: Box, *, timeout: float) -> Connection:
+    def silent(_: Box, timeout: float) -> Connection:
         tried.append(timeout)
         now[0] += timeout
         raise NoAnswer("silence")
 
-    monkeypatch.setattr(wait, "connect", silent)
     with pytest.raises(NoAnswer):
-        wait.for_login(box, timeout=60, clock=lambda: now[0], sleep=lambda _: None)
+        wait.for_login(box, log_in=silent, timeout=60, clock=lambda: now[0], sleep=lambda _: None)
     assert tried[0] == 4.0
     assert tried[1:4] == sorted(tried[1:4])
     assert max(tried) == 15.0
     assert sum(tried) == pytest.approx(60, abs=1)
 
 
+@WAYS
 def test_waiting_gives_up_with_the_reason(
-    sshd: Sshd, keypair: Callable[[], tuple[Path, str]]
+    sshd: Sshd, keypair: Callable[[], tuple[Path, str]], log_in: Way
 ) -> None:
     box = sshd.box()
     ssh_config.publish([box])
@@ -248,6 +254,7 @@ def test_waiting_gives_up_with_the_reason(
     with pytest.raises(KeyRefused, match="does not accept"):
         wait.for_login(
             box,
+            log_in=log_in,
             timeout=600,
             clock=lambda: now[0],
             sleep=sleep,
@@ -258,17 +265,24 @@ def test_waiting_gives_up_with_the_reason(
     assert told[0] < 10
     sshd.stop()
     with pytest.raises(NoAnswer, match=r"no login on one after \d+ s"):
-        wait.for_login(box, timeout=100, clock=lambda: now[0], sleep=sleep)
+        wait.for_login(box, log_in=log_in, timeout=100, clock=lambda: now[0], sleep=sleep)
 
 
 def test_waiting_trusts_a_first_answer_only_when_told(sshd: Sshd) -> None:
     box = sshd.box(told=False)
     ssh_config.publish([box])
     with pytest.raises(HostKeyRefused):
-        wait.for_login(box, timeout=5, clock=time.monotonic, sleep=time.sleep)
+        wait.for_login(
+            box, log_in=wait.by_library, timeout=5, clock=time.monotonic, sleep=time.sleep
+        )
     said: list[str] = []
     found = wait.for_login(
-        box, timeout=5, clock=time.monotonic, sleep=time.sleep, first_use=said.append
+        box,
+        log_in=wait.by_library,
+        timeout=5,
+        clock=time.monotonic,
+        sleep=time.sleep,
+        first_use=said.append,
     )
     with found as connection:
         assert connection.run(["true"]).code == 0
