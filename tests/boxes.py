@@ -65,11 +65,13 @@ def local_box(make_local_box: MakeBox) -> Box:
 
 def request_for(name: str, spec: BoxSpec, *, token: str | None = None, **fields: Any) -> Request:
     """What lifecycle hands to `create`, with this installation's key and a fresh host key, and an
-    image, which lifecycle chooses where a spec names none."""
+    image and workdir, which lifecycle chooses where a spec names none."""
     made = Request(
         name=name,
         token=token or uuid.uuid4().hex,
-        spec=msgspec.structs.replace(spec, image=spec.image or "cpu"),
+        spec=msgspec.structs.replace(
+            spec, image=spec.image or "cpu", workdir=spec.workdir or Provider.workdir
+        ),
         hardware="cpu",
         public_key=keys.ensure_identity(),
         host_key=keys.new_host_key()[0],
@@ -98,7 +100,7 @@ def bring_up(workspace: Workspace, name: str, spec: BoxSpec) -> Box:
         seen=now,
         handle=handle,
         endpoint=seen.endpoint,
-        workdir=spec.workdir,
+        workdir=spec.workdir or Provider.workdir,
         started=seen.billed_since,
         deadline=seen.deadline,
         project=workspace.spec.project,

@@ -334,10 +334,15 @@ def set_up_again(ws: Workspace, box: Box) -> Box:
     """After a verb that may have given the box a new disk: the project's files and its setup, where
     some of that is left."""
     from devbox.jobs import setup
+    from devbox.sync import new_disk
 
-    ws.on_stage("setup")
-    if setup.is_left(ws, box):
+    if box.state != "running":
+        return box
+    left = setup.is_left(ws, box)
+    if left or new_disk.is_new(box):
         _send(ws, box)
+    if left:
+        ws.on_stage("setup")
         setup.bring(ws, box)
     return box
 

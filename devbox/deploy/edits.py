@@ -21,14 +21,14 @@ from devbox.deploy.target import PROVIDER
 from devbox.errors import Conflict, UsageError
 from devbox.ignore import tree
 from devbox.model import Box
+from devbox.providers import registry
+from devbox.providers.base import Provider
 from devbox.providers.hf.repository import SpaceRepository
 from devbox.remote.exec import read
 from devbox.sync import held, remote, target
 from devbox.text import clean, size
 from devbox.workspace import Workspace
 
-#: where the code of a Space lies
-APP = "/app"
 MOST = 10 * 1024**2  # bytes of a file that goes into a patch
 _MOST_FILES = 2000
 _AT_ONCE = 6  # files that are read at the same time; an ssh server takes ten programs at once
@@ -54,12 +54,14 @@ class Edits(msgspec.Struct, frozen=True):
 def collect(
     ws: Workspace, box: Box, *, folder: str = "", revision: str = "", deletions: bool = False
 ) -> Edits:
-    """folder: of the code on the box; '' for /app on a Space, else the synced folder. revision:
+    """What was edited there: differs from what the box was given and from what is here. folder: of
+    the code on the box; '' for the synced one, and on a Space whose work folder is apart from its
+    app (`workdir = "work"`) for the app's. revision:
     a commit that the box was given, in place of the Space's own branch or HEAD. deletions: files
     that are missing on the box are deleted by the patch."""
     where = target.find(ws, box)
-    on_space = box.provider == PROVIDER
-    there = names.remote_path(folder, "folder") if folder else (APP if on_space else where.folder)
+    apart = registry.code_folder(box.provider) if box.workdir == Provider.workdir else ""
+    there = names.remote_path(folder, "folder") if folder else apart or where.folder
     against = _base(ws, box, where.root, revision)
     rules = tree.read(where.root, where.sync).rules
     listing = remote.list_files(box, there, rules)
@@ -103,6 +105,11 @@ def collect(
     if together > _MOST_TOGETHER:
         raise _too_much(box, together)
     new = _fetch(box, there, [*changed, *added])
+    # What was saved here and synced is no edit of the box.
+    here = {path for path, content in new.items() if _is_here(where.root / path, content)}
+    changed = [path for path in changed if path not in here]
+    added = [path for path in added if path not in here]
+    new = {path: new[path] for path in [*changed, *added]}
     old |= against.contents(path for path in gone if path not in old)
     return Edits(
         _patch({path: old[path] for path in [*changed, *gone] if path in old}, new, where.root),
@@ -149,6 +156,10 @@ def _base(ws: Workspace, box: Box, root: Path, revision: str) -> Base:
         space = SpaceRepository(ws.settings_of(box), box.handle)
         return bases.SpaceBaseline(space, root, Repo.at(root))
     return bases.of_git(root, revision or "HEAD")
+
+
+def _is_here(file: Path, content: bytes) -> bool:
+    return file.is_file() and not file.is_symlink() and file.read_bytes() == content
 
 
 def _usable(raw: bytes) -> str | None:

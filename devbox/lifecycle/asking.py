@@ -103,8 +103,11 @@ def request(op: BoxOperation) -> Request:
     part of its spec cannot be read: nothing is started by a guess."""
     box = op.box
     spec.require_whole(box)
-    wanted = with_image(op.provider, op.spec, box.hardware)
-    wanted = msgspec.structs.replace(wanted, start_timeout=Seconds(op.start_timeout))
+    wanted = msgspec.structs.replace(
+        with_image(op.provider, op.spec, box.hardware),
+        workdir=box.workdir,
+        start_timeout=Seconds(op.start_timeout),
+    )
     return Request(
         name=box.slug or box.name,
         token=box.token,

@@ -42,7 +42,8 @@ class Changes(msgspec.Struct, frozen=True):
 
 def compare(op: BoxOperation, wanted: spec.BoxSpec) -> Changes:
     """What of `wanted` differs from the spec that the box was made from."""
-    box, made, provider = op.box, op.spec, op.provider
+    box, provider = op.box, op.provider
+    made = msgspec.structs.replace(op.spec, workdir=box.workdir)
     keys = [key for key in wanted.__struct_fields__ if _differs(made, wanted, key)]
     if "provider" in keys:
         # Names of hardware and images mean nothing at another provider.
@@ -132,7 +133,7 @@ def drop(op: BoxOperation) -> None:
 def _differs(made: spec.BoxSpec, wanted: spec.BoxSpec, key: str) -> bool:
     before, after = getattr(made, key), getattr(wanted, key)
     # '' leaves the choice to devbox, which has chosen.
-    return bool(before != after and not (key == "image" and after == ""))
+    return bool(before != after and not (key in ("image", "workdir") and after == ""))
 
 
 def _other_hardware(box: Box, provider: Provider, wanted: spec.BoxSpec) -> Offer | None:

@@ -118,7 +118,7 @@ def adopt(ws: Workspace, provider: str, seen: Observation) -> Box:
         updated=now,
         seen=now,
         handle=seen.handle,
-        workdir=asked.workdir,
+        workdir=asked.workdir or ws.provider(provider).workdir,
         project=ws.spec.project,
         spec=spec.encode_box(asked),
         connection=ws.connection(provider),

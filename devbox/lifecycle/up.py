@@ -232,7 +232,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         created=now,
         updated=now,
         seen=now,
-        workdir=wanted.workdir,
+        workdir=wanted.workdir or provider.workdir,
         project=ws.spec.project,
         root=ws.here.root,
         spec=spec.encode_box(wanted),

@@ -104,6 +104,9 @@ class Provider(ABC):
     narrate: Callable[[str], None] = staticmethod(_silent)
     #: (name of a box, line of its image's build), while a call of ours builds it; as `narrate`
     tell_build: Callable[[str, str], None] = staticmethod(_silent)
+    #: folder on a box for the user's files where the spec names none: that of the code that the
+    #: box runs, where its provider puts it there (`registry.code_folder`)
+    workdir: str = "work"
     #: what a user does to have {} answer again, as `identity` names it
     go_back: str = "log in to {}"
     #: seconds by which `find` may lag behind `create` (an eventually consistent listing)

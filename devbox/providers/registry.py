@@ -8,6 +8,7 @@ from types import ModuleType
 
 from devbox.model import Hardware
 from devbox.providers.base import Provider
+from devbox.providers.hf import tags
 from devbox.spec import ProviderSettings, settings_type
 
 _MODULES = {
@@ -28,6 +29,9 @@ _CATALOGUES = {
     "modal": "devbox.providers.modal.rates",
 }
 
+#: provider → where the project's code lies on its boxes before anything was synced
+_CODE = {"hf-space": tags.code_folder}
+
 
 def load(name: str, config: ProviderSettings) -> Provider:
     """The provider of that name. Each module has `make(config) -> Provider`."""
@@ -42,6 +46,11 @@ def catalogue(name: str) -> list[Hardware]:
         return []
     found: list[Hardware] = import_module(_CATALOGUES[name]).catalogue(name)
     return found
+
+
+def code_folder(name: str) -> str:
+    """Where the image of a box of that provider has the project's code; '' for none."""
+    return _CODE[name]() if name in _CODE else ""
 
 
 def resolved(name: str, config: ProviderSettings) -> ProviderSettings:

@@ -120,7 +120,7 @@ def validate(spec: Spec, source: Path) -> None:
     check(names.name, spec.project, source, "project", "project name")
     for name, box in spec.boxes.items():
         at = f"boxes.{name}"
-        check(names.remote_path, box.workdir, source, f"{at}.workdir", "workdir")
+        check(names.remote_path, box.workdir or ".", source, f"{at}.workdir", "workdir")
         check(names.remote_path, box.sync.remote, source, f"{at}.sync.remote")
         for key, reference in box.secrets.items():
             check(names.env_name, key, source, f"{at}.secrets.{key}")

@@ -71,9 +71,10 @@ class BoxSpec(Table, frozen=True):
     or as A100:2 for two of them. build_args: of the image's Dockerfile, as BASE or PIP_INDEX; they
     stay readable in the image. command: the box is this program, headless,
     and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
-    hardware. start_timeout, login_timeout: how long `up` waits for the provider, and for ssh. cpu:
-    as the provider counts: physical cores at Modal, vCPU at Hugging Face. expose: ports that get a
-    public URL. setup: commands that the box's shell runs in the workdir, once on each new disk.
+    hardware. workdir: empty for the one of its provider. start_timeout, login_timeout: how long
+    `up` waits for the provider, and for ssh. cpu: as the provider counts: physical cores at Modal,
+    vCPU at Hugging Face. expose: ports that get a public URL. setup: commands that the box's shell
+    runs in the workdir, once on each new disk.
     dotfiles: what `git clone` takes, or a folder here. git_identity: give the box the name and
     email that git has here. forward_agent: of ssh, while a connection lasts."""
 
@@ -85,7 +86,7 @@ class BoxSpec(Table, frozen=True):
     image: str = ""
     build_args: dict[str, str] = {}
     command: tuple[str, ...] = ()
-    workdir: str = "work"
+    workdir: str = ""
     max_uptime: Seconds = Seconds(8 * 3600)
     start_timeout: Seconds = Seconds(45 * 60)
     login_timeout: Seconds = Seconds(5 * 60)

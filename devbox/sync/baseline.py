@@ -27,7 +27,9 @@ class Stamp(msgspec.Struct, frozen=True):
     """start, end: when the last whole sync began and ended, ns of this machine's clock. box_time:
     what the box changed up to then has been seen here, ns of the box's clock. known: path →
     (size, mtime ns) of files sent or fetched since, as they were then. edited: differing files
-    that the last sync left alone. Paths are latin-1 text of their bytes. root: the local folder."""
+    that the last sync left alone. came: path → (size, mtime ns) of files that lay on the box's disk
+    before its first sync, from its image. Paths are latin-1 text of their bytes. root: the local
+    folder."""
 
     root: str = ""
     start: int = 0
@@ -35,6 +37,7 @@ class Stamp(msgspec.Struct, frozen=True):
     box_time: int = 0
     known: dict[str, tuple[int, int]] = {}
     edited: tuple[str, ...] = ()
+    came: dict[str, tuple[int, int]] = {}
 
     @property
     def is_first(self) -> bool:
@@ -58,6 +61,17 @@ class Stamp(msgspec.Struct, frozen=True):
         size, mtime = self.known.get(path.decode("latin-1"), (-1, -1))
         sent = size == entry.size and mtime // 10**9 == entry.mtime // 10**9
         return entry.mtime > self.box_time and not sent
+
+    def is_of_image(self, path: bytes, entry: Entry) -> bool:
+        """Whether it is as it came with the box's image: the next disk has it again."""
+        return self.came.get(path.decode("latin-1")) == (entry.size, entry.mtime)
+
+    def of_image(self, entries: Mapping[bytes, Entry]) -> Stamp:
+        """With these as all that came with the box's image."""
+        if len(entries) > _MAX_KNOWN:
+            return msgspec.structs.replace(self, came={})  # then all of it counts as made there
+        came = {p.decode("latin-1"): (e.size, e.mtime) for p, e in entries.items()}
+        return msgspec.structs.replace(self, came=came)
 
     def saved_again(self, root: Path) -> list[bytes]:
         """Files with the size and second that rsync last saw, yet saved since: to be sent

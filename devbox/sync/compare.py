@@ -59,19 +59,24 @@ def fetch(
     stamp: Stamp,
     *,
     force: bool = False,
+    named: bool = False,
     held: Collection[bytes] = (),
 ) -> Fetch:
-    """What `sync down` takes. here: from `tree.look`. A file that was changed here since the last
+    """What `sync down` takes. here: from `tree.look`. What is only there, as it came with the box's
+    image, is passed over unless `named`, or `force`. A file that was changed here since the last
     sync is kept, whatever its time, unless `force`; always kept is what is no file, lies in what
     is no folder, leads out of the tree, or is `held`."""
     take: list[bytes] = []
     keep: dict[bytes, str] = {}
+    wanted = named or force
     for path in sorted(there):
         mine = here.get(path)
         if (mine and mine.kind == "d") or any(folder in here for folder in above(path)):
             keep[path] = IN_THE_WAY
         elif mine is not None and same(mine, there[path]):
             continue
+        elif mine is None and not wanted and stamp.is_of_image(path, there[path]):
+            continue  # why: the next disk has it again
         elif there[path].kind == "l" and leads_out(path, there[path].target):
             keep[path] = LEADS_OUT
         elif path in held:

@@ -34,7 +34,14 @@ class Pull(Session):
         there = {path: listing.files[path] for path in names if picked(path)}
         here = tree.stat_paths(self.where.root, there)
         back = held.held_back(there, chosen=self.chosen, patterns=self.patterns())
-        plan = compare.fetch(here, there, self.stamp, force=self.options.force, held=back)
+        plan = compare.fetch(
+            here,
+            there,
+            self.stamp,
+            force=self.options.force,
+            named=bool(self.chosen),
+            held=back,
+        )
         keep = self.really(plan.keep, here, there)
         doomed: list[bytes] = []
         if self.options.delete:

@@ -14,7 +14,7 @@ from devbox.ignore import tree
 from devbox.ignore.rules import Rules, without
 from devbox.ignore.tree import Entry
 from devbox.model import Box
-from devbox.sync import baseline, compare, obstacles, rsync_dialect, rsync_process
+from devbox.sync import baseline, compare, new_disk, obstacles, rsync_dialect, rsync_process
 from devbox.sync.progress import Item
 from devbox.sync.rsync import Options, Report, kept, shown
 from devbox.sync.sync_run import Pending, Session, excludes
@@ -22,7 +22,9 @@ from devbox.sync.target import Place
 from devbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from devbox.sync.remote import Asking
+    from devbox.sync.remote import Asking, Listing
+
+_SHOWN = 5  # names in a line
 
 
 class Sent(NamedTuple):
@@ -41,6 +43,8 @@ class Push(Session):
         super().__init__(ws, box, where, options, "up")
         self.early: Asking | None = None
         self.tells = False
+        #: what came with the image of a disk that was never synced
+        self.image: Listing | None = None
         #: paths that are a folder on one side and a file or link on the other
         self.blocked: set[bytes] = set()
         #: files of the box that made way, after a yes
@@ -54,6 +58,7 @@ class Push(Session):
             self.early = Asking(self.box, "stamp")
 
     def run(self) -> Report:
+        self.image = new_disk.look(self.box, self.where)
         asking = None if self.options.force else self._asking()
         try:
             found = tree.read(self.where.root, self.where.sync)
@@ -190,7 +195,7 @@ class Push(Session):
         newer: set[bytes],
     ) -> Report:
         left = {p for p in newer if self.stamp.changed_there(p, there[p])}
-        left = set() if self.options.force else self.differing(left)
+        left = set() if self.options.force or self.image else self.differing(left)
         going = sorted({*planned.only_here, *planned.differing} - left)
         return self.finish(
             moved=shown(going),
@@ -209,6 +214,8 @@ class Push(Session):
         newer = done.newer if newer is None else newer - done.items.keys()
         if self.options.force or not newer:
             return Sent(done.items, set(), done.tries)
+        if self.image:
+            return self._replace(done, {path for path in newer if not self._is_blocked(path)})
         from devbox.sync import remote
 
         there = remote.list_files(self.box, self.where.folder, rules).files
@@ -224,6 +231,26 @@ class Push(Session):
         job = self._job(rules)._replace(files=ours, extra=self._passing())
         more = self.transfer(job, lambda: None)
         return Sent(done.items | more.items, left, done.tries + more.tries - 1)
+
+    def _replace(self, done: rsync_process.Outcome, paths: set[bytes]) -> Sent:
+        """Send what the image has with newer times; where its contents differ, they are kept."""
+        differing = self.differing(paths)
+        backup = ("--backup", f"--backup-dir={new_disk.REPLACED}")
+        for files, extra in ((differing, backup), (paths - differing, ())):
+            if files:
+                job = self._job(rules=Rules([]))._replace(files=sorted(files))
+                more = self.transfer(job._replace(extra=(*extra, *self._passing())), lambda: None)
+                done = done._replace(
+                    items=done.items | more.items, tries=done.tries + more.tries - 1
+                )
+        if differing:
+            names = ", ".join(shown(sorted(differing))[:_SHOWN])
+            more_names = f" and {len(differing) - _SHOWN} more" * (len(differing) > _SHOWN)
+            self.ws.narrate(
+                f"{self.box.name}: differed in its image, and is as it is here now: "
+                f"{names}{more_names} (the image's: {self.where.folder}/{new_disk.REPLACED})"
+            )
+        return Sent(done.items, set(), done.tries)
 
     def _check_chosen(self, rules: Rules) -> None:
         for path in self.chosen:
@@ -290,7 +317,11 @@ class Push(Session):
     def _stamp(self, left: Iterable[bytes], moved: Sequence[bytes]) -> None:
         first = self.stamp.is_first
         box_time = self.stamp.box_time
-        if first or moved:
+        if self.image and not self.chosen:
+            self.stamp = self.stamp.of_image(self.image.files)
+            box_time = self.image.about.now
+            self._tell(moved)
+        elif first or moved:
             seen = self._tell(moved)
             box_time = box_time or seen
         self.remember(left, moved, box_time)
@@ -300,19 +331,31 @@ class Push(Session):
     def _tell(self, moved: Sequence[bytes]) -> int:
         if self.early:
             try:
-                return tell(self.box, self.where, moved, self.early)
+                return tell(self.box, self.where, moved, self.early, since=self._since())
             except (SshError, SyncError):
                 self.early = None  # it was cut with a connection that rsync has outlived
-        return tell(self.box, self.where, moved)
+        return tell(self.box, self.where, moved, since=self._since())
+
+    def _since(self) -> float | None:
+        whole = self.image and not self.chosen
+        return self.image.about.now / 1e9 if self.image and whole else None
 
 
-def tell(box: Box, where: Place, moved: Iterable[bytes], asking: Asking | None = None) -> int:
-    """Write the box's half of the stamp: these files are as they are here."""
+def tell(
+    box: Box,
+    where: Place,
+    moved: Iterable[bytes],
+    asking: Asking | None = None,
+    *,
+    since: float | None = None,
+) -> int:
+    """Write the box's half of the stamp: these files are as they are here. since: as of
+    `remote.stamp`."""
     from devbox.sync import remote
 
     entries = tree.stat_paths(where.root, moved)
     pushed = {path: entry.mtime for path, entry in entries.items() if entry.kind == "f"}
-    return remote.stamp(box, where.folder, None, pushed, excludes(where.sync), asking)
+    return remote.stamp(box, where.folder, since, pushed, excludes(where.sync), asking)
 
 
 def _newer(one: compare.Files, other: compare.Files, path: bytes) -> bool:

@@ -167,7 +167,7 @@ def _make(ws: Workspace, world: World, index: int) -> None:
         Request(
             name=name,
             token=token,
-            spec=wanted,
+            spec=msgspec.structs.replace(wanted, workdir=wanted.workdir or provider.workdir),
             hardware=hardware,
             public_key=keys.ensure_identity(),
             host_key=keys.new_host_key()[0],

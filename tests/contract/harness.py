@@ -95,7 +95,9 @@ class Harness(ABC):
         return Request(
             name=name,
             token=token or uuid.uuid4().hex,
-            spec=BoxSpec(provider=self.name, **{"image": "cpu", **self.spec, **spec}),
+            spec=BoxSpec(
+                provider=self.name, **{"image": "cpu", "workdir": "work", **self.spec, **spec}
+            ),
             hardware=self.hardware,
             public_key=keys.ensure_identity(),
             host_key=keys.new_host_key()[0],

@@ -173,7 +173,7 @@ def test_edits_on_a_space_as_typed(
     project.commit("first", main_py="print(1)\n", README_md=README, Dockerfile="FROM python:3.12\n")
     spec.trust_file(project.root / "devbox.toml")
     devbox(project.root, "up")
-    box = ["b", "--folder", "app"]
+    box = ["b"]
     assert "no edits against me/devbox-b" in devbox(project.root, "pull-edits", *box).stdout
     devbox(project.root, "exec", "b", "sh", "-c", "echo 'print(2)' >app/main.py")
     project.commit("meanwhile", other_txt="1\n")

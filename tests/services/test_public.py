@@ -16,9 +16,10 @@ from devbox.errors import Conflict, NotFound, SpecError
 from devbox.jobs import queries
 from devbox.jobs.follow import Line, follow
 from devbox.model import Box
+from devbox.providers.base import Provider
 from devbox.services import catalogue, public, runs
 from devbox.services.ready import until_ready
-from devbox.spec import BoxSpec, load
+from devbox.spec import load
 from devbox.sync import before
 from devbox.workspace import Workspace
 from tests import warm
@@ -28,7 +29,7 @@ from tests.services.conftest import ECHO, EchoService, ask
 
 SECRET = "p6rUnGuessable_0123456789-abcdef"
 #: what uvicorn and starlette are made of
-SITE = PurePosixPath("/root") / BoxSpec().workdir / "site"  # a sandbox's login folder is root's
+SITE = PurePosixPath("/root") / Provider.workdir / "site"  # a sandbox's login folder is root's
 SERVED_BY = ("starlette", "uvicorn", "anyio", "h11", "click", "idna", "typing_extensions")
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 

@@ -69,6 +69,8 @@ class HfSpace(Provider, CanLogIn, CanPause, CanRestart, CanResize, HasBuildLogs,
         self._look = Look(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
         self._maker = SpaceCreator(self._hub, self._notebook, self._look, config.pause_token, clock)
 
+        self.workdir = tags.code_folder()
+
     def identity(self) -> str:
         return self._hub.identity()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, NamedTuple
 
@@ -17,7 +18,15 @@ OURS = (TOKEN, NAME, CEILING, ADOPTED, HARDWARE, SPACE, PAUSE_URL, UNARMED)
 L_TOKEN, L_NAME, L_CEILING = "devbox-token", "devbox-name", "devbox-max-uptime"
 L_COMMAND = "devbox-command"
 PREFIX = "devbox-"
+#: of an emulated Space, which has no root folder of its own
+_ELSEWHERE = "DEVBOX_SPACE_CODE"
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def code_folder() -> str:
+    """Where a Space has its repository's files: what its app runs. Source: the Hub's documentation
+    of Dev Mode."""
+    return os.environ.get(_ELSEWHERE) or "/app"
 
 
 class Tag(NamedTuple):

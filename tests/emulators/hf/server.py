@@ -141,6 +141,7 @@ class HfEmulator:
             "HF_ENDPOINT": self.endpoint,
             "HF_TOKEN": self.token,
             "HF_HUB_DISABLE_XET": "1",
+            "DEVBOX_SPACE_CODE": "app",  # a box here is a folder: its /app is below its home
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }

@@ -37,8 +37,8 @@ def test_a_space_from_up_to_down(hub: HfEmulator, devbox: Devbox, project: Proje
     assert devbox(folder, "exec", "train", "cat", "app/main.py").stdout == "print('hello')\n"
     assert devbox(folder, "exec", "train", "printenv", "DEVBOX_PAUSE_TOKEN").stdout
     devbox(folder, "sync", "up")
-    assert devbox(folder, "exec", "train", "cat", "work/main.py").stdout == "print('hello')\n"
-    devbox(folder, "exec", "train", "sh", "-c", "echo 1 > work/result.txt")
+    assert devbox(folder, "exec", "train", "cat", "app/main.py").stdout == "print('hello')\n"
+    devbox(folder, "exec", "train", "sh", "-c", "echo 1 > app/result.txt")
     told = devbox(folder, "pause", "--yes").stderr
     assert "result.txt" in told
     assert (folder / "result.txt").read_text() == "1\n"

@@ -18,7 +18,7 @@ TOKEN = 'pause_token = "env:PAUSE_TOKEN_OF_TEST"'
 #: Soon idle, whatever else this machine does.
 IDLE = 'idle = {after = "6s", warn = "4s", cpu_util = 1000, net_bytes = "1TB"}\n'
 EDIT = (
-    "echo edited >> work/main.py; echo new > work/new.txt; echo w > work/w.pt; "
+    "echo edited >> app/main.py; echo new > app/new.txt; echo w > app/w.pt; "
     "mkdir -p data; echo d > data/set.bin"
 )
 
@@ -53,7 +53,7 @@ def test_a_pause_names_what_it_loses_asks_and_fetches_first(
     told = devbox(folder, "status").stdout
     assert "the pause kept none of its files" in told
     devbox(folder, "resume")
-    devbox(folder, "exec", "train", "sh", "-c", "mkdir -p work; echo again > work/w.pt")
+    devbox(folder, "exec", "train", "sh", "-c", "echo again > app/w.pt")
     devbox(folder, "pause", "--yes", "--fetch-ignored")
     assert (folder / "w.pt").read_text() == "again\n"
     devbox(folder, "down", "--yes")

@@ -40,7 +40,7 @@ def local(home: Path) -> Iterator[Local]:
 
 @pytest.fixture
 def request_(home: Path) -> Request:
-    return request_for("b", BoxSpec(), token="tok")
+    return request_for("b", BoxSpec(workdir="work"), token="tok")
 
 
 def test_create_cut_off_anywhere(local: Local, request_: Request) -> None:
@@ -110,7 +110,7 @@ import json, os, sys
 from devbox.providers.base import Request
 from devbox.providers.local.provider import Local
 from devbox.spec import BoxSpec, LocalSettings
-request = Request(spec=BoxSpec(), **json.load(sys.stdin))
+request = Request(spec=BoxSpec(workdir="work"), **json.load(sys.stdin))
 local = Local(LocalSettings())
 for verb in sys.argv[1:]:
     if verb == "create":
