@@ -7,6 +7,8 @@ PARTIAL = ".devbox-partial"
 #: Files on their way. In a folder of their own: a receiver that is killed leaves them behind, and
 #: they must not look like someone's files.
 ARRIVING = ".devbox-arriving"
+#: What a box's image had in place of a file that was sent (`sync.new_disk`).
+REPLACED = ".devbox-replaced"
 
 #: Made again on each machine, or harmful there. `.git` because an index or a ref copied half-way,
 #: or from under a running git, breaks the repository: clone or push instead.
@@ -18,7 +20,9 @@ JUNK: tuple[str, ...] = (
 )  # fmt: skip
 
 #: Ours; not even `include` brings them along.
-OURS: tuple[str, ...] = (f"{PARTIAL}/", f"{ARRIVING}/", ".devbox/", ".devbox-box/")
+OURS: tuple[str, ...] = (
+    *(f"{PARTIAL}/", f"{ARRIVING}/", f"{REPLACED}/", ".devbox/", ".devbox-box/"),
+)
 
 #: What runs made and was fetched (`jobs.fetch.default_folder`): it came from a box.
 FETCHED: tuple[str, ...] = (f"/results/*-{'[0-9]' * 8}-{'[0-9]' * 6}-????/",)

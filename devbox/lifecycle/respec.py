@@ -62,7 +62,7 @@ def compare(op: BoxOperation, wanted: spec.BoxSpec) -> Changes:
         # the same hardware at another price: more of it, or elsewhere
         offer = best(provider, msgspec.structs.replace(wanted, hardware=box.hardware))
     return Changes(
-        msgspec.structs.replace(made, **{key: getattr(wanted, key) for key in updated}),
+        msgspec.structs.replace(op.spec, **{key: getattr(wanted, key) for key in updated}),
         tuple(key for key in taken if key not in quiet),
         offer if {"hardware", "region"} & set(taken) else None,
         tuple(_told(box, made, wanted, key, offer) for key in left),

@@ -1,7 +1,7 @@
 """The first sync of a disk that has the project's code from its image already, as a Space has.
 
 What lies there then is of the image: it gives way to what is here, also where its times are newer,
-and what only it has is no work of the box's. Contents that differ are kept beside, in REPLACED."""
+and what only it has is no work of the box's. Other contents are kept (`defaults.REPLACED`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from devbox.sync import remote
 from devbox.sync.remote import Listing
 from devbox.sync.target import Place
 
-REPLACED = ".devbox-replaced"
 _SYNCED = f"{FOLDER}/synced.json"
 
 

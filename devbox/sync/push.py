@@ -11,6 +11,7 @@ import msgspec
 from devbox import process
 from devbox.errors import SshError, SyncError, UsageError
 from devbox.ignore import tree
+from devbox.ignore.defaults import REPLACED
 from devbox.ignore.rules import Rules, without
 from devbox.ignore.tree import Entry
 from devbox.model import Box
@@ -235,7 +236,7 @@ class Push(Session):
     def _replace(self, done: rsync_process.Outcome, paths: set[bytes]) -> Sent:
         """Send what the image has with newer times; where its contents differ, they are kept."""
         differing = self.differing(paths)
-        backup = ("--backup", f"--backup-dir={new_disk.REPLACED}")
+        backup = ("--backup", f"--backup-dir={REPLACED}")
         for files, extra in ((differing, backup), (paths - differing, ())):
             if files:
                 job = self._job(rules=Rules([]))._replace(files=sorted(files))
@@ -248,7 +249,7 @@ class Push(Session):
             more_names = f" and {len(differing) - _SHOWN} more" * (len(differing) > _SHOWN)
             self.ws.narrate(
                 f"{self.box.name}: differed in its image, and is as it is here now: "
-                f"{names}{more_names} (the image's: {self.where.folder}/{new_disk.REPLACED})"
+                f"{names}{more_names} (the image's: {self.where.folder}/{REPLACED})"
             )
         return Sent(done.items, set(), done.tries)
 
