@@ -1,13 +1,15 @@
 """`stream`: samples and events of this box as JSON lines on stdout.
 
     stream [--follow] [--history SECONDS] [--after BOOT:SEQ]
-           [--events-after SEQ | --events-since TIME]
+           [--events-after SEQ | --events-since TIME] [--usage]
 
 Lines are samples as stored, oldest first; {"v":1,"event":{"seq","t","kind","message"}}; and, when
 there is nothing to begin with or for 10 s, {"v":1,"hb":unix time,"agent":is the sampler alive}.
 --after resumes behind that sample: nothing is lost or sent twice while the history holds it; when
 it no longer does, all of the history follows. --history starts that many seconds back instead.
 Events start behind --events-after, or at the time --events-since or --history names, or now.
+
+--usage sends the digests of half-minutes, which are kept for weeks, in place of the samples.
 
 A follower ends when its stdin does or nobody reads its stdout, so keep stdin open: a client that
 died leaves no process here.
@@ -25,6 +27,7 @@ from typing import Callable, List, Optional, Sequence
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.history import Position, Tail
 from devbox.box.probes.system.streams import Account
+from devbox.box.watchdog.digest import FOLDER
 from devbox.wire import codec
 from devbox.wire.messages import BoxEvent, EventLine, Heartbeat, Identity
 
@@ -46,6 +49,7 @@ def main(args: Sequence[str]) -> int:
             history=options.history,
             events_after=options.events_after,
             events_since=options.events_since,
+            usage=options.usage,
             now=time.time(),
         )
         stream.step(time.time())
@@ -70,10 +74,13 @@ class Stream:
         history: Optional[float] = None,
         events_after: Optional[int] = None,
         events_since: Optional[float] = None,
+        usage: bool = False,
     ) -> None:
         self._root, self._send = root, send
         since = now - (_RECENT if history is None else history)
-        self._tail = Tail(root / "history", after=after, since=None if after else since)
+        self._tail = Tail(
+            root / (FOLDER if usage else "history"), after=after, since=None if after else since
+        )
         self._event = events_after
         begun = now if history is None else since
         self._events_since = begun if events_since is None else events_since
@@ -136,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--follow", action="store_true")
     parser.add_argument("--history", type=float, metavar="SECONDS")
     parser.add_argument("--after", type=_position, metavar="BOOT:SEQ")
+    parser.add_argument("--usage", action="store_true")
     parser.add_argument("--events-after", type=int, metavar="SEQ")
     parser.add_argument("--events-since", type=float, metavar="TIME")
     return parser

@@ -15,6 +15,7 @@ from devbox.model import Box, BoxState
 from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart
 from devbox.remote import agent
 from devbox.remote.exec import Exec
+from devbox.telemetry import usage
 from devbox.text import counted, duration, size
 from devbox.workspace import Workspace
 
@@ -168,6 +169,8 @@ def _save(op: BoxOperation, *, whole: bool, ignored: bool = False) -> None:
     for run in fetch.unfetched(op.ws, op.box).made:
         op.narrate(f"fetching the results of run {run.id}")
         fetch.fetch(op.ws, run)
+    if op.box.endpoint:
+        usage.before_end(op.ws, op.box)
 
 
 def _fetch(op: BoxOperation, *, ignored: bool) -> None:

@@ -21,7 +21,7 @@ from devbox.providers.base import CanPause, Provider
 from devbox.remote import agent, agent_bootstrap, preconditions
 from devbox.remote.agent_bootstrap import Runs
 from devbox.remote.exec import Exec
-from devbox.telemetry import client
+from devbox.telemetry import client, usage
 from devbox.telemetry.reader import Message, Reader
 from devbox.telemetry.rearm import ensure_watchdog
 from devbox.text import duration
@@ -123,6 +123,7 @@ def idle_status(ws: Workspace, box: Box, *, unsynced: bool = False) -> Verdict |
         line = Exec(box)
         ensure_watchdog(ws, box, line)
         import_events(ws, box, line)
+        usage.fetch(ws, box, line)
         found = agent.verdict(line, unsynced=unsynced)
     except DevboxError as error:
         ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")

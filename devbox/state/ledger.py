@@ -21,8 +21,8 @@ class Ledger:
             put(connection, intervals)
 
     def hand_over(self, old: str, new: str | None, now: float) -> None:
-        """What one row was billed becomes another's; its open interval continues there, or ends now
-        where there is no other."""
+        """What one row was billed, and did, becomes another's; its open interval continues there,
+        or ends now where there is no other."""
         with self._db.write() as connection:
             if new is None:
                 _close(connection, old, now)
@@ -47,6 +47,7 @@ class Ledger:
                 else:
                     _close(connection, old, now)
             connection.execute("UPDATE intervals SET box_id = ? WHERE box_id = ?", (new, old))
+            connection.execute("UPDATE OR IGNORE usage SET box_id = ? WHERE box_id = ?", (new, old))
 
     def current(self, box_id: str) -> Interval | None:
         found = self._db.rows("SELECT * FROM intervals WHERE box_id = ? AND end IS NULL", box_id)

@@ -118,6 +118,32 @@ def idle_vram_after_is_named(connection: sqlite3.Connection) -> None:
     _change_bodies(connection, rename)
 
 
+def intervals_are_grouped(connection: sqlite3.Connection) -> None:
+    """An index that holds what a report reads, in the order that it groups by."""
+    _execute(
+        connection,
+        """
+    CREATE INDEX intervals_grouped ON intervals
+        (box_id, box_name, provider, hardware, micro_per_hour, unit, start, end)
+    """,
+    )
+
+
+def usage_is_kept(connection: sqlite3.Connection) -> None:
+    """What boxes did by the half-minute, in chunks as they were fetched. first, last: the box's
+    time of the first and the last sample; boot, seq: the last one's name; lines: compressed."""
+    _execute(
+        connection,
+        """
+    CREATE TABLE usage (
+        id INTEGER PRIMARY KEY, box_id TEXT NOT NULL, first REAL NOT NULL, last REAL NOT NULL,
+        boot TEXT NOT NULL, seq INTEGER NOT NULL, lines BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX usage_of_box ON usage (box_id, last, boot, seq)
+    """,
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     boxes_belong_to_projects,
@@ -125,6 +151,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     migrations_are_named,
     connections_hold_settings,
     idle_vram_after_is_named,
+    intervals_are_grouped,
+    usage_is_kept,
 )
 #: those that change JSON bodies
 BODIES: tuple[Migration, ...] = (connections_hold_settings, idle_vram_after_is_named)

@@ -17,7 +17,7 @@ from devbox.state import migrations
 from devbox.state.database import Database, explained
 
 _MOST_BYTES = 8 << 30
-TABLES = ("boxes", "intents", "intervals", "runs", "events")
+TABLES = ("boxes", "intents", "intervals", "runs", "events", "usage")
 
 
 def check(database: Database) -> None:

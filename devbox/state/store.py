@@ -1,4 +1,4 @@
-"""The open state: its four tables behind one object."""
+"""The open state: its tables behind one object."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from devbox.state.boxes import Boxes
 from devbox.state.database import Database
 from devbox.state.ledger import Ledger
 from devbox.state.records import Events, Runs
+from devbox.state.usage import Usage
 
 
 class Store:
@@ -20,6 +21,7 @@ class Store:
         self.ledger = Ledger(database)
         self.runs = Runs(database)
         self.events = Events(database)
+        self.usage = Usage(database)
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:

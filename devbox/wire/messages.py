@@ -212,6 +212,15 @@ class TopProcess(NamedTuple):
     mem: int
 
 
+class Use(NamedTuple):
+    """What a digest stands for: the policy's verdict at its end, for how long nothing was in use
+    then, and how many seconds of samples it folds."""
+
+    state: VerdictState
+    idle_for: Time
+    seconds: Time
+
+
 class Sample(NamedTuple):
     """The box at its time `t`. `boot` names one run of the sampler and `seq` counts up within it,
     so a reader resumes with "everything after (boot, seq)".
@@ -219,7 +228,7 @@ class Sample(NamedTuple):
     None is not measurable; of a part that cannot be measured all leaves are None. requests:
     cumulative count of requests that services took, in_flight: those that are open now; jobs: ids
     of the runs that run, but for services that have been ready. processes: the busiest first; there
-    only every few seconds."""
+    only every few seconds. use: of a digest, which stands for several samples."""
 
     boot: Annotated[str, Exactly("[A-Za-z0-9_-]{1,64}")]
     seq: int
@@ -235,6 +244,7 @@ class Sample(NamedTuple):
     jobs: Optional[Annotated[Tuple[str, ...], Most(100)]] = None
     gpus: Optional[Annotated[Tuple[Gpu, ...], Most(64)]] = None
     processes: Optional[Annotated[Tuple[TopProcess, ...], Most(30)]] = None
+    use: Optional[Use] = None
 
     @property
     def position(self) -> Tuple[str, int]:

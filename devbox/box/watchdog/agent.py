@@ -21,11 +21,12 @@ from devbox.box.probes.terminals import Terminals
 from devbox.box.runs import folder
 from devbox.box.watchdog import config, policy
 from devbox.box.watchdog.deadline import Moment
+from devbox.box.watchdog.digest import Digests
 from devbox.box.watchdog.effects import BoxEffects
 from devbox.box.watchdog.escalation import CALM, Effects, Rung, Watchdog
 from devbox.box.with_timeout import within
 from devbox.wire.codec import Word
-from devbox.wire.messages import Identity, WatchdogConfig
+from devbox.wire.messages import Identity, Verdict, WatchdogConfig
 
 T = TypeVar("T")
 
@@ -63,7 +64,8 @@ def running_code() -> str:
 
 
 class Agent:
-    """The loop's one second, with its parts handed in. sampler: makes the sampler. effects: what
+    """The loop's one second, with its parts handed in. sampler: makes the sampler. digests: what is
+    kept for weeks. effects: what
     the ladder does under some orders (default: the real things)."""
 
     def __init__(
@@ -72,12 +74,13 @@ class Agent:
         sampler: Callable[[], Sampler],
         history: History,
         *,
+        digests: Optional[Digests] = None,
         effects: Callable[[WatchdogConfig], Effects] | None = None,
         ttys: Optional[Terminals] = None,
         owns: Callable[[], bool] = lambda: True,
     ) -> None:
         self._root, self._make, self._history = root, sampler, history
-        self._owns = owns
+        self._digests, self._owns = digests, owns
         self._ttys = Terminals() if ttys is None else ttys
         self._effects = effects or (lambda given: BoxEffects(root, given, self._ttys, self._spoke))
         self._sampler: Optional[Sampler] = None
@@ -100,6 +103,7 @@ class Agent:
         if sample is not None:
             self._guard("the history", lambda: self._keep(sample))
             self._guard("the GPUs' health", lambda: self._tell_health(sample))
+            self._guard("the digests", lambda: self._digest(sample))
         if self._settled_at is None:
             self._settled_at = now.mono
         elif now.mono - self._settled_at >= _SETTLE_EVERY:
@@ -120,6 +124,8 @@ class Agent:
     def close(self) -> None:
         """The end of an agent that was asked to end."""
         self._guard("the history", self._history.close)
+        if self._digests is not None:
+            self._guard("the digests", self._digests.close)
         if self._sampler is not None:
             self._guard("sampling", self._sampler.close)
 
@@ -174,6 +180,10 @@ class Agent:
         if not self._history.append(sample):
             raise OSError("the disk does not take it")
 
+    def _digest(self, sample: Dict[str, Any]) -> None:
+        if self._digests is not None:
+            self._digests.add(sample, self._watch.verdict if self._watch else None)
+
     def _tell_health(self, sample: Dict[str, Any]) -> None:
         for kind, message in self._health.observe(sample.get("gpus"), self._now.mono):
             if self._watch is not None:
@@ -205,7 +215,7 @@ class Agent:
         now = self._now
         watch.state = watch.state._replace(hold=config.hold(self._root, now))
         verdict = policy.judge(watch.policy, watch.state, now)
-        verdict = watch.ladder.tick(verdict, watch.state, now)
+        verdict = watch.verdict = watch.ladder.tick(verdict, watch.state, now)
         json_file.write(self._root / "verdict.json", verdict)
         idle = policy.summary(watch.policy, watch.state, now)
         saved = _Saved(watch.given.armed.id, processes.boot_id(), now.mono, watch.ladder.rung, idle)
@@ -270,6 +280,7 @@ class _Watch:
         self.given, self.policy, self.state, self.ladder = given, given.policy, state, ladder
         self.effects = effects
         self.judged_at = float("-inf")
+        self.verdict: Optional[Verdict] = None
 
 
 def _bound_log() -> None:

@@ -11,13 +11,21 @@ import select
 import signal
 import sys
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from devbox.box import paths
 from devbox.box.watchdog import config
 from devbox.box.watchdog.agent import Agent
+from devbox.box.watchdog.digest import FOLDER, Digests
 
 LOCK = "agent.lock"
+#: of the digests: two weeks of them, some 100 KB a day
+_KEPT: Dict[str, Any] = {
+    "max_bytes": 4 << 20,
+    "max_age": 14 * 86400.0,
+    "segment_bytes": 512 << 10,
+    "segment_age": 6 * 3600.0,
+}
 ANOTHER_RUNS = 3  # exit code of an agent that found the lock taken
 
 
@@ -36,6 +44,7 @@ def main(args: List[str]) -> int:
         root,
         lambda: BoxSampler(root),
         DiskHistory(root / "history"),
+        digests=Digests(DiskHistory(root / FOLDER, **_KEPT)),
         owns=lambda: _owns(root, lock),
     )
     while not wake.ended and not _is_replaced(root, lock):
