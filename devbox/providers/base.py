@@ -385,10 +385,28 @@ class HasPublicPorts(ABC):
         exposes; None while it is not known, or for another port."""
 
 
+class Charge(NamedTuple):
+    """A line of a provider's own report. handle: the box's, hardware: its name; each '' where the
+    report names none. kind: compute, storage, egress or other. start, end: unix seconds, end
+    infinite where it goes on. micro: micro-dollars. product: in the provider's own words."""
+
+    handle: str
+    hardware: str
+    kind: str
+    start: float
+    end: float
+    micro: int
+    product: str = ""
+
+
 class HasBill(ABC):
+    #: what of time just gone by is not in the report yet, seconds
+    bill_lag: float = 0.0
+
     @abstractmethod
-    def bill(self, start: float, end: float) -> Mapping[str, int]:
-        """The provider's own account of cost between two times: handle → micro-dollars."""
+    def bill(self, start: float, end: float) -> list[Charge]:
+        """The provider's own account of cost between two times. AuthError says which right is
+        missing."""
 
 
 def own_price(config: OwnSettings) -> Price:

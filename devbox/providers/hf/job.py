@@ -14,7 +14,9 @@ from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.base import (
     CanLogIn,
+    Charge,
     Finding,
+    HasBill,
     HasPublicPorts,
     HasRunLogs,
     Kept,
@@ -23,7 +25,7 @@ from devbox.providers.base import (
     Request,
     Secrets,
 )
-from devbox.providers.hf import account, image, local_records, tags, volumes
+from devbox.providers.hf import account, bill, image, local_records, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates, exposed, has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, resolve
@@ -45,7 +47,7 @@ def make(config: HfSettings) -> Provider:
     return HfJob(config)
 
 
-class HfJob(Provider, CanLogIn, HasRunLogs, HasPublicPorts):
+class HfJob(Provider, CanLogIn, HasBill, HasRunLogs, HasPublicPorts):
     """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out; or
     one that is the spec's `command`, and over when that is.
 
@@ -74,6 +76,9 @@ class HfJob(Provider, CanLogIn, HasRunLogs, HasPublicPorts):
 
     def offers(self) -> list[Offer]:
         return self._rates.offers()
+
+    def bill(self, start: float, end: float) -> list[Charge]:
+        return bill.charges(self._hub, start, end, "jobs")
 
     def offers_for(self, wanted: BoxSpec) -> list[Offer]:
         found = self.offers()

@@ -15,7 +15,9 @@ from devbox.providers.base import (
     CanPause,
     CanResize,
     CanRestart,
+    Charge,
     Finding,
+    HasBill,
     HasBuildLogs,
     HasRunLogs,
     Kept,
@@ -24,7 +26,7 @@ from devbox.providers.base import (
     Request,
     Secrets,
 )
-from devbox.providers.hf import account, errors, hardware, stages, tags
+from devbox.providers.hf import account, bill, errors, hardware, stages, tags
 from devbox.providers.hf.hardware import has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
 from devbox.providers.hf.image import DOCKERFILE
@@ -46,7 +48,9 @@ def make(config: HfSettings) -> Provider:
     return HfSpace(config)
 
 
-class HfSpace(Provider, CanLogIn, CanPause, CanRestart, CanResize, HasBuildLogs, HasRunLogs):
+class HfSpace(
+    Provider, CanLogIn, CanPause, CanRestart, CanResize, HasBill, HasBuildLogs, HasRunLogs
+):
     """A private Docker Space per box, or one that the user has (`space = "me/name"`).
 
     clock: () → unix seconds.
@@ -76,6 +80,9 @@ class HfSpace(Provider, CanLogIn, CanPause, CanRestart, CanResize, HasBuildLogs,
 
     def offers(self) -> list[Offer]:
         return self._rates.offers()
+
+    def bill(self, start: float, end: float) -> list[Charge]:
+        return bill.charges(self._hub, start, end, "spaces")
 
     def default_image(self, hardware: str) -> str:
         return templates.CUDA if has_gpu(hardware) else templates.PLAIN

@@ -24,6 +24,7 @@ from devbox.providers.base import (
     CanLogIn,
     CanPause,
     CanRenew,
+    Charge,
     Finding,
     HasBill,
     HasBuildLogs,
@@ -80,6 +81,7 @@ class Modal(
     """Boxes in one app of the Modal account. clock: () → unix seconds."""
 
     name = "modal"
+    bill_lag = bill.HOUR
     keeps_ceiling = True
     resume_takes = frozenset({"hardware", "env", "secrets", "volumes", "region", "max_uptime"})
     find_lag = 30.0
@@ -266,12 +268,12 @@ class Modal(
         host, at = found
         return f"https://{host}" if at == 443 else f"https://{host}:{at}"
 
-    def bill(self, start: float, end: float) -> Mapping[str, int]:
-        costs = bill.costs(self._account, start, end)
+    def bill(self, start: float, end: float) -> list[Charge]:
         newest = {each.token: each for each in self._generations.boxes()}
-        return {
-            self._handle(newest[token]): micro for token, micro in costs.items() if token in newest
-        }
+        return [
+            charge._replace(handle=self._handle(newest[token]) if token in newest else "")
+            for token, charge in bill.charges(self._account, start, end)
+        ]
 
     def _start(self, request: Request, kept: str | None, token: str) -> str:
         """A sandbox from the spec's image, or from a snapshot. One that runs already under this

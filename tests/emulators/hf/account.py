@@ -8,11 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Token:
-    """An access token. ``repos`` limits it to those repo ids (a fine-grained token)."""
+    """An access token. ``repos`` limits it to those repo ids (a fine-grained token); ``billing``:
+    it has the right to read billing usage."""
 
     value: str
     repos: frozenset[str] | None = None
     write: bool = True
+    billing: bool = True
 
     def may_read(self, repo_id: str) -> bool:
         return self.repos is None or repo_id in self.repos
@@ -38,9 +40,16 @@ class Account:
     user_id: str = "5e67bdd61009063689407479"
     _tokens: dict[str, Token] = field(default_factory=dict)
 
-    def add_token(self, value: str, *, repos: list[str] | None = None, write: bool = True) -> Token:
+    def add_token(
+        self,
+        value: str,
+        *,
+        repos: list[str] | None = None,
+        write: bool = True,
+        billing: bool = True,
+    ) -> Token:
         """Issue a token: for everything, or for ``repos`` only."""
-        token = Token(value, None if repos is None else frozenset(repos), write)
+        token = Token(value, None if repos is None else frozenset(repos), write, billing)
         self._tokens[value] = token
         return token
 

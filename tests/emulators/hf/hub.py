@@ -48,6 +48,8 @@ class Hub:
     gateway_address: str = ""
     disconnect: Callable[[str], None] = lambda user: None
     page_size: int = 100
+    billing_labels: bool = True
+    other_charges: list[dict[str, Any]] = field(default_factory=list)
     rate_limit: RateLimit | None = None
 
     def __post_init__(self) -> None:

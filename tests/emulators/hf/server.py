@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.emulators.common import Calls, Clock, Knobs, LoopThread, Meter
 from tests.emulators.common.calls import OnCall
 from tests.emulators.gateway import Gateway
-from tests.emulators.hf import account_routes, job_routes, repo_routes, space_routes
+from tests.emulators.hf import account_routes, billing_routes, job_routes, repo_routes, space_routes
 from tests.emulators.hf.account import Account
 from tests.emulators.hf.http import guarded, unexpected
 from tests.emulators.hf.hub import Hub, Times
@@ -27,6 +27,7 @@ LARGEST_REQUEST = 1 << 30
 
 ROUTES = (
     *account_routes.ROUTES,
+    *billing_routes.ROUTES,
     *space_routes.ROUTES,
     *job_routes.ROUTES,
     *repo_routes.ROUTES,
