@@ -109,14 +109,16 @@ def percent(value: float | None) -> str:
 
 def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Rows of cells as lines with aligned columns. right: columns aligned to the right."""
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            fit(cell, width, right=index in right)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    wide = [[cells(cell) for cell in row] for row in rows]
+    widths = [max(column) for column in zip(*wide, strict=True)]
+    lines = []
+    for row, lengths in zip(rows, wide, strict=True):
+        parts = []
+        for index, cell in enumerate(row):
+            pad = " " * (widths[index] - lengths[index])
+            parts.append(pad + cell if index in right else cell + pad)
+        lines.append("  ".join(parts).rstrip())
+    return lines
 
 
 def beside(blocks: Sequence[Sequence[Line]], widths: Sequence[int], gap: int = 2) -> list[Line]:

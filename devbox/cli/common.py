@@ -6,7 +6,7 @@ stdout is data, stderr is narration. `--json` prints one object {"version": 1, "
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +40,22 @@ def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: Any) ->
     """One line to a stream, whatever it holds: a newline in a name or a message cannot make a line
     of its own, because what follows is indented. style: as of click.style."""
     page(line.replace("\n", "\n  "), err=err, nl=nl, **style)
+
+
+def echo_all(lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Lines and their styles, as `echo` one by one, in a single write."""
+    from devbox.text import clean
+
+    if events:
+        for line, style in lines:
+            echo(line, **style)
+        return
+    shown = []
+    for line, style in lines:
+        whole = line.replace("\n", "\n  ")
+        text = clean(whole, len(whole) + 1)
+        shown.append(click.style(text, **style) if style else text)
+    click.echo("\n".join(shown))
 
 
 def page(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:

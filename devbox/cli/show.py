@@ -12,6 +12,7 @@ from devbox.cli.common import (
     box_argument,
     costing,
     echo,
+    echo_all,
     json_option,
     print_json,
     typed,
@@ -66,7 +67,7 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         from devbox import lifecycle
 
         lifecycle.find_lost(ws)
-    boxes = ws.store.boxes.all(over=True)
+    boxes, damaged = ws.store.boxes.everything()
     if not everyone:
         # A box its provider no longer knows stays in sight until its name is used again.
         latest = {box.place: box.id for box in boxes}
@@ -83,7 +84,6 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
             if box.unreachable:
                 echo(f"{box.name}: unreachable: {box.unreachable}; shown as last seen", err=True)
     others = _others(ws) if everyone else []
-    damaged = ws.store.boxes.unreadable()
     for lost in damaged:
         echo(
             f"{clean(lost.name, 60)}: its record cannot be read ({lost.why}); it may run and cost: "
@@ -130,9 +130,9 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         )
         for box in boxes
     ]
-    for index, line in enumerate(table(rows)):
-        colour = _COLOURS.get(boxes[index - 1].state) if index else None
-        echo(line, fg=colour, bold=index == 0)
+    styles: list[dict[str, Any]] = [{"bold": True}]
+    styles += [{"fg": _COLOURS.get(box.state)} for box in boxes]
+    echo_all(zip(table(rows), styles, strict=True))
 
 
 @click.command("status")

@@ -177,8 +177,16 @@ class Boxes:
 
     def unreadable(self) -> list[Unreadable]:
         """The rows that `all` leaves out."""
-        decoded = map(_decoded, self._db.rows("SELECT * FROM boxes ORDER BY name, created"))
-        return [each for each in decoded if isinstance(each, Unreadable)]
+        return self.everything()[1]
+
+    def everything(self) -> tuple[list[Box], list[Unreadable]]:
+        """All boxes by name, those that are over too, and the rows that cannot be decoded."""
+        rows = self._db.rows("SELECT * FROM boxes ORDER BY name, created")
+        decoded = [_decoded(row) for row in rows]
+        return (
+            [each for each in decoded if isinstance(each, Box)],
+            [each for each in decoded if isinstance(each, Unreadable)],
+        )
 
     def raw(self, box_id: str) -> sqlite3.Row:
         """A row as it is stored, also one that does not decode."""
