@@ -65,7 +65,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Watch": {
         "ui": ("ui", "The dashboard: every box, live, in the terminal or a browser"),
         "top": ("top", "Live CPU, memory and GPU of a box"),
-        "cost": ("money", "What was spent, from the ledger"),
+        "cost": ("cost", "What was spent, from the ledger"),
         "idle": ("idle", "Replay the idle policy over recorded samples"),
         "doctor": ("doctor", "Check this machine, or a box"),
         "notify": ("notify", "Where you are told what happens: test it, see what waits"),

@@ -139,6 +139,7 @@ def validate(spec: Spec, source: Path) -> None:
     for name, job in spec.jobs.items():
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")
+    _validate_money(spec, source)
     _validate_publish(spec.publish, source)
     _validate_notify(spec.notify, source)
     for name, service in spec.services.items():
@@ -192,6 +193,15 @@ def _validate_notify(table: Notify, source: Path) -> None:
             means="notices name boxes and runs, and could be read on the way",
             fix="write https://…, or a reference such as env:NAME to such an address",
         )
+
+
+def _validate_money(spec: Spec, source: Path) -> None:
+    for name, paid in spec.costs.items():
+        if (paid.monthly is None) == (paid.per_gb is None):
+            raise SpecError(
+                f"{source}: costs.{text.clean(name, 60)}: say either monthly, or size and per_gb",
+                fix=f"edit {source}; for example: monthly = 9",
+            )
 
 
 def _validate_publish(table: Publish, source: Path) -> None:

@@ -31,6 +31,7 @@ from devbox.spec.tables import (
     BoxSpec,
     Budget,
     Checkpoint,
+    FixedCost,
     JobSpec,
     Notify,
     Publish,
@@ -142,6 +143,7 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
         "providers": convert(merged.pop("providers", {}), Providers, source, "providers"),
         "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
         "notify": convert(merged.pop("notify", {}), Notify, source, "notify"),
+        "costs": each(merged.pop("costs", {}), FixedCost, source, "costs"),
         "publish": convert(merged.pop("publish", {}), Publish, source, "publish"),
     }
     for reserved in OURS:

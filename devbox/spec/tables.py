@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -132,6 +133,19 @@ class Notify(Table, frozen=True):
     @property
     def is_used(self) -> bool:
         return bool(self.webhook or self.desktop or self.on_event or self.apprise)
+
+
+class FixedCost(Table, frozen=True):
+    """What no ledger sees, shown beside it in reports: a subscription, storage, egress. monthly:
+    dollars a month; else `size` at `per_gb` dollars a GB and month. since, until: the first and the
+    last day it is paid for."""
+
+    kind: Literal["subscription", "storage", "egress"] = "subscription"
+    monthly: Number | None = None
+    size: Bytes = Bytes(0)
+    per_gb: Number | None = None
+    since: dt.date | None = None
+    until: dt.date | None = None
 
 
 class Argument(Table, frozen=True):
@@ -276,6 +290,7 @@ class Spec(Table, frozen=True):
     checkpoints: dict[str, Checkpoint] = {}
     providers: Providers = Providers()
     budget: Budget = Budget()
+    costs: dict[str, FixedCost] = {}
     publish: Publish = Publish()
     notify: Notify = Notify()
     editor: str = ""

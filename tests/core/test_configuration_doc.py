@@ -23,6 +23,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[boxes.NAME.idle]": tables.Idle,
     "[boxes.NAME.sync]": tables.Sync,
     "[checkpoints.NAME]": tables.Checkpoint,
+    "[costs.NAME]": tables.FixedCost,
 }
 _HEADED = {"idle", "sync", "volumes"}  # they have a section of their own
 

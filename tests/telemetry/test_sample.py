@@ -28,6 +28,7 @@ GOOD: dict[str, Any] = {
               "mig": False, "lost": True, "xid": 79,
               "processes": [{"pid": 1, "name": "python", "mem_used": 5}]}],
     "processes": [{"pid": 1, "name": "python", "cpu": 99.5, "mem": 11}],
+    "use": {"state": "idle", "idle_for": 61.5, "seconds": 30.0},
 }  # fmt: skip
 
 
