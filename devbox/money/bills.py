@@ -31,7 +31,7 @@ def reconcile(ws: Workspace, asked: Period, now: float) -> Reconciled:
     begin = slices[0].begin
     used = {group.box_id for group in spending.groups(ws.store.database, begin, stop)}
     boxes = [box for box in ws.store.boxes.all(over=True) if box.id in used]
-    names = {box.handle: box.id for box in boxes if box.handle}
+    names = {word: box.id for box in boxes for word in (box.handle, box.token) if word}
     for name in sorted({box.provider for box in boxes}):
         own = [box for box in boxes if box.provider == name]
         try:

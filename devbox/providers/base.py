@@ -386,9 +386,10 @@ class HasPublicPorts(ABC):
 
 
 class Charge(NamedTuple):
-    """A line of a provider's own report. handle: the box's, hardware: its name; each '' where the
-    report names none. kind: compute, storage, egress or other. start, end: unix seconds, end
-    infinite where it goes on. micro: micro-dollars. product: in the provider's own words."""
+    """A line of a provider's own report. handle: the box's, or its token; hardware: its name; each
+    '' where the report names none. kind: compute, storage, egress or other. start, end: unix
+    seconds, end infinite where it goes on. micro: micro-dollars. product: in the provider's own
+    words."""
 
     handle: str
     hardware: str

@@ -269,11 +269,8 @@ class Modal(
         return f"https://{host}" if at == 443 else f"https://{host}:{at}"
 
     def bill(self, start: float, end: float) -> list[Charge]:
-        newest = {each.token: each for each in self._generations.boxes()}
-        return [
-            charge._replace(handle=self._handle(newest[token]) if token in newest else "")
-            for token, charge in bill.charges(self._account, start, end)
-        ]
+        found = bill.charges(self._account, start, end)
+        return [charge._replace(handle=token) for token, charge in found]
 
     def _start(self, request: Request, kept: str | None, token: str) -> str:
         """A sandbox from the spec's image, or from a snapshot. One that runs already under this
