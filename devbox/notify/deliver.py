@@ -43,7 +43,7 @@ def is_due(ws: Workspace) -> bool:
 def begin(ws: Workspace) -> None:
     """Deliver what is due, in a process that outlives us."""
     if is_due(ws):
-        process.spawn([sys.executable, "-m", "devbox.notify.deliver", str(ws.spec.root)])
+        process.spawn([sys.executable, "-P", "-m", "devbox.notify.deliver", str(ws.spec.root)])
 
 
 def deliver(ws: Workspace) -> list[str]:

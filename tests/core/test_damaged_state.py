@@ -87,7 +87,7 @@ def test_damage_is_an_error_with_its_fix_and_the_fix_works(
     _, out, err = devbox("doctor", "--fix")
     assert "is kept as" in err
     assert list(paths.home().glob("state.db.damaged-*"))
-    assert f"ok    state file {paths.state_db()}" in out
+    assert f"ok       state file {paths.state_db()}" in out
     assert devbox("events", "nothing")[0] == 4
     assert devbox("ls", "--all")[0] == 0
 
@@ -142,7 +142,7 @@ def test_a_row_of_nonsense_hides_nothing_and_can_be_given_up(home: Path, body: b
     _, out, err = devbox("doctor", "--fix")
     assert "bad: its record cannot be mended" in err
     assert "it is no longer tracked" in err
-    assert f"ok    state file {paths.state_db()}" in out
+    assert f"ok       state file {paths.state_db()}" in out
     assert (paths.home() / "damaged-id-bad.json").exists() or list(
         paths.home().glob("damaged-*.json")
     )

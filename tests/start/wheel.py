@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,21 +15,17 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `devbox` of an installed wheel, built once for all workers. What it depends on comes from
     this environment; devbox itself only from the wheel."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    base = Path(tempfile.gettempdir()) / f"devbox-wheel-{run}" if run else None
-    folder = base or tmp_path_factory.mktemp("wheel")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):
-        devbox = folder / "tool" / "bin" / "devbox"
         if not (folder / "done").exists():
             _install(folder)
             (folder / "done").touch()
-    yield devbox
-    if run is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    return folder / "tool" / "bin" / "devbox"
 
 
 def _install(folder: Path) -> None:
