@@ -1,4 +1,4 @@
-"""A program at a terminal of its own, and somebody who answers its questions."""
+"""A program at a terminal of its own, and a user who answers its questions."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
 
 
 def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
-    from devbox.providers.base import HasRunLogs
+    from devbox.providers.abilities import HasRunLogs
     from devbox.text import clean
 
     box = ws.box(name)

@@ -12,7 +12,7 @@ from devbox import doctor, spec
 from devbox.cli.common import echo, json_option, narrate, print_json, workspace
 from devbox.cli.doctor import tell
 from devbox.errors import AuthError, UsageError
-from devbox.providers.base import CanLogIn
+from devbox.providers.abilities import CanLogIn
 from devbox.providers.registry import NAMES
 from devbox.remote import keys
 from devbox.text import clean

@@ -13,7 +13,7 @@ from devbox import names, secrets
 from devbox.box.services import hosted
 from devbox.errors import ProviderError, SpecError, UsageError
 from devbox.model import Price
-from devbox.providers.base import CanHost, Hosted, HostRequest
+from devbox.providers.abilities import CanHost, Hosted, HostRequest
 from devbox.spec import BoxSpec, Checkpoint, JobSpec
 from devbox.workspace import Workspace
 

@@ -16,7 +16,8 @@ from devbox.lifecycle.merge import Answer, is_only_lost
 from devbox.lifecycle.observe import apply_observation, observe, refusable
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
-from devbox.providers.base import CanPause, Provider, Request
+from devbox.providers.abilities import CanPause
+from devbox.providers.base import Provider, Request
 from devbox.remote import keys
 from devbox.spec import Seconds
 from devbox.text import clean, duration

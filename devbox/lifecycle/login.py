@@ -12,7 +12,7 @@ from devbox.errors import DevboxError, KeyRefused, NoAnswer, SshError
 from devbox.files import private_dir, write_atomic
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box
-from devbox.providers.base import CanAdmit
+from devbox.providers.abilities import CanAdmit
 from devbox.remote import keys, wait
 from devbox.remote.config import include, known_hosts, ssh_config
 from devbox.remote.exec import Exec

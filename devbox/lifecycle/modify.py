@@ -19,7 +19,7 @@ from devbox.lifecycle.up import stages, to_running
 from devbox.model import Box, BoxState
 from devbox.money import budget
 from devbox.money.fit import best
-from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart
+from devbox.providers.abilities import CanPause, CanRenew, CanResize, CanRestart
 from devbox.text import dollars
 from devbox.workspace import Workspace
 

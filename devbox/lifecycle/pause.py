@@ -9,7 +9,7 @@ from devbox.lifecycle.operation import BoxOperation, working_on
 from devbox.lifecycle.saving import save_or_raise
 from devbox.lifecycle.settling import until_stopped
 from devbox.model import Box, BoxState
-from devbox.providers.base import CanPause
+from devbox.providers.abilities import CanPause
 from devbox.workspace import Workspace
 
 

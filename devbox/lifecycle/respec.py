@@ -13,7 +13,8 @@ from devbox.lifecycle import absence
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState, Offer
 from devbox.money.fit import best, fit
-from devbox.providers.base import CanPause, CanResize, Provider
+from devbox.providers.abilities import CanPause, CanResize
+from devbox.providers.base import Provider
 from devbox.remote.config import ssh_config
 from devbox.remote.exec import Exec
 from devbox.telemetry import rearm

@@ -12,7 +12,7 @@ from devbox.errors import DevboxError, SshError, UsageError
 from devbox.lifecycle.losses import SHOWN, Losses
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
-from devbox.providers.base import CanPause, CanRenew, CanResize, CanRestart
+from devbox.providers.abilities import CanPause, CanRenew, CanResize, CanRestart
 from devbox.remote import agent
 from devbox.remote.exec import Exec
 from devbox.telemetry import usage

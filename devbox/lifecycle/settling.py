@@ -10,7 +10,7 @@ from devbox.errors import BuildFailed, DevboxError, ProviderError, TimedOut
 from devbox.lifecycle.observe import observe
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
-from devbox.providers.base import HasBuildLogs
+from devbox.providers.abilities import HasBuildLogs
 from devbox.text import clean, duration
 
 # Seconds between looks at a provider while it starts or stops: soon at first, then patient.

@@ -15,7 +15,8 @@ from devbox.lifecycle.observe import apply_observation
 from devbox.lifecycle.operation import with_retries, working_on
 from devbox.lifecycle.up import to_running
 from devbox.model import UNKNOWN_PRICE, Box, BoxState
-from devbox.providers.base import CanAdmit, Observation
+from devbox.providers.abilities import CanAdmit
+from devbox.providers.base import Observation
 from devbox.remote import keys
 from devbox.remote.config import other_homes
 from devbox.text import clean

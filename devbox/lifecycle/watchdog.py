@@ -17,7 +17,8 @@ from devbox.errors import Conflict, DevboxError
 from devbox.lifecycle import saving
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
-from devbox.providers.base import CanPause, Provider
+from devbox.providers.abilities import CanPause
+from devbox.providers.base import Provider
 from devbox.remote import agent, agent_bootstrap, preconditions
 from devbox.remote.agent_bootstrap import Runs
 from devbox.remote.exec import Exec

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from devbox.model import Interval
-from devbox.providers.base import Charge
+from devbox.providers.abilities import Charge
 from devbox.state.costs import spent_in, whole
 from devbox.state.spending import Slice
 
@@ -133,7 +133,7 @@ def _apart(at: Slice, charges: Iterable[Charge]) -> list[Compared]:
 def _part(charge: Charge, at: Slice) -> float:
     """What of a charge falls into a slice, by the clock."""
     if not math.isfinite(charge.end):
-        # It goes on: what was charged so far is spread up to the slice that is not over.
+        # It is not over: what was charged so far is spread up to the slice that is not over.
         charge = charge._replace(end=max(at.end, charge.start + 1))
     length = charge.end - charge.start
     if length <= 0:

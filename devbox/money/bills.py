@@ -8,7 +8,7 @@ from devbox.errors import DevboxError
 from devbox.model import Box, Interval
 from devbox.money.bill import Compared, compared
 from devbox.money.period import Period
-from devbox.providers.base import Charge, HasBill
+from devbox.providers.abilities import Charge, HasBill
 from devbox.state import spending
 from devbox.workspace import Workspace
 

@@ -11,7 +11,7 @@ from devbox import secrets as references
 from devbox.errors import Conflict, SpecError
 from devbox.files import private_dir, write_atomic
 from devbox.model import Box, Run
-from devbox.providers.base import HasPublicPorts
+from devbox.providers.abilities import HasPublicPorts
 from devbox.services import catalogue
 from devbox.spec import ServiceSpec, Spec, decode_box
 from devbox.wire.jobs import JobRequest

@@ -134,7 +134,7 @@ class Asks:
         from devbox import lifecycle
         from devbox.money.fit import best
         from devbox.money.offers import select
-        from devbox.providers.base import CanPause
+        from devbox.providers.abilities import CanPause
 
         ws = self._open()
         name, wanted = ws.spec.box(name)
@@ -260,7 +260,7 @@ class Asks:
                     yield f"— run {ended.id} {ended.state}"
 
     def _provider_log(self, kind: LogKind, box: Box) -> Iterator[str]:
-        from devbox.providers.base import HasBuildLogs, HasRunLogs
+        from devbox.providers.abilities import HasBuildLogs, HasRunLogs
 
         provider = self._open().provider_of(box)
         if kind == "build" and isinstance(provider, HasBuildLogs):

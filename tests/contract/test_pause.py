@@ -9,7 +9,8 @@ import pytest
 
 from devbox.errors import Gone
 from devbox.model import BoxState
-from devbox.providers.base import CanPause, Provider
+from devbox.providers.abilities import CanPause
+from devbox.providers.base import Provider
 from tests.boxes import put
 from tests.contract.harness import Harness, needs
 

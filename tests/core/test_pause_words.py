@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from devbox.cli.boxes import pause_command
-from devbox.providers.base import CanPause, Provider
+from devbox.providers.abilities import CanPause
+from devbox.providers.base import Provider
 from devbox.providers.docker.provider import Docker
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace

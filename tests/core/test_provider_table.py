@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from devbox.providers import base, registry
+from devbox.providers import abilities, registry
 from devbox.providers.base import Provider
 from devbox.spec import settings_type
 
@@ -17,18 +17,17 @@ def _is(capability: type) -> Callable[[Provider], bool]:
 
 
 FEATURES: dict[str, Callable[[Provider], bool]] = {
-    "pause and resume": _is(base.CanPause),
-    "restart, rebuild": _is(base.CanRestart),
-    "resize": _is(base.CanResize),
-    "renew": _is(base.CanRenew),
-    "let a new ssh key in": _is(base.CanAdmit),
-    "host an app (`deploy --modal`)": _is(base.CanHost),
-    "build log": _is(base.HasBuildLogs),
-    "log of its program": _is(base.HasRunLogs),
-    "public URLs of ports (`expose`)": _is(base.HasPublicPorts),
-    "takes a token (`devbox login`)": _is(base.CanLogIn),
-    "its own bill": _is(base.HasBill),
-    "a service without a box (`deploy --modal`)": _is(base.CanHost),
+    "pause and resume": _is(abilities.CanPause),
+    "restart, rebuild": _is(abilities.CanRestart),
+    "resize": _is(abilities.CanResize),
+    "renew": _is(abilities.CanRenew),
+    "let a new ssh key in": _is(abilities.CanAdmit),
+    "build log": _is(abilities.HasBuildLogs),
+    "log of its program": _is(abilities.HasRunLogs),
+    "public URLs of ports (`expose`)": _is(abilities.HasPublicPorts),
+    "takes a token (`devbox login`)": _is(abilities.CanLogIn),
+    "its own bill": _is(abilities.HasBill),
+    "a service without a box (`deploy --modal`)": _is(abilities.CanHost),
     "`command` boxes": lambda provider: provider.runs_commands,
     "ends a box at `max_uptime` itself": lambda provider: provider.keeps_ceiling,
     "costs real money": lambda provider: provider.bills,
@@ -49,7 +48,7 @@ def test_the_table_is_what_the_classes_say(home: Path) -> None:
 def test_every_capability_of_the_contract_is_in_the_table() -> None:
     mixins = {
         kind
-        for name, kind in vars(base).items()
+        for name, kind in vars(abilities).items()
         if isinstance(kind, type) and name.startswith(("Can", "Has"))
     }
     class_of = {cell.cell_contents for has in FEATURES.values() for cell in has.__closure__ or ()}

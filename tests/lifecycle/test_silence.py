@@ -14,7 +14,7 @@ import pytest
 
 from devbox import lifecycle
 from devbox.model import BoxState
-from devbox.providers.base import CanPause
+from devbox.providers.abilities import CanPause
 from devbox.workspace import Workspace
 from tests import warm
 from tests.remote.sshd import wait_until

@@ -15,7 +15,7 @@ from devbox import lifecycle, paths
 from devbox.errors import BudgetError, Conflict, DevboxError, NotFound, Unavailable
 from devbox.lifecycle.operation import with_retries
 from devbox.model import BoxState
-from devbox.providers.base import CanPause
+from devbox.providers.abilities import CanPause
 from devbox.remote import command
 from devbox.tui import symbols
 from devbox.workspace import Workspace

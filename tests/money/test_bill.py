@@ -15,7 +15,7 @@ from devbox.model import Box, Interval, Price
 from devbox.money import bill
 from devbox.money.bills import reconcile
 from devbox.money.period import Period
-from devbox.providers.base import Charge
+from devbox.providers.abilities import Charge
 from devbox.providers.hf.bill import RIGHT, _jobs, _rows
 from devbox.spec import Spec
 from devbox.state.spending import Slice

@@ -26,17 +26,8 @@ from devbox.errors import (
 )
 from devbox.images import templates
 from devbox.model import Hardware, Offer
-from devbox.providers.base import (
-    CanAdmit,
-    CanPause,
-    Finding,
-    HasBuildLogs,
-    HasRunLogs,
-    Observation,
-    Provider,
-    Request,
-    own_price,
-)
+from devbox.providers.abilities import CanAdmit, CanPause, HasBuildLogs, HasRunLogs
+from devbox.providers.base import Finding, Observation, Provider, Request, own_price
 from devbox.providers.docker import container, entrypoint, hardware, image, observe
 from devbox.providers.docker.engine import Engine, resolve
 from devbox.providers.docker.errors import InProgress

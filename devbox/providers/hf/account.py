@@ -7,7 +7,8 @@ from typing import Any
 
 from devbox import paths, secrets
 from devbox.errors import AuthError, DevboxError, UsageError
-from devbox.providers.base import Finding, Secrets
+from devbox.providers.abilities import Secrets
+from devbox.providers.base import Finding
 from devbox.providers.hf import errors
 from devbox.providers.hf.hub import Hub
 from devbox.remote import keys

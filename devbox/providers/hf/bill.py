@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from devbox.errors import AuthError, Gone
-from devbox.providers.base import Charge
+from devbox.providers.abilities import Charge
 from devbox.providers.hf import errors
 from devbox.providers.hf.hub import Hub
 from devbox.text import clean
@@ -80,7 +80,7 @@ def _rows(said: dict[str, Any]) -> Iterator[Charge]:
 
 
 def _times(row: Any, first: str, last: str) -> tuple[float, float] | None:
-    """When a row began and ended, or began until now where it goes on."""
+    """When a row began and ended, or began until now where it is not over."""
     if not isinstance(row, dict):
         return None
     begin, end = _time(row.get(first)), _time(row.get(last))

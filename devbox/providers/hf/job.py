@@ -12,19 +12,15 @@ from devbox.errors import Conflict, Gone, Locked, ProviderError, Unavailable, ha
 from devbox.files import locked
 from devbox.images import templates
 from devbox.model import BoxState, Offer
-from devbox.providers.base import (
+from devbox.providers.abilities import (
     CanLogIn,
     Charge,
-    Finding,
     HasBill,
     HasPublicPorts,
     HasRunLogs,
-    Kept,
-    Observation,
-    Provider,
-    Request,
     Secrets,
 )
+from devbox.providers.base import Finding, Kept, Observation, Provider, Request
 from devbox.providers.hf import account, bill, image, local_records, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates, exposed, has_gpu

@@ -10,22 +10,18 @@ from typing import Any
 from devbox.errors import DevboxError, Gone, ProviderError
 from devbox.images import build_progress, templates
 from devbox.model import Offer
-from devbox.providers.base import (
+from devbox.providers.abilities import (
     CanLogIn,
     CanPause,
     CanResize,
     CanRestart,
     Charge,
-    Finding,
     HasBill,
     HasBuildLogs,
     HasRunLogs,
-    Kept,
-    Observation,
-    Provider,
-    Request,
     Secrets,
 )
+from devbox.providers.base import Finding, Kept, Observation, Provider, Request
 from devbox.providers.hf import account, bill, errors, hardware, stages, tags
 from devbox.providers.hf.hardware import has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve

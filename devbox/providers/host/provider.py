@@ -18,15 +18,8 @@ import msgspec
 from devbox import names
 from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, UsageError
 from devbox.model import BoxState, Endpoint, Hardware, Offer
-from devbox.providers.base import (
-    CanAdmit,
-    CanPause,
-    Finding,
-    Observation,
-    Provider,
-    Request,
-    own_price,
-)
+from devbox.providers.abilities import CanAdmit, CanPause
+from devbox.providers.base import Finding, Observation, Provider, Request, own_price
 from devbox.providers.host import scripts, user_ssh
 from devbox.providers.host.record import Record, Records
 from devbox.providers.host.user_ssh import Unreached

@@ -19,15 +19,8 @@ from devbox.errors import (
     Unavailable,
 )
 from devbox.model import Offer
-from devbox.providers.base import (
-    CanAdmit,
-    CanPause,
-    Finding,
-    Observation,
-    Provider,
-    Request,
-    own_price,
-)
+from devbox.providers.abilities import CanAdmit, CanPause
+from devbox.providers.base import Finding, Observation, Provider, Request, own_price
 from devbox.providers.local import guard, hardware, launch, observe, volumes
 from devbox.providers.local.box_dir import PAUSED, RUNNING, TERMINATED, BoxDir, replace
 from devbox.spec import BoxSpec, LocalSettings

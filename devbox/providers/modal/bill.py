@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from devbox.errors import AuthError
-from devbox.providers.base import Charge
+from devbox.providers.abilities import Charge
 from devbox.providers.modal.account import Account
 from devbox.text import clean
 

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from devbox.providers.base import Hosted, HostRequest
+from devbox.providers.abilities import Hosted, HostRequest
 from devbox.providers.modal.account import Account
 from devbox.providers.modal.image import BUILD, from_template, told
 from devbox.providers.modal.sizes import size_of

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from devbox import secrets
 from devbox.errors import AuthError, DevboxError
-from devbox.providers.base import Finding, Secrets
+from devbox.providers.abilities import Secrets
+from devbox.providers.base import Finding
 from devbox.providers.modal.account import Account
 from devbox.providers.modal.errors import BILLING, STATUS, not_installed, translated
 from devbox.text import dollars

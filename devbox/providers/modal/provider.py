@@ -18,28 +18,22 @@ from devbox import names
 from devbox.errors import Conflict, DevboxError, Gone, ProviderError, Unavailable
 from devbox.images import templates
 from devbox.model import BoxState, Offer
-from devbox.providers.base import (
+from devbox.providers.abilities import (
     CanAdmit,
     CanHost,
     CanLogIn,
     CanPause,
     CanRenew,
     Charge,
-    Finding,
     HasBill,
     HasBuildLogs,
     HasPublicPorts,
     HasRunLogs,
     Hosted,
     HostRequest,
-    Kept,
-    Observation,
-    Provider,
-    Request,
     Secrets,
-    Step,
-    at_once,
 )
+from devbox.providers.base import Finding, Kept, Observation, Provider, Request, Step, at_once
 from devbox.providers.modal import bill, entrypoint, hosted, image, login, logs, observe, record
 from devbox.providers.modal.account import CALL, Account, resolve
 from devbox.providers.modal.errors import Exists

@@ -11,7 +11,7 @@ import pytest
 from modal_proto import api_pb2
 
 from devbox.errors import BuildFailed, UsageError
-from devbox.providers.base import HostRequest
+from devbox.providers.abilities import HostRequest
 from devbox.providers.modal.provider import Modal
 from devbox.spec import BoxSpec, Volume
 from devbox.spec.values import Bytes
