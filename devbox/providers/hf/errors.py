@@ -18,7 +18,7 @@ TOKENS = "https://huggingface.co/settings/tokens"
 KEYS = "https://huggingface.co/settings/keys"
 BILLING = "https://huggingface.co/settings/billing"
 PRO = "https://huggingface.co/pro"
-LOG_IN = f"log in with: hf auth login (make a token at {TOKENS})"
+LOG_IN = f"log in with: devbox login hf-space --again (make a token at {TOKENS})"
 _LONGEST_WAIT = 600.0
 
 

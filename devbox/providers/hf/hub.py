@@ -183,7 +183,8 @@ class Hub:
             f"{clean(handle, 120)} cannot be seen with the token of "
             f"{clean(str(who.get('name')), 60)}",
             means="it may exist and cost; its record here was not changed",
-            fix=f"log in to an account with access to {clean(owner, 60)}: hf auth login",
+            fix=f"log in to an account with access to {clean(owner, 60)}: "
+            "devbox login hf-space --again",
         )
 
     def _get(self, url: str, params: Any, *, public: bool = False) -> httpx2.Response:

@@ -57,7 +57,7 @@ class HfJob(Provider, CanLogIn, HasBill, HasRunLogs, HasPublicPorts):
     find_lag = 45.0
     create_lag = ANSWER + 15.0
     may_double = True
-    go_back = "log in to the Hub as {}: hf auth login"
+    go_back = "log in to the Hub as {}: devbox login hf-job --again"
     runs_commands = True
 
     def __init__(self, config: HfSettings, *, clock: Callable[[], float] = time.time) -> None:

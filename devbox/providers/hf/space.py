@@ -57,7 +57,7 @@ class HfSpace(
     # As of hf-job; but a Space is looked up by its name, which does not lag.
     find_lag = 45.0
     create_lag = ANSWER + 15.0
-    go_back = "log in to the Hub as {}: hf auth login"
+    go_back = "log in to the Hub as {}: devbox login hf-space --again"
     dev_mode = True
 
     def __init__(self, config: HfSettings, *, clock: Callable[[], float] = time.time) -> None:

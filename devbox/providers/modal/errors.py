@@ -21,7 +21,7 @@ from devbox.text import clean
 
 BILLING = "https://modal.com/settings/billing"
 STATUS = "https://status.modal.com"
-LOG_IN = "make a new token with: modal token new"
+LOG_IN = "take a new token with: devbox login modal --again"
 _MONEY = re.compile(r"payment|billing|credit|spend|budget", re.IGNORECASE)
 #: what Modal's servers say to a client they no longer serve; its status, FAILED_PRECONDITION, has
 #: other causes too

@@ -83,7 +83,7 @@ class _Reply:
     ("status", "said", "kind", "fix"),
     [
         (400, "bad flavor", ProviderError, ""),
-        (401, "", AuthError, "hf auth login"),
+        (401, "", AuthError, "devbox login hf-space --again"),
         (402, "add a payment method", AuthError, "settings/billing"),
         (402, "requires a PRO subscription", AuthError, "huggingface.co/pro"),
         (403, "Dev Mode requires PRO", AuthError, "huggingface.co/pro"),
@@ -129,9 +129,9 @@ def test_no_token_is_told_with_the_way_to_one(
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", "/nonexistent")
     with pytest.raises(AuthError) as caught:
         space.find()
-    assert "hf auth login" in caught.value.fix
+    assert "devbox login hf-space --again" in caught.value.fix
     ((level, _, fix),) = HfJob(HfSettings()).checks()
-    assert (level, "hf auth login" in fix) == ("fail", True)
+    assert (level, "devbox login hf-space --again" in fix) == ("fail", True)
 
 
 def test_doctor_names_what_the_account_lacks(

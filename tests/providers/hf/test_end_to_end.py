@@ -196,7 +196,7 @@ def test_missing_rights_are_told_before_anything_costs(
     assert hub.meter.billing() == []
     hub.account.revoke_token(hub.token)
     told = devbox(folder, "up", code=7).stderr
-    assert "hf auth login" in told
+    assert "devbox login hf-space --again" in told
     hub.account.add_token(hub.token)
     devbox(folder, "down", "--yes")
     assert hub.spaces == {}

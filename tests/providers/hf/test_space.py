@@ -242,7 +242,7 @@ def test_a_token_that_expired_is_no_end_of_a_box(hub: HfEmulator, space: HfSpace
     hub.account.revoke_token(hub.token)
     with pytest.raises(AuthError) as caught:
         space.observe(handle)
-    assert "hf auth login" in caught.value.fix
+    assert "devbox login hf-space --again" in caught.value.fix
 
 
 def test_a_broken_start_is_told_with_its_last_lines(hub: HfEmulator, space: HfSpace) -> None:

@@ -176,11 +176,11 @@ def test_credentials_that_are_missing_or_wrong_say_what_to_do(
     provider = Modal(ModalSettings())
     with pytest.raises(AuthError, match="Token missing") as caught:
         provider.create(harness.request())
-    assert "modal token new" in caught.value.fix
+    assert "devbox login modal --again" in caught.value.fix
     ((level, what, fix),) = provider.checks()
     assert level == "fail"
     assert "Token missing" in what
-    assert "modal token new" in fix
+    assert "devbox login modal --again" in fix
     assert provider.offers()[0].price.source.startswith("catalogue ")
 
 
