@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 
 
@@ -30,3 +32,9 @@ def alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def send(process: psutil.Process, number: int) -> None:
+    """A signal to it; none when it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

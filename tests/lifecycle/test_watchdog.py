@@ -15,6 +15,7 @@ from devbox.remote import agent
 from devbox.remote.connection import connect
 from devbox.workspace import Workspace
 from tests.jobs.conftest import until
+from tests.processes import alive
 
 SAID = "its watchdog did not run; it was armed again"
 
@@ -49,8 +50,9 @@ def said(ws: Workspace) -> list[str]:
 def test_a_dead_watchdog_is_armed_again_by(verb: str, ws: Workspace, said: list[str]) -> None:
     box = lifecycle.up(ws, "b")
     dead = agent_pid(box)
-    psutil.Process(dead).kill()
-    until(lambda: not psutil.pid_exists(dead) or psutil.Process(dead).status() == "zombie")
+    process = psutil.Process(dead)
+    process.kill()
+    until(lambda: not alive(process))
     found = VERBS[verb](ws, box)
     assert any(SAID in line for line in said)
     assert agent_pid(box) != dead

@@ -15,6 +15,7 @@ from devbox.model import Box
 from devbox.remote import exec, refusal
 from devbox.remote.config import ssh_config
 from devbox.remote.exec import Exec, Program, read
+from tests.processes import send
 from tests.remote.sshd import Sshd, box_at, make_box, wait_until
 from tests.remote.test_connection import HOSTILE
 
@@ -122,11 +123,11 @@ def test_a_shared_connection_that_hangs_is_passed_by(
     assert sshd._process
     hung = psutil.Process(sshd._process.pid).children(recursive=True)
     for process in hung:
-        process.send_signal(signal.SIGSTOP)
+        send(process, signal.SIGSTOP)
     monkeypatch.setattr(exec, "_LOGIN", 1.0)
     assert Exec(box).run(["echo", "still here"]).out == "still here\n"
     for process in hung:
-        os.kill(process.pid, signal.SIGCONT)
+        send(process, signal.SIGCONT)
 
 
 @pytest.mark.parametrize(

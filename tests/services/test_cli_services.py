@@ -19,6 +19,7 @@ from devbox.model import Box
 from devbox.workspace import Workspace
 from tests import warm
 from tests.jobs.conftest import until
+from tests.processes import send
 from tests.services.conftest import ECHO, ask
 
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
@@ -197,7 +198,7 @@ def test_a_forward_that_was_cut_is_made_again(project: Path) -> None:
     with serving(project, "echo") as (process, url):
         until(lambda: ask(f"{url}/health").status == 200)
         for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()  # the ssh programs of this devbox
+            send(child, signal.SIGKILL)  # the ssh programs of this devbox
         devbox(project, "ls")
         until(lambda: "forwarded again" in (project / "said.txt").read_text(), 60)
         assert ask(f"{url}/echo", {"again": 1}).body == {"echo": {"again": 1}}
