@@ -57,9 +57,9 @@ def _note_own_end(op: BoxOperation, before: Record) -> None:
         return
     more = f": {op.box.message}" if op.box.message else ""
     if op.box.state is BoxState.PAUSED:
-        op.note("paused", f"it is paused, and was not from here{more}")
+        op.note("found-paused", f"it is paused, and was not from here{more}")
     elif op.box.state.is_over or op.box.state is BoxState.FAILED:
-        op.note("ended", f"it is {op.box.state}, and was not ended from here{more}")
+        op.note("found-ended", f"it is {op.box.state}, and was not ended from here{more}")
 
 
 def _follow(op: BoxOperation) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from typing import get_args
 
 from devbox import spec
 from devbox.box.notices.about import COMMANDS, KINDS
 from devbox.model import Box, Event
 from devbox.wire.notices import Notice, NoticeKind
 
-#: kinds of events that are kinds of notices too
-_SAME: frozenset[NoticeKind] = frozenset(get_args(NoticeKind)) - {"test"}
+#: kinds of this computer's own events → of notices
+_OURS: dict[str, NoticeKind] = {
+    "run-finished": "run-finished",
+    "run-failed": "run-failed",
+    "found-paused": "paused",
+    "found-ended": "ended",
+    "build-failed": "build-failed",
+    "orphan": "orphan",
+}
 _TYPE: dict[NoticeKind, str] = COMMANDS | {
     "paused": "devbox resume {box}",
     "ended": "devbox status {box}",
@@ -21,12 +27,12 @@ _TYPE: dict[NoticeKind, str] = COMMANDS | {
     "orphan": "devbox reconcile",
 }
 #: kinds of events that a user may be told
-EVENTS = tuple(sorted({*_SAME, *KINDS}))
+EVENTS = tuple(sorted({*_OURS, *KINDS}))
 
 
 def notice(event: Event, box: Box | None) -> Notice | None:
     """The notice of an event; None for one that nobody is told. box: whose it is."""
-    kind = KINDS.get(event.kind) or next((each for each in _SAME if each == event.kind), None)
+    kind = KINDS.get(event.kind) or _OURS.get(event.kind)
     if kind is None:
         return None
     name, project = (box.name, box.project) if box else ("", "")

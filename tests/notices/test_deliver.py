@@ -101,8 +101,8 @@ def test_what_is_old_when_it_is_switched_on_is_no_news(
 ) -> None:
     ws = open_ws(on_event=keeper(tmp_path))
     box = tracked(ws)
-    ws.store.events.add(box.id, "paused", "an old story", NOW - 3 * 86400)
-    ws.store.events.add(box.id, "paused", "a new one", NOW - 60)
+    ws.store.events.add(box.id, "found-paused", "an old story", NOW - 3 * 86400)
+    ws.store.events.add(box.id, "found-paused", "a new one", NOW - 60)
     deliver.deliver(ws)
     assert [told["text"] for told in kept(tmp_path)] == ["dev: a new one"]
 
@@ -110,7 +110,7 @@ def test_what_is_old_when_it_is_switched_on_is_no_news(
 def test_only_the_wanted_kinds(open_ws: OpenWorkspace, tmp_path: Path) -> None:
     ws = open_ws(on_event=keeper(tmp_path), events=("gpu",))
     box = tracked(ws)
-    ws.store.events.add(box.id, "paused", "not this", NOW)
+    ws.store.events.add(box.id, "found-paused", "not this", NOW)
     ws.store.events.add(box.id, "gpu-lost", "GPU 0 is lost", NOW)
     deliver.deliver(ws)
     assert [told["kind"] for told in kept(tmp_path)] == ["gpu"]
@@ -141,7 +141,7 @@ def test_a_channel_that_fails_holds_up_no_other_and_is_tried_again(
     receiver.replies = [500, 500]
     ws = open_ws(webhook=receiver.url, on_event=keeper(tmp_path))
     box = tracked(ws)
-    ws.store.events.add(box.id, "paused", "it is paused", NOW)
+    ws.store.events.add(box.id, "found-paused", "it is paused", NOW)
     for _ in range(3):
         deliver.deliver(ws)
         waits = deliver.waiting(ws.spec.notify)["webhook"]
@@ -155,7 +155,7 @@ def test_apprise_takes_it_to_a_service(open_ws: OpenWorkspace, receiver: Receive
     address = receiver.url.replace("http://", "json://")
     ws = open_ws(apprise=(address,))
     box = tracked(ws)
-    ws.store.events.add(box.id, "paused", "it is paused", NOW)
+    ws.store.events.add(box.id, "found-paused", "it is paused", NOW)
     assert deliver.deliver(ws) == []
     (body,) = receiver.bodies
     assert body["title"] == "devbox: paused"

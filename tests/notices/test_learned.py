@@ -10,6 +10,7 @@ import pytest
 from devbox import lifecycle
 from devbox.errors import BuildFailed
 from devbox.model import BoxState, Offer
+from devbox.notify import news
 from devbox.providers.base import Observation, Provider, Request
 from devbox.providers.local.provider import Local
 from devbox.spec import BoxSpec, LocalSettings, Spec
@@ -56,10 +57,10 @@ def ws(home: Path, fake: Fake) -> Iterator[Workspace]:
 
 
 def kinds(ws: Workspace) -> list[str]:
-    return [
-        event.kind
-        for event in ws.store.events.news(0, ("paused", "ended", "orphan", "build-failed"))
-    ]
+    """Of the notices that it comes to."""
+    boxes = {box.id: box for box in ws.store.boxes.all(over=True)}
+    found = ws.store.events.news(0, news.EVENTS)
+    return [told.kind for each in found if (told := news.notice(each, boxes.get(each.box_id)))]
 
 
 @pytest.mark.parametrize(

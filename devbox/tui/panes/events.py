@@ -6,7 +6,18 @@ from devbox.text import local_time
 from devbox.text_layout import Line, plain
 from devbox.tui.panes.base import Page, Seen
 
-_STYLES = {"warn": "warn", "warning": "warn", "state": "info", "fault": "bad", "run": "good"}
+_STYLES = {
+    "warn": "warn",
+    "warning": "warn",
+    "found-paused": "warn",
+    "state": "info",
+    "fault": "bad",
+    "found-ended": "bad",
+    "build-failed": "bad",
+    "run-failed": "bad",
+    "run": "good",
+    "run-finished": "good",
+}
 
 
 _SAME = 5.0  # seconds within which the same words are the same event
