@@ -25,6 +25,9 @@ from devbox.tui.panes.sync import SyncPane
 
 W = TypeVar("W", bound=Widget)
 
+#: seconds for which a notice stays
+STAYS: dict[Severity, float] = {"information": 6.0, "warning": 6.0, "error": 15.0}
+
 
 class MainScreen(App[None], inherit_bindings=False):
     """pane: the open tab."""
@@ -108,7 +111,7 @@ class MainScreen(App[None], inherit_bindings=False):
 
     def tell(self, text: str, severity: Severity = "information", *, title: str = "") -> None:
         """A notice in the corner, or at the bottom of an open dialog. The text may be untrusted."""
-        seconds = 15.0 if severity == "error" else 6.0
+        seconds = STAYS[severity]
         text, title = plain(text, 600), plain(title, 60)
         self._told = (f"{title}: {text}" if title else text, severity, self.now + seconds)
         self.notify(text, title=title, severity=severity, timeout=seconds, markup=False)

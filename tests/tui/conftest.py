@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from devbox.tui import main_screen
 from devbox.tui.app import Dashboard
 from devbox.tui.settings import Settings
 from tests.tui import fakes
@@ -18,8 +19,12 @@ Open = Callable[..., AbstractAsyncContextManager[Driven]]
 
 
 @pytest.fixture
-def dashboard(home: Path) -> Open:
+def dashboard(home: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """`async with dashboard(feed=…, size=(120, 36), keys={…}) as it:`"""
+
+    # A slow machine must not see fewer of them.
+    for severity in main_screen.STAYS:
+        monkeypatch.setitem(main_screen.STAYS, severity, 600.0)
 
     @asynccontextmanager
     async def open_(
