@@ -7,7 +7,7 @@ from typing import Any
 
 from devbox import paths, secrets
 from devbox.errors import AuthError, DevboxError, UsageError
-from devbox.providers.abilities import Secrets
+from devbox.providers.abilities import CanLogIn, Secrets
 from devbox.providers.base import Finding
 from devbox.providers.hf import errors
 from devbox.providers.hf.hub import Hub
@@ -56,6 +56,21 @@ def log_in(hub: Hub, values: Sequence[str]) -> str:
         hub.session()
         login(token.strip())
     return constants.HF_TOKEN_PATH
+
+
+class CanLogInToHub(CanLogIn):
+    """Of both providers of the Hub: one token, kept where the Hub's own client keeps it."""
+
+    _hub: Hub
+
+    def secrets(self) -> Secrets:
+        return needed()
+
+    def has_secrets(self) -> bool:
+        return has_token(self._hub)
+
+    def log_in(self, values: Sequence[str]) -> str:
+        return log_in(self._hub, values)
 
 
 def checks(hub: Hub, *, dev_mode: bool) -> list[Finding]:

@@ -13,12 +13,10 @@ from devbox.files import locked
 from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.abilities import (
-    CanLogIn,
     Charge,
     HasBill,
     HasPublicPorts,
     HasRunLogs,
-    Secrets,
 )
 from devbox.providers.base import Finding, Kept, Observation, Provider, Request
 from devbox.providers.hf import account, bill, image, local_records, tags, volumes
@@ -43,7 +41,7 @@ def make(config: HfSettings) -> Provider:
     return HfJob(config)
 
 
-class HfJob(Provider, CanLogIn, HasBill, HasRunLogs, HasPublicPorts):
+class HfJob(Provider, account.CanLogInToHub, HasBill, HasRunLogs, HasPublicPorts):
     """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out; or
     one that is the spec's `command`, and over when that is.
 
@@ -169,15 +167,6 @@ class HfJob(Provider, CanLogIn, HasBill, HasRunLogs, HasPublicPorts):
 
     def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
         return account.checks(self._hub, dev_mode=False)
-
-    def secrets(self) -> Secrets:
-        return account.needed()
-
-    def has_secrets(self) -> bool:
-        return account.has_token(self._hub)
-
-    def log_in(self, values: Sequence[str]) -> str:
-        return account.log_in(self._hub, values)
 
     def _create(self, namespace: str, request: Request) -> str:
         first = self._first(namespace, request)

@@ -11,7 +11,6 @@ from devbox.errors import DevboxError, Gone, ProviderError
 from devbox.images import build_progress, templates
 from devbox.model import Offer
 from devbox.providers.abilities import (
-    CanLogIn,
     CanPause,
     CanResize,
     CanRestart,
@@ -19,7 +18,6 @@ from devbox.providers.abilities import (
     HasBill,
     HasBuildLogs,
     HasRunLogs,
-    Secrets,
 )
 from devbox.providers.base import Finding, Kept, Observation, Provider, Request
 from devbox.providers.hf import account, bill, errors, hardware, stages, tags
@@ -45,7 +43,14 @@ def make(config: HfSettings) -> Provider:
 
 
 class HfSpace(
-    Provider, CanLogIn, CanPause, CanRestart, CanResize, HasBill, HasBuildLogs, HasRunLogs
+    Provider,
+    account.CanLogInToHub,
+    CanPause,
+    CanRestart,
+    CanResize,
+    HasBill,
+    HasBuildLogs,
+    HasRunLogs,
 ):
     """A private Docker Space per box, or one that the user has (`space = "me/name"`).
 
@@ -220,15 +225,6 @@ class HfSpace(
 
     def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
         return account.checks(self._hub, dev_mode=True) + account.pause_token(self._pause_token)
-
-    def secrets(self) -> Secrets:
-        return account.needed()
-
-    def has_secrets(self) -> bool:
-        return account.has_token(self._hub)
-
-    def log_in(self, values: Sequence[str]) -> str:
-        return account.log_in(self._hub, values)
 
     def _pause(self, handle: str) -> None:
         try:
