@@ -75,7 +75,7 @@ def late_reply_and_reconcile(world: Emulated) -> None:
     assert "may still appear and cost" in finding.detail
     assert ws.box("b").state is BoxState.STOPPING
     world.advance(LONG)
-    time.sleep(0.1)  # what the jump has started needs a moment of its own
+    wait_until(lambda: world.live() == 1, "the create that was asked for takes effect")
     findings = lifecycle.reconcile(ws, provider=world.name)
     assert [f.kind for f in findings] == ["finished"], findings
     assert_ended(world, ws)

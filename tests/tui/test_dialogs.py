@@ -7,6 +7,7 @@ import threading
 import pytest
 from textual.widgets._toast import Toast
 
+from devbox.tui import main_screen
 from devbox.tui.screens.ask import Confirm
 from devbox.tui.screens.dialog import Dialog
 from devbox.tui.screens.doctor import Doctor
@@ -101,7 +102,7 @@ async def test_notices_and_progress_stay_in_sight_below_a_dialog(dashboard: Open
         assert not [toast for toast in it.app.screen.query(Toast) if toast.region.area]
         assert it.text.count("the disk of train is full") == 1
         assert any("Cancel" in line or "Close" in line for line in it.text.splitlines())
-        it.feed.now += 16
+        it.feed.now += main_screen.STAYS["error"] + 1
         await it.turn()
         assert "devbox doctor" not in it.text
         await it.press("escape")

@@ -130,6 +130,12 @@ def guarded(hub: Hub, route: Route) -> Callable[[web.Request], Awaitable[web.Str
 
 
 async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.StreamResponse, str]:
+    if request.content_type == "application/json":
+        try:
+            # A call has arrived with its body: whoever is killed from here on has asked.
+            await request.read()
+        except ConnectionError:
+            return web.Response(), "gone"
     if not hub.calls.tell(route.name, "before"):
         return _cut(request), "dropped"
     fault = hub.knobs.take_transport(route.name)
@@ -137,7 +143,6 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
     if fault is not None and kind is FaultKind.LATENCY:
         await asyncio.sleep(fault.seconds)
     if fault is not None and kind is FaultKind.LATE:
-        await request.read()
         await hub.clock.sleep(fault.seconds)
     if kind is FaultKind.RESET:
         return _cut(request), "reset"
