@@ -74,8 +74,9 @@ def late_reply_and_reconcile(world: Emulated) -> None:
     assert finding.kind == "busy", finding
     assert "may still appear and cost" in finding.detail
     assert ws.box("b").state is BoxState.STOPPING
-    world.advance(LONG)
+    world.advance(60.0)
     wait_until(lambda: world.live() == 1, "the create that was asked for takes effect")
+    world.advance(LONG)
     findings = lifecycle.reconcile(ws, provider=world.name)
     assert [f.kind for f in findings] == ["finished"], findings
     assert_ended(world, ws)
