@@ -109,16 +109,23 @@ def percent(value: float | None) -> str:
 
 def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Rows of cells as lines with aligned columns. right: columns aligned to the right."""
-    wide = [[cells(cell) for cell in row] for row in rows]
+    wide = [_widths(row) for row in rows]
     widths = [max(column) for column in zip(*wide, strict=True)]
     lines = []
     for row, lengths in zip(rows, wide, strict=True):
         parts = []
-        for index, cell in enumerate(row):
-            pad = " " * (widths[index] - lengths[index])
+        for index, (cell, length, width) in enumerate(zip(row, lengths, widths, strict=True)):
+            pad = " " * (width - length)
             parts.append(pad + cell if index in right else cell + pad)
         lines.append("  ".join(parts).rstrip())
     return lines
+
+
+def _widths(row: Sequence[str]) -> list[int]:
+    """How wide its cells are: most rows are plain, and are looked at as one."""
+    if "".join(row).replace("–", "-").isascii():
+        return [*map(len, row)]
+    return [*map(cells, row)]
 
 
 def beside(blocks: Sequence[Sequence[Line]], widths: Sequence[int], gap: int = 2) -> list[Line]:

@@ -81,11 +81,18 @@ def of_all(ws: Workspace, boxes: Iterable[Box]) -> dict[str, Exposure]:
     for intent in store.boxes.open_intents():
         goals.setdefault(intent.box_id, []).append(intent)
     found = {}
+    woken: dict[tuple[object, ...], str] = {}  # boxes alike are asked about once
     for box in boxes:
         open_ = goals.get(box.id, [])
         interval = current.get(box.id)
         asked = bool(box.handle) or interval is not None or store.boxes.was_asked_for(box.id)
-        wakes = "" if interval or not _may_wake(box) else _wakes(ws, box)
+        wakes = ""
+        if not interval and _may_wake(box):
+            made = msgspec.json.encode(box.connection)
+            alike = box.provider, box.project, box.root, made, box.stage
+            if alike not in woken:
+                woken[alike] = _wakes(ws, box)
+            wakes = woken[alike]
         found[box.id] = exposure(box, interval, open_, asked=asked, wakes=wakes)
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,8 +30,7 @@ class Database:
                 path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
             )
             self._connection.row_factory = sqlite3.Row
-            # One damaged text must not hide the rows beside it.
-            self._connection.text_factory = lambda data: data.decode(errors="replace")
+            self._connection.text_factory = _tolerant
             path.chmod(0o600)
             self._use_wal(time.monotonic() + busy_timeout)
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -42,19 +41,30 @@ class Database:
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """All rows of a read."""
-        with self._turn, explained(self.path):
-            return self._connection.execute(sql, values).fetchall()
+        return self._read(sql, values)
 
     def named(self, sql: str, **values: object) -> list[sqlite3.Row]:
         """All rows of a read with :named values."""
-        with self._turn, explained(self.path):
-            return self._connection.execute(sql, values).fetchall()
+        return self._read(sql, values)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """An IMMEDIATE transaction: committed at the end, rolled back on any exception."""
         with self._turn, explained(self.path):
             yield from self._transaction()
+
+    def _read(self, sql: str, values: Sequence[object] | Mapping[str, object]) -> list[sqlite3.Row]:
+        """First as if every text were whole, which is twice as fast for thousands of rows."""
+        with self._turn, explained(self.path):
+            self._connection.text_factory = str
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if "decode" not in str(error):
+                    raise
+            finally:
+                self._connection.text_factory = _tolerant
+            return self._connection.execute(sql, values).fetchall()
 
     def _use_wal(self, give_up: float) -> None:
         """SQLite does not wait for the lock itself here: two processes that switch a new file at
@@ -92,6 +102,11 @@ class Database:
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _tolerant(data: bytes) -> str:
+    """One damaged text must not hide the rows beside it."""
+    return data.decode(errors="replace")
 
 
 @contextmanager

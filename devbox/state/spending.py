@@ -22,6 +22,7 @@ from devbox.state.database import Database
 
 By = Literal["box", "day", "job", "run", "project", "hardware", "provider"]
 EVER = -math.inf  # a start before every interval
+_GroupKey = tuple[str, str, str, str, int | None, int]  # as _KEY has them
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -109,16 +110,34 @@ def spent_by_box(database: Database, start: float, end: float, now: float) -> di
     """Box id → micro-dollars billed between two times; None when part of it has an unknown
     price. Boxes without any are left out."""
     sums: dict[str, Sum] = {}
-    for group in groups(database, start, min(end, now)):
-        sums.setdefault(group.box_id, Sum()).add(group.seconds, group.micro)
+    for (box, _, _, _, micro, _), known in _sums(database, start, min(end, now)).items():
+        sums.setdefault(box, Sum()).add(known.seconds, None if micro is None else known.micro)
     return {box: None if each.unknown > 0 else whole(each.micro) for box, each in sums.items()}
 
 
 def groups(database: Database, begin: float, stop: float) -> list[Group]:
     """All spending between two times, in groups that no report divides further but by time."""
-    found: dict[tuple[str, str, str, str, int | None, int], Sum] = {}
+    return [
+        Group(
+            box_id,
+            box_name,
+            provider,
+            hardware,
+            Price(micro, unit=unit),
+            known.seconds,
+            None if micro is None else known.micro,
+        )
+        for (box_id, box_name, provider, hardware, micro, unit), known in _sums(
+            database, begin, stop
+        ).items()
+    ]
+
+
+def _sums(database: Database, begin: float, stop: float) -> dict[_GroupKey, Sum]:
+    """What `groups` gives, by what tells them apart."""
+    found: dict[_GroupKey, Sum] = {}
     if stop <= begin:
-        return []
+        return found
     for *key, seconds, counted in database.rows(
         f"SELECT {_KEY}, SUM(end - start), SUM({billed_sql('(end - start)')}) "  # noqa: S608
         "FROM intervals INDEXED BY intervals_grouped "
@@ -132,18 +151,7 @@ def groups(database: Database, begin: float, stop: float) -> list[Group]:
     for each in _reaching_over(database, begin, stop):
         at = (*_whose(each), each.price.micro_per_hour, each.price.unit)
         found.setdefault(at, Sum()).add(*spent_in(each, begin, stop))
-    return [
-        Group(
-            box_id,
-            box_name,
-            provider,
-            hardware,
-            Price(micro, unit=unit),
-            known.seconds,
-            None if micro is None else known.micro,
-        )
-        for (box_id, box_name, provider, hardware, micro, unit), known in found.items()
-    ]
+    return found
 
 
 def folded(found: Iterable[Group], by: Callable[[Group], str]) -> list[Line]:

@@ -212,3 +212,17 @@ def test_boxes_survive_a_round_trip(home: Path) -> None:
     raw = store.boxes.raw("id-r")
     assert isinstance(raw["body"], bytes)
     assert msgspec.json.decode(raw["body"], type=Box).name == "r"
+
+
+def test_one_damaged_text_hides_no_row_beside_it(home: Path) -> None:
+    store = Store.open()
+    for name in ("bad", "good"):
+        store.boxes.insert(a_box(name), "running", {}, 1.0)
+        open_interval(store.ledger, a_box(name), Price(3_600_000, "config"), 1.0)
+    with store.database.write() as connection:
+        connection.execute("UPDATE intervals SET hardware = CAST(x'ff' AS TEXT) WHERE box_id = ?",
+                           ("id-bad",))  # fmt: skip
+    for _ in range(2):
+        assert set(store.ledger.all_current()) == {"id-bad", "id-good"}
+        found = store.database.named("SELECT hardware FROM intervals WHERE box_id = :i", i="id-bad")
+        assert [row[0] for row in found] == ["\ufffd"]
