@@ -3,7 +3,7 @@ in sight. What actions do is in `handlers`."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -32,7 +32,8 @@ _NOT_NAMED = {"palette", "down", "up_row", "first", "last", "page_down", "page_u
 
 
 class Dashboard(MainScreen, inherit_bindings=False):
-    """feed, asks, operations: where everything comes from and goes to."""
+    """feed, asks, operations: where everything comes from and goes to. loaded: called once, when
+    what the first picture did not need is there too."""
 
     CSS_PATH = "dashboard.tcss"
     TITLE = "devbox"
@@ -49,8 +50,10 @@ class Dashboard(MainScreen, inherit_bindings=False):
         settings: Settings,
         *,
         readonly: bool = False,
+        loaded: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(feed, operations)
+        self._loaded = loaded
         self.asks, self.settings = asks, settings
         self.readonly = readonly or settings.readonly
         self.held = False
@@ -70,7 +73,15 @@ class Dashboard(MainScreen, inherit_bindings=False):
         self.set_interval(TURN, self.turn)
         self.call_after_refresh(self.turn)
         # What the first picture does not need is loaded while the user looks at it.
-        self.set_timer(_SETTLE, _load_the_rest)
+        self.set_timer(_SETTLE, self._load_the_rest)
+
+    def _load_the_rest(self) -> None:
+        import devbox.jobs.queries  # noqa: F401
+
+        for action in actions.ACTIONS:
+            if action.handler:
+                actions.handler(action.handler)
+        self._loaded()
 
     def on_unmount(self) -> None:
         self._on_screen = False
@@ -274,11 +285,3 @@ class Dashboard(MainScreen, inherit_bindings=False):
         words = [operation.error.get(key, "") for key in ("what", "means", "fix")]
         self.tell("  ".join(filter(None, words)) or operation.summary, "error",
                   title=operation.title)  # fmt: skip
-
-
-def _load_the_rest() -> None:
-    import devbox.jobs.queries  # noqa: F401
-
-    for action in actions.ACTIONS:
-        if action.handler:
-            actions.handler(action.handler)

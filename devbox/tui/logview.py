@@ -48,7 +48,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             self.dropped += extra
             if self.match is not None:
                 self.match = self.match - extra if self.match >= extra else None
-        self.virtual_size = Size(self.size.width, len(self.lines))
+        self._resize(len(self.lines))
         if self.follow:
             self._to_end()
         if self.follow or in_sight or extra > _SLACK:
@@ -145,6 +145,16 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         top = max(0, row - self.size.height // 2)
         self.scroll_to(y=top, animate=False, force=True)
         self.refresh()
+
+    def _resize(self, count: int) -> None:
+        """So many lines. A new virtual size has the whole screen laid out again (12 ms), which only
+        the appearance of the scrollbar needs."""
+        size = Size(self.size.width, count)
+        if self.show_vertical_scrollbar and count > self.size.height:
+            self.set_reactive(LogView.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = count
+        else:
+            self.virtual_size = size
 
     def _to_end(self) -> None:
         end = max(0, len(self.lines) - self.size.height)

@@ -8,6 +8,7 @@ is left out is ssh itself.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import tempfile
@@ -123,7 +124,7 @@ def memory() -> None:
 def _app(feed: LoadFeed) -> Dashboard:
     operations = fakes.FakeOperations()
     asks = LoadAsks(Path(tempfile.gettempdir()))
-    return Dashboard(feed, asks, operations, Settings())  # type: ignore[arg-type]
+    return Dashboard(feed, asks, operations, Settings(), loaded=gc.freeze)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

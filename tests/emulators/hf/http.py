@@ -130,12 +130,8 @@ def guarded(hub: Hub, route: Route) -> Callable[[web.Request], Awaitable[web.Str
 
 
 async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.StreamResponse, str]:
-    if request.content_type == "application/json":
-        try:
-            # A call has arrived with its body: whoever is killed from here on has asked.
-            await request.read()
-        except ConnectionError:
-            return web.Response(), "gone"
+    if not await _has_arrived(request):
+        return web.Response(), "gone"
     if not hub.calls.tell(route.name, "before"):
         return _cut(request), "dropped"
     fault = hub.knobs.take_transport(route.name)
@@ -169,6 +165,16 @@ async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.Str
         _cut(request)
         return response, "lost"
     return _halved(response) if kind is FaultKind.CUT_BODY else response, str(response.status)
+
+
+async def _has_arrived(request: web.Request) -> bool:
+    """A call arrives with its body: whoever is killed from here on has asked."""
+    try:
+        if request.content_type == "application/json":
+            await request.read()
+    except ConnectionError:
+        return False
+    return True
 
 
 def _halved(response: web.StreamResponse) -> web.Response:
