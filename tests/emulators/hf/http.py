@@ -122,7 +122,10 @@ def guarded(hub: Hub, route: Route) -> Callable[[web.Request], Awaitable[web.Str
     """The route as aiohttp calls it."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        response, outcome = await _answer(hub, route, request)
+        if await _has_arrived(request):
+            response, outcome = await _answer(hub, route, request)
+        else:
+            response, outcome = web.Response(), "gone"
         hub.calls.record(route.name, hub.clock.now(), outcome)
         return response
 
@@ -130,8 +133,6 @@ def guarded(hub: Hub, route: Route) -> Callable[[web.Request], Awaitable[web.Str
 
 
 async def _answer(hub: Hub, route: Route, request: web.Request) -> tuple[web.StreamResponse, str]:
-    if not await _has_arrived(request):
-        return web.Response(), "gone"
     if not hub.calls.tell(route.name, "before"):
         return _cut(request), "dropped"
     fault = hub.knobs.take_transport(route.name)
