@@ -71,6 +71,9 @@ class Workspace:
         self.on_wait: Callable[[Waited], None] | None = None
         #: whether `up` may put its Include into ~/.ssh/config
         self.integrate = True
+        #: asks the user whether to begin what costs more than they want unasked, and raises when
+        #: they do not want it; nobody is asked where a front end sets nothing
+        self.approve: Callable[[str], None] = _unobserved
         #: seconds that `up` waits for a box to start; None for what its spec says
         self.start_timeout: float | None = None
         #: seconds between lines that say that a wait is still going on

@@ -12,6 +12,7 @@ import msgspec
 from devbox import lifecycle, spec
 from devbox.cli.common import (
     F,
+    approve,
     box_argument,
     complete_gpus,
     complete_hardware,
@@ -55,6 +56,7 @@ from devbox.workspace import Workspace
 @click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, such as 90s.")
 @click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
 @click.option("--no-setup", is_flag=True, help="Do not run what its setup has left.")
+@yes_option
 @json_option
 @quiet_option
 @verbose_option
@@ -64,6 +66,7 @@ def up_command(
     timeout: str | None,
     no_sync: bool,
     no_setup: bool,
+    yes: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -71,6 +74,9 @@ def up_command(
 ) -> None:
     """Bring BOX of devbox.toml up, or finish bringing it up, send the project's files, and run what
     is left of its setup.
+
+    Says first what it costs at most until its max_uptime, and asks above `budget.ask_above` of your
+    config.
 
     A box that was made from an earlier devbox.toml follows it where it can (idle, sync, a lower
     max_uptime); what it cannot follow is named, with the command for it.
@@ -82,6 +88,9 @@ def up_command(
     devbox up --provider modal --gpu L40S      in a folder without devbox.toml
     """
     ws = workspace(quiet=quiet)
+    ways = {"no-wait": no_wait, "timeout": timeout, "no-sync": no_sync, "no-setup": no_setup,
+            "json": as_json}  # fmt: skip
+    approve(ws, "up", {"": box_name, **wanted, **ways}, yes=yes)
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     if ws.start_timeout == 0:
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
@@ -142,12 +151,16 @@ def _without_a_file(ws: Workspace, name: str | None) -> str:
 
 @click.command("resume")
 @box_argument()
+@yes_option
 @json_option
 @quiet_option
 @verbose_option
-def resume_command(box_name: str | None, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Bring a paused BOX back."""
+def resume_command(
+    box_name: str | None, yes: bool, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """Bring a paused BOX back. Asks first as `up` does."""
     ws = workspace(quiet=quiet)
+    approve(ws, "resume", {"": box_name, "json": as_json}, yes=yes)
     with shown(ws, verbose=verbose, after=setup_stage(ws)):
         box = set_up_again(ws, lifecycle.resume(ws, ws.box(box_name)))
     report(ws, box, as_json)

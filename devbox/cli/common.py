@@ -6,7 +6,7 @@ stdout is data, stderr is narration. `--json` prints one object {"version": 1, "
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -141,8 +141,9 @@ def verbose_option(function: F) -> F:
     return click.option("--verbose", "-v", is_flag=True, help="The whole log of a build.")(function)
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something that costs or destroys; without a terminal --yes is needed."""
+def confirm(question: str, *, yes: bool, again: str = "") -> None:
+    """Ask before something that costs or destroys; without a terminal --yes is needed. again: the
+    command that was typed, to be typed with it."""
     if yes:
         return
     from devbox.text import clean
@@ -150,8 +151,25 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         from devbox.errors import UsageError
 
-        raise UsageError(clean(question), fix="there is no terminal to ask at: pass --yes to do it")
+        how = f"type it with --yes: {again} --yes" if again else "pass --yes to do it"
+        raise UsageError(clean(question), fix=f"there is no terminal to ask at: {how}")
     click.confirm(clean(question), abort=True, err=True)
+
+
+def approve(ws: Workspace, verb: str, options: Mapping[str, object], *, yes: bool) -> None:
+    """Have what may cost more than the user wants unasked asked for, in `ws`. verb, options: as
+    typed; the value of an option is True for a flag, and an argument's name is ''."""
+    import shlex
+
+    words = ["devbox", verb]
+    for name, value in options.items():
+        option = [f"--{name.replace('_', '-')}"] if name else []
+        words += [*option, *([] if value is True else [str(value)])] if value else []
+
+    def ask(question: str) -> None:
+        confirm(question, yes=yes, again=shlex.join(words))
+
+    ws.approve = ask
 
 
 def is_interactive() -> bool:

@@ -16,13 +16,12 @@ from devbox.lifecycle.operation import BoxOperation, working_on
 from devbox.lifecycle.pause import refuse_over, to_paused, withdraw
 from devbox.lifecycle.settling import until_running
 from devbox.model import Box, BoxState
-from devbox.money import budget
+from devbox.money import budget, projection
 from devbox.money.fit import best
 from devbox.providers import registry
 from devbox.remote.command import noise_in
 from devbox.remote.config import known_hosts, other_homes
 from devbox.telemetry import rearm
-from devbox.text import dollars, duration
 from devbox.workspace import Workspace
 
 
@@ -175,6 +174,8 @@ def _run(op: BoxOperation, *, wait: bool) -> Box:
         limits = op.ws.project_of(op.box).budget
         now = op.ws.clock()
         budget.check(limits, op.ws.store.database, op.box.price, op.spec.max_uptime, now)
+        what = f"{op.box.name}: {op.box.provider} {op.box.hardware}"
+        projection.agree(op.ws, what, limits, op.box.price, op.spec.max_uptime)
     if begun:
         op.intent = begun.id
     else:
@@ -212,11 +213,8 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
     offer = best(provider, wanted)
     now = ws.clock()
     budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
-    ws.narrate(
-        f"{name}: {wanted.provider} {offer.hardware.name} at "
-        f"{dollars(offer.price.micro_per_hour, per_hour=True)} ({offer.price.source}), "
-        f"max_uptime {duration(wanted.max_uptime)}"
-    )
+    where = f"{wanted.provider} {offer.hardware.name}"
+    projection.agree(ws, f"{name}: {where}", ws.spec.budget, offer.price, wanted.max_uptime)
     if image := asking.with_image(provider, wanted, offer.hardware.name).image:
         what = f" ({templates.get(image).summary})" if templates.known(image) else ""
         how = "" if wanted.image else ", for its hardware; another one: image in devbox.toml"

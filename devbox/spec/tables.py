@@ -110,11 +110,13 @@ class BoxSpec(Table, frozen=True):
 
 
 class Budget(Table, frozen=True):
-    """Ceilings in dollars; None is no ceiling. Checked before anything billed is started."""
+    """Ceilings in dollars; None is no ceiling. Checked before anything billed is started.
+    ask_above: `up` and `resume` ask before what may cost more than this until max_uptime."""
 
     daily: Number | None = None
     monthly: Number | None = None
     per_box: Number | None = None
+    ask_above: Number | None = None
 
 
 class Notify(Table, frozen=True):

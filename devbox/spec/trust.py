@@ -127,6 +127,9 @@ def _all(
             yield ("providers", name, "pause_token"), table["pause_token"], ""
     if document.get("notify"):
         yield ("notify",), document["notify"], ""
+    limit, ours = (_at(each, ("budget", "ask_above")) for each in (document, own))
+    if isinstance(limit, (int, float)) and isinstance(ours, (int, float)) and limit > ours:
+        yield ("budget", "ask_above"), limit, ""
     yield from _of_references(document, root)
     boxes = [(("boxes", name), table) for name, table in _tables(document, "boxes")]
     for at, table in [(("defaults",), _at(document, ("defaults",))), *boxes]:

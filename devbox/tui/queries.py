@@ -12,7 +12,6 @@ import msgspec
 
 from devbox.errors import DevboxError
 from devbox.model import Box, Offer, Run
-from devbox.state.costs import cost
 from devbox.text import dollars, duration, size
 from devbox.tui.feed import BoxView
 
@@ -32,7 +31,8 @@ _TAIL = 64 * 1024  # bytes
 class Choice(NamedTuple):
     """A box that could be brought up, with what its provider offers: cheapest first, and which of
     them the spec chooses. why: why there is none. pauses: its watchdog will be able to pause it,
-    or to end it where it `ends`. ceiling: something will keep its max_uptime."""
+    or to end it where it `ends`. ceiling: something will keep its max_uptime. limit: dollars above
+    which the user is asked."""
 
     name: str
     wanted: BoxSpec
@@ -42,6 +42,7 @@ class Choice(NamedTuple):
     pauses: bool = True
     ceiling: bool = True
     ends: bool = False
+    limit: float | None = None
 
 
 class Runnable(NamedTuple):
@@ -98,6 +99,7 @@ class Asks:
     def wakes(self, box: Box) -> list[str]:
         """What a box that is not up will cost when it is resumed."""
         from devbox import spec
+        from devbox.money import projection
         from devbox.money.fit import best
 
         ws = self._open()
@@ -105,16 +107,18 @@ class Asks:
         if box.hardware:
             wanted = msgspec.structs.replace(wanted, hardware=box.hardware)
         try:
+            limits = ws.project_of(box).budget
             offer = best(ws.provider_of(box), wanted)
         except DevboxError as error:
             before = dollars(box.price.micro_per_hour, per_hour=True)
             return [f"price unknown: {error.what}", f"it was {before} when it last ran"]
         price = dollars(offer.price.micro_per_hour, per_hour=True)
-        most = dollars(cost(offer.price, wanted.max_uptime))
-        return [
+        found = projection.projected(limits, offer.price, wanted.max_uptime)
+        lines = [
             f"{box.hardware or offer.hardware.name} at {price} ({offer.price.source})",
-            f"for {duration(wanted.max_uptime)} (max_uptime): {most}",
+            f"for {duration(wanted.max_uptime)} (max_uptime): {dollars(found.micro)}",
         ]
+        return [*lines, found.question] if found.question else lines
 
     def resizes(self, box: Box) -> Choice:
         """The hardware that a box can move to, and which it has. ProviderError where it keeps
@@ -149,7 +153,8 @@ class Asks:
             chosen, why = best(provider, wanted), ""
         except DevboxError as error:
             chosen, why = None, error.what
-        return Choice(name, wanted, offers, chosen, why, pauses, ceiling, ends)
+        limit = ws.spec.budget.ask_above
+        return Choice(name, wanted, offers, chosen, why, pauses, ceiling, ends, limit)
 
     def before_stop(self, box: Box, verb: str) -> Stop:
         """What `verb` on the box means and would lose, and what it fetches first."""

@@ -227,7 +227,8 @@ class FakeAsks(Asks):
         return self.log_lines
 
     def choice(self, name: str) -> Choice:
-        return Choice(name, dict(self.boxes).get(name, BoxSpec()), [CHEAP, DEAR], CHEAP, "")
+        wanted = dict(self.boxes).get(name, BoxSpec())
+        return Choice(name, wanted, [CHEAP, DEAR], CHEAP, "", limit=20.0)
 
     def before_stop(self, box: Box, verb: str) -> Stop:
         if self.fails:

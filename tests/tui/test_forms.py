@@ -129,4 +129,4 @@ async def test_up_without_a_box_begins_with_a_new_one(dashboard: Open, home: Pat
         await it.until(lambda: "t4" in it.text)
         await it.press("enter", "enter")
         await it.until(lambda: it.operations.begun)
-        assert it.operations.begun == [("up", "dev")]
+        assert it.operations.begun == [("up", "dev", "--yes")]

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from textual.widgets import Button, Input, OptionList
+from textual.widgets import Button, Input, OptionList, Static
 
 from devbox import paths
 from devbox.model import BoxState
@@ -36,11 +36,14 @@ async def test_up_shows_offers_and_prices_and_starts_the_chosen_one(dashboard: O
         await it.until(lambda: "$0.59/h" in it.text)
         assert "t4" in it.text
         assert "at most 8h (max_uptime): $4.72" in it.text
+        assert "above your" not in it.text
         await it.press("down")
         await it.until(lambda: "$31.60" in it.text)
+        told = str(it.app.screen.query_one("#facts", Static).render())
+        assert "it may cost up to $31.60 until max_uptime in 8h, above your $20" in told
         await it.press("enter", "enter")
         await it.until(lambda: it.operations.begun)
-        assert it.operations.begun == [("up", "new", "--hardware", "h100")]
+        assert it.operations.begun == [("up", "new", "--hardware", "h100", "--yes")]
         await it.until(lambda: "▶ up new" in it.text)
 
 
@@ -61,7 +64,7 @@ async def test_up_of_a_box_that_is_paused_shows_its_price_first(dashboard: Open)
         await it.until(lambda: "train: cpu at $1.80/h (live)" in it.text)
         assert it.operations.begun == []
         await it.press("right", "enter")
-        await it.until(lambda: it.operations.begun == [("up", "demo/train")])
+        await it.until(lambda: it.operations.begun == [("up", "demo/train", "--yes")])
 
 
 async def test_other_hardware_shows_its_price_before_it_bills(dashboard: Open) -> None:
@@ -144,7 +147,7 @@ async def test_resume_keep_reconcile_and_doctor(dashboard: Open) -> None:
         await it.until(lambda: "nightly: cpu at $1.80/h" in it.text)
         assert it.operations.begun == []
         await it.press("right", "enter")
-        await it.until(lambda: ("resume", "demo/nightly") in it.operations.begun)
+        await it.until(lambda: ("resume", "demo/nightly", "--yes") in it.operations.begun)
         await it.select("train")
         await it.press("K")
         await it.until(lambda: it.dialog == "Prompt")
@@ -295,7 +298,7 @@ async def test_the_palette_finds_and_does_an_action(dashboard: Open) -> None:
             await it.press("enter")
             await it.until(lambda: it.dialog == "Confirm")
             await it.press("right", "enter")
-            await it.until(lambda: ("resume", "demo/nightly") in it.operations.begun)
+            await it.until(lambda: ("resume", "demo/nightly", "--yes") in it.operations.begun)
 
 
 async def test_the_theme_is_chosen_and_remembered(dashboard: Open) -> None:

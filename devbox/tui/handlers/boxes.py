@@ -48,8 +48,10 @@ async def up(app: Dashboard) -> None:
         return
     if name not in live:
         await _bring_up(app, name)
-    elif live[name].state is BoxState.RUNNING or await _wake(app, "Bring up", [live[name]]):
+    elif live[name].state is BoxState.RUNNING:
         app.operations.start(f"up {name}", live[name].ref, "up", live[name].ref)
+    elif await _wake(app, "Bring up", [live[name]]):
+        app.operations.start(f"up {name}", live[name].ref, "up", live[name].ref, "--yes")
 
 
 async def new(app: Dashboard) -> None:
@@ -69,7 +71,7 @@ async def _bring_up(app: Dashboard, name: str) -> None:
     if hardware is not None:
         app.fleet.await_box(name)
         chosen = ["--hardware", hardware] if hardware else []
-        app.operations.start(f"up {name}", name, "up", name, *chosen)
+        app.operations.start(f"up {name}", name, "up", name, *chosen, "--yes")
 
 
 async def _wake(app: Dashboard, word: str, boxes: list[Box]) -> bool:
@@ -102,7 +104,8 @@ async def resume(app: Dashboard) -> None:
     if not views or not await _wake(app, "Resume", [view.box for view in views]):
         return
     for view in views:
-        app.operations.start(f"resume {view.box.name}", view.box.ref, "resume", view.box.ref)
+        ref = view.box.ref
+        app.operations.start(f"resume {view.box.name}", ref, "resume", ref, "--yes")
 
 
 async def keep(app: Dashboard) -> None:

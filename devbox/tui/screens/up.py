@@ -11,6 +11,7 @@ from textual.widgets.option_list import Option
 
 from devbox.errors import DevboxError
 from devbox.model import Offer
+from devbox.money.projection import Projection
 from devbox.state.costs import cost
 from devbox.text import dollars, duration, size
 from devbox.text_layout import plain
@@ -80,6 +81,7 @@ class Up(Dialog[str]):
         wanted = self._choice.wanted
         micro = offer.price.micro_per_hour
         most = cost(offer.price, wanted.max_uptime)
+        question = Projection(most, wanted.max_uptime, self._choice.limit).question
         verb = "ends" if self._choice.ends else "pauses"
         lines = [
             f"{offer.provider}  {plain(offer.hardware.name)}  {dollars(micro, per_hour=True)} "
@@ -90,8 +92,7 @@ class Up(Dialog[str]):
             if wanted.idle.enabled and self._choice.pauses
             else f"it does not {verb[:-1]} itself when idle",
         ]
-        if offer.note:
-            lines.append(plain(offer.note, 300))
+        lines += filter(None, (plain(offer.note, 300), question))
         self.query_one("#facts", Static).update(Content("\n".join(lines)))
 
     def _wrong(self, what: str, fix: str) -> None:
