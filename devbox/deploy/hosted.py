@@ -68,7 +68,7 @@ def plan(
             fix=f"run it on a box: devbox serve {service.name}",
         )
     wanted = _box(ws, place.name, asked.box)
-    hardware = asked.hardware or wanted.hardware
+    hardware = asked.hardware or wanted.first_hardware
     if not hardware:
         raise UsageError("no hardware is named", fix="devbox deploy --modal --gpu L4, or --gpu cpu")
     found = {name: _checkpoint(ws, service, name) for name in service.checkpoints}

@@ -49,7 +49,7 @@ def find(ws: Workspace, name: str | None, space: str = "") -> Target:
             "or: devbox deploy --space me/name",
         )
     config = ws.settings_of(tracked) if tracked else ws.spec.provider(PROVIDER)
-    hardware = tracked.hardware if tracked else box.hardware
+    hardware = tracked.hardware if tracked else box.first_hardware
     provider = ws.provider_of(tracked) if tracked else ws.provider(PROVIDER)
     box = msgspec.structs.replace(box, image=box.image or provider.default_image(hardware))
     return Target(SpaceRepository(config, handle), name or ws.spec.project, box)

@@ -44,6 +44,7 @@ class Changes(msgspec.Struct, frozen=True):
 def compare(op: BoxOperation, wanted: spec.BoxSpec) -> Changes:
     """What of `wanted` differs from the spec that the box was made from."""
     box, provider = op.box, op.provider
+    wanted = spec.choice_of(wanted, box.provider, box.hardware, provider.hardware_name)
     made = msgspec.structs.replace(op.spec, workdir=box.workdir)
     keys = [key for key in wanted.__struct_fields__ if _differs(made, wanted, key)]
     if "provider" in keys:
@@ -139,8 +140,8 @@ def _differs(made: spec.BoxSpec, wanted: spec.BoxSpec, key: str) -> bool:
 
 def _other_hardware(box: Box, provider: Provider, wanted: spec.BoxSpec) -> Offer | None:
     """The offer that `wanted` chooses, when the box's own hardware does not do."""
-    if wanted.hardware:
-        same = provider.hardware_name(wanted.hardware) == box.hardware
+    if wanted.first_hardware:
+        same = provider.hardware_name(wanted.first_hardware) == box.hardware
         return None if same else best(provider, wanted)
     offers = provider.offers_for(wanted)
     try:

@@ -56,7 +56,7 @@ def guards_for(ws: Workspace, wanted: spec.BoxSpec) -> Guards:
     """The guards that a box of this spec will have."""
     provider = ws.provider(wanted.provider)
     arms = provider.can_arm("") or bool(wanted.pause_command)
-    return _guards(provider, wanted, wanted.hardware, "", arms, answers=True, runs=False)
+    return _guards(provider, wanted, wanted.first_hardware, "", arms, answers=True, runs=False)
 
 
 def tell_guards(op: BoxOperation) -> None:

@@ -4,36 +4,108 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
-import msgspec
+from msgspec import structs
 
 from devbox.errors import NotFound
 from devbox.model import Hardware, Offer
 from devbox.money import known
 from devbox.providers.base import Provider
-from devbox.spec import BoxSpec
+from devbox.spec import BoxSpec, choice_of, choices
 from devbox.text import clean, did_you_mean, dollars, size
 
 
+class Candidate(NamedTuple):
+    """One way to have a box. spec: the box of just this provider and hardware."""
+
+    spec: BoxSpec
+    offer: Offer
+
+
+def candidates(
+    wanted: BoxSpec,
+    offers: Iterable[Offer],
+    name_of: Callable[[str, str], str] = lambda _, name: name,
+) -> list[Candidate]:
+    """What a box may be made as, in the order in which to ask for it: as written, or the cheapest
+    first (`choose`). Where needs are named and no hardware, a provider's cheapest that fits; with
+    max_price every one that fits, as without a limit the next may cost several times as much. Of
+    several choices those above max_price are left out.
+
+    offers: of all its providers; a provider without any is left out. name_of: (provider, name of
+    hardware) → the provider's own. NotFound for hardware that its provider does not have, and when
+    nothing is left.
+    """
+    everything = list(offers)
+    found: dict[tuple[str, str], Candidate] = {}
+    missing: list[NotFound] = []
+    several = choices(wanted)
+    for written in several:
+        named = name_of(written.provider, written.first_hardware)
+        choice = structs.replace(written, hardware=named)
+        own = [offer for offer in everything if offer.provider == choice.provider]
+        try:
+            fits = _fitting(choice, own)
+        except NotFound as error:
+            if named and own:
+                raise
+            missing.append(error)
+            continue
+        if len(several) > 1 and not affordable(fits[0], choice.max_price):
+            missing.append(_too_dear(choice, fits[0]))
+            continue
+        for offer in fits:
+            candidate = Candidate(choice, offer)
+            found.setdefault((offer.provider, offer.hardware.name), candidate)
+    if not found:
+        raise missing[0]
+    ordered = list(found.values())
+    return ordered if wanted.choose == "first" else sorted(ordered, key=lambda c: rank(c.offer))
+
+
 def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
-    """The named hardware, else the cheapest offer with that GPU, enough VRAM, CPUs and memory and
-    under max_price. NotFound says what was asked and what comes closest."""
-    offers = list(offers)
-    if wanted.hardware:
-        for offer in offers:
-            if offer.hardware.name == wanted.hardware:
-                return _with_gpu(wanted, offer)
-        names = sorted(offer.hardware.name for offer in offers)
-        raise NotFound(
-            f"provider {wanted.provider} has no hardware {wanted.hardware!r}",
-            means="nothing was started",
-            fix=f"{did_you_mean(wanted.hardware, names)}use one of: {', '.join(names[:30])}",
-        )
+    """The first named hardware, else the cheapest offer with that GPU, enough VRAM, CPUs and memory
+    and under max_price. NotFound says what was asked and what comes closest."""
+    return _fitting(choices(wanted)[0], list(offers))[0]
+
+
+def _fitting(wanted: BoxSpec, offers: Sequence[Offer]) -> list[Offer]:
+    """The named hardware; else the cheapest that fits, with max_price all that do, cheapest first.
+    wanted: a single choice. NotFound."""
+    if wanted.first_hardware:
+        return [_named(wanted, wanted.first_hardware, offers)]
     able = [offer for offer in offers if _enough(wanted, offer)]
-    fitting = [offer for offer in able if affordable(offer, wanted.max_price)]
-    if fitting:
-        return min(fitting, key=rank)
+    fitting = sorted((o for o in able if affordable(o, wanted.max_price)), key=rank)
+    if not fitting:
+        raise _nothing(wanted, offers, able)
+    return fitting if wanted.max_price is not None else fitting[:1]
+
+
+def _named(wanted: BoxSpec, name: str, offers: Sequence[Offer]) -> Offer:
+    for offer in offers:
+        if offer.hardware.name == name:
+            return _with_gpu(wanted, offer)
+    names = sorted(offer.hardware.name for offer in offers)
+    raise NotFound(
+        f"provider {wanted.provider} has no hardware {name!r}",
+        means="nothing was started",
+        fix=f"{did_you_mean(name, names)}use one of: {', '.join(names[:30])}",
+    )
+
+
+def _too_dear(wanted: BoxSpec, offer: Offer) -> NotFound:
+    price = dollars(offer.price.micro_per_hour, per_hour=True)
+    return NotFound(
+        f"{offer.provider} {offer.hardware.name} costs {price}, and max_price is "
+        f"${wanted.max_price:g}/h",
+        means="nothing was started",
+        fix="raise max_price, or compare with: devbox offers",
+    )
+
+
+def _nothing(wanted: BoxSpec, offers: Sequence[Offer], able: Sequence[Offer]) -> NotFound:
     closest = min(able, key=rank, default=None)
     hint = (
         f"the cheapest that fits is {closest.hardware.name} at "
@@ -48,7 +120,7 @@ def fit(wanted: BoxSpec, offers: Iterable[Offer]) -> Offer:
     near = did_you_mean(wanted.gpu, there) if wanted.gpu and not able else ""
     if wanted.gpu and not able:
         hint = f"its GPUs are {', '.join(there)}" if there else "it has no GPU"
-    raise NotFound(
+    return NotFound(
         f"provider {wanted.provider} offers nothing with {' and '.join(asked)}{limit}: {hint}",
         means="nothing was started",
         fix=f"{near}compare with: devbox offers",
@@ -91,8 +163,10 @@ def _with_gpu(wanted: BoxSpec, offer: Offer) -> Offer:
 
 
 def best(provider: Provider, wanted: BoxSpec) -> Offer:
-    """`fit` among what a provider offers now. Its other names of hardware are understood."""
-    named = msgspec.structs.replace(wanted, hardware=provider.hardware_name(wanted.hardware))
+    """`fit` among what a provider offers now, of the first of several choices there. Its other
+    names of hardware are understood."""
+    first = choice_of(wanted, provider.name, "")
+    named = structs.replace(first, hardware=provider.hardware_name(first.first_hardware))
     offers = provider.offers_for(named)
     known.remember(offers)
     return fit(named, offers)

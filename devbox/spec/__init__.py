@@ -4,6 +4,7 @@ Values come from four places, later ones win: built-in defaults, the user config
 the project's [defaults], the box's own table. `load` keeps where each value came from.
 """
 
+from devbox.spec.choices import choice_of, choices
 from devbox.spec.convert import OURS
 from devbox.spec.load import (
     ad_hoc,
@@ -47,6 +48,7 @@ from devbox.spec.tables import (
     Input,
     JobSpec,
     Notify,
+    OnProvider,
     Publish,
     ServiceSpec,
     Spec,
@@ -74,6 +76,7 @@ __all__ = [
     "LocalSettings",
     "ModalSettings",
     "Notify",
+    "OnProvider",
     "ProviderSettings",
     "Providers",
     "Publish",
@@ -86,6 +89,8 @@ __all__ = [
     "Volume",
     "ad_hoc",
     "asked",
+    "choice_of",
+    "choices",
     "decode_box",
     "decode_job",
     "decode_service",

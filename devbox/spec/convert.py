@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -12,7 +12,7 @@ import msgspec
 from devbox import names, secrets, text
 from devbox.box.address import is_readable
 from devbox.errors import SpecError, UsageError
-from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES, Providers, table_of
+from devbox.spec.provider_settings import PROVIDERS, TABLES, Providers, table_of
 from devbox.spec.tables import BoxSpec, JobSpec, Notify, Publish, ServiceSpec, Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.wire.jobs import VERSIONS
@@ -97,25 +97,6 @@ def check(
         ) from error
 
 
-def check_keys(name: str, provider: Any, table: dict[str, Any], source: Path) -> None:
-    """SpecError for a provider that does not exist, and for a key of the box's own table that only
-    other providers read. [defaults] are for boxes of all providers."""
-    if provider not in PROVIDERS:
-        close = text.nearest(str(provider), PROVIDERS)
-        asked = text.clean(str(provider), 40)
-        raise SpecError(
-            f"{source}: boxes.{name}.provider: there is no provider {asked!r}",
-            fix=f"did you mean {close!r}?" if close else f"use one of: {', '.join(PROVIDERS)}",
-        )
-    for key, takers in BOX_KEYS.items():
-        if table.get(key) and provider not in takers:
-            raise SpecError(
-                f"{source}: boxes.{name}.{key} is a key of {takers[0]} boxes, and {name} is a "
-                f"{provider} box",
-                fix=f'leave {key} out, or set provider = "{takers[0]}" in [boxes.{name}]',
-            )
-
-
 def validate(spec: Spec, source: Path) -> None:
     check(names.name, spec.project, source, "project", "project name")
     for name, box in spec.boxes.items():
@@ -132,10 +113,8 @@ def validate(spec: Spec, source: Path) -> None:
         for key, volume in box.volumes.items():
             check(names.remote_path, volume.mount, source, f"{at}.volumes.{key}.mount")
         _validate_setup(box, source, at)
-        if box.max_uptime <= 0 or box.idle.after <= 0:
-            raise SpecError(f"{source}: {at}: max_uptime and idle.after must be above 0")
-        if box.start_timeout <= 0 or box.login_timeout <= 0:
-            raise SpecError(f"{source}: {at}: start_timeout and login_timeout must be above 0")
+        _validate_choices(box, source, at)
+        _validate_times(box, source, at)
     for name, job in spec.jobs.items():
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")
@@ -155,6 +134,50 @@ def validate(spec: Spec, source: Path) -> None:
         from devbox.spec import checkpoints  # why here: few projects have any
 
         checkpoints.validate(checkpoint, source, at)
+
+
+def _validate_times(box: BoxSpec, source: Path, at: str) -> None:
+    """SpecError for a time that must not be 0."""
+    times = {
+        "max_uptime": box.max_uptime,
+        "idle.after": box.idle.after,
+        "start_timeout": box.start_timeout,
+        "login_timeout": box.login_timeout,
+        "capacity_timeout": box.capacity_timeout,
+    }
+    for key, seconds in times.items():
+        if seconds <= 0:
+            raise SpecError(f"{source}: {at}.{key} must be above 0", fix=f"edit {source}")
+
+
+def _validate_choices(box: BoxSpec, source: Path, at: str) -> None:
+    """SpecError for what is wrong in a list of hardware, and in a table of one provider."""
+    _validate_hardware(box.hardware, source, f"{at}.hardware")
+    for provider, own in box.on.items():
+        _validate_hardware(own.hardware, source, f"{at}.on.{provider}.hardware")
+        for key, volume in (own.volumes or {}).items():
+            inside = f"{at}.on.{provider}.volumes.{key}.mount"
+            check(names.remote_path, volume.mount, source, inside)
+
+
+def _validate_hardware(hardware: str | tuple[str, ...] | None, source: Path, at: str) -> None:
+    """SpecError for a list that names nothing, or something twice."""
+    if not isinstance(hardware, tuple):
+        return
+    if not all(hardware):
+        raise SpecError(f"{source}: {at}: a name in the list is empty", fix="leave it out")
+    refuse_repeats(hardware, source, at, "names in order of preference, or one name")
+
+
+def refuse_repeats(listed: Sequence[object], source: Path, at: str, takes: str) -> None:
+    """SpecError for an empty list, and for one that has something twice. takes: what is to be
+    written there."""
+    if not listed:
+        raise SpecError(f"{source}: {at} is an empty list", fix=f"write {takes}, or leave it out")
+    for each in listed:
+        if listed.count(each) > 1:
+            twice = text.clean(str(each), 60)
+            raise SpecError(f"{source}: {at} has {twice!r} twice", fix="leave one of them out")
 
 
 def _validate_setup(box: BoxSpec, source: Path, at: str) -> None:

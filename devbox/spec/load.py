@@ -18,13 +18,13 @@ from devbox.spec import trust
 from devbox.spec.convert import (
     OURS,
     check,
-    check_keys,
     convert,
     each,
     unknown,
     validate,
     validate_job,
 )
+from devbox.spec.placement import defaults_of, placed
 from devbox.spec.provider_settings import Providers
 from devbox.spec.tables import (
     FILE_NAME,
@@ -132,8 +132,9 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
     _expect_tables(merged, source)
     for name, table in merged["boxes"].items():
         check(names.name, name, source, f"boxes.{name}")
-        check_keys(name, {**defaults, **table}.get("provider", "local"), table, source)
-        merged["boxes"][name] = _below(table, defaults, origins, f"boxes.{name}", "defaults")
+        under = defaults_of(table, defaults)
+        whole = _below(table, under, origins, f"boxes.{name}", "defaults")
+        merged["boxes"][name] = placed(name, table, whole, source)
     root = path.parent.absolute() if path else Path.cwd()
     sections: dict[str, Any] = {
         "boxes": each(merged.pop("boxes"), BoxSpec, source, "boxes"),

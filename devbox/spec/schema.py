@@ -32,7 +32,8 @@ def schema() -> dict[str, Any]:
     )
     found = msgspec.json.schema(whole)
     box = found["$defs"]["BoxSpec"]["properties"]
-    box["provider"]["enum"] = list(PROVIDERS)
+    box["provider"]["enum"] = box["providers"]["items"]["enum"] = list(PROVIDERS)
+    box["on"]["propertyNames"] = {"enum": list(PROVIDERS)}
     for key, takers in BOX_KEYS.items():
         box[key]["description"] = f"of {', '.join(takers)} boxes"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

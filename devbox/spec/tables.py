@@ -20,6 +20,10 @@ from devbox.wire.notices import NoticeKind
 
 FILE_NAME = "devbox.toml"
 
+Port = Annotated[int, Meta(ge=1, le=65535)]
+#: keys of a box that say what hardware it is to have
+_NEEDS = frozenset({"hardware", "gpu", "vram", "max_price"})
+
 
 _POLICY = Policy()
 
@@ -67,20 +71,45 @@ class Volume(Table, frozen=True):
     read_only: bool = False
 
 
+class OnProvider(Table, frozen=True):
+    """[boxes.NAME.on.PROVIDER]: what a box with several providers is to have at that one, in place
+    of what its own table says. None: as there."""
+
+    hardware: str | tuple[str, ...] | None = None
+    gpu: str | None = None
+    vram: Bytes | None = None
+    max_price: Number | None = None
+    image: str | None = None
+    build_args: dict[str, str] | None = None
+    workdir: str | None = None
+    space: str | None = None
+    region: str | None = None
+    cpu: Number | None = None
+    memory: Bytes | None = None
+    expose: tuple[Port, ...] | None = None
+    volumes: dict[str, Volume] | None = None
+
+
 class BoxSpec(Table, frozen=True):
-    """What a user asks for in one [boxes.NAME] table. gpu: a GPU's name at any provider, as L40S,
-    or as A100:2 for two of them. build_args: of the image's Dockerfile, as BASE or PIP_INDEX; they
-    stay readable in the image. command: the box is this program, headless,
-    and ends with it; there is no ssh to it. image: empty for what its provider chooses for the
+    """What a user asks for in one [boxes.NAME] table. providers: several, in order of preference;
+    provider is the first of them then. hardware: one, or several in that order. choose: what is
+    asked for first; capacity_timeout: how long one of several choices may wait for hardware until
+    the next is asked for. `spec.choices` has each as a box of just that. gpu: a GPU's name at any
+    provider, as L40S, or as A100:2 for two of them. build_args: of the image's Dockerfile, as BASE
+    or PIP_INDEX; they stay readable in the image. command: the box is this program, headless, and
+    ends with it; there is no ssh to it. image: empty for what its provider chooses for the
     hardware. workdir: empty for the one of its provider. start_timeout, login_timeout: how long
     `up` waits for the provider, and for ssh. cpu: as the provider counts: physical cores at Modal,
     vCPU at Hugging Face. expose: ports that get a public URL. setup: commands that the box's shell
-    runs in the workdir, once on each new disk.
-    dotfiles: what `git clone` takes, or a folder here. git_identity: give the box the name and
-    email that git has here. forward_agent: of ssh, while a connection lasts."""
+    runs in the workdir, once on each new disk. dotfiles: what `git clone` takes, or a folder here.
+    git_identity: give the box the name and email that git has here. forward_agent: of ssh, while a
+    connection lasts."""
 
     provider: str = "local"
-    hardware: str = ""
+    providers: tuple[str, ...] = ()
+    hardware: str | tuple[str, ...] = ""
+    choose: Literal["first", "cheapest"] = "first"
+    capacity_timeout: Seconds = Seconds(5 * 60)
     gpu: str = ""
     vram: Bytes = Bytes(0)
     max_price: Number | None = None
@@ -96,7 +125,7 @@ class BoxSpec(Table, frozen=True):
     region: str = ""
     cpu: Number | None = None
     memory: Bytes = Bytes(0)
-    expose: tuple[Annotated[int, Meta(ge=1, le=65535)], ...] = ()
+    expose: tuple[Port, ...] = ()
     pause_command: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     dotfiles: str = ""
@@ -107,6 +136,12 @@ class BoxSpec(Table, frozen=True):
     volumes: dict[str, Volume] = {}
     secrets: dict[str, str] = {}
     env: dict[str, str] = {}
+    on: dict[str, OnProvider] = {}
+
+    @property
+    def first_hardware(self) -> str:
+        """The hardware that is named first; '' for none."""
+        return self.hardware if isinstance(self.hardware, str) else self.hardware[0]
 
 
 class Budget(Table, frozen=True):
@@ -331,8 +366,14 @@ class Spec(Table, frozen=True):
         provider comes in place of hardware that the file names. Raises as `box`."""
         name, wanted = self.box(name)
         unnamed = {"provider", "gpu", "vram", "max_price"} & changes.keys()
-        named = {"hardware": ""} if unnamed else {}
-        changed = structs.replace(wanted, **{**named, **changes})
+        given = {**({"hardware": ""} if unnamed else {}), **changes}
+        if "provider" in changes:
+            given.setdefault("providers", ())
+        # What is asked for now holds at every provider; another provider has its own hardware.
+        over = changes.keys() | ({"hardware"} if _NEEDS & changes.keys() else set())
+        own = over & set(OnProvider.__struct_fields__)
+        on = {at: structs.replace(table, **dict.fromkeys(own)) for at, table in wanted.on.items()}
+        changed = structs.replace(wanted, **{**given, "on": on})
         return structs.replace(self, boxes={**self.boxes, name: changed})
 
     def provider(self, name: str) -> ProviderSettings:

@@ -134,16 +134,16 @@ def _all(
     boxes = [(("boxes", name), table) for name, table in _tables(document, "boxes")]
     for at, table in [(("defaults",), _at(document, ("defaults",))), *boxes]:
         if isinstance(table, dict):
-            for key, value, note in _of_box(table, root):
+            for key, value, note in _of_box_and_providers(table, root):
                 yield (*at, *key), value, note
             save = _at(table, ("idle", "save_command"))
-            if save and _provider(at, document, own) in _HERE:
+            if save and _is_here(at, document, own):
                 yield (*at, "idle", "save_command"), save, ""
-            if table.get("setup") and _provider(at, document, own) in _HERE:
+            if table.get("setup") and _is_here(at, document, own):
                 yield (*at, "setup"), table["setup"], ""
             remote = _at(table, ("sync", "remote"))
             absolute = isinstance(remote, str) and remote.startswith("/")
-            if absolute and _provider(at, document, own) in _HERE:
+            if absolute and _is_here(at, document, own):
                 yield (*at, "sync", "remote"), remote, ""
 
 
@@ -166,11 +166,23 @@ def _outside_source(table: Mapping[str, Any], root: Path) -> str:
     return _outside(str(source), root) if local else ""
 
 
-def _provider(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """Of a box's table as it will be merged. Defaults apply to boxes of any."""
+def _is_here(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether a box's table, as it will be merged, may be of this computer or a machine of the
+    user's. Defaults apply to boxes of any."""
     places = [(document, at), (own, at), (document, ("defaults",)), (own, ("defaults",))]
-    named = [_at(where, (*key, "provider")) for where, key in places if at != ("defaults",)]
-    return str(next(filter(None, named), _HERE[0]))
+    for where, key in places if at != ("defaults",) else ():
+        several, one = _at(where, (*key, "providers")), _at(where, (*key, "provider"))
+        named = several if isinstance(several, list) and several else [one]
+        if named[0]:
+            return any(each in _HERE for each in named)
+    return True
+
+
+def _of_box_and_providers(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
+    yield from _of_box(table, root)
+    for provider, own in _tables(table, "on"):
+        for key, value, note in _of_box(own, root):
+            yield ("on", provider, *key), value, note
 
 
 def _of_box(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:

@@ -162,7 +162,7 @@ def _make(ws: Workspace, world: World, index: int) -> None:
     wanted = toml.boxes["b"]
     provider = ws.provider(world.name)
     token = f"{name}-{uuid.uuid4().hex[:8]}"
-    hardware = wanted.hardware
+    hardware = wanted.first_hardware
     handle = provider.create(
         Request(
             name=name,

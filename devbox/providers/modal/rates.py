@@ -98,7 +98,7 @@ class Rates:
         with its age, else the catalogue with its date."""
         kept = self._fresh()
         now = self._clock()
-        asked = hardware_name(wanted.hardware).partition(":")[0]
+        asked = hardware_name(wanted.first_hardware).partition(":")[0]
         offers = []
         for hardware in _hardware(self._catalogue, asked):
             size = size_of(hardware.name, wanted)
