@@ -29,10 +29,23 @@ if TYPE_CHECKING:
     from devbox.remote.command import Host
 
 _NO_CONNECTION = 255  # ssh's own exit code
+_ONLY = "\0"  # the only box; nobody can type that, and an empty name stays an error
+
+
+class _BoxThenCommand(click.Command):
+    """What is left of `--` names the box: nothing there means the only one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args and all(word.startswith("-") for word in args[: args.index("--")]):
+            at = args.index("--")
+            args = [*args[:at], _ONLY, *args[at:]]
+        return super().parse_args(ctx, args)
 
 
 @click.command(
-    "ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    "ssh",
+    cls=_BoxThenCommand,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @box_argument()
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
@@ -49,7 +62,9 @@ def ssh_command(box_name: str | None, command: tuple[str, ...]) -> None:
 
 
 @click.command(
-    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    "exec",
+    cls=_BoxThenCommand,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal, when this is one.")
 @box_argument(required=True)
@@ -59,6 +74,7 @@ def exec_command(box_name: str, command: tuple[str, ...], tty: bool) -> None:
 
     \b
     devbox exec train nvidia-smi
+    devbox exec -- nvidia-smi                 on the only box
     devbox exec train -- sh -c 'cd work && make > log'
     tar c data | devbox exec train tar x -C work
 
@@ -196,9 +212,10 @@ def reachable(box_name: str | None) -> Host:
     from devbox import paths
     from devbox.state import fast_lookup
 
-    seen = fast_lookup.reachable(paths.state_db(), box_name, os.getcwd()) if box_name else None
+    name = None if box_name == _ONLY else box_name
+    seen = fast_lookup.reachable(paths.state_db(), name, os.getcwd()) if name else None
     has_files = paths.ssh_config().exists() and paths.identity().exists()
-    return seen if seen and has_files else _running(box_name)
+    return seen if seen and has_files else _running(name)
 
 
 def _running(box_name: str | None) -> Box:

@@ -70,6 +70,17 @@ def test_exec_passes_streams_code_and_input(box: Box) -> None:
     assert devbox("exec", box.name, "true").returncode == 0
 
 
+@pytest.mark.parametrize("verb", [["exec"], ["ssh"], ["exec", "-t"]])
+def test_a_command_without_a_box_runs_on_the_only_one(box: Box, verb: list[str]) -> None:
+    words = ["--", "printf", "%s", "from-there"]
+    done = subprocess.run([*DEVBOX, *verb, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "from-there"), done.stderr
+    change(box, state=BoxState.TERMINATED)
+    done = subprocess.run([*DEVBOX, *verb, *words], capture_output=True, text=True, check=False)
+    assert done.returncode not in (0, 255)
+    assert "name a box" in done.stderr
+
+
 def test_exec_leaves_signals_as_they_were(box: Box) -> None:
     """What is asked after it, such as what became of the box, can be interrupted."""
     numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
@@ -120,7 +131,7 @@ def test_boxes_that_do_not_exist(home: Path) -> None:
     assert devbox("exec", "nobody", "true").returncode == 4
     assert devbox("ssh").returncode == 4
     for name in HOSTILE[:6]:
-        assert devbox("exec", "--", name, "true").returncode == 2, name
+        assert devbox("exec", name, "true").returncode == 2, name
 
 
 def test_exec_restores_a_lost_config(box: Box) -> None:
