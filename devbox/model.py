@@ -63,13 +63,16 @@ class Hardware(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """Hardware with its price at one provider. as_of: when the price was true."""
+    """Hardware with its price at one provider. as_of: when the price was true. region: the one
+    that it is for, by which the price was multiplied: factor; '' for anywhere."""
 
     provider: str
     hardware: Hardware
     price: Price
     as_of: float
     note: str = ""
+    region: str = ""
+    factor: float = 1.0
 
 
 class Endpoint(msgspec.Struct, frozen=True):

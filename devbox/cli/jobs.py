@@ -38,7 +38,7 @@ class WordsAfterDashes(click.Command):
         return super().parse_args(ctx, args[:at])
 
 
-def _complete_jobs(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+def complete_jobs(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     from devbox.jobs import catalogue
 
     return [n for n in catalogue.all_jobs(workspace(quiet=True).spec) if n.startswith(incomplete)]
@@ -63,7 +63,7 @@ no_setup_option = click.option("--no-setup", is_flag=True, help="Do not wait for
 
 
 @click.command("run", cls=WordsAfterDashes)
-@click.argument("job_name", metavar="[JOB]", required=False, shell_complete=_complete_jobs)
+@click.argument("job_name", metavar="[JOB]", required=False, shell_complete=complete_jobs)
 @box_option("The box to run on; needed when there are several.")
 @_detach_option
 @_dest_option

@@ -33,6 +33,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "events": ("show", "What happened to a box"),
         "reconcile": ("boxes", "Compare with the providers and finish or clean up"),
         "offers": ("money", "Hardware and prices across providers"),
+        "plan": ("plan", "What a job or box needs, and would cost on each offer"),
     },
     "Connect": {
         "ssh": ("connect", "Open a shell on a box"),

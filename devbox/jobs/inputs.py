@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,20 @@ class Source(NamedTuple):
     def remote(self) -> str:
         """Where it lies on a box, relative to the login folder."""
         return f"{FOLDER}/inputs/{self.key}/{self.path.name}"
+
+
+def items(path: Path, patterns: Sequence[str]) -> int:
+    """How many files a job finds in an input, as `devbox.box.job.Job.files` counts them: one in a
+    file, and in a folder those that match, without hidden ones."""
+    if not path.is_dir():
+        return 1
+    found = 0
+    for _, folders, files in os.walk(path):
+        folders[:] = [folder for folder in folders if not folder.startswith(".")]
+        for file in files:
+            shown = not file.startswith(".")
+            found += shown and any(fnmatch.fnmatch(file.lower(), p.lower()) for p in patterns)
+    return found
 
 
 def look(name: str, path: Path) -> Source:

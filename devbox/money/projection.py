@@ -45,7 +45,7 @@ class Projection(msgspec.Struct, frozen=True):
 
 def projected(limits: Budget, price: Price, max_uptime: float) -> Projection:
     """max_uptime: in seconds."""
-    return Projection(cost(price, max_uptime), max_uptime, limits.ask_above)
+    return Projection(cost(price, max_uptime), float(max_uptime), limits.ask_above)
 
 
 def agree(ws: Workspace, what: str, limits: Budget, price: Price, max_uptime: float) -> None:

@@ -33,6 +33,26 @@ class Evidence(msgspec.Struct):
     vram: int | None = None
     memory: int | None = None
 
+    def add(self, state: str, status: Any) -> None:
+        """Take in a run. status: its last, as stored."""
+        vram, memory = _peaks(status)
+        if state not in ("succeeded", "failed", "cancelled") or memory is None:
+            self.silent += 1
+            return
+        self.runs += state == "succeeded"
+        self.vram = _larger(self.vram, vram)
+        self.memory = _larger(self.memory, memory)
+
+    def lacks(self, *, gpu: bool) -> str:
+        """Why nothing may be concluded from it; '' when something may. gpu: it was on a GPU."""
+        if self.silent:
+            return f"{self.silent} of its runs told no peak"
+        if self.runs < LEAST_RUNS:
+            return f"fewer than {LEAST_RUNS} runs succeeded"
+        if gpu and self.vram is None:
+            return "no run told how much VRAM it held"
+        return ""
+
 
 class Sizing(msgspec.Struct, frozen=True):
     """offer: the cheapest hardware that would have done, None for none; saves: micro-dollars an
@@ -57,14 +77,7 @@ def gathered(store: Store, begin: float, stop: float) -> list[Evidence]:
     for row in store.database.rows(_RUNS, stop, begin):
         at = row["box_name"], row["provider"], row["hardware"]
         evidence = found.setdefault(at, Evidence(*at))
-        over = row["state"] in ("succeeded", "failed", "cancelled")
-        vram, memory = _peaks(row["status"])
-        if not over or memory is None:
-            evidence.silent += 1
-            continue
-        evidence.runs += row["state"] == "succeeded"
-        evidence.vram = _larger(evidence.vram, vram)
-        evidence.memory = _larger(evidence.memory, memory)
+        evidence.add(row["state"], row["status"])
     for evidence in found.values():
         _add_digests(store, evidence, begin, stop)
     return list(found.values())
@@ -75,12 +88,8 @@ def _sized(evidence: Evidence, offers: Sequence[Offer]) -> Sizing:
     own = next((o for o in theirs if o.hardware.name == evidence.hardware), None)
     if own is None or own.price.micro_per_hour is None:
         return Sizing(evidence, why="its provider names no price for it now")
-    if evidence.silent:
-        return Sizing(evidence, own.hardware, why=f"{evidence.silent} of its runs told no peak")
-    if evidence.runs < LEAST_RUNS:
-        return Sizing(evidence, own.hardware, why=f"fewer than {LEAST_RUNS} runs succeeded")
-    if own.hardware.gpus and evidence.vram is None:
-        return Sizing(evidence, own.hardware, why="no run told how much VRAM it held")
+    if lacking := evidence.lacks(gpu=own.hardware.gpus > 0):
+        return Sizing(evidence, own.hardware, why=lacking)
     price = own.price.micro_per_hour
     fitting = [
         (offer.price.micro_per_hour, offer.hardware.name, offer)
@@ -101,10 +110,20 @@ def would_have_fitted(evidence: Evidence, own: Hardware, other: Hardware) -> boo
     ask for them."""
     if other.gpus < own.gpus:
         return False
-    if (evidence.memory or 0) * _ROOM > other.memory:
+    if memory_with_room(evidence.memory or 0) > other.memory:
         return False
-    needed = (evidence.vram or 0) * _ROOM + _DRIVER
+    needed = vram_with_room(evidence.vram or 0)
     return not own.gpus or needed <= other.vram / max(1, other.gpus)
+
+
+def vram_with_room(held: int) -> float:
+    """Bytes that a GPU must have for what held so many."""
+    return held * _ROOM + _DRIVER
+
+
+def memory_with_room(held: int) -> float:
+    """Bytes of memory that a machine must have for what held so many."""
+    return held * _ROOM
 
 
 def _add_digests(store: Store, evidence: Evidence, begin: float, stop: float) -> None:

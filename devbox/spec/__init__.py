@@ -18,6 +18,7 @@ from devbox.spec.load import (
     read_toml,
     trust_file,
 )
+from devbox.spec.memory import Memory, MemoryPoint
 from devbox.spec.provider_settings import (
     DockerSettings,
     HfSettings,
@@ -74,6 +75,8 @@ __all__ = [
     "Input",
     "JobSpec",
     "LocalSettings",
+    "Memory",
+    "MemoryPoint",
     "ModalSettings",
     "Notify",
     "OnProvider",

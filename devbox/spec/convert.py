@@ -259,6 +259,12 @@ def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:
             "can be public, since devbox checks the token in its app",
             fix="set port, and write it as a module with create_app (docs/services.md)",
         )
+    types = {key: each.type for key, each in job.args.items()}
+    if job.memory and (fault := job.memory.faults(types)):
+        raise SpecError(
+            f"{source}: job {text.clean(name, 40)}: {text.clean(fault, 200)}",
+            fix='write for example points = [{ at = 64, vram = "14GB" }]',
+        )
     environment = job.environment
     if environment and not re.fullmatch(VERSIONS, environment.python):
         raise SpecError(

@@ -50,6 +50,8 @@ def _written(kind: Any, made: dict[type, type]) -> Any:
         return made[kind]
     if get_origin(kind) is dict:
         return dict[str, _written(get_args(kind)[1], made)]  # type: ignore[misc]
+    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
+        return tuple[_written(get_args(kind)[0], made), ...]  # type: ignore[misc]
     if get_origin(kind) in (types.UnionType, typing.Union):
         return Union[tuple(_written(one, made) for one in get_args(kind))]
     return kind

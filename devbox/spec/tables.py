@@ -13,6 +13,7 @@ from devbox import text
 from devbox.box.checkpoints.source import with_revision
 from devbox.errors import NotFound
 from devbox.spec import trust
+from devbox.spec.memory import Memory
 from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
 from devbox.spec.values import Bytes, Number, Seconds, Table
 from devbox.wire.messages import Policy
@@ -232,6 +233,7 @@ class JobSpec(Table, frozen=True):
     environment: Environment | None = None
     image: str = "cpu"
     vram: Bytes = Bytes(0)
+    memory: Memory | None = None
     timeout: Seconds | None = None
     box: str = ""
 

@@ -105,7 +105,9 @@ class Rates:
             micro, live = self._micro(size, kept)
             source, at = self._source(live, kept, now)
             whole = msgspec.structs.replace(hardware, cpus=size.cores, memory=size.mib * 1024**2)
-            offers.append(Offer("modal", whole, Price(micro, source), at, _note(size)))
+            price = Price(micro, source)
+            where = size.region, size.surcharge
+            offers.append(Offer("modal", whole, price, at, _note(size), *where))
         return offers
 
     def price(self, size: Size) -> Price:
