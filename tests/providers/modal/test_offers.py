@@ -146,6 +146,7 @@ def test_a_region_is_priced(home: Path, region: str, factor: float) -> None:
     offer = of(rates_of({}).offers(wanted), "T4")
     assert offer.price.micro_per_hour == round(T4_AN_HOUR * factor)
     assert (f"x{factor:g}" in offer.note) is bool(region)
+    assert (offer.region, offer.factor) == (region, factor)
 
 
 def test_the_price_of_a_box_in_a_region_is_what_modal_meters(
