@@ -13,7 +13,7 @@ from devbox.box.watchdog.deadline import Ceiling, Moment
 from devbox.box.watchdog.escalation import CONFIRM, Report, Rung, Thread, Watchdog
 from devbox.wire.codec import Unreadable, convert
 from devbox.wire.messages import Policy, Verdict
-from tests.idle.traces import HOUR, MINUTE, T0, Sample, ceiling, sample
+from tests.idle.traces import HOUR, MINUTE, T0, Sample, ceiling, gpu, sample
 
 POLICY = Policy(save_command=("make", "save"))
 SAVED = Report(True, "the save command ended well", "3 unsynced files (1.2 MB)")
@@ -146,6 +146,18 @@ def test_keep_after_the_warning_calls_the_pause_off() -> None:
     box.live(HOUR)
     assert box.kinds() == ["warning", "called-off"]
     assert "kept for another" in box.events[1][2]
+
+
+@pytest.mark.parametrize("command", [(), ("make", "save")])
+def test_a_gpu_that_begins_to_work_as_the_pause_begins_calls_it_off(
+    command: tuple[str, ...],
+) -> None:
+    """Unless a save command of the user's runs, whose own work that may be."""
+    box = Box(Policy(save_command=command))
+    begins = 30 * MINUTE + 1
+    box.live(40 * MINUTE, lambda s: sample(gpus=[gpu(97 if s >= begins else 0)]))
+    assert box.off == bool(command)
+    assert ("called-off" in box.kinds()) == (not command)
 
 
 def test_a_person_who_comes_back_during_the_save_calls_it_off() -> None:

@@ -6,8 +6,8 @@
 - pausing: the provider is asked, and asked again, until this box is gone.
 
 While our own save command runs it uses the machine; only a user, a client or a job calls the
-pause off then. The agent keeps the rung on disk, and one that was killed and is started again goes
-on from it: a save command may therefore run twice.
+pause off then, and without one a GPU at work too. The agent keeps the rung on disk, and one that
+was killed and is started again goes on from it: a save command may therefore run twice.
 
 Events: warning, called-off, saving, saved, save-failed, pausing, paused, pause-failed,
 pause-unconfirmed, cannot-pause.
@@ -233,6 +233,9 @@ class Watchdog:
         if state.hold is not None and state.hold > now.mono:
             return True
         if (idle.person_use(state) or 0.0) > began:
+            return True
+        # Nothing of ours uses a GPU but a save command.
+        if not self._policy.save_command and (idle.gpu_use(state) or 0.0) > began:
             return True
         # The save command's own work may still show for a window after it ended.
         tuning = idle.tuning_of(self._policy)

@@ -200,6 +200,11 @@ def person_use(state: State) -> Optional[float]:
     return max((at for at in times if at is not None), default=None)
 
 
+def gpu_use(state: State) -> Optional[float]:
+    """The latest moment (mono) a GPU was at work, or its memory grew or shrank."""
+    return max((gpu.used for _, gpu in state.gpus.known if gpu.used is not None), default=None)
+
+
 def _findings(state: State, tuning: Tuning, mono: float) -> List[Finding]:
     return [
         *state.jobs.findings(tuning, mono),

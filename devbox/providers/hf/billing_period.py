@@ -23,7 +23,7 @@ def follow(
     """Bring `since` and `ended` of `notes` up to the runtime just seen; True when they changed.
     free: the hardware costs nothing, so that times need not be exact."""
     if runtime.billed:
-        changed = False
+        changed, notes.began = notes.began is not None, None
         if notes.since is None:
             notes.since = _began(hub, handle, notes, now, created, free=free)
             notes.asked_start = None
@@ -33,9 +33,26 @@ def follow(
             changed = True
         return changed
     if notes.since is None:
+        if not free and _ran_unwatched(hub, handle, notes, runtime, now, created):
+            return True
         return _forget_start(notes, runtime, now)
     notes.ended = max(notes.since, _ended(hub, handle, notes, runtime, now, free=free))
     notes.since = notes.asked_stop = None
+    return True
+
+
+def _ran_unwatched(
+    hub: Hub, handle: str, notes: Notes, runtime: Runtime, now: float, created: float
+) -> bool:
+    """Whether what we asked to start has begun and stopped since, as its logs tell: notes then
+    have the stretch as `began` and `ended`."""
+    if notes.asked_start is None or runtime.stage not in ("PAUSED", "STOPPED"):
+        return False
+    began = _began(hub, handle, notes, now, created, free=False)
+    told = _told_end(hub, handle, runtime)
+    if told is None or not began < told <= now:
+        return False
+    notes.began, notes.ended, notes.asked_start, notes.asked_stop = began, told, None, None
     return True
 
 
@@ -70,14 +87,17 @@ def _ended(
         return min(notes.asked_stop, now)
     if free:
         return now
-    since = notes.since or 0.0
+    since, told = notes.since or 0.0, _told_end(hub, handle, runtime)
+    return told if told is not None and since <= told <= now else now
+
+
+def _told_end(hub: Hub, handle: str, runtime: Runtime) -> float | None:
+    """When it stopped, as its logs tell; None when they do not."""
     if runtime.stage == "BUILDING":
         start = logs.first(hub, f"/api/spaces/{handle}/logs/build")
-        told = start.at if start else None
-    else:
-        last = logs.tail(hub, f"/api/spaces/{handle}/logs/run", 200)
-        speaks = runtime.stage == "RUNTIME_ERROR" or any(
-            line.text.startswith(_HEARTBEAT) for line in last
-        )
-        told = last[-1].at if last and speaks else None
-    return told if told is not None and since <= told <= now else now
+        return start.at if start else None
+    last = logs.tail(hub, f"/api/spaces/{handle}/logs/run", 200)
+    speaks = runtime.stage == "RUNTIME_ERROR" or any(
+        line.text.startswith(_HEARTBEAT) for line in last
+    )
+    return last[-1].at if last and speaks else None

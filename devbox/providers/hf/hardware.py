@@ -88,11 +88,9 @@ class Rates:
         return [self._offer(row, source, kept.at) for row in kept.rows]
 
     def price(self, flavour: str) -> Price | None:
-        """The price of a flavour, from what was last heard; asks only when nothing was."""
+        """The price of a flavour, from an answer of the last hour, or the last one there was."""
+        self.offers()
         kept = self._kept()
-        if kept is None:
-            self.offers()
-            kept = self._kept()
         for row in kept.rows if kept else ():
             if row.hardware.name == flavour:
                 source = _source(self._clock() - kept.at) if kept else ""

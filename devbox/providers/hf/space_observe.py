@@ -149,7 +149,7 @@ class Look:
             hardware=hardware,
             price=price if price is None or price.micro_per_hour is not None else _UNKNOWN,
             billed=runtime.billed,
-            billed_since=notes.since,
+            billed_since=notes.began if notes.since is None else notes.since,
             ended_at=notes.ended,
             deadline=notes.since + notes.ceiling if notes.since and notes.ceiling else None,
         )

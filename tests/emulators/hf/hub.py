@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.emulators.common import Box, Calls, Clock, Knobs, Meter
 from tests.emulators.gateway import Login, Refused
 from tests.emulators.hf.account import Account
-from tests.emulators.hf.hardware import SPACES
+from tests.emulators.hf.hardware import JOBS, SPACES, Flavor
 from tests.emulators.hf.http import HubError
 from tests.emulators.hf.job import Job
 from tests.emulators.hf.limits import RateLimit
@@ -51,6 +51,13 @@ class Hub:
     billing_labels: bool = True
     other_charges: list[dict[str, Any]] = field(default_factory=list)
     rate_limit: RateLimit | None = None
+    hollow: bool = False
+    """Knob: nothing runs in boxes. A Job lives until it is left, cancelled or timed out."""
+    on_boot: Callable[[str], None] = lambda handle: None
+    """Knob: called with the id of each Space and Job that begins to run."""
+    flavors: dict[str, dict[str, Flavor]] = field(
+        default_factory=lambda: {"spaces": dict(SPACES), "jobs": dict(JOBS)}
+    )
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.clock, unit=60)
@@ -151,9 +158,9 @@ class Hub:
 
     def check_flavor(self, flavor: object) -> None:
         """Refuse unknown hardware (400), and paid hardware without a way to pay (402)."""
-        if not isinstance(flavor, str) or flavor not in SPACES:
+        if not isinstance(flavor, str) or flavor not in self.flavors["spaces"]:
             raise HubError(400, f"Invalid hardware flavor {flavor}")
-        if SPACES[flavor].usd_per_hour > 0 and not self.account.can_pay:
+        if self.flavors["spaces"][flavor].usd_per_hour > 0 and not self.account.can_pay:
             raise HubError(402, "Payment required: add a payment method to your account")
 
     def space_by_subdomain(self, subdomain: str) -> Space | None:

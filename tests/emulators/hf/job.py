@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.emulators.common import Box, Timer
 from tests.emulators.gateway import Login, Refused
-from tests.emulators.hf.hardware import EXPOSED_PORTS_USD_PER_HOUR, JOBS, Flavor
+from tests.emulators.hf.hardware import EXPOSED_PORTS_USD_PER_HOUR, Flavor
 from tests.emulators.hf.logs import Log, stamp
 
 if TYPE_CHECKING:
@@ -48,13 +48,20 @@ class Job:
 
     def __post_init__(self) -> None:
         self.log = Log(self.hub.clock)
+        self._left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.labels = dict(self.spec.get("labels") or {})
         self.history.append((self.created, self.stage))
         self._at(self.created + self.hub.times.schedule, self._run)
 
     @property
     def flavor(self) -> Flavor:
-        return JOBS[self.spec["flavor"]]
+        return self.hub.flavors["jobs"][self.spec["flavor"]]
+
+    @property
+    def rate(self) -> float:
+        """Micro-USD per second."""
+        usd = EXPOSED_PORTS_USD_PER_HOUR if self.ports else 0.0
+        return self.flavor.micro_usd_per_second + usd * 1e6 / 3600
 
     @property
     def over(self) -> bool:
@@ -63,6 +70,11 @@ class Job:
     @property
     def ports(self) -> list[int]:
         return list((self.spec.get("expose") or {}).get("ports") or [])
+
+    def leave(self, code: int = 0) -> None:
+        """End of the main process of a Job in which nothing really runs."""
+        if not self._left.done():
+            self._left.set_result(code)
 
     def cancel(self) -> None:
         """Stop it, wherever it is."""
@@ -150,17 +162,16 @@ class Job:
                 self.log.write(line)
             self._finish("ERROR", "Failed to pull the image")
             return
-        self.box = Box(self.hub.state_dir / "boxes" / self.id)
+        self.box = Box(self.hub.state_dir / "boxes" / self.id, hollow=self.hub.hollow)
         self.hub.mount(self.box, self.spec.get("volumes") or [])
         self.started = self.hub.clock.now()
         self._show("RUNNING")
-        usd = EXPOSED_PORTS_USD_PER_HOUR if self.ports else 0.0
-        rate = self.flavor.micro_usd_per_second + usd * 1e6 / 3600
-        self.hub.meter.start(self.id, rate, self.flavor.name)
+        self.hub.meter.start(self.id, self.rate, self.flavor.name)
         self.log.write(f"===== Job started at {self.hub.stamp_line()} =====")
         limit = self.spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS
         self._at(self.started + limit, lambda: self._finish("ERROR", "Job timeout"))
         self._task = asyncio.get_running_loop().create_task(self._supervise(self.box))
+        self.hub.on_boot(self.id)
 
     async def _supervise(self, box: Box) -> None:
         code = 1
@@ -174,6 +185,8 @@ class Job:
             self._finish("ERROR", f"Job failed with exit code: {code}. Reason: Error")
 
     async def _attempt(self, box: Box) -> int:
+        if self.hub.hollow:
+            return await self._left
         argv = [*(self.spec.get("command") or []), *(self.spec.get("arguments") or [])]
         try:
             child = await asyncio.create_subprocess_exec(
@@ -215,6 +228,7 @@ class Job:
         for timer in self._timers:
             timer.cancel()
         self.finished = self.hub.clock.now()
+        self.leave()
         self.message = message
         self._show(stage)
         self.hub.meter.stop(self.id)

@@ -10,7 +10,6 @@ from typing import Any
 from aiohttp import web
 
 from tests.emulators.common import FaultKind
-from tests.emulators.hf.hardware import JOBS
 from tests.emulators.hf.http import Context, HubError, Route
 from tests.emulators.hf.job import Job
 from tests.emulators.hf.logs import as_event, open_events, stream_log
@@ -20,13 +19,13 @@ LABEL = re.compile(r"[A-Za-z0-9._-]{0,100}")
 
 
 async def list_hardware(call: Context) -> web.StreamResponse:
-    return web.json_response([flavor.row() for flavor in JOBS.values()])
+    return web.json_response([flavor.row() for flavor in call.hub.flavors["jobs"].values()])
 
 
 async def run_job(call: Context) -> web.StreamResponse:
     spec = await call.json()
     _check_namespace(call)
-    if spec.get("flavor") not in JOBS:
+    if spec.get("flavor") not in call.hub.flavors["jobs"]:
         raise HubError(400, f"Invalid flavor {spec.get('flavor')}")
     if bool(spec.get("dockerImage")) == bool(spec.get("spaceId")):
         raise HubError(400, "Give either dockerImage or spaceId")

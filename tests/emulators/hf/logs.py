@@ -30,9 +30,10 @@ class Log:
         self.events: list[dict[str, Any]] = []
         self.closed = False
 
-    def write(self, line: str) -> None:
-        """Add one line (without its newline)."""
-        self.events.append({"data": f"{line}\n", "timestamp": stamp(self._clock.now())})
+    def write(self, line: str, at: float | None = None) -> None:
+        """Add one line (without its newline). ``at``: another moment than now."""
+        moment = self._clock.now() if at is None else at
+        self.events.append({"data": f"{line}\n", "timestamp": stamp(moment)})
         self._wake()
 
     def close(self) -> None:

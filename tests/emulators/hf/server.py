@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -156,6 +157,42 @@ class HfEmulator:
     def limit_rate(self, requests: int, seconds: float) -> None:
         """From now on answer 429 past ``requests`` per ``seconds`` of emulator time."""
         self.hub.rate_limit = RateLimit(self.clock, requests, seconds)
+
+    def reprice(self, kind: str, name: str, usd_per_hour: float) -> None:
+        """Another price for a flavour of ``spaces`` or ``jobs``, for what runs on it too."""
+
+        async def work() -> None:
+            flavors = self.hub.flavors[kind]
+            flavors[name] = replace(flavors[name], usd_per_hour=usd_per_hour)
+            jobs = [(job.id, job.rate) for job in self.jobs.values() if job.flavor.name == name]
+            spaces = [
+                (space.id, space.flavor.micro_usd_per_second)
+                for space in self.spaces.values()
+                if space.flavor.name == name
+            ]
+            billing = self.meter.billing()
+            for handle, rate in spaces if kind == "spaces" else jobs:
+                if handle in billing:
+                    self.meter.start(handle, rate, name)
+
+        self._thread.run(work())
+
+    def pause_space(self, space_id: str) -> None:
+        """As its owner would by hand."""
+
+        async def work() -> None:
+            self.spaces[space_id].pause()
+
+        self._thread.run(work())
+
+    def leave(self, job_id: str) -> None:
+        """The main process of a Job ends well, where nothing really runs in boxes."""
+
+        async def work() -> None:
+            self.jobs[job_id].leave()
+            await self.jobs[job_id].settled()
+
+        self._thread.run(work())
 
     def visit(self, space_id: str) -> bool:
         """A visitor opens the app of a Space."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.emulators.common import Box, FaultKind, Timer
 from tests.emulators.gateway import Login, Refused
-from tests.emulators.hf.hardware import SPACES, Flavor
+from tests.emulators.hf.hardware import Flavor
 from tests.emulators.hf.logs import Log
 from tests.emulators.hf.repos import Repo
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 FREE = "cpu-basic"
 FREE_SLEEP_SECONDS = 48 * 3600
 """Free hardware always sleeps after this long without a visitor."""
+
+HEARTBEAT = 30.0
+"""Seconds between the lines that devbox's own image prints; of a box in which nothing really runs
+the last one is written at its end."""
 
 BILLED = {"APP_STARTING", "RUNNING", "RUNNING_BUILDING", "RUNNING_APP_STARTING"}
 BROKEN = {"NO_APP_FILE", "CONFIG_ERROR", "BUILD_ERROR", "RUNTIME_ERROR"}
@@ -46,6 +50,7 @@ class Container:
     box: Box
     environment: dict[str, str]
     dev_mode: bool
+    booted: float
 
 
 @dataclass
@@ -83,6 +88,11 @@ class Space:
     def subdomain(self) -> str:
         """The user name at the SSH gateway, and the host name of the app."""
         return re.sub(r"[^a-z0-9]+", "-", self.repo.id.lower()).strip("-")
+
+    @property
+    def flavor(self) -> Flavor:
+        """What it runs on, or will."""
+        return self.hub.flavors["spaces"][self.current or self.requested]
 
     @property
     def asleep(self) -> bool:
@@ -231,17 +241,18 @@ class Space:
         self.last_visit = self.hub.clock.now()
         self._show("RUNNING")
         self.rearm_sleep()
+        self.hub.on_boot(self.id)
 
     def _boot(self) -> Container:
-        box = Box(self.hub.state_dir / "boxes" / self.subdomain)
+        box = Box(self.hub.state_dir / "boxes" / self.subdomain, hollow=self.hub.hollow)
         box.wipe()
         self.repo.check_out(box.root / "app")
         self.hub.mount(box, self.volumes)
-        return Container(box, self._environment(), self.dev_mode)
+        return Container(box, self._environment(), self.dev_mode, self.hub.clock.now())
 
     def _environment(self) -> dict[str, str]:
         namespace, name = self.id.split("/")
-        flavor = SPACES[self.current or self.requested]
+        flavor = self.flavor
         settings = {**self.variables, **self.secrets}
         return {
             "HF_ENDPOINT": self.hub.endpoint,
@@ -283,13 +294,16 @@ class Space:
         self.error = None
         self.history.append((self.hub.clock.now(), stage))
         if stage in BILLED:
-            flavor: Flavor = SPACES[self.current or self.requested]
-            self.hub.meter.start(self.id, flavor.micro_usd_per_second, flavor.name)
+            self.hub.meter.start(self.id, self.flavor.micro_usd_per_second, self.flavor.name)
         else:
             self.hub.meter.stop(self.id)
 
     def _stop_container(self) -> None:
         container, self.container = self.container, None
+        if container is not None and self.hub.hollow:
+            lived = self.hub.clock.now() - container.booted
+            last = container.booted + lived // HEARTBEAT * HEARTBEAT
+            self.run_log.write("devbox: page is served", at=last)
         self.run_log.close()
         if container is not None:
             self.hub.disconnect(self.subdomain)

@@ -7,7 +7,6 @@ from typing import Any
 from aiohttp import web
 
 from tests.emulators.common import FaultKind
-from tests.emulators.hf.hardware import SPACES
 from tests.emulators.hf.http import Context, HubError, Route
 from tests.emulators.hf.logs import stamp, stream_log
 from tests.emulators.hf.space import FREE, Setting, Space
@@ -39,7 +38,7 @@ async def list_spaces(call: Context) -> web.StreamResponse:
 
 
 async def list_hardware(call: Context) -> web.StreamResponse:
-    return web.json_response([flavor.row() for flavor in SPACES.values()])
+    return web.json_response([flavor.row() for flavor in call.hub.flavors["spaces"].values()])
 
 
 async def runtime(call: Context) -> web.StreamResponse:

@@ -68,6 +68,65 @@ def test_a_start_that_nobody_watched(hub: HfEmulator, space: HfSpace, request_: 
     assert look(fresh(hub)).billed_since == pytest.approx(begun(hub), abs=0.001)
 
 
+@pytest.mark.parametrize("verb", ["create", "resume"])
+def test_a_stretch_that_nobody_watched_is_told_afterwards(
+    hub: HfEmulator, space: HfSpace, request_: Request, verb: str
+) -> None:
+    """It was asked for by a devbox that was killed, and stopped by itself."""
+    space.create(request_)
+    hub.advance(100)
+    if verb == "resume":
+        look(space)
+        space.pause("me/devbox-b")
+        hub.advance(5000)
+        assert look(space).billed_since is None
+        space.resume(request_, "me/devbox-b")
+        hub.advance(100)
+    hub.app_prints("me/devbox-b", "devbox: alive")
+    hub.pause_space("me/devbox-b")
+    hub.advance(50_000)
+    for _ in range(2):
+        seen = look(fresh(hub))
+        assert (seen.state, seen.billed) == (BoxState.PAUSED, False)
+        assert seen.billed_since == pytest.approx(begun(hub), abs=0.001)
+        assert seen.ended_at == pytest.approx(ended(hub), abs=0.001)
+    space.resume(request_, "me/devbox-b")
+    hub.advance(100)
+    assert look(fresh(hub)).billed_since == pytest.approx(begun(hub), abs=0.001)
+
+
+def test_a_start_that_was_refused_is_no_stretch(
+    hub: HfEmulator, space: HfSpace, request_: Request
+) -> None:
+    space.create(request_)
+    hub.advance(100)
+    look(space)
+    hub.app_prints("me/devbox-b", "devbox: alive")
+    space.pause("me/devbox-b")
+    hub.advance(5000)
+    before = look(space).ended_at
+    hub.knobs.set("restart", Fault.payment_required())
+    with pytest.raises(Exception, match="payment method"):
+        space.resume(request_, "me/devbox-b")
+    hub.advance(60)
+    seen = look(fresh(hub))
+    assert (seen.billed_since, seen.ended_at) == (None, before)
+
+
+def test_a_price_that_changed_is_seen_within_the_hour(
+    hub: HfEmulator, space: HfSpace, request_: Request
+) -> None:
+    space.create(request_)
+    hub.advance(100)
+    first = look(space).price
+    hub.reprice("spaces", "t4-small", 0.60)
+    hub.advance(3600)
+    second = look(space).price
+    assert first is not None
+    assert second is not None
+    assert (first.micro_per_hour, second.micro_per_hour) == (400_020, 600_000)
+
+
 def test_a_pause_that_nobody_confirmed(hub: HfEmulator, space: HfSpace, request_: Request) -> None:
     space.create(request_)
     hub.advance(100)
