@@ -17,7 +17,7 @@ from devbox.lifecycle.pause import require_can_pause
 from devbox.lifecycle.saving import save_or_raise
 from devbox.lifecycle.up import stages, to_running
 from devbox.model import Box, BoxState
-from devbox.money import budget
+from devbox.money import limits
 from devbox.money.fit import best
 from devbox.providers.abilities import CanPause, CanRenew, CanResize, CanRestart
 from devbox.text import dollars
@@ -55,9 +55,7 @@ def resize(
     wanted = msgspec.structs.replace(spec.decode_box(box.spec), hardware=hardware)
     try:
         offer = best(provider, wanted)
-        now = ws.clock()
-        limits = ws.project_of(box).budget
-        budget.check(limits, ws.store.database, offer.price, wanted.max_uptime, now)
+        limits.check(ws, box, wanted, offer.price)
     except DevboxError as error:
         error.means = standing(BoxOperation(ws, box))
         raise
@@ -91,6 +89,7 @@ def renew(ws: Workspace, box: Box, *, save: bool = True, fetch_ignored: bool = F
     provider = ws.provider_of(box)
     if not isinstance(provider, CanRenew):
         raise _cannot(box, "continue in a successor", _again(ws, box))
+    limits.check(ws, box, spec.decode_box(box.spec), box.price)
 
     def hand_over(op: BoxOperation) -> None:
         asked, handle = request(op), op.box.handle

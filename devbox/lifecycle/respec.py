@@ -22,7 +22,7 @@ from devbox.text import clean, dollars, duration
 
 #: what a box gets over ssh, after it runs
 _SETUP = ("setup", "dotfiles", "git_identity", "forward_agent")
-_IN_PLACE = frozenset({"idle", "sync", *_SETUP})
+_IN_PLACE = frozenset({"idle", "sync", "budget", *_SETUP})
 _CHOICE = frozenset({"hardware", "gpu", "vram", "max_price", "cpu", "memory"})
 #: boxes that `up` starts: what they cannot follow is refused before that
 STOPPED = (BoxState.PAUSED, BoxState.FAILED)
@@ -84,7 +84,7 @@ def take(op: BoxOperation, changes: Changes) -> None:
         rate = dollars(price.micro_per_hour, per_hour=True)
         op.narrate(f"from now on {hardware} at {rate} ({price.source})")
         fields |= {"hardware": hardware, "price": price}
-    orders = {"idle", "max_uptime"} & set(changes.taken)
+    orders = {"idle", "max_uptime", "budget"} & set(changes.taken)
     if orders and box.state is BoxState.RUNNING and not op.spec.command:
         # first: what is on record is what its watchdog follows
         rearm.arm(ws, msgspec.structs.replace(box, **fields), Exec(box))

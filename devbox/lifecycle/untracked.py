@@ -19,6 +19,7 @@ from devbox.providers.abilities import CanAdmit
 from devbox.providers.base import Observation
 from devbox.remote import keys
 from devbox.remote.config import other_homes
+from devbox.state.budgets import Untracked
 from devbox.text import clean
 from devbox.workspace import Workspace
 
@@ -76,6 +77,7 @@ def settle_untracked(ws: Workspace, provider: str, wanted: Strangers) -> list[Fi
         found = untracked(ws, provider)
     except DevboxError as error:
         return [Finding("failed", "-", provider, error.what)]
+    _remember(ws, provider, found)
     for seen in found:
         label = clean(f"{seen.name} ({seen.handle}, {seen.stage or seen.state})", 200)
         try:
@@ -83,6 +85,26 @@ def settle_untracked(ws: Workspace, provider: str, wanted: Strangers) -> list[Fi
         except DevboxError as error:  # one that cannot be ended or reached ends no other's turn
             findings.append(Finding("failed", label, provider, error.what))
     return findings
+
+
+def _remember(ws: Workspace, provider: str, found: list[Observation]) -> None:
+    """What is billed counts in the user's budgets."""
+    now = ws.clock()
+    ws.store.budgets.found(
+        provider,
+        [
+            Untracked(
+                *(provider, seen.handle, clean(seen.name, 60), clean(seen.hardware, 60)),
+                seen.price or UNKNOWN_PRICE,
+                now if seen.billed_since is None else min(seen.billed_since, now),
+                now,
+                seen.deadline,
+            )
+            for seen in found
+            if seen.billed
+        ],
+        now,
+    )
 
 
 def _stranger(
@@ -93,6 +115,7 @@ def _stranger(
         return Finding("removed", label, provider, "end requested")
     if wanted == "adopt":
         box = adopt(ws, provider, seen)
+        ws.store.budgets.tracked(provider, seen.handle)
         return Finding("adopted", box.name, provider, f"now {box.state}")
     twin = next((b.name for b in ws.store.boxes.all() if b.token == seen.token), "")
     whose = f"is a second one of {twin}" if twin else "carries our tag"

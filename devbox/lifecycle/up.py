@@ -16,7 +16,7 @@ from devbox.lifecycle.operation import BoxOperation, working_on
 from devbox.lifecycle.pause import refuse_over, to_paused, withdraw
 from devbox.lifecycle.settling import until_running
 from devbox.model import Box, BoxState
-from devbox.money import budget, projection
+from devbox.money import limits, projection
 from devbox.money.fit import best
 from devbox.providers import registry
 from devbox.remote.command import noise_in
@@ -171,15 +171,18 @@ def _run(op: BoxOperation, *, wait: bool) -> Box:
             fix=f"finish that with: devbox down {op.box.name}",
         )
     if op.box.state is BoxState.PAUSED:
-        limits = op.ws.project_of(op.box).budget
-        now = op.ws.clock()
-        budget.check(limits, op.ws.store.database, op.box.price, op.spec.max_uptime, now)
+        limits.check(op.ws, op.box, op.spec, op.box.price)
+        table = op.ws.project_of(op.box).budget
         what = f"{op.box.name}: {op.box.provider} {op.box.hardware}"
-        projection.agree(op.ws, what, limits, op.box.price, op.spec.max_uptime)
-    if begun:
-        op.intent = begun.id
-    else:
-        op.begin("running")
+        projection.agree(op.ws, what, table, op.box.price, op.spec.max_uptime)
+    with limits.checking():
+        if op.box.state is BoxState.PAUSED:
+            limits.check(op.ws, op.box, op.spec, op.box.price)
+        if begun:
+            op.intent = begun.id
+        else:
+            op.begin("running")
+        op.ws.store.budgets.set_armed(op.box.id, None)  # what it is armed with begins again
     op.plan(*stages(op, "resume" if op.box.state is BoxState.PAUSED else "create", wait=wait))
     return to_running(op, wait=wait)
 
@@ -212,7 +215,7 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
             ws.narrate(sentence)
     offer = best(provider, wanted)
     now = ws.clock()
-    budget.check(ws.spec.budget, ws.store.database, offer.price, wanted.max_uptime, now)
+    limits.check(ws, None, wanted, offer.price, name=name)
     where = f"{wanted.provider} {offer.hardware.name}"
     projection.agree(ws, f"{name}: {where}", ws.spec.budget, offer.price, wanted.max_uptime)
     if image := asking.with_image(provider, wanted, offer.hardware.name).image:
@@ -236,7 +239,9 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         spec=spec.encode_box(wanted),
         connection=ws.connection(wanted.provider),
     )
-    ws.store.boxes.insert(box, "running", {}, now, alias=other_homes.free_alias)
+    with limits.checking():
+        limits.check(ws, None, wanted, offer.price, name=name)
+        ws.store.boxes.insert(box, "running", {}, now, alias=other_homes.free_alias)
     return box
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import zoneinfo
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -12,6 +13,7 @@ from devbox.errors import UsageError
 from devbox.state.spending import EVER, start_of_day
 from devbox.text import clean, parse_duration
 
+Kind = Literal["day", "month", "ever"]
 _WORDS = ("today", "yesterday", "week", "month", "year")
 
 
@@ -38,6 +40,27 @@ def parse(since: str | None, until: str | None, zone: str | None, now: float) ->
             fix="for example: devbox cost --since 2026-11-01 --until 2026-11-30",
         )
     return Period(begin, end, at, clean(zone, 60) if zone else "local")
+
+
+class Span(NamedTuple):
+    """A budget's period: begin ≤ t < end, unix seconds. label: names it among those of its kind."""
+
+    begin: float
+    end: float
+    label: str
+
+
+def around(kind: Kind, at: float, zone: dt.tzinfo | None) -> Span:
+    """The calendar day or month that a moment lies in, by the clocks of a zone; or all time."""
+    if kind == "ever":
+        return Span(EVER, math.inf, "ever")
+    first = dt.datetime.fromtimestamp(at, zone).date()
+    after = first + dt.timedelta(days=1)
+    label = first.isoformat()
+    if kind == "month":
+        first = first.replace(day=1)
+        after, label = (first + dt.timedelta(days=31)).replace(day=1), label[:7]
+    return Span(start_of_day(first, zone), start_of_day(after, zone), label)
 
 
 def _zone(name: str | None) -> dt.tzinfo | None:

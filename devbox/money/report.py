@@ -85,7 +85,7 @@ def build(store: Store, config: Spec, period: Period, now: float) -> Report:
         dearest,
         len(runs) - len(dearest),
         fixed.lines(config.costs, begin, stop, period.zone),
-        config.budget,
+        config.user_budget,
         usage.by_slice(store, slices, sums),
         usage.by_box(store, period.begin, stop, found),
     )

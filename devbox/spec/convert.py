@@ -26,6 +26,7 @@ OURS = (
     "file",
     "withheld",
     "outdated",
+    "user_budget",
 )  # fields of Spec that are no keys of the file
 
 

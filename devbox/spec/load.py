@@ -130,6 +130,7 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
         _overlay(merged, rest, origins, file, ())
     source = path or user
     _expect_tables(merged, source)
+    merged.pop("budget", None)
     for name, table in merged["boxes"].items():
         check(names.name, name, source, f"boxes.{name}")
         under = defaults_of(table, defaults)
@@ -142,7 +143,7 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
         "services": each(merged.pop("services", {}), ServiceSpec, source, "services"),
         "checkpoints": each(merged.pop("checkpoints", {}), Checkpoint, source, "checkpoints"),
         "providers": convert(merged.pop("providers", {}), Providers, source, "providers"),
-        "budget": convert(merged.pop("budget", {}), Budget, source, "budget"),
+        **_budgets(layers, path),
         "notify": convert(merged.pop("notify", {}), Notify, source, "notify"),
         "costs": each(merged.pop("costs", {}), FixedCost, source, "costs"),
         "publish": convert(merged.pop("publish", {}), Publish, source, "publish"),
@@ -157,6 +158,26 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
         spec = msgspec.structs.replace(spec, project=project_name(root))
     validate(spec, source)
     return spec
+
+
+def _budgets(layers: list[tuple[Path, dict[str, Any]]], path: Path | None) -> dict[str, Budget]:
+    """The budgets of the project and of the user: neither covers the other, since both count."""
+    found = {"budget": Budget(), "user_budget": Budget()}
+    for file, document in layers:
+        table = convert(document.get("budget", {}), Budget, file, "budget")
+        if file != path:
+            found["user_budget"] = table
+            continue
+        if table.end_unpausable:
+            raise SpecError(
+                f"{file}: budget.end_unpausable ends boxes, which only your own config may ask for",
+                fix=f"move it to [budget] of {paths.user_config()}",
+            )
+        found["budget"] = table
+    project, user = found["budget"], found["user_budget"]
+    if project.ask_above is None:  # a question, not a limit: the project's own comes first
+        found["budget"] = msgspec.structs.replace(project, ask_above=user.ask_above)
+    return found
 
 
 def _renamed(document: dict[str, Any], file: Path, outdated: list[str]) -> dict[str, Any]:

@@ -102,9 +102,10 @@ class BoxSpec(Table, frozen=True):
     hardware. workdir: empty for the one of its provider. start_timeout, login_timeout: how long
     `up` waits for the provider, and for ssh. cpu: as the provider counts: physical cores at Modal,
     vCPU at Hugging Face. expose: ports that get a public URL. setup: commands that the box's shell
-    runs in the workdir, once on each new disk. dotfiles: what `git clone` takes, or a folder here.
-    git_identity: give the box the name and email that git has here. forward_agent: of ssh, while a
-    connection lasts."""
+    runs in the workdir, once on each new disk. budget: dollars that the box may cost from `up` to
+    `down`, in place of the project's budget.per_box. dotfiles: what `git clone` takes, or a folder
+    here. git_identity: give the box the name and email that git has here. forward_agent: of ssh,
+    while a connection lasts."""
 
     provider: str = "local"
     providers: tuple[str, ...] = ()
@@ -119,6 +120,7 @@ class BoxSpec(Table, frozen=True):
     command: tuple[str, ...] = ()
     workdir: str = ""
     max_uptime: Seconds = Seconds(8 * 3600)
+    budget: Number | None = None
     start_timeout: Seconds = Seconds(45 * 60)
     login_timeout: Seconds = Seconds(5 * 60)
     host: str = ""
@@ -146,13 +148,19 @@ class BoxSpec(Table, frozen=True):
 
 
 class Budget(Table, frozen=True):
-    """Ceilings in dollars; None is no ceiling. Checked before anything billed is started.
-    ask_above: `up` and `resume` ask before what may cost more than this until max_uptime."""
+    """What may be spent, in dollars; None is no limit. Those of the user's config are for all boxes
+    of the account, those of devbox.toml for the boxes of that project, and both count. daily,
+    monthly: in a calendar day and month of this computer's time zone; total: ever; per_box: by each
+    box from `up` to `down`. ask_above: `up` and `resume` ask before what may cost more than this
+    until max_uptime. end_unpausable: at the cap, end a box that cannot pause, in the user's config
+    only."""
 
     daily: Number | None = None
     monthly: Number | None = None
+    total: Number | None = None
     per_box: Number | None = None
     ask_above: Number | None = None
+    end_unpausable: bool = False
 
 
 class Notify(Table, frozen=True):
@@ -318,9 +326,10 @@ class Publish(Table, frozen=True):
 
 class Spec(Table, frozen=True):
     """A whole devbox.toml with the user config under it. root: the folder it was found in. file:
-    the project's, None without one. withheld: settings of it that are left out here because the
-    user has not trusted them, key → shown value; `box`, `provider` and `checkpoint` refuse what
-    they belong to. outdated: sentences for the user about old names of keys in it."""
+    the project's, None without one. budget: the project's; user_budget: that of the user config.
+    withheld: settings of the project that are left out here because the user has not trusted them,
+    key → shown value; `box`, `provider` and `checkpoint` refuse what they belong to. outdated:
+    sentences for the user about old names of keys in it."""
 
     project: str = ""
     boxes: dict[str, BoxSpec] = {}
@@ -329,6 +338,7 @@ class Spec(Table, frozen=True):
     checkpoints: dict[str, Checkpoint] = {}
     providers: Providers = Providers()
     budget: Budget = Budget()
+    user_budget: Budget = Budget()
     costs: dict[str, FixedCost] = {}
     publish: Publish = Publish()
     notify: Notify = Notify()

@@ -167,6 +167,16 @@ class Boxes:
         live = [] if found else [box.name for box in self.all()]
         return lookup.choose(found, owner, name, here, live)
 
+    def ids_of(self, root: str, project: str) -> list[str]:
+        """Ids of a project's boxes, those that are over too: of its folder, or of its name where
+        that is not known."""
+        rows = self._db.rows(
+            "SELECT id FROM boxes WHERE (root = ? AND root != '') OR (root = '' AND project = ?)",
+            root,
+            project,
+        )
+        return [row[0] for row in rows]
+
     def all(self, *, over: bool = False) -> list[Box]:
         """Live boxes by name; with `over` also those that are over. A row that cannot be decoded
         is left out here and told by `unreadable`, so that it does not hide the others."""

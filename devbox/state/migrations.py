@@ -144,6 +144,24 @@ def usage_is_kept(connection: sqlite3.Connection) -> None:
     )
 
 
+def budgets_are_kept(connection: sqlite3.Connection) -> None:
+    """What was told about budgets; until when each watchdog was armed to let its box spend (NULL:
+    without a limit); what reconcile found that other computers pay for."""
+    _execute(
+        connection,
+        """
+    CREATE TABLE told (key TEXT PRIMARY KEY, at REAL NOT NULL);
+    CREATE TABLE armed (box_id TEXT PRIMARY KEY, until REAL);
+    CREATE TABLE untracked (
+        provider TEXT NOT NULL, handle TEXT NOT NULL, name TEXT NOT NULL, hardware TEXT NOT NULL,
+        micro_per_hour INTEGER, unit INTEGER NOT NULL, start REAL NOT NULL, seen REAL NOT NULL,
+        deadline REAL, end REAL
+    );
+    CREATE UNIQUE INDEX one_open_untracked ON untracked (provider, handle) WHERE end IS NULL
+    """,
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     boxes_belong_to_projects,
@@ -153,6 +171,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     idle_vram_after_is_named,
     intervals_are_grouped,
     usage_is_kept,
+    budgets_are_kept,
 )
 #: those that change JSON bodies
 BODIES: tuple[Migration, ...] = (connections_hold_settings, idle_vram_after_is_named)

@@ -17,7 +17,10 @@ from devbox.state import migrations
 from devbox.state.database import Database, explained
 
 _MOST_BYTES = 8 << 30
-TABLES = ("boxes", "intents", "intervals", "runs", "events", "usage")
+TABLES = (
+    *("boxes", "intents", "intervals", "runs", "events", "usage"),
+    *("told", "armed", "untracked"),
+)
 
 
 def check(database: Database) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from devbox import paths
 from devbox.state.boxes import Boxes
+from devbox.state.budgets import Budgets
 from devbox.state.database import Database
 from devbox.state.ledger import Ledger
 from devbox.state.records import Events, Runs
@@ -22,6 +23,7 @@ class Store:
         self.runs = Runs(database)
         self.events = Events(database)
         self.usage = Usage(database)
+        self.budgets = Budgets(database)
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:

@@ -14,7 +14,7 @@ from devbox.model import Box
 from devbox.providers.guarded import policy_of
 from devbox.text import brief
 from devbox.wire.codec import convert
-from devbox.wire.messages import PauseRecipe, Verdict, WatchdogConfig
+from devbox.wire.messages import Allowance, PauseRecipe, Verdict, WatchdogConfig
 from devbox.wire.notices import Notify
 
 _NOBODY = Notify()
@@ -27,7 +27,8 @@ def sentence(found: Verdict, now: float) -> str:
     why = "; ".join(found.reasons[:SAID])
     left = None if found.pauses_at is None else brief(max(0.0, found.pauses_at - now))
     if found.state == "active":
-        end = f"; pauses at max_uptime in {left}" if left else ""
+        which = "when its budget is spent," if found.cause == "budget" else "at max_uptime"
+        end = f"; pauses {which} in {left}" if left else ""
         return f"in use: {why}{end}"
     if found.state == "saving":
         return f"saving before it pauses: {why}"
@@ -45,10 +46,11 @@ def config(
     *,
     disk_kept: bool = True,
     notify: Notify = _NOBODY,
+    budget: Allowance | None = None,
 ) -> WatchdogConfig:
-    """A box's idle policy, its deadline, how it pauses itself (the provider's `watchdog` recipe)
-    whether its disk outlives that, and what it tells by
-    itself. now: unix seconds, ours."""
+    """A box's idle policy, its deadline, how it pauses itself (the provider's `watchdog` recipe),
+    whether its disk outlives that, what it tells by itself, and what it may spend. now: unix
+    seconds, ours."""
     wanted = spec.decode_box(box.spec)
     started = box.started if box.started is not None else now
     return WatchdogConfig(
@@ -64,4 +66,5 @@ def config(
         volumes=tuple(v.mount for v in wanted.volumes.values() if not v.read_only),
         token=box.token,
         notify=notify,
+        budget=budget,
     )

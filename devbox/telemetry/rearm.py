@@ -6,6 +6,7 @@ from __future__ import annotations
 from devbox import spec
 from devbox.errors import DevboxError, HostKeyRefused, KeyRefused, NoAnswer, NotFound, SshError
 from devbox.model import Box, BoxState
+from devbox.money import limits
 from devbox.notify import settings
 from devbox.remote import agent
 from devbox.remote.agent_bootstrap import Runs
@@ -14,13 +15,25 @@ from devbox.telemetry import arming
 from devbox.workspace import Workspace
 
 
-def arm(ws: Workspace, box: Box, line: Runs) -> None:
-    """Have the box's watchdog follow its spec as it is now. SshError when it does not."""
+def arm(ws: Workspace, box: Box, line: Runs, *, until: float | None = None) -> None:
+    """Have the box's watchdog follow its spec as it is now. until: when its budgets end it, as was
+    decided with the boxes that share them. SshError when it does not."""
     provider = ws.provider_of(box)
     kept = provider.pause_keeps(spec.decode_box(box.spec)).disk
     recipe = provider.watchdog(box.handle)
     notify = settings.of_box(ws, box)
-    agent.arm(line, arming.config(box, recipe, ws.clock(), disk_kept=kept, notify=notify))
+    budget, until = limits.allowance(ws, box, until)
+    given = arming.config(box, recipe, ws.clock(), disk_kept=kept, notify=notify, budget=budget)
+    armed, known = ws.store.budgets.armed(), ws.store.budgets
+    if until is None and not armed.get(box.id):
+        agent.arm(line, given)
+        return
+    # Others may count on what is on record: at no moment is it less than what was armed.
+    before = armed.get(box.id)
+    if before is not None and (until is None or until > before):
+        known.set_armed(box.id, until)
+    agent.arm(line, given)
+    known.set_armed(box.id, until)
 
 
 def ensure_watchdog(ws: Workspace, box: Box, line: Runs) -> bool:

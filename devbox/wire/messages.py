@@ -12,7 +12,7 @@ from devbox.wire.codec import Between, Exactly, Most, Number, Text, Time, Word
 from devbox.wire.notices import Notify
 
 VerdictState = Literal["active", "idle", "held", "warned", "saving", "pausing"]
-Cause = Literal["idle", "ceiling"]
+Cause = Literal["idle", "ceiling", "budget"]
 
 
 class Policy(NamedTuple):
@@ -50,13 +50,25 @@ class PauseRecipe(NamedTuple):
 class Arming(NamedTuple):
     """The box's own clocks and boot when its config arrived, so that neither a wrong nor a changed
     clock moves the deadline. id: names one arming. left: seconds to the deadline then, where they
-    are not counted from `sent`."""
+    are not counted from `sent`; allowed: the same of the budget."""
 
     id: Word = ""
     wall: float = 0.0
     mono: float = 0.0
     boot: Word = ""
     left: Optional[Number] = None
+    allowed: Optional[Number] = None
+
+
+class Allowance(NamedTuple):
+    """What a box may still spend from `sent` of its orders on. micro: micro-dollars; price: of an
+    hour; unit: seconds of the billing unit, of which one that has begun counts whole, 0 for none.
+    name: of the budget that would end it."""
+
+    micro: int
+    price: Annotated[int, Between(1)]
+    unit: int = 0
+    name: Annotated[str, Text(120)] = "its budget"
 
 
 class WatchdogConfig(NamedTuple):
@@ -65,6 +77,7 @@ class WatchdogConfig(NamedTuple):
     pause; volumes: where those are mounted that may be written to.
 
     notify: what it tells by itself, with the secret that signs it; not in the first config.
+    budget: None for no limit before max_uptime; not in the first config.
 
     The first config, which a box is made with, has `max_uptime` and no times. token: whose config
     it is, for the script that lets a host go (devbox.providers.host.scripts). armed: the box adds
@@ -82,6 +95,7 @@ class WatchdogConfig(NamedTuple):
     max_uptime: Optional[float] = None
     token: Word = ""
     notify: Notify = Notify()
+    budget: Optional[Allowance] = None
     armed: Arming = Arming()
 
 
@@ -95,7 +109,8 @@ class Hold(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The answer to `keep`. until: by the asker's clock; capped: max_uptime comes first."""
+    """The answer to `keep`. until: by the asker's clock; capped: max_uptime or a budget comes
+    first."""
 
     until: Time
     capped: bool = False
@@ -104,10 +119,10 @@ class Kept(NamedTuple):
 class Verdict(NamedTuple):
     """The idle policy's answer. state: active (in use), idle, held (idle, but kept), warned (the
     pause is near), saving, pausing. idle_for: seconds. pauses_at: as things stand, and cause: which
-    of idle and ceiling it would be; None where nothing would pause it. deadline: max_uptime's end,
-    by the clock of who armed it. warned: the user was told. unsynced: files of the workdir that
-    changed on the box since they were last fetched, by its own count. now: when it was given.
-    silent: seconds without a new verdict, when that is too long."""
+    of idle, ceiling (max_uptime) and budget it would be; None where nothing would pause it.
+    deadline: max_uptime's end, by the clock of who armed it. warned: the user was told. unsynced:
+    files of the workdir that changed on the box since they were last fetched, by its own count.
+    now: when it was given. silent: seconds without a new verdict, when that is too long."""
 
     state: VerdictState
     idle_for: Time

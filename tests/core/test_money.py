@@ -9,14 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devbox.errors import BudgetError, NotFound
+from devbox.errors import NotFound
 from devbox.model import Hardware, Interval, Offer, Price, Run, RunState
-from devbox.money import budget
 from devbox.money.fit import fit
 from devbox.money.offers import gather, select
 from devbox.spec import (
     BoxSpec,
-    Budget,
     Bytes,
     DockerSettings,
     LocalSettings,
@@ -136,25 +134,6 @@ def test_fit_says_what_comes_closest() -> None:
 def test_offers_cheapest_first_and_unknown_prices_last() -> None:
     assert [o.hardware.name for o in select(OFFERS)] == ["cheap", "dear", "odd"]
     assert [o.hardware.name for o in select(OFFERS, max_price=1)] == ["cheap"]
-
-
-def test_a_budget_counts_what_was_spent_and_what_may_come() -> None:
-    store = Store.open()
-    open_interval(store.ledger, a_box(), Price(1_000_000), NOON - 2 * HOUR)
-    close_interval(store.ledger, "id-train", NOON)
-    price, limits = Price(1_000_000), Budget(daily=5.0)
-    budget.check(limits, store.database, price, 3 * HOUR, NOON)
-    with pytest.raises(BudgetError, match="daily budget"):
-        budget.check(limits, store.database, price, 3.1 * HOUR, NOON)
-    with pytest.raises(BudgetError, match="price of this hardware is unknown"):
-        budget.check(limits, store.database, Price(None), HOUR, NOON)
-    budget.check(Budget(), store.database, Price(None), HOUR, NOON)
-    # Yesterday's spending is not today's, and this month's is.
-    open_interval(store.ledger, a_box("y"), Price(9_000_000), NOON - 24 * HOUR)
-    close_interval(store.ledger, "id-y", NOON - 23 * HOUR)
-    budget.check(limits, store.database, price, 3 * HOUR, NOON)
-    with pytest.raises(BudgetError, match="monthly"):
-        budget.check(Budget(monthly=12.0), store.database, price, 3 * HOUR, NOON)
 
 
 def test_a_provider_that_is_set_up_wrong_hides_no_other_offers(home: Path) -> None:

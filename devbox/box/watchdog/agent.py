@@ -26,7 +26,7 @@ from devbox.box.watchdog.effects import BoxEffects
 from devbox.box.watchdog.escalation import CALM, Effects, Rung, Watchdog
 from devbox.box.with_timeout import within
 from devbox.wire.codec import Word
-from devbox.wire.messages import Identity, Verdict, WatchdogConfig
+from devbox.wire.messages import Arming, Identity, Verdict, WatchdogConfig
 
 T = TypeVar("T")
 
@@ -137,7 +137,9 @@ class Agent:
         given = config.read(self._root, self._now)
         self._stamp = stamp  # from before reading: what came meanwhile is read at the next tick
         known = self._watch and self._watch.given
-        if given is not None and given != known:
+        if given is not None and self._watch and _is_amended(self._watch.given, given):
+            self._watch.amend(given)
+        elif given is not None and given != known:
             self._watch = self._obey(given)
             self._guard("what was saved before a pause", lambda: self._tell_saved(given))
         me, order = processes.identity(os.getpid()), given.armed.id if given else ""
@@ -151,7 +153,7 @@ class Agent:
 
     def _obey(self, given: WatchdogConfig) -> _Watch:
         effects, rung = self._effects(given), None
-        state = policy.begin(self._now, config.ceiling(given))
+        state = policy.begin(self._now, config.ceiling(given), config.allowance(given))
         saved = json_file.load(self._root / "ladder.json", _Saved) if self._watch is None else None
         # An agent that was killed a moment ago continues where it stood, under the same config.
         if saved and (saved.orders, saved.boot) == (given.armed.id, processes.boot_id()):
@@ -281,6 +283,21 @@ class _Watch:
         self.effects = effects
         self.judged_at = float("-inf")
         self.verdict: Optional[Verdict] = None
+
+    def amend(self, given: WatchdogConfig) -> None:
+        """Orders that differ in what may be spent: the idle clock and the ladder continue."""
+        ceiling, budget = config.ceiling(given), config.allowance(given)
+        self.given, self.state = given, self.state._replace(ceiling=ceiling, budget=budget)
+
+
+def _is_amended(known: WatchdogConfig, given: WatchdogConfig) -> bool:
+    """Whether orders that arrived after others differ from them only in what may be spent."""
+    if known.armed.id == given.armed.id:
+        return False
+    before, after = (
+        each._replace(sent=None, budget=None, armed=Arming()) for each in (known, given)
+    )
+    return before == after
 
 
 def _bound_log() -> None:

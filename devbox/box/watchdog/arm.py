@@ -95,7 +95,9 @@ def _summary(given: WatchdogConfig) -> str:
     idle = f"pauses after {brief(policy.after)} of quiet" if policy.enabled else "no idle pause"
     ceiling = config.ceiling(given)
     told = f"at most {brief(ceiling.left)} from now" if ceiling else "no max_uptime"
-    return f"{idle}, {told}"
+    budget = config.allowance(given)
+    money = f", {budget.name} in {brief(budget.left)}" if budget else ""
+    return f"{idle}, {told}{money}"
 
 
 def _leave_mark(root: Path, given: WatchdogConfig) -> None:

@@ -39,15 +39,17 @@ def receive(root: Path, body: Dict[str, Any], now: Moment) -> WatchdogConfig:
 
 
 def read(root: Path, now: Moment) -> Optional[WatchdogConfig]:
-    """The config in force, None without any. On a machine that booted since, the deadline is
-    taken from the wall clock once and counted from there."""
+    """The config in force, None without any. On a machine that booted since, the deadline and the
+    budget's end are taken from the wall clock once and counted from there."""
     seen = stamp(root)
     given = json_file.load(root / FILE, WatchdogConfig)
     if given is None or given.armed.boot == processes.boot_id():
         return given
     before = ceiling(given)
     left = before.anchored(now).left if before else None
-    armed = Arming(given.armed.id, now.wall, now.mono, processes.boot_id(), left)
+    money = allowance(given)
+    allowed = money.anchored(now).left if money else None
+    armed = Arming(given.armed.id, now.wall, now.mono, processes.boot_id(), left, allowed)
     given = given._replace(armed=armed)
     try:
         if stamp(root) == seen:  # else a newer one came meanwhile, and is read next
@@ -70,16 +72,48 @@ def ceiling(given: WatchdogConfig) -> Optional[Ceiling]:
     """max_uptime as this box counts it; None without one."""
     if given.deadline is None:
         return None
-    armed, policy = given.armed, given.policy
-    sent = armed.wall if given.sent is None else given.sent
-    copying = volume_save.SECONDS if given.volumes and not given.disk_kept else 0.0
+    armed, sent = given.armed, _sent(given)
     return Ceiling(
         deadline=given.deadline,
         left=given.deadline - sent if armed.left is None else armed.left,
         armed=Moment(armed.wall, armed.mono),
         span=max(1.0, given.deadline - (sent if given.started is None else given.started)),
-        save=copying + (policy.save_timeout if policy.save_command else 0.0),
+        save=_saving(given),
     )
+
+
+def allowance(given: WatchdogConfig) -> Optional[Ceiling]:
+    """When the box has spent what it may; None without a budget. Whole billing units: one that
+    begins after that would be paid for."""
+    budget, armed, sent = given.budget, given.armed, _sent(given)
+    if budget is None:
+        return None
+    unit = budget.unit or 1
+    seconds = float(budget.micro * 3600 // (budget.price * unit) * unit)
+    return Ceiling(
+        deadline=sent + seconds,
+        left=seconds if armed.allowed is None else armed.allowed,
+        armed=Moment(armed.wall, armed.mono),
+        span=max(1.0, seconds),
+        save=_saving(given),
+        name=budget.name,
+    )
+
+
+def end(given: WatchdogConfig, now: Moment) -> Optional[Ceiling]:
+    """Which of max_uptime and the budget comes first; None without either."""
+    both = [each for each in (ceiling(given), allowance(given)) if each]
+    return min(both, key=lambda each: each.over(now), default=None)
+
+
+def _sent(given: WatchdogConfig) -> float:
+    return given.armed.wall if given.sent is None else given.sent
+
+
+def _saving(given: WatchdogConfig) -> float:
+    """Seconds the save hooks may take."""
+    copying = volume_save.SECONDS if given.volumes and not given.disk_kept else 0.0
+    return copying + (given.policy.save_timeout if given.policy.save_command else 0.0)
 
 
 def _check_webhook(webhook: Optional[Webhook]) -> None:

@@ -1,4 +1,5 @@
-"""max_uptime as the box sees it: a deadline that no clock, job or keep on the box moves.
+"""max_uptime, or a budget, as the box sees it: a deadline that no clock, job or keep on the box
+moves.
 
 It is reached when either clock says so: the wall clock (which also runs while a machine is
 suspended) or the time since arming by a clock that never jumps (so turning the wall clock back
@@ -24,13 +25,14 @@ class Moment(NamedTuple):
 class Ceiling(NamedTuple):
     """deadline: unix seconds by the clock of who armed it. left: seconds there were until then,
     at the box's moment `armed`. span: the whole stretch from start to deadline. save: seconds the
-    save hooks may take."""
+    save hooks may take. name: what it is, for people."""
 
     deadline: float
     left: float
     armed: Moment
     span: float
     save: float = 0.0
+    name: str = "max_uptime"
 
     def due(self, now: Moment) -> float:
         """When (mono) saving begins, so that the pause comes by the deadline."""

@@ -20,7 +20,7 @@ from devbox.wire.messages import WatchdogConfig
 
 _GLANCE = 3.0  # seconds that a warning may take to look what is unsynced
 _LOOK = 25.0  # seconds that the save may take for that, where the disk is kept
-_LEAST = 10.0  # seconds of copying, however near max_uptime is
+_LEAST = 10.0  # seconds of copying, however near the end is
 _KILLED = 15.0  # seconds that killing the save command may take
 
 
@@ -80,11 +80,11 @@ class BoxEffects:
         return Losses(self._root, folder, self._orders.volumes)
 
     def _copying(self) -> float:
-        """Seconds that the copying may take: less where max_uptime is near."""
-        ceiling = config.ceiling(self._orders)
+        """Seconds that the copying may take: less where max_uptime or the budget's end is near."""
+        now = config.moment()
+        ceiling = config.end(self._orders, now)
         if ceiling is None:
             return volume_save.COPYING
-        now = config.moment()
         left = ceiling.over(now) - now.mono - ceiling.asking - volume_save.GRACE
         return min(volume_save.COPYING, max(_LEAST, left))
 

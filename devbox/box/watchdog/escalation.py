@@ -1,7 +1,7 @@
 """The ladder: armed → warned → saving → pausing, one rung at a time, each step told as an event.
 
 - warned: on the box's terminals and in the events, `warn` before the pause. Whoever comes back
-  to work calls an idle pause off; the ceiling is not called off.
+  to work calls an idle pause off; max_uptime is not called off, and a budget only by being raised.
 - saving: the save command, then the list of files that are only here.
 - pausing: the provider is asked, and asked again, until this box is gone.
 
@@ -67,7 +67,7 @@ class Effects(Protocol):
 
 
 class Rung(NamedTuple):
-    """Where the ladder stands. since: when (mono) it got there; cause: idle or ceiling; losses:
+    """Where the ladder stands. since: when (mono) it got there; cause: of the pause; losses:
     what the save left unsynced, as text; saved: when (mono) saving ended; attempts: pauses asked
     for; again: when (mono) to ask next; accepted: when (mono) the provider said yes; failure: how
     the last attempt failed; called: the last call was given."""
@@ -119,7 +119,7 @@ class Watchdog:
     def _from_calm(self, verdict: Verdict, now: Moment) -> None:
         if verdict.state in (WARNED, PAUSING):
             self._warn(verdict, now)
-            if verdict.state == PAUSING and verdict.cause == idle.CEILING:
+            if verdict.state == PAUSING and verdict.cause != idle.IDLE:
                 self._save(verdict, now)
 
     def _from_warned(self, verdict: Verdict, now: Moment) -> None:
@@ -131,7 +131,7 @@ class Watchdog:
             self._warn(verdict, now)
         elif verdict.state == PAUSING:
             grace = min(GRACE, self._policy.warn)
-            if rung.cause == idle.CEILING or now.mono >= rung.since + grace:
+            if rung.cause != idle.IDLE or now.mono >= rung.since + grace:
                 self._save(verdict, now)
         elif not rung.called and _left(verdict) <= min(_LAST_CALL, self._policy.warn / 2):
             self._effects.say(f"this box pauses in {brief(_left(verdict))}")
@@ -145,7 +145,7 @@ class Watchdog:
             return
         self._task = None
         if self._has_returned(state, now):
-            self._call_off("someone is back at work")
+            self._call_off(self._back("someone is back at work"))
             return
         kind = "saved" if report.ok else "save-failed"
         self._effects.event(kind, f"before the pause: {report.detail}; {report.losses}")
@@ -178,7 +178,7 @@ class Watchdog:
             )
             self._step(rung._replace(accepted=None, again=now.mono))
         elif self._has_returned(state, now):
-            self._call_off("the box is in use again")
+            self._call_off(self._back("the box is in use again"))
         elif self._can_pause and now.mono >= rung.again:
             if rung.attempts == 0:
                 self._effects.event("pausing", f"asking the provider to pause; {rung.losses}")
@@ -207,6 +207,8 @@ class Watchdog:
         why = "; ".join(verdict.reasons[:4])
         if cause == idle.CEILING:
             hint = "max_uptime is a ceiling: save your work"
+        elif cause == idle.BUDGET:
+            hint = "save your work, or raise the budget and type: devbox budget"
         else:
             hint = f"work on, or hold it off with: devbox keep {self._box} 2h"
         risk = self._effects.at_risk()
@@ -225,8 +227,13 @@ class Watchdog:
         self._effects.say("the pause is called off")
         self._step(Rung())
 
+    def _back(self, used: str) -> str:
+        return "its budget was raised" if self.rung.cause == idle.BUDGET else used
+
     def _has_returned(self, state: State, now: Moment) -> bool:
-        """Whether an idle pause has lost its reason since saving began."""
+        """Whether the pause has lost its reason since saving began."""
+        if self.rung.cause == idle.BUDGET:
+            return state.budget is None or state.budget.due(now) > now.mono
         if self.rung.cause == idle.CEILING:
             return False
         began = self.rung.since if self.rung.name == SAVING else self.rung.saved

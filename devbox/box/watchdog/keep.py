@@ -1,6 +1,6 @@
 """`keep --until UNIX --now UNIX`: no idle pause before then. Both times are by the caller's clock.
 
-Prints a `Kept` by the same clock. The ceiling does not move: a time past it is
+Prints a `Kept` by the same clock. Neither max_uptime nor a budget moves: a time past it is
 cut to it, and `capped` says so. A keep never shortens one that is in force; a time that is not
 in the future ends it.
 
@@ -42,12 +42,13 @@ def main(args: List[str]) -> int:
     else:
         before = config.hold(root, now)
         granted = max(wanted, (before or 0.0) - now.mono)
-        ceiling = config.ceiling(given)
+        ceiling = config.end(given, now)
         left = ceiling.due(now) + ceiling.lead - now.mono if ceiling else granted
         capped = granted > left
         granted = max(0.0, min(granted, left))
         config.set_hold(root, now.mono + granted, now)
-        message = f"kept for {brief(granted)}" + (", until its max_uptime" if capped else "")
+        until = f", until {ceiling.name} ends it" if ceiling and capped else ""
+        message = f"kept for {brief(granted)}{until}"
     event_log.append(root, "keep", message)
     agent = json_file.load(root / "agent.json", Identity)
     if agent and processes.is_alive(agent):

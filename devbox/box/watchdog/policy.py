@@ -6,7 +6,8 @@
 A box is idle while nothing is in use: no job runs, GPU and CPU are quiet, nobody works over ssh,
 nothing is served or downloaded, and no VRAM is held (or held for longer than `stuck_after`, or
 while a service runs, whose requests count instead). After `after` seconds of that it pauses, with
-a warning first. `hold` (devbox keep) moves the pause, and the ceiling (max_uptime) ends everything.
+a warning first. `hold` (devbox keep) moves the pause; the ceiling (max_uptime) and the budget end
+everything.
 What counts as use is said in devbox.box.watchdog.signals.
 
 - Silence is not idleness: a value that stops coming counts as use, until the ceiling. With no
@@ -31,6 +32,7 @@ from devbox.wire.messages import Cause, Policy, Verdict, VerdictState
 
 IDLE: Final = "idle"
 CEILING: Final = "ceiling"
+BUDGET: Final = "budget"
 _NEVER = float("inf")
 _MUTED_BOTH, _MUTED_NONE = (True, True), (False, False)
 
@@ -51,6 +53,13 @@ class State(NamedTuple):
     blind: Optional[float] = None
     hold: Optional[float] = None
     ceiling: Optional[Ceiling] = None
+    budget: Optional[Ceiling] = None
+
+    def end(self, now: Moment) -> Tuple[Optional[Ceiling], Cause]:
+        """What ends everything, and comes first."""
+        if self.budget and (not self.ceiling or self.budget.due(now) < self.ceiling.due(now)):
+            return self.budget, BUDGET
+        return self.ceiling, CEILING
 
 
 def tuning_of(policy: Policy) -> Tuning:
@@ -66,9 +75,11 @@ def tuning_of(policy: Policy) -> Tuning:
     )
 
 
-def begin(now: Moment, ceiling: Optional[Ceiling] = None) -> State:
+def begin(
+    now: Moment, ceiling: Optional[Ceiling] = None, budget: Optional[Ceiling] = None
+) -> State:
     """The state of a box that is armed now."""
-    return State(last=now, armed=now.mono, ceiling=ceiling)
+    return State(last=now, armed=now.mono, ceiling=ceiling, budget=budget)
 
 
 def step(
@@ -120,12 +131,13 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
     idle_due = _NEVER
     if policy.enabled:
         idle_due = max(quiet_since + policy.after, state.hold or 0.0)
-    ceiling_due = state.ceiling.due(now) if state.ceiling else _NEVER
-    cause: Cause = IDLE if idle_due < ceiling_due else CEILING
-    due = min(idle_due, ceiling_due)
+    end, ends = state.end(now)
+    end_due = end.due(now) if end else _NEVER
+    cause: Cause = IDLE if idle_due < end_due else ends
+    due = min(idle_due, end_due)
     ahead = min(policy.warn, policy.after - tuning.window) if cause == IDLE else 0.0
-    if cause == CEILING and state.ceiling:
-        ahead = state.ceiling.warn
+    if cause != IDLE and end:
+        ahead = end.warn
     name: VerdictState
     active = any(f.kind in (ACTIVE, SILENT) for f in findings)
     if not active and idle_for < tuning.window:
@@ -136,18 +148,18 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
     elif now.mono >= due - ahead:
         name = "warned"
     elif active:
-        # In use now: as things stand only the ceiling ends it.
-        name, due = "active", ceiling_due
-        cause = CEILING
+        # In use now: as things stand only max_uptime or the budget ends it.
+        name, due, cause = "active", end_due, ends
     else:
         name = "held" if held else "idle"
+    ends_it = cause != IDLE and name != "active"
     return Verdict(
         state=name,
         idle_for=idle_for,
         pauses_at=None if due == _NEVER else now.wall + due - now.mono,
         cause=None if due == _NEVER else cause,
         now=now.wall,
-        reasons=_reasons(policy, state, findings, now, cause == CEILING and name != "active"),
+        reasons=_reasons(policy, state, findings, now, end if ends_it else None),
         keep_until=now.wall + state.hold - now.mono if held and state.hold else None,
         deadline=state.ceiling.deadline if state.ceiling else None,
     )
@@ -218,13 +230,19 @@ def _findings(state: State, tuning: Tuning, mono: float) -> List[Finding]:
 
 
 def _reasons(
-    policy: Policy, state: State, findings: List[Finding], now: Moment, ends: bool
+    policy: Policy,
+    state: State,
+    findings: List[Finding],
+    now: Moment,
+    end: Optional[Ceiling],
 ) -> Tuple[str, ...]:
-    """What decides first: the ceiling when it is that, then use, silence, and what is quiet."""
+    """What decides first: max_uptime or the budget when it is that, then use, silence, and what
+    is quiet."""
     out: List[str] = []
-    if ends and state.ceiling:
-        left = state.ceiling.due(now) + state.ceiling.lead - now.mono
-        out.append(f"max_uptime is reached in {brief(left)}" if left > 0 else "max_uptime reached")
+    if end:
+        left = end.over(now) - now.mono
+        reached = f"{end.name} is reached in {brief(left)}" if left > 0 else f"{end.name} reached"
+        out.append(reached)
     if not policy.enabled:
         out.append("the idle policy is switched off")
     if state.hold is not None and state.hold > now.mono:
@@ -249,7 +267,7 @@ def _afresh(state: State, now: Moment) -> State:
         (key, gpu._replace(since=mono, used=None, guarded=None, util_at=_kept(gpu.util_at, mono)))
         for key, gpu in state.gpus.known
     )
-    return begin(now, state.ceiling)._replace(
+    return begin(now, state.ceiling, state.budget)._replace(
         hold=state.hold,
         cpu=Cpu(cores=state.cpu.cores, seen=_kept(state.cpu.seen, mono)),
         gpus=Gpus(gpus, _kept(state.gpus.seen, mono)),
