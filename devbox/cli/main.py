@@ -67,6 +67,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "ui": ("ui", "The dashboard: every box, live, in the terminal or a browser"),
         "top": ("top", "Live CPU, memory and GPU of a box"),
         "cost": ("cost", "What was spent, from the ledger"),
+        "budget": ("budget", "What the budgets leave, and doing what they ask for"),
         "idle": ("idle", "Replay the idle policy over recorded samples"),
         "doctor": ("doctor", "Check this machine, or a box"),
         "notify": ("notify", "Where you are told what happens: test it, see what waits"),
@@ -191,12 +192,17 @@ def _send_news() -> None:
     """Have what the verb learned told to the user elsewhere, by a process that outlives it."""
     common = sys.modules.get("devbox.cli.common")
     ws = next(iter(common.opened), None) if common else None
-    if common is None or ws is None or "store" not in ws.__dict__ or not ws.spec.notify.is_used:
-        return  # nothing was learned, or nobody is told
-    from devbox.notify import deliver
-
+    if common is None or ws is None or "store" not in ws.__dict__:
+        return  # nothing was learned
     try:
-        deliver.begin(ws)
+        if ws.spec.has_budgets:
+            from devbox.lifecycle import enforce
+
+            enforce.tell(ws)
+        if ws.spec.notify.is_used:
+            from devbox.notify import deliver
+
+            deliver.begin(ws)
     except Exception as error:  # the verb is over, and its own end is what counts
         common.narrate(f"notices were not sent: {error}")
 

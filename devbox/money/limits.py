@@ -47,7 +47,7 @@ class Scope(NamedTuple):
 def standings(ws: Workspace, *, everywhere: bool = False) -> list[Standing]:
     """All limits that count now: those of the user, of this folder's project and of its boxes, or
     `everywhere` of all projects that have a box which costs. Empty without any."""
-    if not everywhere and not _any(ws):
+    if not everywhere and not ws.spec.has_budgets:
         return []
     now = ws.clock()
     found = members(ws, now)
@@ -206,12 +206,6 @@ def _can_arm(ws: Workspace, box: Box) -> bool:
         return ws.provider_of(box).can_arm(box.handle)
     except DevboxError:
         return False  # why: its client is not installed here, so nothing is known to stop it
-
-
-def _any(ws: Workspace) -> bool:
-    here = (ws.spec.budget, ws.spec.user_budget)
-    named = any(box.budget is not None for box in ws.spec.boxes.values())
-    return named or any(table != spec.Budget() for table in here)
 
 
 def _scopes(ws: Workspace, found: Mapping[str, Member], *, everywhere: bool) -> list[Scope]:

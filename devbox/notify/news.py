@@ -17,6 +17,7 @@ _OURS: dict[str, NoticeKind] = {
     "found-ended": "ended",
     "build-failed": "build-failed",
     "orphan": "orphan",
+    "budget": "budget",
 }
 _TYPE: dict[NoticeKind, str] = COMMANDS | {
     "paused": "devbox resume {box}",
@@ -25,6 +26,7 @@ _TYPE: dict[NoticeKind, str] = COMMANDS | {
     "run-finished": "devbox runs --box {box}",
     "run-failed": "devbox runs --box {box}",
     "orphan": "devbox reconcile",
+    "budget": "devbox budget",
 }
 #: kinds of events that a user may be told
 EVENTS = tuple(sorted({*_OURS, *KINDS}))

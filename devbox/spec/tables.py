@@ -162,6 +162,13 @@ class Budget(Table, frozen=True):
     ask_above: Number | None = None
     end_unpausable: bool = False
 
+    @property
+    def is_set(self) -> bool:
+        """Some limit is."""
+        return any(
+            each is not None for each in (self.daily, self.monthly, self.total, self.per_box)
+        )
+
 
 class Notify(Table, frozen=True):
     """Who is told what happens to boxes and runs. webhook: an https address, or a reference to one;
@@ -348,6 +355,12 @@ class Spec(Table, frozen=True):
     file: Path | None = None
     withheld: dict[str, str] = {}
     outdated: tuple[str, ...] = ()
+
+    @property
+    def has_budgets(self) -> bool:
+        """Whether a budget counts for this project's boxes, or for all of the user's."""
+        own = any(box.budget is not None for box in self.boxes.values())
+        return own or self.budget.is_set or self.user_budget.is_set
 
     def require_trust(self, *at: str) -> None:
         """NotTrusted when a setting in one of these tables was withheld."""

@@ -171,6 +171,7 @@ SHOWN_ALWAYS = "help quit"
 #: verbs that no action does, and what of the dashboard shows the same
 SEEN = {
     "ls": "the fleet", "runs": "the Jobs tab", "cost": "the Cost tab", "events": "the Events tab",
+    "budget": "the Cost tab",
     "top": "the Load tab", "offers": "New box, Up and Resize", "trust": "asked before it opens",
     "ui": "the dashboard",
 }  # fmt: skip

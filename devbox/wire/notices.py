@@ -17,10 +17,11 @@ NoticeKind = Literal[
     "ended",
     "build-failed",
     "orphan",
+    "budget",
     "test",
 ]
 #: that cannot wait for others: what they tell can still be changed, or costs money now
-URGENT = frozenset({"pause-soon", "pausing", "pause-failed", "test"})
+URGENT = frozenset({"pause-soon", "pausing", "pause-failed", "budget", "test"})
 
 
 class Notice(NamedTuple):

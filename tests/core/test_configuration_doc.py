@@ -25,6 +25,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[boxes.NAME.sync]": tables.Sync,
     "[checkpoints.NAME]": tables.Checkpoint,
     "[costs.NAME]": tables.FixedCost,
+    "[budget]": tables.Budget,
 }
 #: keys of a box that have a section of their own
 _HEADED = {"idle", "sync", "volumes", "on"}

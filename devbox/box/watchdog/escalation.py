@@ -208,7 +208,7 @@ class Watchdog:
         if cause == idle.CEILING:
             hint = "max_uptime is a ceiling: save your work"
         elif cause == idle.BUDGET:
-            hint = "save your work, or raise the budget and type: devbox budget"
+            hint = "save your work, or raise it and type: devbox budget --enforce"
         else:
             hint = f"work on, or hold it off with: devbox keep {self._box} 2h"
         risk = self._effects.at_risk()
