@@ -109,7 +109,7 @@ def _lines(found: Plan, now: float, *, whole: bool) -> list[str]:
     what = " on ".join(filter(None, (found.job, found.box and f"box {found.box}")))
     items = f", {counted(found.items, 'item')}" if found.items is not None else ""
     fitting = [row for row in found.rows if not row.why_not]
-    shown = [row for at, row in enumerate(fitting) if whole or at < _ROWS or row.chosen]
+    shown = [row for at, row in enumerate(fitting) if whole or at < _ROWS or row.choice]
     lines = [f"{what}{items}", *_needs(found), ""]
     if fitting:
         until = f"UNTIL {duration(found.max_uptime)}"
@@ -150,12 +150,13 @@ def _needs(found: Plan) -> list[str]:
 def _cells(row: Row, now: float) -> tuple[str, ...]:
     offer, hardware = row.offer, row.offer.hardware
     age = now - offer.as_of
-    source = offer.price.source + (f", {duration(age)} old" if age >= 60 else "")
+    dated = offer.price.source.startswith("catalogue")
+    source = offer.price.source + (f", {duration(age)} old" if age >= 60 and not dated else "")
     region = f", {offer.region} ×{offer.factor:g}" if offer.region else ""
     seconds = row.estimate.seconds
     return (
         offer.provider,
-        plain(hardware.name, 30) + (" ✓" if row.chosen else ""),
+        plain(hardware.name, 30) + _mark(row),
         f"{hardware.gpus}× {plain(hardware.gpu, 30)}" if hardware.gpus else "–",
         size(hardware.vram) if hardware.vram else "–",
         dollars(offer.price.micro_per_hour),
@@ -164,6 +165,10 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
         dollars(row.ahead.micro),
         source + region,
     )
+
+
+def _mark(row: Row) -> str:
+    return "" if not row.choice else " ✓" if row.choice == 1 else f" ✓{row.choice}"
 
 
 def _not_doing(rows: list[Row]) -> list[str]:
@@ -184,11 +189,17 @@ def _provider_and_reason(row: Row) -> tuple[str, str]:
 def _remarks(found: Plan, fitting: list[Row], now: float) -> list[str]:
     """On the chosen one, time, storage, and how old it all is."""
     lines = []
-    for row in (row for row in found.rows if row.chosen):
-        takes = f"devbox up {found.box} takes"
+    takes = f"devbox up {found.box} takes"
+    if found.refused:
+        lines.append(f"{takes} none of them: {found.refused}")
+    picked = sorted((row for row in found.rows if row.choice), key=lambda row: row.choice)
+    if picked and not picked[0].why_not:
+        lines.append(f"✓ is what {takes}")
+    for row in (row for row in picked if row.why_not):
         name = f"{row.offer.provider} {plain(row.offer.hardware.name, 30)}"
-        wrong = f"{takes} {name}, which does not do: {row.why_not}"
-        lines.append(wrong if row.why_not else f"✓ is what {takes}")
+        lines.append(f"{takes} {name}, which does not do: {row.why_not}")
+    if len(picked) > 1:
+        lines.append(f"✓2 to ✓{len(picked)} are taken in turn where those before are not free")
     if found.job:
         lines += _times(found, fitting)
     storage = found.storage

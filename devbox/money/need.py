@@ -6,7 +6,7 @@ counts. Between two measured points the upper one counts, and never less than on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -53,6 +53,19 @@ def of_box(wanted: BoxSpec) -> Need:
         asked_memory=int(wanted.memory),
         max_price=wanted.max_price,
     )
+
+
+def like(need: Need, named: Sequence[Hardware]) -> Need:
+    """Of a box that says its hardware by name and no more: as many GPUs and as much VRAM as the
+    smallest of these has. Others are unchanged."""
+    if need.gpu or need.asked_vram or not named:
+        return need
+    gpus, vram = min(each.gpus for each in named), min(each.vram for each in named)
+    if not gpus:
+        return need
+    smallest = min(named, key=lambda each: (each.vram, each.gpus)).name
+    said = f"at least what {clean(smallest, 40)} has: {gpus} GPU, {size(vram)} VRAM"
+    return msgspec.structs.replace(need, gpus=gpus, asked_vram=vram, evidence=(said,))
 
 
 def of_job(

@@ -9,29 +9,30 @@ from typing import Any
 
 import msgspec
 
-from devbox.errors import DevboxError, NotTrusted
+from devbox.errors import DevboxError, NotFound, NotTrusted
 from devbox.model import Offer
 from devbox.money import need as needs
 from devbox.money import past_runs, prices
-from devbox.money.fit import fit, rank
+from devbox.money.fit import candidates, rank
 from devbox.money.need import Need
 from devbox.money.past_runs import Estimate, PastRun
 from devbox.money.projection import Projection, projected
-from devbox.spec import BoxSpec, JobSpec, Spec
+from devbox.spec import BoxSpec, JobSpec, Spec, choices
 from devbox.state.costs import cost
 from devbox.workspace import Workspace
 
 
 class Row(msgspec.Struct, frozen=True):
     """One offer. why_not: '' where it does. total: micro-dollars of the estimated time; None where
-    time or price is unknown. ahead: until max_uptime. chosen: what `up` would take now."""
+    time or price is unknown. ahead: until max_uptime. choice: 1 for what `up` asks for first, 2 for
+    what it asks for next, …; 0 for what it does not."""
 
     offer: Offer
     why_not: str
     estimate: Estimate
     total: int | None
     ahead: Projection
-    chosen: bool = False
+    choice: int = 0
 
 
 class Storage(msgspec.Struct, frozen=True):
@@ -47,7 +48,8 @@ class Storage(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """job: '' for a box alone; box: its name, '' where devbox.toml has none for it. items: of the
     inputs, None where nobody says. rows: those that do first, each part cheapest first. failed:
-    provider → why it has no offers. asked: provider → when it was, unix seconds."""
+    provider → why it has no offers. asked: provider → when it was, unix seconds. refused: why `up`
+    would take none of them."""
 
     job: str
     box: str
@@ -58,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
     storage: Storage
     failed: dict[str, str]
     asked: dict[str, float]
+    refused: str = ""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -86,7 +89,13 @@ def plan(ws: Workspace, asked: Asked, providers: Sequence[str], *, refresh: bool
         held = past_runs.evidence(past)
         gpus = _gpus(past, offers, found_vram=bool(held.vram))
         need = needs.of_job(job, asked.args, wanted, held, gpus, storage.weights)
-    chosen = _chosen(wanted, offers) if asked.box else None
+    chosen, refused = _chosen(ws, wanted, offers) if asked.box else ({}, "")
+    there: dict[str, Need] = {}
+    if not job:
+        named = [o.hardware for o in offers if (o.provider, o.hardware.name) in chosen]
+        need = needs.like(need, named)
+        boxes = {name: prices.at_provider(wanted, name) for name in providers}
+        there = {name: needs.like(needs.of_box(box), named) for name, box in boxes.items()}
     rows = []
     for offer in offers:
         at = offer.provider, offer.hardware.name
@@ -94,7 +103,8 @@ def plan(ws: Workspace, asked: Asked, providers: Sequence[str], *, refresh: bool
         guess = past_runs.estimate(past, *at, asked.items, reads=reads)
         total = None if guess.seconds is None else cost(offer.price, guess.seconds)
         ahead = projected(ws.spec.budget, offer.price, wanted.max_uptime)
-        rows.append(Row(offer, needs.why_not(need, offer), guess, total, ahead, offer is chosen))
+        why = needs.why_not(there.get(offer.provider, need), offer)
+        rows.append(Row(offer, why, guess, total, ahead, chosen.get(at, 0)))
     rows.sort(key=lambda row: (bool(row.why_not), *rank(row.offer), row.offer.provider))
     return Plan(
         job.name if job else "",
@@ -106,6 +116,7 @@ def plan(ws: Workspace, asked: Asked, providers: Sequence[str], *, refresh: bool
         storage,
         {name: answer.failed for name, answer in found.items() if answer.failed},
         {name: answer.at for name, answer in found.items()},
+        refused,
     )
 
 
@@ -117,11 +128,25 @@ def _gpus(past: Sequence[PastRun], offers: Sequence[Offer], *, found_vram: bool)
     return min(counts, default=0)
 
 
-def _chosen(wanted: BoxSpec, offers: Sequence[Offer]) -> Offer | None:
-    """What `up` would take among what its provider offered last."""
-    with suppress(DevboxError):
-        return fit(wanted, [o for o in offers if o.provider == wanted.provider])
-    return None
+def _chosen(
+    ws: Workspace, wanted: BoxSpec, offers: Sequence[Offer]
+) -> tuple[dict[tuple[str, str], int], str]:
+    """Provider and hardware → its place among what `up` asks for; why there is none. Only what no
+    provider names so has their own modules asked for another name of it: loading them takes time.
+    """
+    own = {choice.provider for choice in choices(wanted)}
+    there = [offer for offer in offers if offer.provider in own]
+    if not there:
+        return {}, ""
+    try:
+        try:
+            found = candidates(wanted, there)
+        except NotFound:
+            found = candidates(wanted, there, lambda p, name: ws.provider(p).hardware_name(name))
+    except DevboxError as error:
+        return {}, error.what
+    places = enumerate(found, 1)
+    return {(each.offer.provider, each.offer.hardware.name): at for at, each in places}, ""
 
 
 def _with_weights(storage: Storage, spec: Spec, job: JobSpec) -> Storage:

@@ -14,11 +14,13 @@ from devbox import files, paths
 from devbox.errors import DevboxError
 from devbox.model import Offer
 from devbox.money import known
-from devbox.spec import BoxSpec, Bytes
+from devbox.spec import BoxSpec, Bytes, choices
 from devbox.spec.provider_settings import BOX_KEYS
 from devbox.workspace import Workspace
 
 _MOST = 60  # answers kept
+#: a box that asks for no hardware in particular
+_ANY = {"hardware": "", "gpu": "", "vram": Bytes(0), "max_price": None}
 
 
 class Answer(msgspec.Struct):
@@ -40,7 +42,7 @@ def answers(
     specs: dict[str, BoxSpec] = {}
     keys: dict[str, str] = {}
     for name in providers:
-        specs[name] = at_provider(wanted, name)
+        specs[name] = msgspec.structs.replace(at_provider(wanted, name), **_ANY)
         try:
             keys[name] = _key(ws, specs[name])
         except DevboxError as error:
@@ -59,12 +61,14 @@ def answers(
 
 
 def at_provider(wanted: BoxSpec, provider: str) -> BoxSpec:
-    """The same box at a provider, without hardware and without keys that only others read."""
+    """The same box at a provider: with what its table says of that one, and without keys that only
+    others read."""
+    own = next((each for each in choices(wanted) if each.provider == provider), None)
+    elsewhere = {"provider": provider, "providers": (), "on": {}, "choose": "first", "hardware": ""}
+    own = own or msgspec.structs.replace(wanted, **elsewhere)
     empty = BoxSpec()
     others = {k: getattr(empty, k) for k, takers in BOX_KEYS.items() if provider not in takers}
-    return msgspec.structs.replace(
-        wanted, provider=provider, hardware="", gpu="", vram=Bytes(0), max_price=None, **others
-    )
+    return msgspec.structs.replace(own, **others)
 
 
 def _ask(ws: Workspace, wanted: dict[str, BoxSpec]) -> dict[str, Answer]:

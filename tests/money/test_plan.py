@@ -111,7 +111,7 @@ def test_it_answers_from_the_cache_and_says_how_old_it_is(cached: Path, devbox: 
     assert found["l4x1"]["until_max_uptime_micro"] == 3_200_000
     assert (found["l4x1"]["estimate"]["seconds"], found["l4x1"]["total_micro"]) == (None, None)
     assert found["h9"]["until_max_uptime_micro"] is None
-    assert [name for name, row in found.items() if row["chosen"]] == ["l40sx1"]
+    assert [name for name, row in found.items() if row["choice"]] == ["l40sx1"]
     said = devbox("plan", "render", "--provider", "local").out
     assert "8.0 GB VRAM measured at frames 32 (measured on an L40S)" in said
     assert "ago; --refresh asks the providers" in said
@@ -180,6 +180,25 @@ def test_runs_of_other_arguments_or_of_another_program_are_no_evidence(
     told = devbox("plan", "render", "--provider", "local", "--items", "7", "--json").data
     assert told["need"]["vram"] == 8 * GB
     assert {row["estimate"]["seconds"] for row in told["rows"]} == {None}
+
+
+def test_what_up_would_take_is_marked_in_its_order(cached: Path, devbox: Devbox) -> None:
+    file = cached / "devbox.toml"
+    file.write_text(TOML.replace('"l40sx1"', '["t4x2", "l4x1", "h9"]'))
+    told = devbox("plan", "render", "--provider", "local", "--json").data
+    places = {name: row["choice"] for name, row in rows(told).items() if row["choice"]}
+    assert places == {"t4x2": 1, "l4x1": 2, "h9": 3}
+    said = devbox("plan", "render", "--provider", "local", "--", "--frames", "64").out
+    assert "devbox up gpu takes local t4x2, which does not do: 16.0 GB VRAM in one GPU" in said
+    assert "l4x1 ✓2" in said
+    assert "✓2 to ✓3 are taken in turn where those before are not free" in said
+    alone = devbox("plan", "--provider", "local", "--json").data
+    does = {name for name, row in rows(alone).items() if not row["why_not"]}
+    assert does == {"t4x2", "l4x1", "l40sx1", "h9"}, "what its hardware has is needed elsewhere too"
+    file.write_text(TOML.replace('"l40sx1"', '"l50"'))
+    said = devbox("plan", "--provider", "local").out
+    assert "devbox up gpu takes none of them: " in said
+    assert "✓" not in said
 
 
 @given(
