@@ -1,7 +1,7 @@
 """Which intervals a provider's answer opens and closes: pure, from a record to ledger rows.
 
-A row with id 0 is a new interval; one with an id gets another end. Intervals of a box never
-overlap, and each has one price.
+A row with id 0 is a new interval; one with an id gets another begin or end. Intervals of a box
+never overlap, and each has one price.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from devbox.state.boxes import Record
 
 # Seconds within which a provider's own start time and ours mean the same start.
 _SAME_START = 1.0
+# Seconds by which a start is told otherwise only when this computer's clock was set.
+_CLOCK_SET = 5.0
 
 
 def bill(record: Record, after: Box, seen: Observation, now: float) -> list[Interval]:
     """The rows that `seen` changes. after: the box with what was seen, at its present price."""
-    current = record.current
+    current = _by_present_clock(record, seen)
     ended = now if seen.ended_at is None else min(seen.ended_at, now)
     if not seen.billed:
         return close(current, ended) if current else _unwatched(record, after, seen, ended)
@@ -29,7 +31,7 @@ def bill(record: Record, after: Box, seen: Observation, now: float) -> list[Inte
         # It stopped and began again behind our back: two stretches, not one.
         (first,) = close(current, min(ended, start))
     elif _same_price(current, after):
-        return []
+        return [] if current is record.current else [current]
     else:
         (first,) = close(current, now)
         start = now
@@ -53,6 +55,21 @@ def bill_again(record: Record, after: Box, seen: Observation, now: float) -> lis
 def close(current: Interval | None, end: float) -> list[Interval]:
     """The open interval, if there is one, with its end."""
     return [msgspec.structs.replace(current, end=max(current.start, end))] if current else []
+
+
+def _by_present_clock(record: Record, seen: Observation) -> Interval | None:
+    """The open interval; where this computer's clock was set since it began, with that moment by
+    the clock as it is now, so that its end is one by the same clock."""
+    current, last = record.current, record.last
+    if current is None or not seen.dated or seen.billed_since is None:
+        return current
+    if current.start < (seen.ended_at or 0.0) <= seen.billed_since:
+        return current  # it has ended, and began again
+    before = last.end if last and last.end is not None else 0.0
+    # One that began where another ended has another price, in the middle of a stretch.
+    if before == current.start or abs(seen.billed_since - current.start) <= _CLOCK_SET:
+        return current
+    return msgspec.structs.replace(current, start=max(before, seen.billed_since))
 
 
 def _unwatched(record: Record, after: Box, seen: Observation, end: float) -> list[Interval]:

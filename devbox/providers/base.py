@@ -68,6 +68,8 @@ class Observation(NamedTuple):
     billed: it costs money in this state. billed_since / ended_at: the provider's own times of the
     begin of the current billed stretch (when none is billed: of the last one) and of the end of
     the last one, where it tells.
+    dated: billed_since was noted by the provider's clock. Told otherwise of the same stretch, it is
+    this computer's clock that was set meanwhile.
     price: for the hardware it runs on now; None when unchanged from the offer.
     endpoint: where ssh answers, once known.
     """
@@ -85,6 +87,7 @@ class Observation(NamedTuple):
     billed_since: float | None = None
     ended_at: float | None = None
     deadline: float | None = None
+    dated: bool = False
 
 
 def _silent(*_: str) -> None:

@@ -16,7 +16,7 @@ class Ledger:
         self._db = database
 
     def put(self, *intervals: Interval) -> None:
-        """Insert those with id 0; give the others their end."""
+        """Insert those with id 0; give the others their begin and end."""
         with self._db.write() as connection:
             put(connection, intervals)
 
@@ -67,7 +67,8 @@ def put(connection: sqlite3.Connection, intervals: Iterable[Interval]) -> None:
     """`Ledger.put` in the caller's transaction."""
     for each in intervals:
         if each.id:
-            connection.execute("UPDATE intervals SET end = ? WHERE id = ?", (each.end, each.id))
+            values = (each.start, each.end, each.id)
+            connection.execute("UPDATE intervals SET start = ?, end = ? WHERE id = ?", values)
             continue
         price = (each.price.micro_per_hour, each.price.source, each.price.unit)
         connection.execute(

@@ -158,6 +158,32 @@ class _Bill(NamedTuple):
         _Bill(_interval(200.0, None), None, {"billed": True}, []),
         _Bill(_interval(200.0, None), None, {"billed": True, "billed_since": 200.4}, []),
         _Bill(_interval(200.0, None), None, {"billed": True, "billed_since": 700.0}, []),
+        # this computer's clock was set since it began: the begin is one by the clock as it is now
+        _Bill(
+            _interval(200.0, None),
+            _interval(50.0, 80.0),
+            {"billed": True, "billed_since": 150.0, "dated": True},
+            [(7, 150.0, None, ONE)],
+        ),
+        _Bill(
+            _interval(200.0, None),
+            None,
+            {"billed_since": 290.0, "ended_at": 800.0, "dated": True},
+            [(7, 290.0, 800.0, ONE)],
+            BoxState.PAUSED,
+        ),
+        _Bill(  # a few seconds are no clock that was set, and a new price no begin
+            _interval(200.0, None),
+            None,
+            {"billed": True, "billed_since": 203.0, "dated": True},
+            [],
+        ),
+        _Bill(
+            _interval(200.0, None),
+            _interval(100.0, 200.0, price=TWO),
+            {"billed": True, "billed_since": 100.0, "dated": True},
+            [],
+        ),
         # another price or other hardware: from now on, with no gap and no overlap
         _Bill(
             _interval(200.0, None),

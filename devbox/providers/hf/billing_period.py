@@ -22,11 +22,12 @@ def follow(
 ) -> bool:
     """Bring `since` and `ended` of `notes` up to the runtime just seen; True when they changed.
     free: the hardware costs nothing, so that times need not be exact."""
+    _follow_clock(hub, notes)
     if runtime.billed:
         changed, notes.began = notes.began is not None, None
         if notes.since is None:
             notes.since = _began(hub, handle, notes, now, created, free=free)
-            notes.asked_start = None
+            notes.ahead, notes.asked_start = hub.times.ahead, None
             changed = True
         if notes.asked_stop is not None:
             notes.asked_stop = now  # asked for and not there yet: it ends no earlier than now
@@ -39,6 +40,14 @@ def follow(
     notes.ended = max(notes.since, _ended(hub, handle, notes, runtime, now, free=free))
     notes.since = notes.asked_stop = None
     return True
+
+
+def _follow_clock(hub: Hub, notes: Notes) -> None:
+    """Have `since` by this computer's clock as it is set now."""
+    ahead = hub.times.ahead
+    if notes.since is not None and notes.ahead is not None:
+        notes.since += notes.ahead - ahead
+    notes.ahead = ahead
 
 
 def _ran_unwatched(

@@ -122,6 +122,7 @@ class JobLook:
             billed_since=seen.started if begun else None,
             ended_at=(seen.finished or (None if begun else seen.created)) if over else None,
             deadline=deadline,
+            dated=True,
         )
 
     def _price(self, seen: Row) -> Price | None:

@@ -152,6 +152,7 @@ class Look:
             billed_since=notes.began if notes.since is None else notes.since,
             ended_at=notes.ended,
             deadline=notes.since + notes.ceiling if notes.since and notes.ceiling else None,
+            dated=True,
         )
 
     def _let_go(self, handle: str, seen: Observation, *, tagged: bool) -> Observation:

@@ -95,6 +95,19 @@ def test_a_stretch_that_nobody_watched_is_told_afterwards(
     assert look(fresh(hub)).billed_since == pytest.approx(begun(hub), abs=0.001)
 
 
+def test_a_clock_of_ours_that_is_set_moves_what_was_noted(
+    hub: HfEmulator, request_: Request
+) -> None:
+    ahead = [800.0]
+    space = HfSpace(HfSettings(), clock=lambda: hub.clock.now() + ahead[0])
+    space.create(request_)
+    hub.advance(100)
+    assert look(space).billed_since == pytest.approx(begun(hub) + 800, abs=2)
+    ahead[0] = 0.0
+    hub.advance(7000)
+    assert look(space).billed_since == pytest.approx(begun(hub), abs=2)
+
+
 def test_a_start_that_was_refused_is_no_stretch(
     hub: HfEmulator, space: HfSpace, request_: Request
 ) -> None:
