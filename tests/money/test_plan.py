@@ -182,6 +182,25 @@ def test_runs_of_other_arguments_or_of_another_program_are_no_evidence(
     assert {row["estimate"]["seconds"] for row in told["rows"]} == {None}
 
 
+def test_what_was_asked_once_stays_until_it_is_asked_again(
+    project: Path, devbox: Devbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "devbox.toml").write_text(TOML)
+    words = ["plan", "--provider", "local", "--json"]
+    for offers, more, seen in (
+        (OFFERS[:1], [], 1_800_000),
+        (OFFERS[1:2], [], 1_800_000),
+        (OFFERS[1:2], ["--refresh"], 700_000),
+        (OFFERS[:1], [], 700_000),
+    ):
+        monkeypatch.setattr(Local, "offers", lambda self, offers=offers: offers)
+        (row,) = devbox(*words, *more).data["rows"]
+        assert row["offer"]["price"]["micro_per_hour"] == seen
+    (project / "devbox.toml").write_text(f"{TOML}[providers.local]\nprice = 2.0\n")
+    (row,) = devbox(*words).data["rows"]
+    assert row["offer"]["price"]["micro_per_hour"] == 1_800_000, "other settings have no answer yet"
+
+
 def test_what_up_would_take_is_marked_in_its_order(cached: Path, devbox: Devbox) -> None:
     file = cached / "devbox.toml"
     file.write_text(TOML.replace('"l40sx1"', '["t4x2", "l4x1", "h9"]'))
