@@ -127,6 +127,9 @@ def _report(
     shown = sys.stdout.isatty() if chart is None else chart
     _table(by, lines, total, bars=shown)
     _beside(total, other)
+    from devbox.cli.show import tell_budgets
+
+    tell_budgets(ws)
 
 
 def _json(

@@ -133,6 +133,18 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
     styles: list[dict[str, Any]] = [{"bold": True}]
     styles += [{"fg": _COLOURS.get(box.state)} for box in boxes]
     echo_all(zip(table(rows), styles, strict=True))
+    tell_budgets(ws)
+
+
+def tell_budgets(ws: Workspace) -> None:
+    """Name the budgets of which half or more is spent."""
+    if not ws.spec.has_budgets:
+        return
+    from devbox.money import limits
+
+    for found in limits.standings(ws):
+        if found.part >= limits.TOLD:
+            echo(f"{found.limit.name}: {limits.sentence(found)}", err=True)
 
 
 @click.command("status")
@@ -227,6 +239,11 @@ def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str
     since = f" for {duration(max(0.0, now - interval.start))}" if interval else ""
     lines.append(("costing", costing(exposure.of(ws, box)) + since))
     lines.append(("spent", dollars(run_cost(ws.store.ledger.of_box(box.id), 0, now))))
+    if ws.spec.has_budgets and box.state in _ALIVE:
+        from devbox.money import limits
+
+        found = limits.of_box(ws, box)
+        lines += [("budget", f"{each.limit.name}: {limits.sentence(each)}") for each in found]
     if verdict is not None and verdict.unsynced:
         lines.append(("files", f"{verdict.unsynced} in {box.workdir}, by the box's own count"))
     if verdict is not None:

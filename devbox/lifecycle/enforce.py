@@ -8,15 +8,18 @@ The box's own watchdog is the first to act, and works with this computer off. Th
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
-from devbox import paths
+from devbox import paths, process
 from devbox.errors import Busy, DevboxError, Locked
 from devbox.files import locked, private_dir
 from devbox.lifecycle.down import down
+from devbox.lifecycle.observe import refresh
 from devbox.lifecycle.operation import BoxOperation
 from devbox.lifecycle.pause import pause, require_can_pause
 from devbox.model import Box, BoxState
@@ -28,6 +31,7 @@ from devbox.text import dollars
 from devbox.workspace import Workspace
 
 _AT_ONCE = 8  # boxes that are paused at the same time
+_FRESH = 300.0  # seconds; what is known of a box is not news for longer
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -45,7 +49,7 @@ def enforce(ws: Workspace) -> list[Done]:
     It may take minutes: a box is saved before it is paused. What one box refuses stops no other."""
     try:
         with locked(private_dir(paths.home() / "locks") / "enforce.lock", timeout=0):
-            found = limits.standings(ws, everywhere=True)
+            found = _looked(ws)
             done = _tell(ws, found)
             plan, armed = _arm(ws, found)
             return [*done, *armed, *_stop(ws, found, plan)]
@@ -54,32 +58,73 @@ def enforce(ws: Workspace) -> list[Done]:
 
 
 def tell(ws: Workspace) -> list[Done]:
-    """Only tell what was crossed, by this folder's limits. Cheap: after each verb."""
-    return _tell(ws, limits.standings(ws))
+    """Only tell what was crossed, by this folder's limits and without asking a provider, where what
+    is known of the boxes is fresh: one that paused itself since costs nothing. Cheap: after each
+    verb."""
+    found = limits.standings(ws)
+    boxes = [box for box in map(ws.store.boxes.get, _ids(found)) if box]
+    if any(box.seen < ws.clock() - _FRESH for box in boxes):
+        return []
+    return _tell(ws, found)
+
+
+def begin(ws: Workspace) -> None:
+    """Have it done, where there is something to do, by a process that outlives us. For whoever must
+    not wait, once a minute."""
+    found = limits.standings(ws, everywhere=True)
+    _tell(ws, found)
+    plan = budget.decide(found, ws.clock())
+    if plan.stop or plan.stuck or plan.lower or plan.higher or _freed(ws, plan):
+        root = str(ws.spec.root)
+        process.spawn([sys.executable, "-P", "-m", "devbox.lifecycle.enforce", root])
+
+
+def _looked(ws: Workspace) -> list[Standing]:
+    """The limits of all projects, once the providers were asked about the boxes that cost."""
+    found = limits.standings(ws, everywhere=True)
+    boxes = [box for box in map(ws.store.boxes.get, _ids(found)) if box]
+    if not boxes:
+        return found
+    refresh(ws, boxes)
+    return limits.standings(ws, everywhere=True)
+
+
+def _ids(found: Sequence[Standing]) -> list[str]:
+    return list(dict.fromkeys(member.id for each in found for member in each.members))
+
+
+def _freed(ws: Workspace, plan: Plan) -> list[str]:
+    """Ids of boxes that run and are armed with a limit which no longer counts for them."""
+    bound = [key for key, until in ws.store.budgets.armed().items() if until is not None]
+    running = [box for box in map(ws.store.boxes.get, bound) if box]
+    return [
+        box.id
+        for box in running
+        if box.state is BoxState.RUNNING and box.id not in plan.until and box.id not in plan.stuck
+    ]
 
 
 def _tell(ws: Workspace, found: Sequence[Standing]) -> list[Done]:
     done = []
     for each in found:
-        keys = each.keys
+        now = ws.clock()
+        keys = each.keys(now)
         if not keys:
             continue
         label = "" if each.limit.kind == "ever" else f" ({each.span.label})"
         spent = f"{dollars(each.spent)} of {dollars(each.limit.micro)}"
-        message = f"{_passed(each):.0%} of the {each.limit.name}{label} is spent: {spent}"
-        if each.part >= 1:
+        if each.at_cap(now):
             running = ", ".join(member.name for member in each.members)
-            stops = f"; to be paused: {running}" if running else ""
-            message = f"the {each.limit.name}{label} is spent: {spent}{stops}"
+            stops = f"; at its cap: {running}" if running else ""
+            message = f"the {each.limit.name}{label} is reached: {spent}{stops}"
+        else:
+            passed = max(level for level in budget.LEVELS if each.part >= level)
+            message = f"{passed:.0%} of the {each.limit.name}{label} is spent: {spent}"
         box = each.limit.key.removeprefix("box-") if each.limit.key.startswith("box-") else ""
-        if ws.store.budgets.tell(keys, box, message, ws.clock()):
+        if ws.store.budgets.tell(keys, box, message, now):
             ws.narrate(message)
             done.append(Done("told", box, message))
     return done
-
-
-def _passed(found: Standing) -> float:
-    return max(level for level in budget.LEVELS if found.part >= level)
 
 
 def _arm(ws: Workspace, found: Sequence[Standing]) -> tuple[Plan, list[Done]]:
@@ -92,9 +137,8 @@ def _arm(ws: Workspace, found: Sequence[Standing]) -> tuple[Plan, list[Done]]:
         return all(each.kind != "failed" for each in one)
 
     plan = budget.settle(found, ws.clock(), arm)
-    for box_id, until in ws.store.budgets.armed().items():
-        if until is not None and box_id not in plan.until:  # no limit counts for it any more
-            arm(box_id, math.inf)
+    for box_id in _freed(ws, plan):
+        arm(box_id, math.inf)
     return plan, done
 
 
@@ -130,7 +174,7 @@ def _stop_one(ws: Workspace, box: Box, found: Sequence[Standing]) -> Done | None
     except Busy:
         return None  # another verb is at it; the next call looks again
     except DevboxError as error:
-        cost = f"{box.name} has spent its budget, and was not paused: {error.what}"
+        cost = f"{box.name} is at the cap of its budget, and was not paused: {error.what}"
         _once(ws, box, found, "failed", cost)
         return Done("failed", box.name, error.what)
 
@@ -148,7 +192,7 @@ def _pause(op: BoxOperation) -> Done:
             raise
         ws.narrate(error.what)
         pause(ws, box, save=False)
-    detail = "paused: its budget is spent"
+    detail = "paused at the cap of its budget"
     ws.store.events.add(box.id, "pause", detail, ws.clock())
     return Done("paused", box.name, detail)
 
@@ -157,10 +201,10 @@ def _unpausable(ws: Workspace, box: Box, found: Sequence[Standing], error: Devbo
     """One that cannot pause ends only if the user's config says so."""
     if ws.spec.user_budget.end_unpausable:
         down(ws, box)
-        detail = "ended: its budget is spent, and it cannot pause (budget.end_unpausable)"
+        detail = "ended at the cap of its budget, as it cannot pause (budget.end_unpausable)"
         ws.store.events.add(box.id, "pause", detail, ws.clock())
         return Done("ended", box.name, detail)
-    detail = f"{box.name} has spent its budget, runs and costs, and cannot pause: {error.what}"
+    detail = f"{box.name} is at the cap of its budget, still costs, and cannot pause: {error.what}"
     _once(ws, box, found, "unpausable", f"{detail}; end it with: devbox down {box.name}")
     return Done("failed", box.name, detail)
 
@@ -171,3 +215,7 @@ def _once(ws: Workspace, box: Box, found: Sequence[Standing], what: str, message
     at = f"{first.limit.key}:{first.span.label}" if first else ""
     if ws.store.budgets.tell([f"{what}:{box.id}:{at}"], box.id, message, ws.clock()):
         ws.narrate(message)
+
+
+if __name__ == "__main__":
+    enforce(Workspace.open(Path(sys.argv[1])))

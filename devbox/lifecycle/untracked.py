@@ -14,7 +14,7 @@ from devbox.lifecycle.merge import Answer
 from devbox.lifecycle.observe import apply_observation
 from devbox.lifecycle.operation import with_retries, working_on
 from devbox.lifecycle.up import to_running
-from devbox.model import UNKNOWN_PRICE, Box, BoxState
+from devbox.model import UNKNOWN_PRICE, Box, BoxState, Price
 from devbox.providers.abilities import CanAdmit
 from devbox.providers.base import Observation
 from devbox.remote import keys
@@ -90,21 +90,31 @@ def settle_untracked(ws: Workspace, provider: str, wanted: Strangers) -> list[Fi
 def _remember(ws: Workspace, provider: str, found: list[Observation]) -> None:
     """What is billed counts in the user's budgets."""
     now = ws.clock()
+    billed = [seen for seen in found if seen.billed]
+    priced = _offered(ws, provider) if any(seen.price is None for seen in billed) else {}
     ws.store.budgets.found(
         provider,
         [
             Untracked(
                 *(provider, seen.handle, clean(seen.name, 60), clean(seen.hardware, 60)),
-                seen.price or UNKNOWN_PRICE,
+                seen.price or priced.get(seen.hardware, UNKNOWN_PRICE),
                 now if seen.billed_since is None else min(seen.billed_since, now),
                 now,
                 seen.deadline,
             )
-            for seen in found
-            if seen.billed
+            for seen in billed
         ],
         now,
     )
+
+
+def _offered(ws: Workspace, provider: str) -> dict[str, Price]:
+    """Hardware → its price, where the provider tells."""
+    try:
+        offers = ws.provider(provider).offers()
+    except DevboxError:
+        return {}
+    return {offer.hardware.name: offer.price for offer in offers}
 
 
 def _stranger(

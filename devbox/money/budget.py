@@ -76,12 +76,15 @@ class Standing(msgspec.Struct, frozen=True):
     def left(self) -> int:
         return max(0, self.limit.micro - self.spent)
 
-    @property
-    def keys(self) -> list[str]:
+    def at_cap(self, now: float) -> bool:
+        """It is spent, or will be before anything that is asked for now has its effect."""
+        return self.part >= 1 or self.reached <= now + LEAD or self.full <= now + LEAD
+
+    def keys(self, now: float) -> list[str]:
         """What is told now, the most important first: names of the limit, its amount, its period
         and each level that it has passed."""
         at = f"{self.limit.key}:{self.limit.micro}:{self.span.label}"
-        passed = [level for level in LEVELS if self.part >= level]
+        passed = LEVELS if self.at_cap(now) else [part for part in LEVELS if self.part >= part]
         return [f"{at}:{level:g}" for level in reversed(passed)]
 
 

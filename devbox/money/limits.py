@@ -30,6 +30,8 @@ _KINDS: Mapping[str, Kind] = {"daily": "day", "monthly": "month", "total": "ever
 _STARTING = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING)
 _ENDING = (BoxState.PAUSING, BoxState.STOPPING)
 _CONFIRMED = 300.0  # seconds in which a pause or an end is confirmed
+#: part of a limit from which it is told beside lists and sums
+TOLD = budget.LEVELS[0]
 _TURN = 30.0  # seconds to wait for another devbox that checks a budget
 
 
@@ -97,7 +99,7 @@ def check(
                 f"part of what was spent, or is being spent, has an unknown price, so the "
                 f"{found.limit.name} cannot be kept",
                 means="nothing was started",
-                fix="see it with: devbox cost; or remove the limit from [budget]",
+                fix="see it with: devbox reconcile && devbox cost; or remove the limit",
             )
         if over := budget.overrun(found, asked, now):
             raise _refusal(found, over, cost(price, wanted.max_uptime) or 0, wanted.max_uptime)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from devbox.money import limits
 from devbox.state.spending import Line, report, spent_between, spent_by_box
 from devbox.workspace import Workspace
 
@@ -20,12 +21,13 @@ class Spent(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """The cost tab."""
+    """The cost tab. budgets: name and how it stands."""
 
     spent: Spent
     by_box: list[Line]
     by_day: list[Line]
     by_job: list[Line]
+    budgets: Sequence[tuple[str, str]] = ()
 
 
 def spent(ws: Workspace) -> Spent:
@@ -48,6 +50,7 @@ def costs(ws: Workspace) -> Costs:
         report(database, "box", now),
         report(database, "day", now)[-31:],
         report(database, "job", now),
+        [(each.limit.name, limits.sentence(each)) for each in limits.standings(ws)],
     )
 
 

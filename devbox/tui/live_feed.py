@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COSTS_EVERY, _NEWS_EVERY = 5.0, 20.0
+_COSTS_EVERY, _NEWS_EVERY, _BUDGETS_EVERY = 5.0, 20.0, 60.0
 _RECENT, _RUNS_SHOWN = 100, 30
 _TURN = 0.25  # seconds between looks at what is due
 
@@ -100,6 +100,7 @@ class LiveFeed:
             "providers": (self._ask_providers, _TURN),
             "verdicts": (self._ask_verdicts, _TURN),
             "jobs": (self._ask_runs, _TURN),
+            "budgets": (self._keep_budgets, _BUDGETS_EVERY),
             "notices": (self._send_news, _NEWS_EVERY),
         }
         self._tasks = [
@@ -271,6 +272,11 @@ class LiveFeed:
         self._stale_costs = True
         return ""
 
+    async def _keep_budgets(self) -> str:
+        """What the budgets ask for is done by a process of its own."""
+        await background.call(partial(_keep_budgets, self._side), "budgets")
+        return ""
+
     async def _send_news(self) -> str:
         """Tell the user elsewhere what was learned here."""
         if self._side.spec.notify.is_used:
@@ -376,6 +382,12 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _keep_budgets(ws: Workspace) -> None:
+    from devbox.lifecycle import enforce  # why here: nobody waits for it before the first picture
+
+    enforce.begin(ws)
 
 
 def _send_news(ws: Workspace) -> None:

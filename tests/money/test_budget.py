@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import random
+import time
 import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +14,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox import paths, spec
 from devbox.box.watchdog import config, policy
 from devbox.box.watchdog.deadline import Moment
+from devbox.cli.main import cli
 from devbox.errors import BudgetError, SpecError
 from devbox.model import Box, BoxState, Interval, Price
 from devbox.money import budget, limits
@@ -86,13 +90,14 @@ def test_a_month_ends_with_its_last_day() -> None:
 
 
 def test_what_is_told_has_a_name_in_each_period_and_for_each_amount() -> None:
-    assert standing(DAY, 4_900_000, [], NOON).keys == []
-    today = standing(DAY, 8 * DOLLAR, [], NOON).keys
+    assert standing(DAY, 4_900_000, [], NOON).keys(NOON) == []
+    today = standing(DAY, 8 * DOLLAR, [], NOON).keys(NOON)
     assert today == ["user-daily:10000000:2026-03-10:0.8", "user-daily:10000000:2026-03-10:0.5"]
-    assert len(standing(DAY, 10 * DOLLAR, [], NOON).keys) == 3
+    assert len(standing(DAY, 10 * DOLLAR, [], NOON).keys(NOON)) == 3
     raised = msgspec.structs.replace(DAY, micro=12 * DOLLAR)
-    assert not {*today} & {*standing(raised, 8 * DOLLAR, [], NOON).keys}
-    assert not {*today} & {*standing(DAY, 8 * DOLLAR, [], NOON + 24 * HOUR).keys}
+    assert not {*today} & {*standing(raised, 8 * DOLLAR, [], NOON).keys(NOON)}
+    tomorrow = NOON + 24 * HOUR
+    assert not {*today} & {*standing(DAY, 8 * DOLLAR, [], tomorrow).keys(tomorrow)}
 
 
 def test_one_that_cannot_be_told_counts_with_what_it_has() -> None:
@@ -386,3 +391,32 @@ def test_watchdogs_alone_keep_what_they_were_armed_with_together(seed: int) -> N
         kept = sum(spent_in(each, max(span.begin, began), span.end)[1] or 0 for each in deaf)
         allowed = max(sim.limits[0].micro, kept + (before if day == label else 0))
         assert most <= allowed + rate + 1, (seed, day)
+
+
+def test_the_command_line_tells_how_budgets_stand(
+    opened: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = opened("budget = 4\n", "[budget]\ntotal = 5\n")
+    monkeypatch.chdir(ws.spec.root)
+    now = time.time()
+    box = a_box("b", started=now - 3 * HOUR, root=ws.here.root, project="project", seen=now)
+    ws.store.boxes.insert(box, "running", {}, now)
+    open_interval(ws.store.ledger, box, box.price, now - 3 * HOUR)
+    ws.close()
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    shown = run("budget").splitlines()
+    assert [line.split()[:4] for line in shown[1:]] == [
+        ["total", "budget", "$3.00", "$5.00"],
+        ["budget", "of", "box", "b"],
+    ]
+    whole, own = json.loads(run("budget", "--json"))["budgets"]
+    assert (whole["period"], whole["limit_micro"], own["name"]) == ("ever", 5e6, "budget of box b")
+    assert own["reached"] == pytest.approx(now + HOUR, abs=60)
+    for verb in (("ls",), ("cost",)):
+        assert "total budget: $3.00 of $5.00 (60%), spent by" in run(*verb)
+    assert CliRunner().invoke(cli, ["budget", "--enforce", "x"]).exit_code == 2

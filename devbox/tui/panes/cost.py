@@ -51,6 +51,7 @@ class CostPane(Page):
             lines.append([(f" {plain(self._failed, 300)}", "bad")])
         if self._costs is None:
             return [*lines, [], [(" adding up …", "dim")]]
+        lines += [_budget(name, said) for name, said in self._costs.budgets]
         across = 3 if width >= 110 else 2 if width >= 70 else 1
         room = (width - 2 * (across - 1)) // across
         blocks = [
@@ -92,6 +93,10 @@ def _price(seen: Seen) -> str:
 
 def _pair(name: str, text: str) -> Line:
     return [(f" {fit(plain(name, 40), 14)} ", "accent bold"), (text, "")]
+
+
+def _budget(name: str, said: str) -> Line:
+    return [(f" {'budget':<14} ", "accent bold"), (plain(f"{name}: {said}", 300), "")]
 
 
 def _run(view: RunView) -> Line:
