@@ -1,8 +1,8 @@
 """Budgets kept from this computer: told at 50 % and 80 %, watchdogs armed with what is left, and
 what has spent its limit saved and paused.
 
-The box's own watchdog is the first to act, and works with this computer off. The dashboard and
-`devbox guard` call `enforce` every minute, and `devbox budget` once.
+The box's own watchdog is the first to act, and works with this computer off. The dashboard has
+`enforce` called every minute where there is something to do, and `devbox budget --enforce` once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def tell(ws: Workspace) -> list[Done]:
     is known of the boxes is fresh: one that paused itself since costs nothing. Cheap: after each
     verb."""
     found = limits.standings(ws)
-    boxes = [box for box in map(ws.store.boxes.get, _ids(found)) if box]
+    boxes = ws.store.boxes.readable(_ids(found))
     if any(box.seen < ws.clock() - _FRESH for box in boxes):
         return []
     return _tell(ws, found)
@@ -82,7 +82,7 @@ def begin(ws: Workspace) -> None:
 def _looked(ws: Workspace) -> list[Standing]:
     """The limits of all projects, once the providers were asked about the boxes that cost."""
     found = limits.standings(ws, everywhere=True)
-    boxes = [box for box in map(ws.store.boxes.get, _ids(found)) if box]
+    boxes = ws.store.boxes.readable(_ids(found))
     if not boxes:
         return found
     refresh(ws, boxes)
@@ -96,10 +96,9 @@ def _ids(found: Sequence[Standing]) -> list[str]:
 def _freed(ws: Workspace, plan: Plan) -> list[str]:
     """Ids of boxes that run and are armed with a limit which no longer counts for them."""
     bound = [key for key, until in ws.store.budgets.armed().items() if until is not None]
-    running = [box for box in map(ws.store.boxes.get, bound) if box]
     return [
         box.id
-        for box in running
+        for box in ws.store.boxes.readable(bound)
         if box.state is BoxState.RUNNING and box.id not in plan.until and box.id not in plan.stuck
     ]
 
@@ -143,7 +142,7 @@ def _arm(ws: Workspace, found: Sequence[Standing]) -> tuple[Plan, list[Done]]:
 
 
 def _arm_one(ws: Workspace, box_id: str, until: float) -> list[Done]:
-    box = ws.store.boxes.get(box_id)
+    box = next(iter(ws.store.boxes.readable([box_id])), None)
     if box is None or box.state is not BoxState.RUNNING or not box.endpoint:
         return []
     try:
@@ -155,7 +154,7 @@ def _arm_one(ws: Workspace, box_id: str, until: float) -> list[Done]:
 
 def _stop(ws: Workspace, found: Sequence[Standing], plan: Plan) -> list[Done]:
     """Save and pause what is at its limit, all at the same time."""
-    wanted = [box for box in map(ws.store.boxes.get, (*plan.stop, *plan.stuck)) if box]
+    wanted = ws.store.boxes.readable((*plan.stop, *plan.stuck))
     wanted = [box for box in wanted if not box.state.is_over and box.state is not BoxState.PAUSED]
     if not wanted:
         return []

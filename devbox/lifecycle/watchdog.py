@@ -68,7 +68,7 @@ def tell_guards(op: BoxOperation) -> None:
 
 def keep(ws: Workspace, box: Box, seconds: float) -> float:
     """Hold off the idle pause for that long; the time it is held until. Never past the box's
-    max_uptime, and it says so when that comes first."""
+    max_uptime or budget, and it says so when one comes first."""
     if box.state is not BoxState.RUNNING:
         raise Conflict(
             f"{box.name} is {box.state}: there is nothing to hold off",
@@ -84,7 +84,8 @@ def keep(ws: Workspace, box: Box, seconds: float) -> float:
     # Kept for the user's sake, not the box's disk: a resume holds it again.
     op = BoxOperation(ws, box)
     op.amend(kept_until=until)
-    capped = " (its max_uptime, which `keep` does not move)" if until < now + seconds - 1 else ""
+    end = "max_uptime or its budget"
+    capped = f" (its {end}, which `keep` does not move)" if until < now + seconds - 1 else ""
     op.narrate(f"kept awake for {duration(until - now)}{capped}")
     return until
 

@@ -163,12 +163,13 @@ def members(ws: Workspace, now: float) -> dict[str, Member]:
     armed = ws.store.budgets.armed()
     resumed = {each.box_id for each in ws.store.boxes.open_intents() if each.goal == "running"}
     found = {}
-    for box in ws.store.boxes.all():
+    # Not all boxes are read: there may be thousands that cost nothing.
+    asked = {**current, **dict.fromkeys(resumed | set(ws.store.boxes.ids_in(_STARTING)))}
+    for box in ws.store.boxes.readable(asked):
         interval = current.get(box.id)
-        if interval or box.state in _STARTING or box.id in resumed:
-            price = interval.price if interval else box.price
-            if price.micro_per_hour != 0:
-                found[box.id] = _member(ws, box, price, now, armed)
+        price = interval.price if interval else box.price
+        if price.micro_per_hour != 0:
+            found[box.id] = _member(ws, box, price, now, armed)
     for each in ws.store.budgets.untracked(now):
         if each.end is None and each.price.micro_per_hour != 0:
             # Its max_uptime is not known to every provider: then the default one is counted.
@@ -212,7 +213,7 @@ def _can_arm(ws: Workspace, box: Box) -> bool:
 
 def _scopes(ws: Workspace, found: Mapping[str, Member], *, everywhere: bool) -> list[Scope]:
     """Each once: several boxes of a project bring the same limits."""
-    boxes = [box for box in map(ws.store.boxes.get, found) if box]
+    boxes = ws.store.boxes.readable(found)
     if not everywhere:
         boxes = [box for box in boxes if ws.here.has(box)]
     scopes = _general(ws, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -175,6 +175,21 @@ class Boxes:
             root,
             project,
         )
+        return [row[0] for row in rows]
+
+    def readable(self, ids: Iterable[str]) -> list[Box]:
+        """The boxes of these ids; those that are gone or cannot be decoded are left out."""
+        found = []
+        for box_id in ids:
+            rows = self._db.rows("SELECT * FROM boxes WHERE id = ?", box_id)
+            box = _decoded(rows[0]) if rows else None
+            found += [box] if isinstance(box, Box) else []
+        return found
+
+    def ids_in(self, states: Sequence[BoxState]) -> list[str]:
+        """Ids of the boxes in one of these states."""
+        marks = ", ".join("?" * len(states))
+        rows = self._db.rows(f"SELECT id FROM boxes WHERE state IN ({marks})", *states)  # noqa: S608
         return [row[0] for row in rows]
 
     def all(self, *, over: bool = False) -> list[Box]:

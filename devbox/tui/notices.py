@@ -79,12 +79,13 @@ class Notices:
         if verdict is None or verdict.pauses_at is None or view.box.state is not BoxState.RUNNING:
             return []
         left = verdict.pauses_at - now
-        idle = verdict.state in ("idle", "warned") and verdict.cause != "ceiling"
+        near = verdict.state in ("idle", "warned") and verdict.cause != "ceiling"
         # to the minute: the time moves a little with every answer
-        if not idle or left > PAUSE_NEAR or not self._once(view, "pause", verdict.pauses_at // 60):
+        if not near or left > PAUSE_NEAR or not self._once(view, "pause", verdict.pauses_at // 60):
             return []
         why = "; ".join(plain(reason) for reason in verdict.reasons[:2])
-        return [Notice(view.box.name, f"pauses in {brief(left)}: {why} (h keeps it)", "warning")]
+        hint = "" if verdict.cause == "budget" else " (h keeps it)"
+        return [Notice(view.box.name, f"pauses in {brief(left)}: {why}{hint}", "warning")]
 
     def _ceiling(self, view: BoxView, now: float) -> list[Notice]:
         box = view.box

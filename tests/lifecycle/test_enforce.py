@@ -22,6 +22,7 @@ from devbox.state.store import Store
 from devbox.wire.codec import decode
 from devbox.wire.messages import WatchdogConfig
 from devbox.workspace import Workspace
+from tests.boxes import open_interval
 from tests.core.test_state import a_box
 
 USER = "[providers.local]\nprice = 3600.0\n"
@@ -153,6 +154,19 @@ def test_a_crash_between_noting_and_telling_tells_it_once(home: Path) -> None:
     assert sorted(found) == [False, False, False, True]
     assert len(store.events.news(0, ["budget"])) == 1
     assert not store.budgets.tell(["k:0.5"], "", "50 % is spent", 3.0)
+
+
+def test_a_record_that_cannot_be_read_hides_no_budget(opened: Open) -> None:
+    ws = opened(user="[budget]\ntotal = 10\n")
+    for name in ("x", "y"):
+        box = a_box(name, seen=ws.clock(), started=ws.clock() - 3600, root="/r", provider="ssh")
+        ws.store.boxes.insert(box, "running", {}, ws.clock())
+        open_interval(ws.store.ledger, box, Price(1_000_000), ws.clock() - 3600)
+    with ws.store.database.write() as connection:
+        connection.execute("UPDATE boxes SET body = x'00' WHERE id = 'id-x'")
+    (standing,) = limits.standings(ws)
+    assert [member.name for member in standing.members] == ["y"]
+    assert round(standing.spent, -4) == 2_000_000
 
 
 def test_two_at_once_do_not_start_more_than_there_is(opened: Open) -> None:

@@ -92,6 +92,14 @@ def test_about_to_pause_is_told_once() -> None:
     assert _told(notices, feed) == []
 
 
+def test_a_pause_at_a_budgets_cap_is_told_without_a_key_that_does_not_help() -> None:
+    feed, notices = fakes.FakeFeed([fakes.view("b")]), Notices()
+    feed.verdicts["id-b"] = fakes.verdict("warned", 280.0)._replace(cause="budget")
+    (told,) = _told(notices, feed)
+    assert told.startswith("b pauses in 4m: ")
+    assert "keeps it" not in told
+
+
 def test_the_ceiling_is_told_once() -> None:
     feed = fakes.FakeFeed([fakes.view("b", deadline=NOW + 600)])
     notices = Notices()
