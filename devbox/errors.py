@@ -25,6 +25,7 @@ DevboxError              1   something failed that fits nothing below
 ├── StateDamaged        16   devbox's own record cannot be read
 ├── Unanswered          17   a provider or box could not be looked at
 └── CheckFailed         18   a checkpoint or its package is not what it should be
+NotReached             124   `wait`: the time was over first
 Interrupted            130   Ctrl-C; the state is consistent
 """
 
@@ -209,6 +210,12 @@ class CheckFailed(DevboxError):
     """What was checked is not what it should be; nothing was published or put in place."""
 
     exit_code = 18
+
+
+class NotReached(DevboxError):
+    """What was waited for did not come about in the time it had; the code is that of timeout(1)."""
+
+    exit_code = 124
 
 
 class Interrupted(DevboxError):

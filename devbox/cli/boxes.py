@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import msgspec
 
 from devbox import lifecycle, spec
 from devbox.cli.common import (
-    F,
     approve,
     box_argument,
     complete_gpus,
@@ -166,97 +164,6 @@ def resume_command(
     report(ws, box, as_json)
 
 
-def stop_options(function: F) -> F:
-    """Those of every verb that may end a box's disk."""
-    for option in (
-        click.option("--no-save", is_flag=True, help="Do not fetch files first."),
-        click.option(
-            "--fetch-ignored", is_flag=True, help="Fetch first also what ignore files leave out."
-        ),
-        yes_option,
-        json_option,
-        quiet_option,
-        verbose_option,
-    ):
-        function = option(function)
-    return function
-
-
-@click.command("pause")
-@box_argument()
-@stop_options
-def pause_command(
-    box_name: str | None,
-    no_save: bool,
-    fetch_ignored: bool,
-    yes: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Stop paying for BOX's hardware, after fetching what `sync.down` names.
-
-    \b
-    What a pause keeps:
-      local, docker, ssh   its files
-      modal                its files, in a snapshot, for 30 days
-      hf-space             only its volumes: says first what would be lost,
-                           asks, and fetches what `sync.down` names, or without
-                           it what is synced and newer or only there
-      hf-job               cannot be paused
-    """
-    ws = workspace(quiet=quiet)
-    box = ws.box(box_name)
-    ask_to_stop(ws, box, "pause", yes=yes, save=not no_save, ignored=fetch_ignored)
-    with shown(ws, verbose=verbose):
-        box = lifecycle.pause(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
-    report(ws, box, as_json)
-
-
-@click.command("down")
-@box_argument()
-@stop_options
-@click.option("--forget", is_flag=True, help="Give up on it when its end cannot be confirmed.")
-def down_command(
-    box_name: str | None,
-    yes: bool,
-    no_save: bool,
-    fetch_ignored: bool,
-    forget: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """End BOX permanently, with its files.
-
-    Compares its home folder with this computer first, names what is not here, asks, and fetches
-    what `sync.down` names, or without it what is synced and newer or only there. --fetch-ignored
-    fetches also what ignore files leave out, such as weights.
-
-    --forget is for a box whose machine or account is gone permanently: it is ended if that is still
-    possible, and else no longer tracked. It fetches nothing. Says first what that loses, and what
-    may continue without devbox.
-    """
-    ws = workspace(quiet=quiet)
-    box = ws.box(box_name)
-    if box.state.is_over:
-        box = lifecycle.observe_now(ws, box)  # one that was lost may be there again
-    if not box.state.is_over and forget:
-        for line in (*_lost(ws, box), *lifecycle.warnings(ws, box)):
-            echo(line, err=True)
-        confirm(f"End {box.name}, or give up on it?", yes=yes)
-        with shown(ws, verbose=verbose):
-            box = lifecycle.forget(ws, box)
-        if box.state == "lost" and not as_json:
-            result(f"{box.name}  {box.state}  {box.message}")
-            return
-    elif not box.state.is_over:
-        ask_to_stop(ws, box, "down", yes=yes, save=not no_save, ignored=fetch_ignored)
-        with shown(ws, verbose=verbose):
-            box = lifecycle.down(ws, box, save=not no_save, fetch_ignored=fetch_ignored)
-    report(ws, box, as_json)
-
-
 @click.command("keep")
 @box_argument(then="DURATION")
 @json_option
@@ -298,30 +205,6 @@ def reconcile_command(
     lifecycle.require_answered(findings)
     if not findings and not as_json:
         result("everything agrees with the providers")
-
-
-def ask_to_stop(
-    ws: Workspace, box: Box, verb: str, *, yes: bool, save: bool, ignored: bool
-) -> None:
-    """Say what the stop loses and ask, where it ends the files of the box or the box itself."""
-    if ignored and not save:
-        raise UsageError(
-            "--no-save and --fetch-ignored exclude each other", fix=f"devbox {verb} --help"
-        )
-    with shown(ws):
-        stop = lifecycle.before_stop(ws, box, verb, save=save, ignored=ignored)
-    for line in stop.lines:
-        echo(line, err=True)
-    if stop.question:
-        confirm(stop.question, yes=yes)
-
-
-def _lost(ws: Workspace, box: Box) -> list[str]:
-    """What the end of a box that is given up on loses, as far as anybody answers."""
-    with suppress(DevboxError):
-        found = lifecycle.unsaved_data(ws, box, save=False)
-        return found.lines() if found else []
-    return []
 
 
 def _send(ws: Workspace, box: Box) -> None:

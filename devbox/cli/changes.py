@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from devbox import lifecycle
-from devbox.cli.boxes import ask_to_stop, report, set_up_again, setup_stage, stop_options
+from devbox.cli.boxes import report, set_up_again, setup_stage
 from devbox.cli.common import box_argument, complete_hardware, echo, print_json, typed, workspace
 from devbox.cli.steps import shown
+from devbox.cli.stop import ask_to_stop, stop_options
 from devbox.errors import UsageError
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from devbox.cli.common import (
+    approve,
     box_option,
     echo,
     json_option,
@@ -16,8 +17,10 @@ from devbox.cli.common import (
     print_json,
     quiet_option,
     workspace,
+    yes_option,
 )
 from devbox.cli.following import following
+from devbox.cli.run_then import then_option
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,10 +68,13 @@ no_setup_option = click.option("--no-setup", is_flag=True, help="Do not wait for
 @click.command("run", cls=WordsAfterDashes)
 @click.argument("job_name", metavar="[JOB]", required=False, shell_complete=complete_jobs)
 @box_option("The box to run on; needed when there are several.")
+@click.option("--up", is_flag=True, help="Bring the box up first, where it does not run.")
+@then_option
 @_detach_option
 @_dest_option
 @no_sync_option
 @no_setup_option
+@yes_option
 @json_option
 @quiet_option
 @click.pass_context
@@ -76,23 +82,32 @@ def run_command(
     ctx: click.Context,
     job_name: str | None,
     box_name: str | None,
+    up: bool,
+    then: str | None,
     detach: bool,
     dest: Path | None,
     no_sync: bool,
     no_setup: bool,
+    yes: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Run JOB, or a command of your own, on a box: sync up, send its inputs, follow it, fetch what
     it made.
 
+    --then has the box pause or end itself once all runs on it have ended, however they did, also
+    with this computer off. It loses no results, and waits for `devbox keep` and for who is at work.
+    Without a JOB it is for the run under way; `none` takes it back.
+
     \b
     devbox run                               which jobs there are
     devbox run track -- --help               what a job takes
     devbox run track -- --video clip.mp4
     devbox run --detach -- python train.py --lr 3
+    devbox run train --up --then pause
+    devbox run --then none
     """
-    from devbox.cli import run_report
+    from devbox.cli import run_report, run_then
     from devbox.cli.transfer import transfer
     from devbox.jobs import arguments, catalogue, setup
     from devbox.jobs.submit import submit
@@ -100,6 +115,11 @@ def run_command(
 
     ws = workspace(quiet=quiet)
     words: list[str] = ctx.meta["devbox.words"]
+    if job_name is None and not words and up:
+        raise UsageError("--up is for a run", fix="devbox run train --up --then pause")
+    if job_name is None and not words and then:
+        run_then.change(ws, then, box_name, as_json=as_json)
+        return
     if job_name is None and not words:
         run_report.print_jobs(ws, as_json)
         return
@@ -114,13 +134,28 @@ def run_command(
         if takes_words(job):
             extra, words = words, []
         given = arguments.parse(job, words)
-    box = ws.box(box_name or job.box or None)
-    if not no_sync:
-        before.send(ws, box)
-    if not no_setup:
-        setup.require(ws, box)
-    with transfer(quiet) as tell:
-        run = submit(ws, box, job, given.args, given.inputs, extra=extra, tell=tell)
+    name = box_name or job.box or None
+    run_then.plan(ws, then, name, up=up, stays=not detach)
+    if up:
+        approve(ws, "run", {"": job_name, "box": box_name, "up": up, "then": then}, yes=yes)
+    box = run_then.bring_up(ws, name) if up else ws.box(name)
+    with run_then.costing(ws, box, up=up):
+        order = run_then.order(ws, then, box, stays=not detach)
+        if not no_sync:
+            before.send(ws, box)
+        if not no_setup:
+            setup.require(ws, box)
+        with transfer(quiet) as tell:
+            run = submit(
+                ws,
+                box,
+                job,
+                given.args,
+                given.inputs,
+                extra=extra,
+                then=order.then if order else None,
+                tell=tell,
+            )
     after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
@@ -151,6 +186,7 @@ def attach_command(
 
 @click.command("retry")
 @_run_argument
+@then_option
 @_detach_option
 @_dest_option
 @no_sync_option
@@ -159,6 +195,7 @@ def attach_command(
 @quiet_option
 def retry_command(
     run_id: str | None,
+    then: str | None,
     detach: bool,
     dest: Path | None,
     no_sync: bool,
@@ -168,6 +205,7 @@ def retry_command(
 ) -> None:
     """Sync up, then run again what failed or is missing of RUN (default: the latest); what is done
     is kept."""
+    from devbox.cli import run_then
     from devbox.cli.transfer import transfer
     from devbox.jobs import queries, setup
     from devbox.jobs.submit import retry
@@ -177,13 +215,14 @@ def retry_command(
     ws = workspace(quiet=quiet)
     run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
     box = ws.store.boxes.get(run.box_id)
+    order = run_then.order(ws, then, box, stays=not detach) if box and then else None
     # One that still runs is refused, and its files stay as it found them.
     if box and not no_sync and run.state not in (RunState.QUEUED, RunState.RUNNING):
         before.send(ws, box)
     if box and not no_setup and run.job != setup.JOB:
         setup.require(ws, box)
     with transfer(quiet) as tell:
-        run = retry(ws, run, tell=tell)
+        run = retry(ws, run, then=order.then if order else None, tell=tell)
     after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
 
 
@@ -293,22 +332,25 @@ def after_start(
 def _follow(
     ws: Workspace, run: Run, *, after: str, dest: Path | None, as_json: bool, quiet: bool
 ) -> None:
-    from devbox.cli import run_report
+    from devbox.cli import run_then
     from devbox.cli.run_view import watch
     from devbox.errors import Interrupted
+    from devbox.jobs import status
     from devbox.jobs.follow import follow
 
     try:
         with following(sys.stderr):
             ended = watch(follow(ws, run, after=after), run.job, quiet=quiet, clock=ws.clock)
     except KeyboardInterrupt:
+        then = {"pause": ", which pauses after it", "down": ", which stops after it"}
         raise Interrupted(
-            f"detached; run {run.id} continues on {run.box_name}",
+            f"detached; run {run.id} continues on {run.box_name}"
+            + then.get(status.then(run) or "", ""),
             means=f"follow it again: devbox attach {run.id}",
             fix=f"to end it: devbox cancel {run.id}",
         ) from None
     assert ended is not None  # `follow` raises when it cannot continue to the end
-    run_report.report(ws, ended, dest, as_json=as_json, quiet=quiet)
+    run_then.finish(ws, ended, dest, as_json=as_json, quiet=quiet)
 
 
 def takes_words(job: JobSpec) -> bool:

@@ -18,9 +18,9 @@ from devbox import __version__
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Boxes": {
         "up": ("boxes", "Bring a box up, or finish bringing it up"),
-        "pause": ("boxes", "Stop paying; what is kept depends on the provider"),
+        "pause": ("stop", "Stop paying; what is kept depends on the provider"),
         "resume": ("boxes", "Bring a paused box back"),
-        "down": ("boxes", "End a box permanently"),
+        "down": ("stop", "End a box permanently"),
         "keep": ("boxes", "Hold off the idle pause for a while"),
         "restart": ("changes", "Restart a box's app, in its container or with a new image"),
         "resize": ("changes", "Move a box to other hardware"),
@@ -54,6 +54,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "runs": ("jobs", "List runs"),
         "logs": ("jobs", "Print or follow a run's log"),
         "attach": ("jobs", "Follow a run's progress"),
+        "wait": ("wait", "Wait until a run or a box is in a state"),
         "cancel": ("jobs", "Stop a run"),
         "retry": ("jobs", "Run again what failed or is missing"),
         "checkpoints": ("checkpoints", "Model weights: list, fetch, compare, upload"),

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import status
-from devbox.model import Run, RunState
+from devbox.model import BoxState, Run, RunState
 from devbox.remote import agent_bootstrap, stream
+from devbox.remote.preconditions import check_running
 from devbox.text import clean
 from devbox.wire.codec import Unreadable, decode
 from devbox.wire.jobs import JobAnswer, JobEvent, JobStatus, LogPiece, Refusal, ServiceStatus
@@ -188,4 +189,6 @@ def _box(ws: Workspace, run: Run) -> Any:
             f"the box {run.box_name} of run {run.id} is gone",
             means="what it had made and was not fetched is gone with it",
         )
+    if box.state is BoxState.PAUSED:
+        check_running(box)
     return box

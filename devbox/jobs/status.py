@@ -11,7 +11,7 @@ from devbox.model import Run, RunState
 from devbox.text import clean
 from devbox.wire.codec import LATEST, Unreadable, convert, decode, encode, load, plain
 from devbox.wire.jobs import Attempt, JobRequest, JobStatus
-from devbox.wire.messages import Identity
+from devbox.wire.messages import End, Identity
 
 _SKEW = 2.0  # seconds; a box clock that is off by less is taken as right
 
@@ -43,6 +43,18 @@ def asked(run: Run) -> Asked | None:
         return None
     sources = {str(name): str(path) for name, path in dict(found.get("sources") or {}).items()}
     return Asked(request.command, request.extra, request.args, request.inputs, sources)
+
+
+def then(run: Run) -> End | None:
+    """What was ordered with it: what its box does with itself once it has ended."""
+    found = msgspec.json.decode(run.request).get("then")
+    return found if found in ("pause", "down") else None
+
+
+def with_then(run: Run, wanted: End | None) -> Run:
+    """The run's row with that order."""
+    journalled = {**msgspec.json.decode(run.request), "then": wanted}
+    return msgspec.structs.replace(run, request=msgspec.json.encode(journalled))
 
 
 def begun(submitter: Identity | None) -> bytes:

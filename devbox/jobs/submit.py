@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,10 +39,19 @@ from devbox.wire.jobs import (
     JobRequest,
     ServiceRequest,
 )
+from devbox.wire.messages import End
 from devbox.workspace import Workspace
 
 _GRACE, _DRAIN = 10.0, 30.0  # seconds a job has to save, and a service to finish its requests
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+class Ordered(NamedTuple):
+    """What a box does once a run has ended. wanted: what was asked for; does: what of it the box
+    does by itself."""
+
+    wanted: End
+    does: End
 
 
 def submit(
@@ -53,13 +62,14 @@ def submit(
     sources: Mapping[str, Path],
     *,
     extra: Sequence[str] = (),
+    then: Ordered | None = None,
     tell: Tell | None = None,
 ) -> Run:
     """Send the inputs and start the job; returns once it runs, or is known to have been refused.
 
     args: a value for every argument; sources: input name → local file or folder; both as
-    `arguments.parse` gives them. extra: further words for a command. tell: gets the progress of
-    the transfer.
+    `arguments.parse` gives them. extra: further words for a command. then: what the box does once
+    it has ended. tell: gets the progress of the transfer.
     Conflict when the box does not run; SyncError, SshError when it cannot be reached. After a
     NoAnswer the run may have been started all the same: `control.refresh` finds out.
     """
@@ -69,7 +79,9 @@ def submit(
     now = ws.clock()
     run_id = new_id(job.name, now)
     request = _request(ws, box, run_id, job, args, looked, extra)
+    request = request._replace(then=then.does if then else None)
     journalled = {"request": codec.plain(request), "sources": {s.name: str(s.path) for s in looked}}
+    journalled |= {"then": then.wanted} if then else {}
     run = Run(
         id=run_id,
         box_id=box.id,
@@ -100,8 +112,9 @@ def _journalled(run: Run) -> tuple[dict[str, Any], JobRequest]:
     )
 
 
-def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
-    """A further attempt of a run that is over, on the same inputs, keeping what is done.
+def retry(ws: Workspace, run: Run, *, then: Ordered | None = None, tell: Tell | None = None) -> Run:
+    """A further attempt of a run that is over, on the same inputs, keeping what is done. then: as
+    in `submit`; what was ordered with the attempt before is not.
 
     Conflict while it runs, when its box is gone, or when an input has changed since and the box
     no longer has the old one.
@@ -116,7 +129,9 @@ def retry(ws: Workspace, run: Run, *, tell: Tell | None = None) -> Run:
     if run.state in (RunState.RUNNING, RunState.QUEUED):
         raise Conflict(f"run {run.id} is {run.state}", fix=f"devbox attach {run.id}")
     journalled, request = _journalled(run)
-    request = request._replace(attempt=status.of(run).attempt + 1)
+    does = then.does if then else None
+    request = request._replace(attempt=status.of(run).attempt + 1, then=does)
+    journalled["then"] = then.wanted if then else None
     looked = []
     for name, path in journalled["sources"].items():
         source = _as_sent(box, run, name, Path(path), request.inputs[name])
@@ -150,7 +165,10 @@ def _start(
             whole = request._replace(secrets=_secrets(ws.project_of(box), request))
             line = Exec(box)
             agent_bootstrap.install(line)
-            rearm.see_to(ws, box, line)
+            if request.then:  # an agent of other code may know no such order
+                rearm.arm(ws, box, line)
+            else:
+                rearm.see_to(ws, box, line)
             for source in looked:
                 inputs.send(ws, line, source, tell)
             asked = True

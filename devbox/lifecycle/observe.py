@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from devbox.errors import Conflict, DevboxError, NotFound, SshError, Unavailable, had_no_effect
+from devbox.jobs import status
 from devbox.lifecycle import absence
 from devbox.lifecycle.merge import Answer, is_only_lost, merge
 from devbox.lifecycle.operation import BoxOperation
@@ -56,6 +57,8 @@ def _note_own_end(op: BoxOperation, before: Record) -> None:
     if before.goal or before.box.state is not BoxState.RUNNING:
         return
     more = f": {op.box.message}" if op.box.message else ""
+    ordered = [run for run in op.ws.store.runs.latest(box_id=op.box.id) if status.then(run)]
+    more += f"; run {ordered[0].id} was to have that done after it" if ordered else ""
     if op.box.state is BoxState.PAUSED:
         op.note("found-paused", f"it is paused, and was not from here{more}")
     elif op.box.state.is_over or op.box.state is BoxState.FAILED:

@@ -190,6 +190,8 @@ def idle(box: Box, verdict: Verdict | None, now: float) -> Line:
     left = None if verdict.pauses_at is None else max(0.0, verdict.pauses_at - now)
     near = left is not None and left < 600
     text = "" if left is None else duration(left) if near else brief(left)
+    if verdict.state == "active" and verdict.then and not near:
+        return [("then pauses" if verdict.then.do == "pause" else "then ends", "info")]
     if verdict.state == "active":
         return [(f"in use {text}" if near and text else "in use", "warn" if near else "good")]
     if verdict.state in ("saving", "pausing"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Dict, Literal, NamedTuple, Optional, Tuple
 
 from devbox.wire.codec import Between, Exactly, Most, Text, Time, Word
-from devbox.wire.messages import BoxEvent, Identity
+from devbox.wire.messages import BoxEvent, End, Identity
 
 Cursor = Annotated[str, Exactly("[0-9]{1,15}[.][0-9]{1,18}")]
 Refused = Literal["bad_request", "conflict", "not_found", "missing"]
@@ -59,7 +59,8 @@ class JobRequest(NamedTuple):
     of each input's files. inputs, checkpoints: name → path. secrets: checkpoint → token. vram:
     bytes. environment: the work runs in it, and packages go into it too; without one the box's
     Python does the work. service: the run stays and answers requests. grace: seconds between
-    SIGTERM and SIGKILL. Starting the same id and attempt again changes nothing."""
+    SIGTERM and SIGKILL. then: what the box does with itself once this run and all others have
+    ended. Starting the same id and attempt again changes nothing."""
 
     id: Word
     job: Word
@@ -82,6 +83,7 @@ class JobRequest(NamedTuple):
     vram: int = 0
     timeout: Optional[float] = None
     grace: float = 10.0
+    then: Optional[End] = None
 
 
 class Attempt(NamedTuple):
@@ -178,6 +180,13 @@ class JobList(NamedTuple):
 
     runs: Tuple[JobStatus, ...]
     now: Time
+
+
+class ThenAnswer(NamedTuple):
+    """The answer to `job then`: what the box is to do once that run has ended; None for nothing."""
+
+    do: Optional[End] = None
+    run: Word = ""
 
 
 class InputAnswer(NamedTuple):

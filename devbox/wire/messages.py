@@ -12,7 +12,9 @@ from devbox.wire.codec import Between, Exactly, Most, Number, Text, Time, Word
 from devbox.wire.notices import Notify
 
 VerdictState = Literal["active", "idle", "held", "warned", "saving", "pausing"]
-Cause = Literal["idle", "ceiling", "budget"]
+Cause = Literal["idle", "ceiling", "budget", "then"]
+End = Literal["pause", "down"]
+Waits = Literal["", "run", "others", "answer", "keep", "use", "files", "fetch"]
 
 
 class Policy(NamedTuple):
@@ -116,13 +118,26 @@ class Kept(NamedTuple):
     capped: bool = False
 
 
+class Then(NamedTuple):
+    """What a box does with itself once a run and all others on it have ended (`devbox run --then`).
+    do: it pauses, or ends. waits: for what it has not begun yet: the run, others, an answer which
+    runs there are, the end of a `keep`, a user at work, files that are only on it, or a computer
+    that fetches them; '' for nothing. text: the same as a sentence, about the box."""
+
+    do: End
+    run: Annotated[str, Text(80)]
+    waits: Waits = ""
+    text: Annotated[str, Text(300)] = ""
+
+
 class Verdict(NamedTuple):
     """The idle policy's answer. state: active (in use), idle, held (idle, but kept), warned (the
     pause is near), saving, pausing. idle_for: seconds. pauses_at: as things stand, and cause: which
-    of idle, ceiling (max_uptime) and budget it would be; None where nothing would pause it.
+    of idle, ceiling (max_uptime), budget and then it would be; None where nothing would pause it.
     deadline: max_uptime's end, by the clock of who armed it. warned: the user was told. unsynced:
     files of the workdir that changed on the box since they were last fetched, by its own count.
-    now: when it was given. silent: seconds without a new verdict, when that is too long."""
+    now: when it was given. silent: seconds without a new verdict, when that is too long. then: what
+    was ordered with a run."""
 
     state: VerdictState
     idle_for: Time
@@ -135,6 +150,7 @@ class Verdict(NamedTuple):
     unsynced: Annotated[str, Text(100)] = ""
     now: Time = 0.0
     silent: Time = 0.0
+    then: Optional[Then] = None
 
 
 class Cpu(NamedTuple):

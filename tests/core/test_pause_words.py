@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from devbox.cli.boxes import pause_command
+from devbox.cli.stop import pause_command
 from devbox.providers.abilities import CanPause
 from devbox.providers.base import Provider
 from devbox.providers.docker.provider import Docker

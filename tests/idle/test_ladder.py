@@ -58,6 +58,10 @@ class Box:
     def say(self, message: str) -> None:
         self.said.append(message)
 
+    def dismiss(self) -> None:
+        self.state = self.state._replace(then=None)
+        self.calls.append((self.second, "dismiss"))
+
     def save(self) -> Report:
         self.calls.append((self.second, "save"))
         return self.save_report

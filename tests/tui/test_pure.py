@@ -6,10 +6,12 @@ import math
 
 from devbox import text_layout
 from devbox.model import BoxState, Price, RunState
+from devbox.tui import fleet
 from devbox.tui.feed import BoxView
 from devbox.tui.history import History, Ring, resampled
 from devbox.tui.notices import Notices
 from devbox.tui.schedule import Schedule
+from devbox.wire.messages import Then
 from tests.tui import fakes
 from tests.tui.fakes import NOW
 
@@ -197,3 +199,10 @@ def test_a_box_view_knows_no_price_as_none() -> None:
     assert isinstance(view, BoxView)
     assert view.costing
     assert view.micro is None
+
+
+def test_a_box_that_stops_after_its_run_says_so() -> None:
+    box = fakes.box("b")
+    ordered = fakes.verdict(then=Then("down", "r1", "run", "ends when run r1 ends"))
+    assert fleet.idle(box, ordered, NOW) == [("then ends", "info")]
+    assert fleet.idle(box, fakes.verdict(), NOW) == [("in use", "good")]

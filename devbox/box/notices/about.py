@@ -16,6 +16,7 @@ KINDS: Dict[str, NoticeKind] = {
     "pause-failed": "pause-failed",
     "pause-unconfirmed": "pause-failed",
     "cannot-pause": "pause-failed",
+    "then-held": "pause-failed",
     "gpu-lost": "gpu",
     "gpu-ecc": "gpu",
     "gpu-xid": "gpu",

@@ -5,6 +5,8 @@
     list [ID …]                      → `JobList`
     follow ID [--after CURSOR|tail] [--once]    → lines (devbox.box.runs.follow)
     cancel ID                        → `JobAnswer`, once it is over
+    then                             → `ThenAnswer`: what the box does when a run has ended
+    then pause|down ID, then none    order that, or take it back → `ThenAnswer`
     input prepare|finish KEY         → `InputAnswer`
 
 What cannot be done: a `Refusal`, and exit code 1.
@@ -19,21 +21,31 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import Iterator, List, Union
+from typing import Dict, Iterator, List, Optional, Union
 
 from devbox.box import json_file, paths, processes
-from devbox.box.runs import inputs
+from devbox.box.runs import inputs, then
 from devbox.box.runs.folder import BadRequest, RunFolder, active, all_runs
 from devbox.box.runs.follow import follow
 from devbox.box.runs.process_group import python_command
 from devbox.box.runs.worker import home
 from devbox.wire.codec import Unreadable, decode, encode
-from devbox.wire.jobs import InputAnswer, JobAnswer, JobList, JobRequest, JobStatus, Refusal
+from devbox.wire.jobs import (
+    InputAnswer,
+    JobAnswer,
+    JobList,
+    JobRequest,
+    JobStatus,
+    Refusal,
+    ThenAnswer,
+)
+from devbox.wire.messages import End
 
 MAX_REQUEST = 4 << 20  # bytes
 MAX_LISTED = 500
 _START_PATIENCE = 60.0
-Answer = Union[JobAnswer, JobList, InputAnswer, Refusal]
+Answer = Union[JobAnswer, JobList, InputAnswer, ThenAnswer, Refusal]
+_ENDS: Dict[str, End] = {"pause": "pause", "down": "down"}
 
 
 def main(argv: List[str]) -> int:
@@ -48,7 +60,7 @@ def main(argv: List[str]) -> int:
     return code
 
 
-def _answer(argv: List[str]) -> Answer:
+def _answer(argv: List[str]) -> Answer:  # noqa: PLR0911 - one a verb
     verb, words = (argv[0] if argv else ""), argv[1:]
     if verb == "start" and not words:
         return JobAnswer(start(_read_request()), time.time())
@@ -64,7 +76,30 @@ def _answer(argv: List[str]) -> Answer:
         return InputAnswer(inputs.prepare(words[1]))
     if verb == "input" and words[:1] == ["finish"] and len(words) == 2:
         return InputAnswer(inputs.finish(words[1]))
-    raise BadRequest("bad_request", "usage: job start|status|list|follow|cancel|input …")
+    if verb == "then" and (told := _then(words)):
+        return told
+    raise BadRequest("bad_request", "usage: job start|status|list|follow|cancel|then|input …")
+
+
+def order(do: End, folder: RunFolder) -> ThenAnswer:
+    """What the box does with itself once that run has ended; one that is over is refused."""
+    status = folder.require()
+    if status.is_over:
+        raise BadRequest("conflict", f"run {folder.id} has ended already: {status.state}")
+    then.give(do, folder.id)
+    return ThenAnswer(do, folder.id)
+
+
+def _then(words: List[str]) -> Optional[ThenAnswer]:
+    if words in ([], ["none"]):
+        return _told(then.take_back() if words else then.read(paths.root()))
+    if len(words) == 2 and words[0] in _ENDS:
+        return order(_ENDS[words[0]], RunFolder(words[1]))
+    return None
+
+
+def _told(found: Optional[then.Order]) -> ThenAnswer:
+    return ThenAnswer(found.do, found.run) if found else ThenAnswer()
 
 
 def start(request: JobRequest) -> JobStatus:
@@ -83,6 +118,8 @@ def start(request: JobRequest) -> JobStatus:
         if request.secrets:  # not in the request, which stays: these are read once, then gone
             json_file.write(folder.path / "secrets.json", request.secrets)
         json_file.write(folder.path / "request.json", request._replace(secrets={}), durable=True)
+        # Ordered before it runs: cut off in between, the box stops all the same.
+        earlier = then.give(request.then, folder.id) if request.then else None
         _spawn(folder)
         deadline = time.monotonic() + _START_PATIENCE
         while True:  # two starts at once: the supervisor that was first writes the status
@@ -90,6 +127,8 @@ def start(request: JobRequest) -> JobStatus:
             if status is not None and status.attempt >= request.attempt:
                 return status
             if time.monotonic() > deadline:
+                if request.then:
+                    then.put_back(earlier)
                 raise BadRequest("conflict", _last_words(folder))
             time.sleep(0.02)
 

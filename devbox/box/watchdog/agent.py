@@ -18,12 +18,13 @@ from devbox.box.files import volume_save
 from devbox.box.notices.courier import Courier
 from devbox.box.probes.gpu.health import Health
 from devbox.box.probes.terminals import Terminals
-from devbox.box.runs import folder
+from devbox.box.runs import folder, then
 from devbox.box.watchdog import config, policy
 from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.digest import Digests
 from devbox.box.watchdog.effects import BoxEffects
 from devbox.box.watchdog.escalation import CALM, Effects, Rung, Watchdog
+from devbox.box.watchdog.then import Order
 from devbox.box.with_timeout import within
 from devbox.wire.codec import Word
 from devbox.wire.messages import Arming, Identity, Verdict, WatchdogConfig
@@ -40,6 +41,8 @@ _SETTLE_EVERY = 60.0  # seconds between looks for runs whose supervisor died
 # After a warning ssh traffic counts this much later: a laptop that comes to fetch what the pause
 # would lose says so (`keep --syncing`) only once it is logged in, and its login is no use either.
 _LATE = 5.0
+_STARTING = 90.0  # seconds that a run may take from its order to its first status
+_LOOK_EVERY = 60.0  # seconds between looks for files that the end after a run would lose
 _OWN_ECHO = 3.0  # seconds in which our own line on a terminal passes through ssh
 
 
@@ -91,6 +94,8 @@ class Agent:
         self._faults: Dict[str, float] = {}
         self._settled_at: Optional[float] = None
         self._pending: Deque[Tuple[float, Any]] = deque()
+        self._over = _Over()
+        self._sessions: Any = None
         self._now = Moment(0.0, 0.0)
         self._health = Health()
         self._courier = Courier(root)
@@ -195,6 +200,8 @@ class Agent:
 
     def _observe(self, watch: _Watch, sample: Optional[Dict[str, Any]]) -> bool:
         muted = self._muted()
+        ssh = sample.get("ssh") if sample else None
+        self._sessions = ssh.get("sessions") if isinstance(ssh, dict) else None
         sample = self._late(sample, calm=watch.ladder.rung.name == CALM, syncing=all(muted))
         watch.state = policy.observe(watch.policy, watch.state, sample, self._now, muted=muted)
         return True
@@ -215,13 +222,42 @@ class Agent:
 
     def _judge(self, watch: _Watch) -> None:
         now = self._now
-        watch.state = watch.state._replace(hold=config.hold(self._root, now))
+        watch.state = watch.state._replace(
+            hold=config.hold(self._root, now),
+            then=self._guard("the order of a run", lambda: self._then(watch)),
+        )
         verdict = policy.judge(watch.policy, watch.state, now)
         verdict = watch.verdict = watch.ladder.tick(verdict, watch.state, now)
         json_file.write(self._root / "verdict.json", verdict)
         idle = policy.summary(watch.policy, watch.state, now)
         saved = _Saved(watch.given.armed.id, processes.boot_id(), now.mono, watch.ladder.rung, idle)
         json_file.write(self._root / "ladder.json", saved)
+
+    def _then(self, watch: _Watch) -> Optional[Order]:
+        """What was ordered with a run, and how that run is."""
+        order = then.read(self._root)
+        if order is None:
+            return None
+        now = self._now
+        since = order.mono if order.boot == processes.boot_id() else float("-inf")
+        found = Order(order.do, order.run, since)
+        status = folder.RunFolder(order.run).settled()
+        if status is None:  # not started yet, or never
+            if 0 <= now.wall - order.given < _STARTING:
+                return found
+        elif not status.is_over:
+            return found
+        ended = status.state if status else "did not start"
+        if self._over.order != order:
+            self._over = _Over(order, now.mono)
+        if now.mono >= self._over.look:
+            self._over.files = not watch.given.volumes and bool(watch.effects.at_risk())
+            self._over.look = now.mono + _LOOK_EVERY
+        # A computer that was closed while it fetched has no login left, but its note of it.
+        fetching = all(self._muted()) and self._sessions != 0
+        return found._replace(
+            over=self._over.since, ended=ended, files=self._over.files, fetching=fetching
+        )
 
     def _muted(self) -> Tuple[bool, bool]:
         """ssh directions that do not count now: a sync that belongs to the pause, our own lines."""
@@ -271,6 +307,15 @@ class _Saved(NamedTuple):
     mono: float
     rung: Rung
     idle: policy.Idle
+
+
+class _Over:
+    """The run of an order is over. since: when (mono) that was first seen. files: some would be
+    lost, as at the last look; look: when (mono) the next one is due."""
+
+    def __init__(self, order: Optional[then.Order] = None, since: float = 0.0) -> None:
+        self.order, self.since = order, since
+        self.files, self.look = False, since
 
 
 class _Watch:

@@ -27,6 +27,7 @@ from typing import List, Optional
 
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
+from devbox.box.runs import then
 from devbox.box.watchdog import config, daemon
 from devbox.box.watchdog.agent import RunningAgent, running_code
 from devbox.wire.codec import decode, load, plain
@@ -49,7 +50,7 @@ def main(args: List[str]) -> int:
         except ValueError as error:
             print(f"these orders cannot be followed: {error}", file=sys.stderr)
             return 2
-        _forget(root)
+        _forget(root, given)
         _leave_mark(root, given)
         pid, restarted = _heeding(root, given.armed.id)
     if pid is None:
@@ -78,13 +79,14 @@ def guard(args: List[str]) -> int:
         except (OSError, ValueError) as error:
             print(f"the box's first orders cannot be followed: {error}", file=sys.stderr)
             return 2
-        _forget(root)
+        _forget(root, given)
     event_log.append(root, "armed", f"from its first second: {_summary(given)}")
     return 0
 
 
-def _forget(root: Path) -> None:
+def _forget(root: Path, given: WatchdogConfig) -> None:
     """What belongs to the orders before."""
+    then.forget_older(root, given)
     for name in _LEFTOVERS:
         (root / name).unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from devbox.box.files import volume_save
 from devbox.box.watchdog import pause_recipe
 from devbox.box.watchdog.deadline import Ceiling, Moment
 from devbox.wire.codec import convert
-from devbox.wire.messages import Arming, Hold, WatchdogConfig
+from devbox.wire.messages import Arming, Hold, Identity, WatchdogConfig
 from devbox.wire.notices import Webhook
 
 FILE = "config.json"
@@ -122,6 +123,13 @@ def _check_webhook(webhook: Optional[Webhook]) -> None:
         not webhook.url.startswith(("https://", "http://")) or is_readable(webhook.url)
     ):
         raise ValueError("notify.webhook is not an https address")
+
+
+def wake(root: Path) -> None:
+    """Have a running agent look at once."""
+    agent = json_file.load(root / "agent.json", Identity)
+    if agent and processes.is_alive(agent):
+        processes.send([agent.pid], signal.SIGHUP)
 
 
 def hold(root: Path, now: Moment) -> Optional[float]:

@@ -13,6 +13,7 @@ from devbox.box.files import unsynced, volume_save
 from devbox.box.files.losses import Losses
 from devbox.box.notices import about, courier, outbox
 from devbox.box.probes.terminals import Terminals
+from devbox.box.runs import then
 from devbox.box.watchdog import config, pause_recipe
 from devbox.box.watchdog.escalation import Report
 from devbox.box.with_timeout import within
@@ -66,14 +67,20 @@ class BoxEffects:
             return Report(ok, detail, found or "")
         volumes, box = self._orders.volumes, self._orders.box
         saved = volume_save.save(self._losses(), volumes, box, seconds=self._copying())
-        return Report(ok and saved.ok, detail, saved.sentence())
+        lost = bool(saved.left) or not saved.found.complete
+        return Report(ok and saved.ok, detail, saved.sentence(), lost)
 
     def pause(self) -> Report:
         if self._orders.pause is None:
             return Report(False, "this box cannot pause itself")
         courier.post_now(self._root, time.time())  # what says so must leave before the box stops
         outcome = pause_recipe.attempt(self._orders.pause, os.environ)
+        if outcome.ok:  # at once: from now on this box may stop at any time
+            self.dismiss()
         return Report(outcome.ok, outcome.detail)
+
+    def dismiss(self) -> None:
+        then.end(self._root)
 
     def _losses(self) -> Losses:
         folder = unsynced.workdir(self._orders.workdir)

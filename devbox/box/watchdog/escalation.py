@@ -2,7 +2,8 @@
 
 - warned: on the box's terminals and in the events, `warn` before the pause. Whoever comes back
   to work calls an idle pause off; max_uptime is not called off, and a budget only by being raised.
-- saving: the save command, then the list of files that are only here.
+- saving: the save command, then the list of files that are only here. A pause that was ordered with
+  a run (devbox.box.watchdog.then) loses none of them: it is given up then.
 - pausing: the provider is asked, and asked again, until this box is gone.
 
 While our own save command runs it uses the machine; only a user, a client or a job calls the
@@ -10,7 +11,7 @@ pause off then, and without one a GPU at work too. The agent keeps the rung on d
 was killed and is started again goes on from it: a save command may therefore run twice.
 
 Events: warning, called-off, saving, saved, save-failed, pausing, paused, pause-failed,
-pause-unconfirmed, cannot-pause.
+pause-unconfirmed, cannot-pause, then-held.
 """
 
 from __future__ import annotations
@@ -33,14 +34,17 @@ GRACE = 60.0  # seconds a user has at least between an idle warning and the savi
 CONFIRM = 120.0  # seconds an accepted pause may take before it is asked for again
 _BACKOFF, _BACKOFF_MOST = 15.0, 300.0
 _LAST_CALL = 60.0
+_FORCED = (idle.CEILING, idle.BUDGET)  # what nobody calls off by working on
 
 
 class Report(NamedTuple):
-    """How a hook went, as a sentence. losses: what is only on this box."""
+    """How a hook went, as a sentence. losses: what is only on this box; lost: a pause would lose
+    some of it."""
 
     ok: bool
     detail: str
     losses: str = "an unknown number of unsynced files"
+    lost: bool = False
 
 
 class Task(Protocol):
@@ -59,6 +63,10 @@ class Effects(Protocol):
 
     def at_risk(self) -> str:
         """What the pause would lose, as text; '' where it keeps the disk, or all is synced."""
+        ...
+
+    def dismiss(self) -> None:
+        """What was ordered with a run is no longer to be done."""
         ...
 
     def save(self) -> Report: ...
@@ -119,7 +127,7 @@ class Watchdog:
     def _from_calm(self, verdict: Verdict, now: Moment) -> None:
         if verdict.state in (WARNED, PAUSING):
             self._warn(verdict, now)
-            if verdict.state == PAUSING and verdict.cause != idle.IDLE:
+            if verdict.state == PAUSING and verdict.cause in _FORCED:
                 self._save(verdict, now)
 
     def _from_warned(self, verdict: Verdict, now: Moment) -> None:
@@ -131,7 +139,7 @@ class Watchdog:
             self._warn(verdict, now)
         elif verdict.state == PAUSING:
             grace = min(GRACE, self._policy.warn)
-            if rung.cause != idle.IDLE or now.mono >= rung.since + grace:
+            if rung.cause in _FORCED or now.mono >= rung.since + grace:
                 self._save(verdict, now)
         elif not rung.called and _left(verdict) <= min(_LAST_CALL, self._policy.warn / 2):
             self._effects.say(f"this box pauses in {brief(_left(verdict))}")
@@ -149,6 +157,12 @@ class Watchdog:
             return
         kind = "saved" if report.ok else "save-failed"
         self._effects.event(kind, f"before the pause: {report.detail}; {report.losses}")
+        if self.rung.cause == idle.THEN and report.lost:
+            self._effects.dismiss()
+            what = f"it keeps running and costing, since files are only on it: {report.losses}"
+            self._effects.event("then-held", f"a run has ended, and this box does not stop: {what}")
+            self._call_off("files would be lost")
+            return
         rung = self.rung._replace(name=PAUSING, since=now.mono, saved=now.mono, again=now.mono)
         self._step(rung._replace(losses=report.losses))
         if not self._can_pause:
@@ -181,7 +195,8 @@ class Watchdog:
             self._call_off(self._back("the box is in use again"))
         elif self._can_pause and now.mono >= rung.again:
             if rung.attempts == 0:
-                self._effects.event("pausing", f"asking the provider to pause; {rung.losses}")
+                why = f"{state.then.told}: " if rung.cause == idle.THEN and state.then else ""
+                self._effects.event("pausing", f"{why}asking the provider to pause; {rung.losses}")
                 self._effects.say("this box pauses now")
             self._step(rung._replace(attempts=rung.attempts + 1))
             self._task = self._start(self._effects.pause)
@@ -213,8 +228,10 @@ class Watchdog:
             hint = f"work on, or hold it off with: devbox keep {self._box} 2h"
         risk = self._effects.at_risk()
         told = f"; {risk}" if risk else ""
-        self._effects.event("warning", f"would pause in {left}: {why}{told}")
-        self._effects.say(f"this box pauses in {left} ({why}){told}; {hint}")
+        ends = verdict.then is not None and verdict.then.do == "down"
+        self._effects.event("warning", f"would {'end' if ends else 'pause'} in {left}: {why}{told}")
+        verb = "ends" if ends else "pauses"
+        self._effects.say(f"this box {verb} in {left} ({why}){told}; {hint}")
         self._step(Rung(WARNED, now.mono, cause, losses=risk))
 
     def _save(self, verdict: Verdict, now: Moment) -> None:
@@ -230,7 +247,7 @@ class Watchdog:
     def _back(self, used: str) -> str:
         return "its budget was raised" if self.rung.cause == idle.BUDGET else used
 
-    def _has_returned(self, state: State, now: Moment) -> bool:
+    def _has_returned(self, state: State, now: Moment) -> bool:  # noqa: PLR0911 - one a reason
         """Whether the pause has lost its reason since saving began."""
         if self.rung.cause == idle.BUDGET:
             return state.budget is None or state.budget.due(now) > now.mono
@@ -241,12 +258,15 @@ class Watchdog:
             return True
         if (idle.person_use(state) or 0.0) > began:
             return True
+        tuning = idle.tuning_of(self._policy)
+        after = self.rung.saved + tuning.window + tuning.patience
+        if self.rung.cause == idle.THEN:  # the run is over, whatever GPUs and CPUs do
+            taken_back = state.then is None and self.rung.accepted is None
+            return taken_back or (self.rung.name == PAUSING and state.armed > after)
         # Nothing of ours uses a GPU but a save command.
         if not self._policy.save_command and (idle.gpu_use(state) or 0.0) > began:
             return True
         # The save command's own work may still show for a window after it ended.
-        tuning = idle.tuning_of(self._policy)
-        after = self.rung.saved + tuning.window + tuning.patience
         return self.rung.name == PAUSING and idle.last_use(self._policy, state, now) > after
 
     def _step(self, rung: Rung) -> None:

@@ -11,15 +11,14 @@ fetches what would be lost), so it does not count as use; 0 ends that.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from typing import List
 
-from devbox.box import event_log, json_file, paths, processes
+from devbox.box import event_log, json_file, paths
 from devbox.box.format import brief
 from devbox.box.watchdog import config
 from devbox.wire.codec import encode
-from devbox.wire.messages import Identity, Kept
+from devbox.wire.messages import Kept
 
 
 def main(args: List[str]) -> int:
@@ -50,9 +49,7 @@ def main(args: List[str]) -> int:
         until = f", until {ceiling.name} ends it" if ceiling and capped else ""
         message = f"kept for {brief(granted)}{until}"
     event_log.append(root, "keep", message)
-    agent = json_file.load(root / "agent.json", Identity)
-    if agent and processes.is_alive(agent):
-        processes.send([agent.pid], signal.SIGHUP)
+    config.wake(root)
     sys.stdout.buffer.write(encode(Kept(options.now + granted, capped)))
     return 0
 

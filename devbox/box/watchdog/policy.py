@@ -21,25 +21,29 @@ from __future__ import annotations
 from typing import Annotated, Any, Dict, Final, List, NamedTuple, Optional, Tuple
 
 from devbox.box.format import brief
+from devbox.box.watchdog import then as after_run
 from devbox.box.watchdog.deadline import Ceiling, Moment
 from devbox.box.watchdog.signals import ACTIVE, QUIET, SILENT, Finding, Tuning
 from devbox.box.watchdog.signals.gpus import Gpu, Gpus
 from devbox.box.watchdog.signals.machine import Cpu, Network
 from devbox.box.watchdog.signals.traffic import Ssh, Terminals
 from devbox.box.watchdog.signals.work import Jobs, Requests
+from devbox.box.watchdog.then import Order
 from devbox.wire.codec import Text
-from devbox.wire.messages import Cause, Policy, Verdict, VerdictState
+from devbox.wire.messages import Cause, Policy, Then, Verdict, VerdictState
 
 IDLE: Final = "idle"
 CEILING: Final = "ceiling"
 BUDGET: Final = "budget"
+THEN: Final = "then"
 _NEVER = float("inf")
 _MUTED_BOTH, _MUTED_NONE = (True, True), (False, False)
 
 
 class State(NamedTuple):
     """Everything remembered between samples. armed: when watching began (mono), or began afresh;
-    blind: the last moment (mono) a signal was silent; hold: no idle pause before (mono)."""
+    blind: the last moment (mono) a signal was silent; hold: no idle pause before (mono); then: what
+    was ordered with a run."""
 
     last: Moment
     armed: float
@@ -54,6 +58,7 @@ class State(NamedTuple):
     hold: Optional[float] = None
     ceiling: Optional[Ceiling] = None
     budget: Optional[Ceiling] = None
+    then: Optional[Order] = None
 
     def end(self, now: Moment) -> Tuple[Optional[Ceiling], Cause]:
         """What ends everything, and comes first."""
@@ -133,11 +138,14 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
         idle_due = max(quiet_since + policy.after, state.hold or 0.0)
     end, ends = state.end(now)
     end_due = end.due(now) if end else _NEVER
-    cause: Cause = IDLE if idle_due < end_due else ends
-    due = min(idle_due, end_due)
-    ahead = min(policy.warn, policy.after - tuning.window) if cause == IDLE else 0.0
-    if cause != IDLE and end:
-        ahead = end.warn
+    then_due, then = _then(policy, state, now)
+    due = min(idle_due, end_due, then_due)
+    cause: Cause = ends
+    ahead = end.warn if end else 0.0
+    if due == then_due < end_due:
+        cause, ahead = THEN, after_run.grace(policy)
+    elif due < end_due:
+        cause, ahead = IDLE, min(policy.warn, policy.after - tuning.window)
     name: VerdictState
     active = any(f.kind in (ACTIVE, SILENT) for f in findings)
     if not active and idle_for < tuning.window:
@@ -152,17 +160,31 @@ def judge(policy: Policy, state: State, now: Moment) -> Verdict:
         name, due, cause = "active", end_due, ends
     else:
         name = "held" if held else "idle"
-    ends_it = cause != IDLE and name != "active"
+    ends_it = cause not in (IDLE, THEN) and name != "active"
     return Verdict(
         state=name,
         idle_for=idle_for,
         pauses_at=None if due == _NEVER else now.wall + due - now.mono,
         cause=None if due == _NEVER else cause,
         now=now.wall,
-        reasons=_reasons(policy, state, findings, now, end if ends_it else None),
+        reasons=(
+            *((then.text,) if then else ()),
+            *_reasons(policy, state, findings, now, end if ends_it else None),
+        )[:20],
         keep_until=now.wall + state.hold - now.mono if held and state.hold else None,
         deadline=state.ceiling.deadline if state.ceiling else None,
+        then=then,
     )
+
+
+def _then(policy: Policy, state: State, now: Moment) -> Tuple[float, Optional[Then]]:
+    """When (mono) what was ordered with a run is due."""
+    if state.then is None:
+        return _NEVER, None
+    times = (state.ssh.used, state.terminals.used, state.requests.used)
+    user = max((at for at in times if at is not None), default=None)
+    patience = tuning_of(policy).patience
+    return after_run.judge(policy, state.then, state.jobs, user, state.hold, now.mono, patience)
 
 
 def uses(policy: Policy, state: State, now: Moment) -> List[str]:
@@ -269,6 +291,7 @@ def _afresh(state: State, now: Moment) -> State:
     )
     return begin(now, state.ceiling, state.budget)._replace(
         hold=state.hold,
+        then=state.then,
         cpu=Cpu(cores=state.cpu.cores, seen=_kept(state.cpu.seen, mono)),
         gpus=Gpus(gpus, _kept(state.gpus.seen, mono)),
         ssh=Ssh(last=state.ssh.last, since=mono, seen=_kept(state.ssh.seen, mono)),
