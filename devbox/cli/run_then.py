@@ -86,12 +86,14 @@ def order(ws: Workspace, then: str | None, box: Box, *, stays: bool) -> Order | 
     """What is ordered with a run on this box, told; what was ordered before is taken back where
     that is asked for."""
     from devbox.lifecycle import then as after_run
+    from devbox.remote.preconditions import check_running
 
     if then == TAKE_BACK:
         _taken_back(ws, box)
     end = wanted(then)
     if not end:
         return None
+    check_running(box)
     found = after_run.order(ws, end, box, box.name, stays=stays)
     for line in found.lines:
         ws.narrate(line)

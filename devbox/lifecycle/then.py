@@ -150,8 +150,15 @@ def carry_out(ws: Workspace, run: Run) -> Box | None:
     if found.waits not in ("", "files", "fetch"):
         ws.narrate(f"{box.name}: {clean(found.text)}")
         return None
-    verb = _without_loss(ws, box, wanted)
-    return down(ws, box) if verb == "down" else pause(ws, box)
+    verb, line = _without_loss(ws, box, wanted), Exec(box)
+    # Else it would hold for a box that is resumed at once.
+    agent.job(line, ThenAnswer, "then", "none")
+    try:
+        return down(ws, box) if verb == "down" else pause(ws, box)
+    except DevboxError:
+        with suppress(DevboxError):  # why: what went wrong with the stop is to be told
+            agent.job(line, ThenAnswer, "then", found.do, run.id)
+        raise
 
 
 def _standing(ws: Workspace, box: Box, run: Run) -> Then | None:
