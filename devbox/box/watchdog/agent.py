@@ -255,6 +255,8 @@ class Agent:
             self._over.look = now.mono + _LOOK_EVERY
         # A computer that was closed while it fetched has no login left, but its note of it.
         fetching = all(self._muted()) and self._sessions != 0
+        if self._over.files or fetching:
+            self._over.since = now.mono  # a minute and its warning come after that
         return found._replace(
             over=self._over.since, ended=ended, files=self._over.files, fetching=fetching
         )
@@ -310,7 +312,8 @@ class _Saved(NamedTuple):
 
 
 class _Over:
-    """The run of an order is over. since: when (mono) that was first seen. files: some would be
+    """The run of an order is over. since: when (mono) that was first seen, or that files or a fetch
+    were waited for. files: some would be
     lost, as at the last look; look: when (mono) the next one is due."""
 
     def __init__(self, order: Optional[then.Order] = None, since: float = 0.0) -> None:
