@@ -21,9 +21,9 @@ _VERBS = {"pause": "pauses", "down": "ends"}
 
 
 class Order(NamedTuple):
-    """since: when (mono) it was given. over: when (mono) its run was first seen to be over, or files
-    and a fetch were last waited for, None before. ended: how. files: some would be lost. fetching:
-    a computer fetches just now."""
+    """since: when (mono) it was given. over: when (mono) its run was first seen to be over, or
+    files and a fetch were last waited for, None before. ended: how. files: some would be lost.
+    fetching: a computer fetches just now."""
 
     do: End
     run: str
