@@ -185,7 +185,8 @@ def test_without_a_way_to_keep_files_it_waits_until_none_is_only_there() -> None
     (out / "model.pt").unlink()
     box.live(3 * MINUTE)
     box.until_event("paused")
-    assert any(event.message.startswith("would end in 1m") for event in event_log.read(box.root))
+    (warned,) = (e.message for e in event_log.read(box.root) if e.kind == "warning")
+    assert warned.startswith("would end in 55s: run r1 succeeded; then it ends"), warned
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["copied", "stays"])
