@@ -17,6 +17,7 @@ from devbox.cli.common import (
     workspace,
 )
 from devbox.errors import SpecError
+from devbox.guard import report
 from devbox.spec import Spec
 from devbox.wire.messages import Check
 from devbox.workspace import Workspace
@@ -47,7 +48,10 @@ def doctor_command(box_name: str | None, fix: bool, as_json: bool) -> None:
     if fix:
         for line in lifecycle.repair(ws):
             echo(line, err=True)
-    checks += doctor.laptop(ws) if box_name is None else doctor.box(ws, ws.box(box_name))
+    if box_name is None:
+        checks += [*doctor.laptop(ws), *doctor.guarded(lambda: [report.check(ws)])]
+    else:
+        checks += doctor.box(ws, ws.box(box_name))
     if as_json:
         print_json("doctor", box=box_name, checks=[check._asdict() for check in checks])
     else:

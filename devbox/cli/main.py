@@ -71,6 +71,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "budget": ("budget", "What the budgets leave, and doing what they ask for"),
         "idle": ("idle", "Replay the idle policy over recorded samples"),
         "doctor": ("doctor", "Check this machine, or a box"),
+        "guard": ("guard", "Look after boxes and schedules from this computer"),
+        "schedule": ("guard", "What is to be brought up, paused or run, and when"),
         "notify": ("notify", "Where you are told what happens: test it, see what waits"),
     },
     "Project": {

@@ -42,9 +42,8 @@ def reconcile(
             findings.append(_finding("changed", after, f"{before.state} → {after.state}"))
         elif after.unreachable:
             findings.append(_finding("failed", after, f"unreachable: {after.unreachable}"))
-        elif rearm.look(ws, after):
-            detail = "its watchdog did not run; it was armed again"
-            findings.append(_finding("armed", after, detail))
+        elif seen := rearm.look(ws, after):
+            findings.append(_finding(seen, after, _WATCHDOG[seen]))
     findings += [
         _finding("changed", box, f"lost → {box.state}: it is there again")
         for box in find_lost(ws, provider)
@@ -83,6 +82,10 @@ def _finish(op: BoxOperation, goal: Intent) -> Box:
     return _TO[goal.goal](op)
 
 
+_WATCHDOG = {
+    "armed": "its watchdog did not run; it was armed again",
+    "silent": "its watchdog could not be asked",
+}
 _TO = {"running": to_running, "paused": to_paused, "terminated": to_terminated}
 
 
@@ -141,4 +144,4 @@ def _give_up(op: BoxOperation, goal: Intent) -> Finding:
 
 
 def _finding(kind: str, box: Box, detail: str) -> Finding:
-    return Finding(kind, box.name, box.provider, detail)
+    return Finding(kind, box.name, box.provider, detail, box.id)

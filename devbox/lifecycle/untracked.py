@@ -28,12 +28,13 @@ Strangers = Literal["list", "adopt", "remove"]
 
 class Finding(msgspec.Struct, frozen=True):
     """One difference and what was done about it. kind: finished, given-up, busy, failed, changed,
-    armed, stranger, adopted, removed."""
+    armed, silent, stranger, adopted, removed. box_id: '' for what is not tracked."""
 
     kind: str
     name: str
     provider: str
     detail: str
+    box_id: str = ""
 
 
 def providers_in_use(ws: Workspace) -> list[str]:

@@ -18,6 +18,11 @@ _OURS: dict[str, NoticeKind] = {
     "build-failed": "build-failed",
     "orphan": "orphan",
     "budget": "budget",
+    "watchdog-silent": "silent",
+    "schedule-failed": "schedule",
+    "schedule-held": "schedule",
+    "schedule-missed": "schedule",
+    "schedule-refused": "schedule",
 }
 _TYPE: dict[NoticeKind, str] = COMMANDS | {
     "paused": "devbox resume {box}",
@@ -27,6 +32,8 @@ _TYPE: dict[NoticeKind, str] = COMMANDS | {
     "run-failed": "devbox runs --box {box}",
     "orphan": "devbox reconcile",
     "budget": "devbox budget",
+    "silent": "devbox doctor {box}",
+    "schedule": "devbox schedule",
 }
 #: kinds of events that a user may be told
 EVENTS = tuple(sorted({*_OURS, *KINDS}))

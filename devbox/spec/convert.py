@@ -116,9 +116,11 @@ def validate(spec: Spec, source: Path) -> None:
         _validate_setup(box, source, at)
         _validate_choices(box, source, at)
         _validate_times(box, source, at)
+        _validate_schedule(box, source, at)
     for name, job in spec.jobs.items():
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")
+    _check_zone(spec.timezone, source)
     _validate_money(spec, source)
     _validate_publish(spec.publish, source)
     _validate_notify(spec.notify, source)
@@ -204,6 +206,41 @@ def _validate_setup(box: BoxSpec, source: Path, at: str) -> None:
         )
 
 
+def _validate_schedule(box: BoxSpec, source: Path, at: str) -> None:
+    _check_cron(box.schedule, source, f"{at}.schedule")
+    _check_cron(box.pause_at, source, f"{at}.pause_at")
+    if box.pause_at and box.command:
+        raise SpecError(
+            f"{source}: {at}.pause_at: a box with `command` ends with its command",
+            fix="set max_uptime to what it may take at most, or leave pause_at out",
+        )
+
+
+def _check_cron(written: str, source: Path, at: str) -> None:
+    from devbox.spec import cron  # why here: few projects have any
+
+    try:
+        if written:
+            cron.expression(written)
+    except ValueError as error:
+        raise SpecError(
+            f"{source}: {at} = {text.clean(written, 60)!r}: {error}",
+            fix='write for example "0 8 * * 1-5": 8:00 from Monday to Friday',
+        ) from None
+
+
+def _check_zone(name: str, source: Path) -> None:
+    from devbox.spec import cron
+
+    try:
+        cron.zone(name)
+    except ValueError as error:
+        raise SpecError(
+            f"{source}: timezone = {text.clean(name, 60)!r}: {error}",
+            fix='write for example timezone = "Europe/Berlin"',
+        ) from None
+
+
 def _validate_notify(table: Notify, source: Path) -> None:
     """Addresses are https, or references to one that is looked at when it is used."""
     if table.secret:
@@ -243,6 +280,12 @@ def _validate_publish(table: Publish, source: Path) -> None:
 
 
 def validate_job(name: str, job: JobSpec, source: Path, at: str) -> None:
+    _check_cron(job.schedule, source, f"{at}.schedule".lstrip("."))
+    if isinstance(job, ServiceSpec) and job.schedule:
+        raise SpecError(
+            f"{source}: service {text.clean(name, 40)}: a service has no schedule",
+            fix="give its box a schedule, or write what is to run as a job",
+        )
     if bool(job.module) == bool(job.command):
         raise SpecError(
             f"{source}: job {text.clean(name, 40)}: set exactly one of module and command",

@@ -102,10 +102,11 @@ class BoxSpec(Table, frozen=True):
     hardware. workdir: empty for the one of its provider. start_timeout, login_timeout: how long
     `up` waits for the provider, and for ssh. cpu: as the provider counts: physical cores at Modal,
     vCPU at Hugging Face. expose: ports that get a public URL. setup: commands that the box's shell
-    runs in the workdir, once on each new disk. budget: dollars that the box may cost from `up` to
-    `down`, in place of the project's budget.per_box. dotfiles: what `git clone` takes, or a folder
-    here. git_identity: give the box the name and email that git has here. forward_agent: of ssh,
-    while a connection lasts."""
+    runs in the workdir, once on each new disk. schedule, pause_at: when `devbox guard` brings it up
+    and pauses it, as cron has it (or pause_at as 20:00), by the file's `timezone`. budget:
+    dollars that the box may cost from `up` to `down`, in place of the project's budget.per_box.
+    dotfiles: what `git clone` takes, or a folder here. git_identity: give the box the name and
+    email that git has here. forward_agent: of ssh, while a connection lasts."""
 
     provider: str = "local"
     providers: tuple[str, ...] = ()
@@ -130,6 +131,8 @@ class BoxSpec(Table, frozen=True):
     memory: Bytes = Bytes(0)
     expose: tuple[Port, ...] = ()
     pause_command: tuple[str, ...] = ()
+    schedule: str = ""
+    pause_at: str = ""
     setup: tuple[str, ...] = ()
     dotfiles: str = ""
     git_identity: bool = True
@@ -234,7 +237,7 @@ class JobSpec(Table, frozen=True):
     box with run(job)) and command (an argument list) is set; command items may hold {argument}
     and {input} names. outputs: name → path inside the run's output folder. packages: installed on
     the box where they are missing; with an environment they go into it, after its own and with
-    their dependencies."""
+    their dependencies. schedule: when `devbox guard` runs it, as cron has it."""
 
     name: str = ""
     summary: str = ""
@@ -251,6 +254,7 @@ class JobSpec(Table, frozen=True):
     memory: Memory | None = None
     timeout: Seconds | None = None
     box: str = ""
+    schedule: str = ""
 
 
 class ServiceSpec(JobSpec, frozen=True):
@@ -332,8 +336,9 @@ class Publish(Table, frozen=True):
 
 
 class Spec(Table, frozen=True):
-    """A whole devbox.toml with the user config under it. root: the folder it was found in. file:
-    the project's, None without one. budget: the project's; user_budget: that of the user config.
+    """A whole devbox.toml with the user config under it. timezone: of schedules, such as
+    Europe/Berlin; '' for this computer's. root: the folder it was found in. file: the project's,
+    None without one. budget: the project's; user_budget: that of the user config.
     withheld: settings of the project that are left out here because the user has not trusted them,
     key → shown value; `box`, `provider` and `checkpoint` refuse what they belong to. outdated:
     sentences for the user about old names of keys in it."""
@@ -350,6 +355,7 @@ class Spec(Table, frozen=True):
     publish: Publish = Publish()
     notify: Notify = Notify()
     editor: str = ""
+    timezone: str = ""
     root: Path = Path()
     origins: dict[str, str] = {}
     file: Path | None = None

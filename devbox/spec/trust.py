@@ -148,7 +148,11 @@ def _all(
 
 
 def _of_references(document: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
-    """Secrets of checkpoints and services, and what is sent from outside the project."""
+    """Secrets of checkpoints and services, what is sent from outside the project, and jobs that
+    run although nobody types anything."""
+    for name, table in _tables(document, "jobs"):
+        if table.get("schedule"):
+            yield ("jobs", name, "schedule"), table["schedule"], ""
     for section, setting in (("checkpoints", "secret"), ("services", "token")):
         for name, table in _tables(document, section):
             outside = _outside_source(table, root)
@@ -186,7 +190,7 @@ def _of_box_and_providers(table: Mapping[str, Any], root: Path) -> Iterator[tupl
 
 
 def _of_box(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
-    for setting in ("host", "pause_command", "dotfiles", "forward_agent"):
+    for setting in ("host", "pause_command", "dotfiles", "forward_agent", "schedule"):
         if table.get(setting):
             yield (setting,), table[setting], ""
     for name, reference in _items(table.get("secrets")):

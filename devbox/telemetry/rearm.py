@@ -3,6 +3,8 @@ the box."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from devbox import spec
 from devbox.errors import DevboxError, HostKeyRefused, KeyRefused, NoAnswer, NotFound, SshError
 from devbox.model import Box, BoxState
@@ -62,15 +64,18 @@ def see_to(ws: Workspace, box: Box, line: Runs) -> bool:
         return False
 
 
-def look(ws: Workspace, box: Box) -> bool:
-    """`see_to` for a box that runs and has ssh. One that cannot be reached is narrated."""
+def look(ws: Workspace, box: Box) -> Literal["", "armed", "silent"]:
+    """`see_to` for a box that runs and has ssh. silent: it could not be asked, or armed again; why
+    is narrated."""
     if box.state is not BoxState.RUNNING or not box.endpoint or spec.is_headless(box):
-        return False
+        return ""
     try:
-        return see_to(ws, box, Exec(box))
-    except DevboxError as error:
+        return "armed" if ensure_watchdog(ws, box, Exec(box)) else ""
+    except NoAnswer as error:
         ws.narrate(f"{box.name}: its watchdog could not be asked: {error.what}")
-        return False
+    except DevboxError as error:
+        ws.narrate(f"{box.name}: {'; '.join(filter(None, (error.what, error.means)))}")
+    return "silent"
 
 
 def _missing(line: Runs) -> str:

@@ -178,7 +178,8 @@ SEEN = {
 #: verbs that only `command` does
 TYPED = (
     "renew", "cp", "ssh-config", "deploy", "pull-edits", "publish", "checkpoints", "pose-check",
-    "plan", "idle", "image", "notify", "wait", "login", "config", "schema", "demo", "completion",
+    "plan", "idle", "image", "guard", "schedule", "notify", "wait", "login", "config", "schema",
+    "demo", "completion",
 )  # fmt: skip
 
 _NAMES = {

@@ -18,6 +18,8 @@ NoticeKind = Literal[
     "build-failed",
     "orphan",
     "budget",
+    "silent",
+    "schedule",
     "test",
 ]
 #: that cannot wait for others: what they tell can still be changed, or costs money now
