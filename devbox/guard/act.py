@@ -8,7 +8,6 @@ The verbs journal what they do, so that an end of this process loses nothing.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -108,9 +107,8 @@ def main(key: str) -> None:
         record = entries.read(key)
         if record is None or record.began is None or record.ended is not None:
             return
-        root = record.entry.root or str(paths.home())
-        os.chdir(root)
-        config = spec.load(spec.find(Path(root))) if record.entry.root else spec.load(None)
+        root = record.entry.root
+        config = spec.load(Path(root) / spec.FILE_NAME if root else None)
         ws = Workspace(config, narrate=say)
         entries.write(act(ws, record, verb))
         ws.close()

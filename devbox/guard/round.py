@@ -9,6 +9,7 @@ unix time of the next thing that is due, or null.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -120,6 +121,8 @@ def _status() -> Path:
 
 
 def main(words: list[str]) -> None:
+    gc.set_threshold(50_000)  # as in devbox.cli.main: a round makes little garbage
+    gc.freeze()
     os.chdir(paths.home())
     this = Round(begin)
     found = this.keep()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -26,6 +27,8 @@ _ROUND, _LOOK = 300.0, 3600.0
 _LAST_WORD = 0.5  # seconds for what is asked to end
 _SHORTEST = 5.0  # seconds between rounds, whatever they say
 _MOST = 1 << 16  # bytes of an answer
+#: the share of a core that rounds may take: a longer one is followed by a longer wait, up to this
+_SHARE, _LONGEST = 0.0018, 1800.0
 
 
 class Watch:
@@ -71,7 +74,12 @@ class Watch:
         now, wall = time.monotonic(), time.time()
         if abs(wall - now - self._offset) > _JUMP:  # it slept, or its clock was set
             self._offset, self._due = wall - now, now
-        self._looks = [each for each in self._looks if not each.is_over(_LOOK)]
+        before = _taken()
+        ended = [each for each in self._looks if each.is_over(_LOOK)]
+        self._looks = [each for each in self._looks if each not in ended]
+        if ended and self._due > now:
+            rest = min((_taken() - before) / _SHARE, _LONGEST)
+            self._due = max(self._due, ended[-1].began + rest)
         if self._round is None and (now >= self._due or wall >= self._next):
             self._due, self._next = now + self._every, float("inf")
             self._round = _Round.begin(look=not self._looks)
@@ -153,6 +161,12 @@ class _Round:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience)
                 return
+
+
+def _taken() -> float:
+    """Processor seconds of the rounds that ended, with what they started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def say(line: str) -> None:

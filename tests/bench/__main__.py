@@ -21,6 +21,7 @@ PARTS = (
     "docker",
     "images",
     "tui",
+    "guard",
     "checkpoints",
 )
 
