@@ -181,7 +181,7 @@ def test_nothing_that_is_said_leaves_a_word_of_a_command_to_be_filled_in() -> No
 
 
 #: They end when they are interrupted, or change this machine: parsed above, and run elsewhere.
-_NOT_RUN = {"ui", "forward", "top", "demo", "logs", "serve"}
+_NOT_RUN = {"ui", "guard", "forward", "top", "demo", "logs", "serve"}
 _FOR = {"x:x": "8000:8000", "apt-get": "true", "JOB": "hi", "FILE": "a.txt", "COMMAND": "true"}
 
 
