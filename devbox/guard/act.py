@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from devbox import paths, process, spec
+from devbox import lifecycle, paths, process, spec
 from devbox.errors import BudgetError, DevboxError, Locked
 from devbox.files import locked
 from devbox.guard import entries, keep
@@ -26,8 +26,6 @@ from devbox.workspace import Workspace
 
 #: seconds that one verb may take; a start waits for its provider and for its files
 _PATIENCE = 4 * 3600.0
-#: pauses at a ceiling that fail because of files, until one without them
-_SAVES = 3
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -40,23 +38,21 @@ class Outcome(msgspec.Struct, frozen=True):
 Run = Callable[[list[str], str], Outcome]
 
 
-def verbs(entry: Entry, tries: int) -> list[list[str]]:
-    """The commands, each after the one before went well. tries: how often they failed in a row. A
-    ceiling does what the watchdog of a box does: it saves, and when that fails ends it all the
-    same."""
+def verbs(entry: Entry, *, unsaved: bool = False) -> list[list[str]]:
+    """The commands, each after the one before went well. unsaved: a ceiling, without fetching."""
     if entry.verb == "up":
         return [["up", entry.box]]
     if entry.verb == "run":
         return [["up", entry.box], ["run", entry.name, "--box", entry.box, "--detach"]]
     if entry.verb == "pause":
         return [["pause", entry.box, "--yes"]]
-    return [["pause", entry.box, "--yes", *(["--no-save"] if tries >= _SAVES else [])]]
+    return [["pause", entry.box, "--yes", *(["--no-save"] if unsaved else [])]]
 
 
 def act(ws: Workspace, record: Record, run: Run) -> Record:
     """Do it; the record with its end. ws: of the entry's project."""
     entry = record.entry
-    for words in verbs(entry, record.tries):
+    for words in verbs(entry, unsaved=record.tries > 0 and _keeps_files(ws, entry)):
         done = run(words, entry.root or str(paths.home()))
         if done.code:
             return _failed(ws, record, words, done)
@@ -92,9 +88,16 @@ def _failed(ws: Workspace, record: Record, words: list[str], done: Outcome) -> R
     kind = "schedule-refused" if refused else "schedule-failed"
     how = "was refused" if refused else "failed"
     outcome = f"devbox {words[0]} {how}: {done.what}"
-    if entry.verb != "ceiling" or record.tries in (0, _SAVES):
+    if entry.verb != "ceiling" or record.tries == 0:
         keep.tell(ws, entry, kind, f"at {at} devbox {words[0]} {how}: {done.what}")
     return _end(ws, record, ok=False, outcome=outcome)
+
+
+def _keeps_files(ws: Workspace, entry: Entry) -> bool:
+    """Whether files that could not be fetched stay on the box when it pauses. Elsewhere it runs on
+    for their sake, as with budgets: lost work is worse than money."""
+    box = keep.box_of(ws, entry)
+    return box is not None and not lifecycle.ends_disk(ws, box, "pause")
 
 
 def _end(ws: Workspace, record: Record, *, ok: bool, outcome: str) -> Record:

@@ -1,5 +1,5 @@
-"""One round: schedules, ceilings and budgets first, which take a moment; then, with the answer
-given, the look at the providers, which may take long.
+"""One round: schedules and ceilings first, which take a moment; then, with the answer given, the
+look at the providers and the budgets, which may take long.
 
     python -P -m devbox.guard.round [--no-look]
 
@@ -25,6 +25,7 @@ from devbox.files import write_atomic
 from devbox.guard import entries, keep, place, silence
 from devbox.guard.entries import Entry
 from devbox.guard.watch import EVERY, say
+from devbox.lifecycle import enforce
 from devbox.money import exposure
 from devbox.notify import deliver
 from devbox.text import clean
@@ -69,15 +70,20 @@ class Round:
         return found
 
     def look(self) -> None:
-        """Reconcile, and have what was learned told."""
+        """Reconcile, keep budgets, and have what was learned told."""
         findings = self._try("reconcile", lambda: lifecycle.reconcile(self.ws))
         if findings is not None:
             self._try("silence", lambda: silence.note(self.ws, findings))
+        self._try("budgets", self._budgets)
         self._try("notices", lambda: deliver.deliver(self.ws))
         found = read_status()
         if found and self._problems:
             changed = msgspec.structs.replace(found, problems=tuple(self._problems))
             self._try("status", lambda: write_status(changed))
+
+    def _budgets(self) -> None:
+        for done in enforce.enforce(self.ws):
+            say(f"guard: {done.kind}: {done.detail}")
 
     def _project(self, file: Path) -> float | None:
         ws = self._make(spec.load(file))

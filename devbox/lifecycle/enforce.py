@@ -2,7 +2,8 @@
 what has spent its limit saved and paused.
 
 The box's own watchdog is the first to act, and works with this computer off. The dashboard has
-`enforce` called every minute where there is something to do, and `devbox budget --enforce` once.
+`enforce` called every minute where there is something to do, `devbox guard` calls it at each look,
+and `devbox budget --enforce` once.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from devbox.guard import act, entries, keep
 from devbox.guard.entries import GRACE, Entry, Record
 from devbox.guard.round import Round, read_status
 from devbox.model import BoxState, Interval, Price
+from devbox.providers.base import Kept
 from devbox.providers.local.provider import Local
 from devbox.spec import LocalSettings
 from devbox.spec.trust import record as trust
@@ -214,11 +215,14 @@ def test_a_ceiling_that_nothing_else_keeps_is_kept(desk: Desk) -> None:
     assert desk.round(0.2) == ["ceiling id-dev"]
     assert desk.round(0.005) == []  # it was begun just now
     entry = desk.begun[0]
-    assert act.verbs(entry, 0) == [["pause", f"{file.parent}/dev", "--yes"]]
-    assert act.verbs(entry, 3) == [["pause", f"{file.parent}/dev", "--yes", "--no-save"]]
+    assert act.verbs(entry) == [["pause", f"{file.parent}/dev", "--yes"]]
 
 
-def test_a_ceiling_that_cannot_be_kept_is_tried_again_and_told_twice(desk: Desk) -> None:
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_ceiling_is_tried_again_without_files_only_where_they_stay(
+    desk: Desk, keeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Unkept, "pause_keeps", lambda *_: Kept(keeps, "some"))
     file = desk.project("p", "[boxes.dev]\n")
     a_running(desk, file, MONDAY)
     seen = []
@@ -227,13 +231,13 @@ def test_a_ceiling_that_cannot_be_kept_is_tried_again_and_told_twice(desk: Desk)
         seen.append(words[-1])
         return act.Outcome(8, "it is down")
 
-    for _ in range(5):
+    for _ in range(3):
         assert desk.round(8.5 if not seen else 0.1) == ["ceiling id-dev"]
         record = entries.read(desk.begun[-1].key)
         assert record is not None
         entries.write(act.act(desk.workspace(spec.load(None)), record, refused))
-    assert seen == ["--yes"] * 3 + ["--no-save"] * 2
-    assert desk.told() == ["schedule-failed"] * 2
+    assert seen == ["--yes", *(["--no-save" if keeps else "--yes"] * 2)]
+    assert desk.told() == ["schedule-failed"]
 
 
 @contextmanager
@@ -249,5 +253,5 @@ def full_disk() -> Iterator[None]:
 
 def test_a_job_needs_its_box_up_first() -> None:
     job = Entry("/p", "p", "run", "night", "dev", "0 2 * * *")
-    assert act.verbs(job, 0) == [["up", "dev"], ["run", "night", "--box", "dev", "--detach"]]
+    assert act.verbs(job) == [["up", "dev"], ["run", "night", "--box", "dev", "--detach"]]
     assert keep.at(EIGHT, MONDAY) == "07:00 of 30 Nov"
