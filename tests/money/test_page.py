@@ -49,7 +49,7 @@ def test_the_page_opens_offline_and_no_name_becomes_markup_or_script(home: Path)
     config = Spec(
         project="p",
         root=home,
-        budget=Budget(daily=20.0),
+        user_budget=Budget(daily=20.0),
         costs={EVIL[0]: FixedCost(kind="subscription", monthly=9.0)},
     )
     file = home / "cost.html"
