@@ -30,7 +30,7 @@ _CLOCK_SLACK = 60.0
 
 def laptop(ws: Workspace) -> list[Check]:
     """This computer: programs, key, config permissions, state file, each provider's credentials."""
-    used = {wanted.provider for wanted in ws.spec.boxes.values()}
+    used = {each for wanted in ws.spec.boxes.values() for each in _providers(wanted)}
     with suppress(DevboxError):  # `_state` tells
         used |= {box.provider for box in ws.store.boxes.all()}
     asked: list[Callable[[], list[Check]]] = [
@@ -44,10 +44,14 @@ def laptop(ws: Workspace) -> list[Check]:
     return [check for each in asked for check in guarded(each)]
 
 
+def _providers(wanted: spec.BoxSpec) -> tuple[str, ...]:
+    return wanted.providers or (wanted.provider,)
+
+
 def provider(ws: Workspace, name: str, *, is_used: bool, host: str = "") -> list[Check]:
     """A provider's own checks of its account or machine. What is wrong with one that nothing uses
     is no failure yet. host: a machine of the user's that is asked for, besides devbox.toml's."""
-    wanted = [each for each in ws.spec.boxes.values() if each.provider == name]
+    wanted = [each for each in ws.spec.boxes.values() if name in _providers(each)]
     if host:
         wanted = [spec.BoxSpec(provider=name, host=host)]
     try:

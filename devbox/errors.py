@@ -10,6 +10,7 @@ DevboxError              1   something failed that fits nothing below
 │   ├── AuthError        7   credentials missing, expired or without the right
 │   │   └── WrongPlace   7   another account or engine answers than the box was made with
 │   ├── Unavailable      8   a passing fault: retried, and may be tried again
+│   │   └── NoCapacity   8   the provider has no such hardware free now
 │   └── Gone             6   the resource no longer exists at the provider
 ├── SshError             9   the box cannot be reached or refused the key
 │   ├── NoAnswer         9   nothing answers there (yet), or the connection was cut
@@ -119,6 +120,11 @@ class Unavailable(ProviderError):
         super().__init__(what, means=means, fix=fix)
         self.retry_after = retry_after
         self.no_effect = no_effect
+
+
+class NoCapacity(Unavailable):
+    """The provider has none of the hardware free, now. Not retried at once: the next choice is, or
+    the same after a while (`up --wait-for-capacity`)."""
 
 
 def had_no_effect(error: DevboxError) -> bool:

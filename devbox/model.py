@@ -115,7 +115,8 @@ class Box(msgspec.Struct, frozen=True):
     ('' in rows older than these fields: then they follow from the name). `connection` is where
     it was made; None in rows of older versions. `unanswered` is the last time it was asked for
     without an answer, `unanswered_tries` how often: what these may make has no handle here.
-    `given_up`: the user gave up on its end (`down --forget`)."""
+    `given_up`: the user gave up on its end (`down --forget`). `choices`: the spec with all the
+    choices that the box was asked for with, as `spec`; empty where there was one."""
 
     id: str
     name: str
@@ -144,6 +145,7 @@ class Box(msgspec.Struct, frozen=True):
     unanswered: float | None = None
     unanswered_tries: int = 0
     given_up: bool = False
+    choices: bytes = b""
     #: why its provider could not be asked just now; never stored
     unreachable: str = ""
 

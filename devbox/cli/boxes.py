@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from devbox import lifecycle, spec
+from devbox.cli import up_options
 from devbox.cli.common import (
     approve,
     box_argument,
@@ -31,16 +31,15 @@ from devbox.cli.steps import shown
 from devbox.errors import DevboxError, UsageError
 from devbox.model import Box
 from devbox.money import exposure
-from devbox.spec.provider_settings import BOX_KEYS
-from devbox.text import parse_duration, parse_size
+from devbox.text import parse_duration
 from devbox.workspace import Workspace
 
 
 @click.command("up")
 @box_argument()
-@provider_option("In place of devbox.toml: where it lives.")
-@click.option("--hardware", metavar="NAME", help="This hardware of the provider.",
-              shell_complete=complete_hardware)  # fmt: skip
+@provider_option("Where it lives; several in order.", multiple=True)
+@click.option("--hardware", metavar="NAME", multiple=True, shell_complete=complete_hardware,
+              help="This hardware of the provider; several in order.")  # fmt: skip
 @click.option("--gpu", metavar="NAME", help="The cheapest with this GPU, such as L40S or A100:2.",
               shell_complete=complete_gpus)  # fmt: skip
 @click.option("--vram", metavar="SIZE", help="The cheapest with this much GPU memory.")
@@ -52,6 +51,7 @@ from devbox.workspace import Workspace
 @click.option("--max-uptime", metavar="DURATION", help="It ends after this, whatever it does.")
 @click.option("--no-wait", is_flag=True, help="Return once the provider has accepted.")
 @click.option("--timeout", metavar="DURATION", help="Wait this long for it to start, such as 90s.")
+@click.option("--wait-for-capacity", metavar="DURATION", help="Keep trying while none is free.")
 @click.option("--no-sync", is_flag=True, help="Do not sync up once it runs.")
 @click.option("--no-setup", is_flag=True, help="Do not run what its setup has left.")
 @yes_option
@@ -62,6 +62,7 @@ def up_command(
     box_name: str | None,
     no_wait: bool,
     timeout: str | None,
+    wait_for_capacity: str | None,
     no_sync: bool,
     no_setup: bool,
     yes: bool,
@@ -76,6 +77,10 @@ def up_command(
     Says first what it costs at most until its max_uptime, and asks above `budget.ask_above` of your
     config.
 
+    Of several choices the first with free hardware is taken, each after capacity_timeout at most.
+    --wait-for-capacity goes round them until one is free, at no cost meanwhile; Ctrl-C takes back
+    what was asked for.
+
     A box that was made from an earlier devbox.toml follows it where it can (idle, sync, a lower
     max_uptime); what it cannot follow is named, with the command for it.
 
@@ -84,23 +89,28 @@ def up_command(
     devbox up train         the box of [boxes.train]
     devbox up --gpu L40S --max-uptime 2h
     devbox up --provider modal --gpu L40S      in a folder without devbox.toml
+    devbox up --provider hf-job --provider modal --gpu L4 --wait-for-capacity 2h
     """
     ws = workspace(quiet=quiet)
-    ways = {"no-wait": no_wait, "timeout": timeout, "no-sync": no_sync, "no-setup": no_setup,
-            "json": as_json}  # fmt: skip
+    ways = {"no-wait": no_wait, "timeout": timeout, "wait-for-capacity": wait_for_capacity,
+            "no-sync": no_sync, "no-setup": no_setup, "json": as_json}  # fmt: skip
     approve(ws, "up", {"": box_name, **wanted, **ways}, yes=yes)
     ws.start_timeout = _seconds(timeout, "devbox up --timeout 90s") if timeout else None
     if ws.start_timeout == 0:
         raise UsageError("--timeout must be above 0", fix="for example: devbox up --timeout 90s")
-    if changes := _changes(wanted):
+    until = "devbox up --wait-for-capacity 2h"
+    for_capacity = _seconds(wait_for_capacity, until) if wait_for_capacity else None
+    if for_capacity == 0:
+        raise UsageError("--wait-for-capacity must be above 0", fix=f"for example: {until}")
+    if changes := up_options.changes(wanted):
         if ws.spec.file is None and "provider" in changes:
-            box_name = _without_a_file(ws, box_name)
+            box_name = up_options.without_a_file(ws, box_name)
         ws.spec = ws.spec.with_changes(box_name, changes)
     has_file = ws.spec.file is not None
     sync, sets_up = has_file and not (no_sync or no_wait), not (no_setup or no_wait)
     after = (*(("sync",) if sync else ()), *(setup_stage(ws) if sets_up else ()))
     with shown(ws, verbose=verbose, after=after):
-        box = lifecycle.up(ws, box_name, wait=not no_wait)
+        box = lifecycle.up(ws, box_name, wait=not no_wait, for_capacity=for_capacity)
         if sync:
             _send(ws, box)
         if sets_up:
@@ -112,39 +122,6 @@ def up_command(
     if not (has_file or no_wait):
         ws.narrate(f"{box.name}: no devbox.toml here, so no files are sent (devbox cp copies some)")
     report(ws, box, as_json)
-
-
-def _changes(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Options of `up` that stand for keys of the box's table, as the table would hold them."""
-    given = {key: value for key, value in wanted.items() if value is not None}
-    try:
-        if "vram" in given:
-            given["vram"] = spec.Bytes(parse_size(given["vram"]))
-        if "max_uptime" in given:
-            given["max_uptime"] = spec.Seconds(parse_duration(given["max_uptime"]))
-    except ValueError as error:
-        raise UsageError(str(error), fix="devbox up --help") from None
-    if "provider" in given:
-        spec.settings_type(given["provider"])  # refuses one that does not exist
-        takers = BOX_KEYS["host"]
-        if (given["provider"] in takers) != ("host" in given):
-            raise UsageError(
-                f"a box of {takers[0]} is a machine of yours, and --host says which",
-                means="nothing was started",
-                fix=f"devbox up --provider {takers[0]} --host user@machine",
-            )
-    return given
-
-
-def _without_a_file(ws: Workspace, name: str | None) -> str:
-    """Have a box of that name (default: of the folder's) although no devbox.toml has one; the
-    name. One of the user's own config is taken as it is there."""
-    if name is None and len(ws.spec.boxes) == 1:
-        return next(iter(ws.spec.boxes))
-    name = name or spec.project_name(Path.cwd())
-    if name not in ws.spec.boxes:
-        ws.spec = spec.ad_hoc(name)
-    return name
 
 
 @click.command("resume")

@@ -164,7 +164,8 @@ def approve(ws: Workspace, verb: str, options: Mapping[str, object], *, yes: boo
     words = ["devbox", verb]
     for name, value in options.items():
         option = [f"--{name.replace('_', '-')}"] if name else []
-        words += [*option, *([] if value is True else [str(value)])] if value else []
+        for each in value if isinstance(value, tuple) else [value]:
+            words += [*option, *([] if each is True else [str(each)])] if each else []
 
     def ask(question: str) -> None:
         confirm(question, yes=yes, again=shlex.join(words))
@@ -214,8 +215,7 @@ def complete_hardware(
     from devbox.text import clean
 
     found: dict[str, str] = {}
-    named = _typed_provider(context)
-    for provider in [named] if named else registry.NAMES:
+    for provider in _typed_providers(context) or registry.NAMES:
         for each in known.hardware(provider):
             gpu = f"{each.gpus}× {clean(each.gpu, 40)}" if each.gpus else "no GPU"
             found.setdefault(each.name, gpu)
@@ -229,18 +229,19 @@ def complete_gpus(_: click.Context, __: click.Parameter, incomplete: str) -> lis
     return [name for name in known.gpus() if name.lower().startswith(incomplete.lower())]
 
 
-def _typed_provider(context: click.Context) -> str:
-    """Of the command line so far; '' where nothing tells."""
+def _typed_providers(context: click.Context) -> list[str]:
+    """Of the command line so far; none where nothing tells."""
     from devbox.errors import DevboxError
 
     if named := context.params.get("provider"):
-        return str(named)
+        return [named] if isinstance(named, str) else list(named)
     name = context.params.get("box_name")
     with suppress(DevboxError):
-        return workspace(quiet=True).box(name).provider
+        return [workspace(quiet=True).box(name).provider]
     with suppress(DevboxError):
-        return workspace(quiet=True).spec.box(name)[1].provider
-    return ""
+        wanted = workspace(quiet=True).spec.box(name)[1]
+        return list(wanted.providers or (wanted.provider,))
+    return []
 
 
 def box_argument(*, required: bool = False, then: str = "") -> Callable[[F], F]:

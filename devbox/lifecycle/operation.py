@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from devbox import paths, spec
-from devbox.errors import Busy, DevboxError, Gone, Locked, Unavailable
+from devbox.errors import Busy, DevboxError, Gone, Locked, NoCapacity, Unavailable
 from devbox.files import locked, private_dir
 from devbox.model import Box, BoxState, Interval
 from devbox.money import exposure
@@ -198,13 +198,14 @@ def working_on(ws: Workspace, box: Box, intent: int = 0) -> Iterator[BoxOperatio
 
 
 def with_retries(ws: Workspace, action: Callable[[], T]) -> T:
-    """Run `action`; Unavailable is tried again with growing waits, honouring Retry-After."""
+    """Run `action`; Unavailable is tried again with growing waits, honouring Retry-After. Not so
+    NoCapacity: hardware does not come free within seconds."""
     wait = _FIRST_WAIT
     for left in range(_TRIES - 1, -1, -1):
         try:
             return action()
         except Unavailable as error:
-            if not left:
+            if not left or isinstance(error, NoCapacity):
                 raise
             pause = min(error.retry_after or wait, _LONGEST_WAIT)
             ws.narrate(f"{error.what}; trying again in {pause:.2g} s")
@@ -225,9 +226,11 @@ class Wait:
         self._over = threading.Event()
         self.now(doing, ws.store.ledger.current(box.id))
 
-    def now(self, doing: str, interval: Interval | None) -> None:
-        """doing: what completes 'b: … for 45s'. interval: the open one, while it costs."""
+    def now(self, doing: str, interval: Interval | None, limit: float | None = None) -> None:
+        """doing: what completes 'b: … for 45s'. interval: the open one, while it costs. limit:
+        another one from now on, in seconds."""
         self._at = (doing, interval)
+        self._limit = self._limit if limit is None else limit
 
     def tell(self) -> None:
         """Say it every `ws.tell_every` seconds until the wait is over."""

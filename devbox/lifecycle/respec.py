@@ -31,12 +31,13 @@ _SHOWN = frozenset({"provider", "image", "workdir", "region", "host", "space", "
 
 class Changes(msgspec.Struct, frozen=True):
     """taken: keys of devbox.toml that the box can follow now, and `spec` with them. offer: other
-    hardware that its next resume starts it on. left: what it cannot follow, for a user to read;
-    verbs: the commands that bring that about."""
+    hardware that its next resume starts it on. choices: the new `choices` of its row. left: what it
+    cannot follow, for a user to read; verbs: the commands that bring that about."""
 
     spec: spec.BoxSpec
     taken: tuple[str, ...] = ()
     offer: Offer | None = None
+    choices: bytes = b""
     left: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
 
@@ -44,7 +45,8 @@ class Changes(msgspec.Struct, frozen=True):
 def compare(op: BoxOperation, wanted: spec.BoxSpec) -> Changes:
     """What of `wanted` differs from the spec that the box was made from."""
     box, provider = op.box, op.provider
-    wanted = spec.choice_of(wanted, box.provider, box.hardware, provider.hardware_name)
+    asked = wanted
+    wanted = spec.choice_of(asked, box.provider, box.hardware, provider.hardware_name)
     made = msgspec.structs.replace(op.spec, workdir=box.workdir)
     keys = [key for key in wanted.__struct_fields__ if _differs(made, wanted, key)]
     if "provider" in keys:
@@ -67,6 +69,7 @@ def compare(op: BoxOperation, wanted: spec.BoxSpec) -> Changes:
         msgspec.structs.replace(op.spec, **{key: getattr(wanted, key) for key in updated}),
         tuple(key for key in taken if key not in quiet),
         offer if {"hardware", "region"} & set(taken) else None,
+        b"" if asked == wanted else spec.encode_box(asked),
         tuple(_told(box, made, wanted, key, offer) for key in left),
         tuple(dict.fromkeys(_verb(box, provider, key, offer) for key in left)),
     )
@@ -76,9 +79,9 @@ def take(op: BoxOperation, changes: Changes) -> None:
     """Record what the box can follow; a running one's watchdog gets its new orders."""
     ws, box = op.ws, op.box
     encoded = spec.encode_box(changes.spec)
-    if encoded == box.spec:
+    if (encoded, changes.choices) == (box.spec, box.choices):
         return
-    fields: dict[str, Any] = {"spec": encoded}
+    fields: dict[str, Any] = {"spec": encoded, "choices": changes.choices}
     if changes.offer:
         hardware, price = changes.offer.hardware.name, changes.offer.price
         rate = dollars(price.micro_per_hour, per_hour=True)
@@ -121,7 +124,8 @@ def is_unmade(op: BoxOperation) -> bool:
 
 def differs(op: BoxOperation, wanted: spec.BoxSpec) -> bool:
     """Whether devbox.toml asks for another box than the one it was made from."""
-    return any(_differs(op.spec, wanted, key) for key in wanted.__struct_fields__)
+    made = spec.decode_box(op.box.choices) if op.box.choices else op.spec
+    return any(_differs(made, wanted, key) for key in wanted.__struct_fields__)
 
 
 def drop(op: BoxOperation) -> None:

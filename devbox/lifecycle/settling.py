@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 
-from devbox.errors import BuildFailed, DevboxError, ProviderError, TimedOut
+from devbox.errors import BuildFailed, DevboxError, NoCapacity, ProviderError, TimedOut
 from devbox.lifecycle.observe import observe
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
@@ -19,9 +19,10 @@ _LONGEST_LINE = 2000
 STOP_TIMEOUT = 5 * 60.0
 
 
-def until_running(op: BoxOperation, *, fresh: bool) -> None:
+def until_running(op: BoxOperation, *, fresh: bool, patience: float | None = None) -> None:
     """Returns with a box that runs, or a command that is over by now. fresh: the box was just
-    observed."""
+    observed. patience: seconds for which it may wait for hardware; None for as long as for
+    anything else. NoCapacity after that, and when its provider gave up."""
     log = _BuildLog(op)
 
     def settled(seen: Box) -> bool:
@@ -30,7 +31,7 @@ def until_running(op: BoxOperation, *, fresh: bool) -> None:
 
     limit = op.start_timeout
     try:
-        _until(op, settled, limit, fresh=fresh)
+        _until(op, settled, limit, fresh=fresh, patience=patience)
         log.finish()
     except TimedOut as error:
         error.fix = (
@@ -43,6 +44,8 @@ def until_running(op: BoxOperation, *, fresh: bool) -> None:
     box, headless = op.box, bool(op.spec.command)
     if box.state is BoxState.RUNNING or (headless and box.state is BoxState.TERMINATED):
         return  # a short command may be over by now
+    if box.state is BoxState.FAILED and op.provider.lacks_hardware(box.stage, box.message):
+        raise no_capacity(op, clean(box.message.partition("\n")[0], 200))
     if box.state is BoxState.FAILED:
         what = "its command failed" if headless and box.started else "did not start"
         raise BuildFailed(
@@ -57,6 +60,18 @@ def until_running(op: BoxOperation, *, fresh: bool) -> None:
         + (f": {box.message}" if box.message else ""),
         means=op.cost_line(),
         fix=f"devbox up {box.name}",
+    )
+
+
+def no_capacity(op: BoxOperation, why: str) -> NoCapacity:
+    """The error for a box that its provider has no hardware free for."""
+    box = op.box
+    return NoCapacity(
+        f"{box.name}: {box.provider} has no {box.hardware or 'hardware'} free: {why}",
+        means=op.cost_line(),
+        fix=f"keep trying with: devbox up {box.name} --wait-for-capacity 2h; or compare "
+        "hardware with: devbox offers",
+        no_effect=True,
     )
 
 
@@ -82,19 +97,29 @@ def _until(
     timeout: float,
     *,
     fresh: bool = False,
+    patience: float | None = None,
 ) -> None:
     """Observe until `done`. After `timeout` seconds the box stays as it is, still costing. fresh:
-    the box was just observed, skip the first look."""
+    the box was just observed, skip the first look. patience: as of `until_running`."""
     began, stage = op.ws.clock(), ""
+    queued: float | None = None  # since when it waits for hardware
     with op.waiting(op.box.stage or op.box.state, timeout) as told:
         for look in itertools.count():
             if look or not fresh:
                 op.reload()
                 observe(op)
             doing = op.box.stage or op.box.state
-            told.now(doing, op.ws.store.ledger.current(op.box.id))
+            waits = patience is not None and op.provider.lacks_hardware(
+                op.box.stage, op.box.message
+            )
+            limit = patience if waits else timeout
+            told.now(doing, op.ws.store.ledger.current(op.box.id), limit)
             if done(op.box):
                 return
+            if patience is not None and waits:
+                queued = op.ws.clock() if queued is None else queued
+                if op.ws.clock() - queued >= patience:
+                    raise no_capacity(op, f"still {doing} after {duration(patience)}")
             if doing != stage and not op.ws.on_wait:
                 op.narrate(doing)
             stage = doing

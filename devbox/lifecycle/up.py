@@ -7,9 +7,18 @@ import shlex
 import uuid
 
 from devbox import names, process, spec
-from devbox.errors import BuildFailed, Conflict, DevboxError, NotFound, TimedOut, UsageError
+from devbox.errors import (
+    BudgetError,
+    BuildFailed,
+    Conflict,
+    DevboxError,
+    NoCapacity,
+    NotFound,
+    TimedOut,
+    UsageError,
+)
 from devbox.images import templates
-from devbox.lifecycle import asking, login, respec, watchdog
+from devbox.lifecycle import asking, login, moving, placing, respec, watchdog
 from devbox.lifecycle.down import finalize
 from devbox.lifecycle.merge import is_only_lost
 from devbox.lifecycle.operation import BoxOperation, working_on
@@ -17,7 +26,7 @@ from devbox.lifecycle.pause import refuse_over, to_paused, withdraw
 from devbox.lifecycle.settling import until_running
 from devbox.model import Box, BoxState
 from devbox.money import limits, projection
-from devbox.money.fit import best
+from devbox.money.fit import Candidate
 from devbox.providers import registry
 from devbox.remote.command import noise_in
 from devbox.remote.config import known_hosts, other_homes
@@ -25,10 +34,15 @@ from devbox.telemetry import rearm
 from devbox.workspace import Workspace
 
 
-def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
-    """Bring the box of devbox.toml up: create it, resume it, or finish what was begun.
+def up(
+    ws: Workspace, name: str | None, *, wait: bool = True, for_capacity: float | None = None
+) -> Box:
+    """Bring the box of devbox.toml up: create it, resume it, or finish what was begun. Of several
+    choices the first that has hardware free is taken.
 
     wait=False returns once the provider has accepted; `resume_goal` or `reconcile` does the rest.
+    for_capacity: seconds to go round the choices while none has hardware free; None for one round.
+    NoCapacity when none had.
     """
     if name and "/" in name:
         return _up_elsewhere(ws, ws.box(name), wait=wait)
@@ -36,40 +50,96 @@ def up(ws: Workspace, name: str | None, *, wait: bool = True) -> Box:
         return _up_elsewhere(ws, made, wait=wait)
     name, wanted = ws.spec.box(name)
     _require_tools(headless=bool(wanted.command))
+    search = placing.Search(ws, name, wanted, for_capacity)
+    while known := _live(ws, name):
+        patience = search.patience(len(spec.choices(wanted)))
+        try:
+            if found := _continue(ws, known, wanted, wait=wait, patience=patience):
+                return found
+        except NoCapacity as error:
+            search.refused(f"{known.provider} {known.hardware}", error)
+            if _live(ws, name):  # it has run before: it waits for its own hardware
+                search.next_round()
+    _tell_gated(ws)
+    while True:
+        if box := _first_free(ws, name, wanted, search, wait=wait):
+            return box
+        search.next_round()
+
+
+def _first_free(
+    ws: Workspace, name: str, wanted: spec.BoxSpec, search: placing.Search, *, wait: bool
+) -> Box | None:
+    """The first choice that has hardware free, up; None for none."""
+    found = search.candidates()
+    patience = search.patience(len(found))
+    for candidate in found:
+        try:
+            box = _new(ws, name, wanted, candidate, asks=search.is_new(candidate.offer))
+            with working_on(ws, box) as op, placing.taken_back(op, patience):
+                return _run(op, wait=wait, patience=patience)
+        except (NoCapacity, BudgetError) as error:
+            search.refused(f"{candidate.offer.provider} {candidate.offer.hardware.name}", error)
+    return None
+
+
+def _tell_gated(ws: Workspace) -> None:
+    if any(each.gated for each in ws.spec.checkpoints.values()):
+        from devbox.checkpoints import access
+
+        for sentence in access.sentences(ws.spec):
+            ws.narrate(sentence)
+
+
+def _live(ws: Workspace, name: str) -> Box | None:
     known = _there_again(ws, ws.store.boxes.own(name, ws.here))
-    box = known if known and not known.state.is_over else _new(ws, name, wanted)
+    return known if known and not known.state.is_over else None
+
+
+def _continue(
+    ws: Workspace, box: Box, wanted: spec.BoxSpec, *, wait: bool, patience: float | None
+) -> Box | None:
+    """Bring a known box up; None when there is none any more, and a new one can be made."""
     with working_on(ws, box) as op:
         asking.look(op)
         if op.box.state.is_over:
             # The provider ended it behind our back; the name is free for a new one.
-            ws.narrate(f"{name}: the earlier box is {op.box.state}; making a new one")
-            return up(ws, name, wait=wait)
+            ws.narrate(f"{box.name}: the earlier box is {op.box.state}; making a new one")
+            if goal := op.open_goal():
+                op.intent = goal.id
+                finalize(op)
+            return None
+        if placing.finish_taking_back(op):
+            return None
         if respec.is_unmade(op) and respec.differs(op, wanted):
-            ws.narrate(f"{name}: it was never created, so devbox.toml counts as it is now")
+            ws.narrate(f"{box.name}: it was never created, so devbox.toml counts as it is now")
             respec.drop(op)
-            return up(ws, name, wait=wait)
-        return _run_as(op, wanted, wait=wait)
+            return None
+        with placing.taken_back(op, patience):
+            return _run_as(op, wanted, wait=wait, patience=patience)
 
 
 def resume(ws: Workspace, box: Box) -> Box:
-    """Bring a paused box back, with the spec it was made from."""
+    """Bring a paused box back, with the spec it was made from; where its hardware is not free, on
+    its next choice, when the user agrees."""
     _require_tools(headless=spec.is_headless(box))
     with working_on(ws, box) as op:
         asking.look(op)
         refuse_over(op.box)
-        return _run(op, wait=True)
+        return moving.resumed(op, lambda patience: _run(op, wait=True, patience=patience))
 
 
-def to_running(op: BoxOperation, *, wait: bool = True) -> Box:
-    """Create or resume, wait until it runs, make it reachable, arm its watchdog."""
+def to_running(op: BoxOperation, *, wait: bool = True, patience: float | None = None) -> Box:
+    """Create or resume, wait until it runs, make it reachable, arm its watchdog. patience: seconds
+    that it may wait for hardware; None for as long as for anything else."""
     try:
-        return _to_running(op, wait=wait)
+        return _to_running(op, wait=wait, patience=patience)
     except BuildFailed as error:
         op.note("build-failed", error.what)
         raise
 
 
-def _to_running(op: BoxOperation, *, wait: bool) -> Box:
+def _to_running(op: BoxOperation, *, wait: bool, patience: float | None) -> Box:
     fresh = asking.create(op)
     if asking.resume(op):
         fresh = False
@@ -78,7 +148,7 @@ def _to_running(op: BoxOperation, *, wait: bool) -> Box:
         op.narrate(f"accepted; finish with: devbox status {op.box.name} --wait")
         op.narrate(op.cost_line())
         return op.box
-    op.step("observe", lambda: _until_running(op, fresh=fresh))
+    op.step("observe", lambda: _until_running(op, fresh=fresh, patience=patience))
     if op.spec.command:
         return finalize(op) if op.box.state.is_over else op.finish("running")
     unwritten = op.step("ssh", lambda: login.publish(op))
@@ -96,12 +166,14 @@ def _to_running(op: BoxOperation, *, wait: bool) -> Box:
     return op.finish("running")
 
 
-def _until_running(op: BoxOperation, *, fresh: bool) -> None:
-    """When nobody waits any more, a box that waits for its machine is taken back."""
+def _until_running(op: BoxOperation, *, fresh: bool, patience: float | None) -> None:
+    """When nobody waits any more, a box that waits for its machine is taken back: one that has not
+    run, where there is more to try, by `placing.taken_back`."""
     try:
-        until_running(op, fresh=fresh)
-    except KeyboardInterrupt:
-        withdraw(op)
+        until_running(op, fresh=fresh, patience=patience)
+    except (KeyboardInterrupt, NoCapacity):
+        if patience is None or not placing.is_first_try(op):
+            withdraw(op)
         raise
     except TimedOut as error:
         if withdraw(op):
@@ -139,19 +211,21 @@ def _up_elsewhere(ws: Workspace, box: Box, *, wait: bool) -> Box:
         return _run_as(op, wanted, wait=wait)
 
 
-def _run_as(op: BoxOperation, wanted: spec.BoxSpec, *, wait: bool) -> Box:
+def _run_as(
+    op: BoxOperation, wanted: spec.BoxSpec, *, wait: bool, patience: float | None = None
+) -> Box:
     """Run a known box by what devbox.toml says now, as far as it can follow; Conflict names the
     rest, before a paused box is started and after any other is up."""
     changes = respec.compare(op, wanted)
     if op.box.state in respec.STOPPED:
         respec.refuse_left(op.box, changes)
     respec.take(op, changes)
-    _run(op, wait=wait)
+    _run(op, wait=wait, patience=patience)
     respec.refuse_left(op.box, changes)
     return op.box
 
 
-def _run(op: BoxOperation, *, wait: bool) -> Box:
+def _run(op: BoxOperation, *, wait: bool, patience: float | None = None) -> Box:
     goal = op.open_goal()
     if goal and goal.goal == "paused" and op.box.state is BoxState.PAUSING:
         # Its provider is at the pause already; running again begins from there.
@@ -184,7 +258,7 @@ def _run(op: BoxOperation, *, wait: bool) -> Box:
             op.begin("running")
         op.ws.store.budgets.set_armed(op.box.id, None)  # what it is armed with begins again
     op.plan(*stages(op, "resume" if op.box.state is BoxState.PAUSED else "create", wait=wait))
-    return to_running(op, wait=wait)
+    return to_running(op, wait=wait, patience=patience)
 
 
 def stages(op: BoxOperation, first: str, *, wait: bool = True) -> tuple[str, ...]:
@@ -194,8 +268,11 @@ def stages(op: BoxOperation, first: str, *, wait: bool = True) -> tuple[str, ...
     return (first, "start", *(() if op.spec.command else ("connect", "guard", "ssh config")))
 
 
-def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
+def _new(ws: Workspace, name: str, asked: spec.BoxSpec, candidate: Candidate, *, asks: bool) -> Box:
+    """The row of a box that is made as that candidate. asked: the spec with all its choices. asks:
+    the user is asked where they want that."""
     names.name(name)
+    wanted, offer = candidate
     provider = ws.provider(wanted.provider)
     if wanted.command and not provider.runs_commands:
         raise UsageError(
@@ -208,25 +285,23 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
                 ]
             ),
         )
-    if any(each.gated for each in ws.spec.checkpoints.values()):
-        from devbox.checkpoints import access
-
-        for sentence in access.sentences(ws.spec):
-            ws.narrate(sentence)
-    offer = best(provider, wanted)
     now = ws.clock()
     limits.check(ws, None, wanted, offer.price, name=name)
     where = f"{wanted.provider} {offer.hardware.name}"
-    projection.agree(ws, f"{name}: {where}", ws.spec.budget, offer.price, wanted.max_uptime)
+    if asks:
+        projection.agree(ws, f"{name}: {where}", ws.spec.budget, offer.price, wanted.max_uptime)
+    else:
+        ws.narrate(f"{name}: {where} again")
     if image := asking.with_image(provider, wanted, offer.hardware.name).image:
         what = f" ({templates.get(image).summary})" if templates.known(image) else ""
         how = "" if wanted.image else ", for its hardware; another one: image in devbox.toml"
         ws.narrate(f"{name}: image {image}{what}{how}")
+    token = f"{name}-{uuid.uuid4().hex[:8]}"
     box = Box(
         id=uuid.uuid4().hex[:12],
         name=name,
         provider=wanted.provider,
-        token=f"{name}-{uuid.uuid4().hex[:8]}",
+        token=token,
         state=BoxState.PROVISIONING,
         hardware=offer.hardware.name,
         price=offer.price,
@@ -238,10 +313,12 @@ def _new(ws: Workspace, name: str, wanted: spec.BoxSpec) -> Box:
         root=ws.here.root,
         spec=spec.encode_box(wanted),
         connection=ws.connection(wanted.provider),
+        choices=b"" if asked == wanted else spec.encode_box(asked),
     )
+    goal = placing.first_goal(token)
     with limits.checking():
         limits.check(ws, None, wanted, offer.price, name=name)
-        ws.store.boxes.insert(box, "running", {}, now, alias=other_homes.free_alias)
+        ws.store.boxes.insert(box, "running", goal, now, alias=other_homes.free_alias)
     return box
 
 

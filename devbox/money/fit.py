@@ -57,7 +57,7 @@ def candidates(
             missing.append(_too_dear(choice, fits[0]))
             continue
         for offer in fits:
-            candidate = Candidate(choice, offer)
+            candidate = Candidate(written, offer)
             found.setdefault((offer.provider, offer.hardware.name), candidate)
     if not found:
         raise missing[0]

@@ -218,6 +218,12 @@ class Provider(ABC):
         command of ours; '' for nothing."""
         return ""
 
+    def lacks_hardware(self, stage: str, message: str) -> bool:
+        """Whether a box that shows this stage and message of the provider's own waits for hardware
+        that is not free, or failed for want of it. A call that is refused for it raises
+        NoCapacity."""
+        return False
+
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         """How the box half pauses its own box with the laptop off, as the JSON that
         `devbox.box.watchdog.pause_recipe` takes; None when it cannot, and `up` says so.

@@ -91,7 +91,10 @@ def test_another_name_of_the_same_hardware_is_no_second_choice() -> None:
     upper = candidates(
         BoxSpec(provider="modal", hardware=("l4", "L4", "t4")), OFFERS, lambda _, name: name.upper()
     )
-    assert [each.spec.hardware for each in upper] == ["L4", "T4"]
+    assert [(each.spec.hardware, each.offer.hardware.name) for each in upper] == [
+        ("l4", "L4"),
+        ("t4", "T4"),
+    ]
     assert fit(BoxSpec(hardware=("T4", "L4")), OFFERS).hardware.name == "T4"
 
 

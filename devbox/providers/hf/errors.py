@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from devbox.errors import AuthError, Conflict, DevboxError, Gone, ProviderError, Unavailable
+from devbox.errors import (
+    AuthError,
+    Conflict,
+    DevboxError,
+    Gone,
+    NoCapacity,
+    ProviderError,
+    Unavailable,
+)
 from devbox.text import clean
 
 if TYPE_CHECKING:
@@ -20,6 +28,8 @@ BILLING = "https://huggingface.co/settings/billing"
 PRO = "https://huggingface.co/pro"
 LOG_IN = f"log in with: devbox login hf-space --again (make a token at {TOKENS})"
 _LONGEST_WAIT = 600.0
+#: what a Space shows as its error when the Hub found no machine for it, in public reports of users
+_CAPACITY = re.compile(r"scheduling failure|not enough hardware capacity", re.IGNORECASE)
 
 
 @contextmanager
@@ -104,6 +114,13 @@ def of_status(response: httpx2.Response, doing: str, said: str) -> DevboxError:
     }
     if status in plain:
         return plain[status]
+    if lacks_hardware(reason):
+        return NoCapacity(
+            what,
+            fix="try again later, or choose other hardware: devbox offers",
+            retry_after=_retry_after(response),
+            no_effect=status < 500,
+        )
     if status in (408, 429) or status >= 500:
         return Unavailable(
             what,
@@ -112,6 +129,11 @@ def of_status(response: httpx2.Response, doing: str, said: str) -> DevboxError:
             no_effect=status == 429,  # a 5xx may come from a gateway before a server that did it
         )
     return ProviderError(what)
+
+
+def lacks_hardware(said: str) -> bool:
+    """Whether the Hub says that it has no machine of the kind that was asked for free."""
+    return bool(_CAPACITY.search(said))
 
 
 def _of_402(reason: str) -> str:

@@ -19,11 +19,11 @@ from devbox.providers.abilities import (
     HasRunLogs,
 )
 from devbox.providers.base import Finding, Kept, Observation, Provider, Request
-from devbox.providers.hf import account, bill, image, local_records, tags, volumes
+from devbox.providers.hf import account, bill, errors, image, local_records, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates, exposed, has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, resolve
-from devbox.providers.hf.job_observe import LIVE, JobLook, Row, job_id
+from devbox.providers.hf.job_observe import LIVE, WAITING, JobLook, Row, job_id
 from devbox.providers.hf.local_records import LocalRecords, Notes
 from devbox.providers.hf.space_create import ceiling, check
 from devbox.spec import BoxSpec, HfSettings
@@ -150,6 +150,9 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasRunLogs, HasPublicPorts
 
     def own_guards(self, hardware: str) -> list[str]:
         return ["the Hub ends the Job at max_uptime"]
+
+    def lacks_hardware(self, stage: str, message: str) -> bool:
+        return stage == WAITING or errors.lacks_hardware(message)
 
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         """Its main process watches a file, and ends the Job when it appears."""

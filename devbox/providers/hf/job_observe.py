@@ -18,7 +18,9 @@ from devbox.providers.hf.local_records import LocalRecords
 from devbox.providers.hf.times import Skew
 from devbox.text import clean
 
-LIVE = ("SCHEDULING", "RUNNING")
+#: until the Hub has found a machine for it, which it bills from then on only
+WAITING = "SCHEDULING"
+LIVE = (WAITING, "RUNNING")
 _OVER = ("COMPLETED", "CANCELED", "DELETED")
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _HANDLE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,95})/([A-Za-z0-9]{1,64})")
@@ -33,7 +35,7 @@ class Row(NamedTuple):
     id: str
     created: float
     labels: Mapping[str, str]
-    stage: str = "SCHEDULING"
+    stage: str = WAITING
     message: str = ""
     started: float | None = None
     finished: float | None = None
@@ -146,7 +148,7 @@ class JobLook:
     def _state(self, handle: str, seen: Row) -> BoxState:
         if seen.stage == "RUNNING":
             return BoxState.RUNNING
-        if seen.stage == "SCHEDULING":
+        if seen.stage == WAITING:
             return BoxState.PROVISIONING
         if seen.stage in _OVER:
             return BoxState.TERMINATED

@@ -206,6 +206,9 @@ class HfSpace(
     def wakes(self, stage: str) -> str:
         return stages.wakes(stage)
 
+    def lacks_hardware(self, stage: str, message: str) -> bool:
+        return stages.waits_for_hardware(stage) or errors.lacks_hardware(message)
+
     def watchdog(self, handle: str) -> Mapping[str, Any] | None:
         """None without `[providers.hf] pause_token`: the box then has nothing to pause itself
         with, and must not have the user's own token."""

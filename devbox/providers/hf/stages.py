@@ -26,6 +26,9 @@ _SPACE_FREE = frozenset(
     {"NO_APP_FILE", "CONFIG_ERROR", "BUILDING", "BUILD_ERROR", "RUNTIME_ERROR"}
     | {"DELETING", "STOPPED", "PAUSED"}
 )
+_STARTS = ("APP_STARTING", "RUNNING_APP_STARTING")
+#: of a start without a machine: `hardware` of the library's SpaceRuntime is what it has now, if any
+_UNPLACED = "no machine yet: "
 #: seconds after which a Space without an app file is not on its way any more
 _PATIENCE = 600.0
 
@@ -75,6 +78,8 @@ class Runtime(NamedTuple):
         word = "STOPPED (asleep)" if self.stage == "STOPPED" else self.stage
         if self.moving:
             return f"{word} on {self.current}, moving to {self.requested}"
+        if word in _STARTS and self.requested and not self.current:
+            return f"{word}, {_UNPLACED}{self.requested}"
         return word
 
 
@@ -115,6 +120,11 @@ def wakes(words: str) -> str:
     """What starts a Space that shows these words, without a command; '' for nothing. Only its owner
     restarts a paused one, and any visit wakes one that sleeps (public documentation)."""
     return "it sleeps, and any visit to its page wakes it" if words.startswith("STOPPED") else ""
+
+
+def waits_for_hardware(words: str) -> bool:
+    """Whether a Space that shows these words starts and has no machine yet."""
+    return _UNPLACED in words
 
 
 def volume_key(volume: Any) -> str:

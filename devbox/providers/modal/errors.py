@@ -13,6 +13,7 @@ from devbox.errors import (
     Conflict,
     DevboxError,
     Gone,
+    NoCapacity,
     ProviderError,
     ToolMissing,
     Unavailable,
@@ -27,6 +28,9 @@ _MONEY = re.compile(r"payment|billing|credit|spend|budget", re.IGNORECASE)
 #: other causes too
 _OUTDATED = re.compile(r"client.?version|version \S+ of .modal|too old|outdated", re.IGNORECASE)
 _LONGEST_WAIT = 600.0
+#: modal 1.6.4 says "Insufficient capacity to create sandbox." of one that was not scheduled in time
+#: (modal/sandbox/_impl_v1.py); rate limits have the same status
+_CAPACITY = re.compile(r"\bcapacity\b", re.IGNORECASE)
 #: what a sandbox can do without, as Modal's refusals name it
 EXTRAS = ("snapshot", "idle")
 
@@ -140,7 +144,8 @@ def _exhausted(doing: str, error: Exception) -> DevboxError:
         for detail in getattr(error, "_grpc_details", None) or ()
         if hasattr(detail, "retry_after_secs")
     ]
-    return Unavailable(
+    kind = NoCapacity if _CAPACITY.search(said) else Unavailable
+    return kind(
         f"{doing} failed: {said}",
         fix="wait a little, or choose other hardware: devbox offers",
         retry_after=min(waits[0], _LONGEST_WAIT) if waits else None,

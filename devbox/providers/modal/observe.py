@@ -28,6 +28,11 @@ _WHY = {
 }
 
 
+#: of a sandbox without a task, which Modal's own client takes for a wait for capacity (`create` in
+#: modal/sandbox/_impl_v1.py of 1.6.4)
+WAITING = "waiting for capacity"
+
+
 def running(found: Record, tunnel: tuple[str, int] | None) -> Observation:
     """Of a sandbox that is not over. tunnel: where its sshd answers."""
     if found.state == ENDED:
@@ -35,7 +40,7 @@ def running(found: Record, tunnel: tuple[str, int] | None) -> Observation:
     elif found.state == PAUSED or found.ended is not None:
         state, stage = BoxState.PAUSING, "ending"
     elif not found.scheduled:
-        state, stage = BoxState.PROVISIONING, "waiting for capacity"
+        state, stage = BoxState.PROVISIONING, WAITING
     elif tunnel is None:
         state, stage = BoxState.STARTING, "starting"
     else:

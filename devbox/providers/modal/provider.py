@@ -233,6 +233,9 @@ class Modal(
     def own_guards(self, hardware: str) -> list[str]:
         return ["Modal ends the sandbox at max_uptime, and after 24 hours at the latest"]
 
+    def lacks_hardware(self, stage: str, message: str) -> bool:
+        return stage == observe.WAITING
+
     def watchdog(self, handle: str) -> Mapping[str, Any]:
         record.parse(handle)
         return entrypoint.stop()

@@ -23,11 +23,13 @@ from tests.emulators.hf.space import Setting, Space
 
 @dataclass(frozen=True)
 class Times:
-    """How long stages take, in emulator seconds."""
+    """How long stages take, in emulator seconds. gives_up: after that a Space that has no machine
+    fails; a Job waits on."""
 
     build: float = 0.2
     start: float = 0.1
     schedule: float = 0.1
+    gives_up: float = 0.2
 
 
 @dataclass
@@ -58,6 +60,8 @@ class Hub:
     flavors: dict[str, dict[str, Flavor]] = field(
         default_factory=lambda: {"spaces": dict(SPACES), "jobs": dict(JOBS)}
     )
+    full: set[str] = field(default_factory=set)
+    """Knob: flavors of which no machine is free."""
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.clock, unit=60)

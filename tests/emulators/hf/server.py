@@ -124,6 +124,12 @@ class HfEmulator:
         return self.hub.jobs
 
     @property
+    def full(self) -> set[str]:
+        """Flavors of which no machine is free: a Job on one stays SCHEDULING until it is taken out,
+        a Space starts without a machine and fails."""
+        return self.hub.full
+
+    @property
     def unexpected(self) -> list[str]:
         """Requests the emulator does not implement or failed at; assert this is empty."""
         return self.hub.calls.unexpected

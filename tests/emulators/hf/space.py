@@ -29,6 +29,8 @@ FREE_SLEEP_SECONDS = 48 * 3600
 HEARTBEAT = 30.0
 """Seconds between the lines that devbox's own image prints; of a box in which nothing really runs
 the last one is written at its end."""
+NO_CAPACITY = "Scheduling failure: not enough hardware capacity"
+"""What public reports of users quote from the page of a Space that got no machine."""
 
 BILLED = {"APP_STARTING", "RUNNING", "RUNNING_BUILDING", "RUNNING_APP_STARTING"}
 BROKEN = {"NO_APP_FILE", "CONFIG_ERROR", "BUILD_ERROR", "RUNTIME_ERROR"}
@@ -224,11 +226,18 @@ class Space:
 
     def _start(self) -> None:
         if self.container is None:
-            self.current = self.requested
+            self.current = None if self.requested in self.hub.full else self.requested
         self._show("RUNNING_APP_STARTING" if self.container else "APP_STARTING")
         self._at(self.hub.clock.now() + self.hub.times.start, self._run)
 
-    def _run(self) -> None:
+    def _run(self, *, late: bool = False) -> None:
+        if self.requested in self.hub.full:
+            if late:
+                self._fail("RUNTIME_ERROR", NO_CAPACITY)
+                return
+            due = self.hub.clock.now() + self.hub.times.gives_up
+            self._at(due, lambda: self._run(late=True))
+            return
         self._stop_container()
         self.current = self.requested
         self.run_log = Log(self.hub.clock)

@@ -130,6 +130,11 @@ class ModalEmulator:
         return {volume.name: volume.path for volume in self.world.volumes.values()}
 
     @property
+    def full(self) -> set[str]:
+        """GPUs of which none is free; put in and taken out by a test."""
+        return self.world.full
+
+    @property
     def unexpected(self) -> list[str]:
         """Calls nobody implements and failures of the emulator; a test asserts this is empty."""
         return self.calls.unexpected

@@ -197,9 +197,13 @@ class Sandbox:
         if self._ending:
             return
         now = self._now()
+        gpu = prices.gpu_name(self.definition.resources) or "cpu"
+        if gpu in self._world.full:
+            due = now + max(self._world.stages.scheduling, 0.05)
+            self._timers.append(self._world.clock.call_at(due, self._begin))
+            return
         self.started_at = now
         shares = prices.by_resource(self.definition)
-        gpu = prices.gpu_name(self.definition.resources) or "cpu"
         self._world.meter.start(self.id, sum(shares.values()), gpu)
         due = now + self.definition.timeout_secs
         timed_out = RESULT.GENERIC_STATUS_TIMEOUT

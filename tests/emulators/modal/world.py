@@ -103,6 +103,8 @@ class World:
         self.sandboxes: dict[str, Sandbox] = {}
         self.functions: dict[str, Deployed] = {}
         self.layouts: dict[str, Layout] = {}  # by app id, of those that were published
+        self.full: set[str] = set()
+        """Knob: GPUs of which none is free; a sandbox that asks for one stays in the queue."""
         self._last_moment = 0.0
 
     def app(self, app_id: str) -> App:
