@@ -77,7 +77,7 @@ def _leaves(value: Any, at: str = "") -> Any:
             continue
         if isinstance(inner, dict) and inner:
             yield from _leaves(inner, path)
-        else:
+        elif inner is not None or ".on." not in path:  # there, None is what the box's table says
             yield path, inner
 
 

@@ -12,7 +12,7 @@ from devbox import spec
 from devbox.errors import BudgetError, DevboxError, NoCapacity
 from devbox.lifecycle.down import to_terminated
 from devbox.lifecycle.operation import BoxOperation
-from devbox.model import Offer
+from devbox.model import BoxState, Offer
 from devbox.money import exposure, known
 from devbox.money.fit import Candidate, candidates
 from devbox.providers.base import Provider
@@ -57,8 +57,11 @@ class Search:
             raise next(iter(failed.values()))
         for name, why in failed.items():
             self._ws.narrate(f"{self._name}: {name} is left out: {why.what}")
+        left = tuple(each for each in self._wanted.providers if each not in failed)
         return candidates(
-            self._wanted, found.values(), lambda at, named: self._own_name(at, named, failed)
+            structs.replace(self._wanted, providers=left),
+            found.values(),
+            lambda at, named: self._ws.provider(at).hardware_name(named),
         )
 
     def patience(self, choices: int) -> float | None:
@@ -122,9 +125,6 @@ class Search:
         box = self._ws.store.boxes.own(self._name, self._ws.here)
         return "it costs nothing now" if box is None else exposure.of(self._ws, box).sentence
 
-    def _own_name(self, provider: str, name: str, failed: dict[str, DevboxError]) -> str:
-        return name if provider in failed else self._ws.provider(provider).hardware_name(name)
-
 
 def is_first_try(op: BoxOperation) -> bool:
     """The box was made for the goal that is open and has not run: nothing on it can be lost, and it
@@ -149,7 +149,10 @@ def taken_back(op: BoxOperation, patience: float | None) -> Iterator[None]:
             _take_back(op)
         raise
     except KeyboardInterrupt:
-        waits = op.provider.lacks_hardware(op.reload().stage, op.box.message)
+        box = op.reload()
+        waits = box.handle and (
+            box.state is BoxState.PROVISIONING or op.provider.lacks_hardware(box.stage, box.message)
+        )
         if patience is not None and waits and is_first_try(op):
             _take_back(op)
         raise

@@ -58,7 +58,9 @@ def up(
                 return found
         except NoCapacity as error:
             search.refused(f"{known.provider} {known.hardware}", error)
-            if _live(ws, name):  # it has run before: it waits for its own hardware
+            if kept := _live(ws, name):  # it has run before: it waits for its own hardware
+                if kept.choices and kept.state is BoxState.PAUSED:
+                    error.fix += f"; or on its next hardware: devbox resume {name}"
                 search.next_round()
     _tell_gated(ws)
     while True:
