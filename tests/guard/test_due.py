@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devbox import spec
+from devbox import paths, spec
 from devbox.guard import act, entries, keep
 from devbox.guard.entries import GRACE, Entry, Record
 from devbox.guard.round import Round, read_status
@@ -255,3 +255,18 @@ def test_a_job_needs_its_box_up_first() -> None:
     job = Entry("/p", "p", "run", "night", "dev", "0 2 * * *")
     assert act.verbs(job) == [["up", "dev"], ["run", "night", "--box", "dev", "--detach"]]
     assert keep.at(EIGHT, MONDAY) == "07:00 of 30 Nov"
+
+
+def test_a_look_keeps_budgets(desk: Desk) -> None:
+    ws = desk.workspace(spec.load(None))
+    ws.store.boxes.insert(a_box("b", state=BoxState.TERMINATED), "terminated", {}, desk.now)
+    spent = Interval(
+        0, "id-b", "b", "local", "cpu", Price(9_000_000, "config"), desk.now - HOUR, desk.now
+    )
+    ws.store.ledger.put(spent)
+    paths.user_config().parent.mkdir(parents=True, exist_ok=True)
+    paths.user_config().write_text("[budget]\ntotal = 10.0\n")
+    for _ in range(2):
+        Round(desk.begun.append, desk.workspace).look()
+    told = [event.message for event in ws.store.events.news(0, ["budget"])]
+    assert [line[:3] for line in told] == ["80%"], "told once, by the highest level that is passed"
