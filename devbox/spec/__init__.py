@@ -19,6 +19,7 @@ from devbox.spec.load import (
     trust_file,
 )
 from devbox.spec.memory import Memory, MemoryPoint
+from devbox.spec.on_provider import OnProvider, Volume
 from devbox.spec.provider_settings import (
     DockerSettings,
     HfSettings,
@@ -49,13 +50,11 @@ from devbox.spec.tables import (
     Input,
     JobSpec,
     Notify,
-    OnProvider,
     Publish,
     ServiceSpec,
     Spec,
     Sync,
     Variant,
-    Volume,
 )
 from devbox.spec.values import Bytes, Seconds
 

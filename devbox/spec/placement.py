@@ -10,8 +10,8 @@ from typing import Any
 from devbox import text
 from devbox.errors import SpecError
 from devbox.spec.convert import convert, refuse_repeats
+from devbox.spec.on_provider import OnProvider
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS
-from devbox.spec.tables import OnProvider
 
 
 def defaults_of(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

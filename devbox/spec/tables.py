@@ -14,6 +14,7 @@ from devbox.box.checkpoints.source import with_revision
 from devbox.errors import NotFound
 from devbox.spec import trust
 from devbox.spec.memory import Memory
+from devbox.spec.on_provider import OnProvider, Port, Volume
 from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
 from devbox.spec.values import Bytes, Number, Seconds, Table
 from devbox.wire.messages import Policy
@@ -21,7 +22,6 @@ from devbox.wire.notices import NoticeKind
 
 FILE_NAME = "devbox.toml"
 
-Port = Annotated[int, Meta(ge=1, le=65535)]
 #: keys of a box that say what hardware it is to have
 _NEEDS = frozenset({"hardware", "gpu", "vram", "max_price"})
 
@@ -62,33 +62,6 @@ class Sync(Table, frozen=True):
     ignore_files: bool = True
     down: tuple[str, ...] = ()
     before_pause: bool = True
-
-
-class Volume(Table, frozen=True):
-    """Storage that outlives the box. source: the provider's own name of it."""
-
-    source: str
-    mount: str
-    read_only: bool = False
-
-
-class OnProvider(Table, frozen=True):
-    """[boxes.NAME.on.PROVIDER]: what a box with several providers is to have at that one, in place
-    of what its own table says. None: as there."""
-
-    hardware: str | tuple[str, ...] | None = None
-    gpu: str | None = None
-    vram: Bytes | None = None
-    max_price: Number | None = None
-    image: str | None = None
-    build_args: dict[str, str] | None = None
-    workdir: str | None = None
-    space: str | None = None
-    region: str | None = None
-    cpu: Number | None = None
-    memory: Bytes | None = None
-    expose: tuple[Port, ...] | None = None
-    volumes: dict[str, Volume] | None = None
 
 
 class BoxSpec(Table, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from devbox.spec import Bytes, Seconds, tables
+from devbox.spec import Bytes, OnProvider, Seconds, Volume, tables
 from devbox.spec.convert import OURS, convert
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES
 from devbox.spec.schema import schema, shown
@@ -19,8 +19,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "configuration.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[boxes.NAME]": tables.BoxSpec,
-    "[boxes.NAME.on.PROVIDER]": tables.OnProvider,
-    "[boxes.NAME.volumes.KEY]": tables.Volume,
+    "[boxes.NAME.on.PROVIDER]": OnProvider,
+    "[boxes.NAME.volumes.KEY]": Volume,
     "[boxes.NAME.idle]": tables.Idle,
     "[boxes.NAME.sync]": tables.Sync,
     "[checkpoints.NAME]": tables.Checkpoint,
