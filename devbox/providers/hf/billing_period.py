@@ -8,6 +8,7 @@ the bill begins), and those of the run log's (an image of ours prints twice a mi
 from __future__ import annotations
 
 from devbox.providers.hf import logs
+from devbox.providers.hf.hardware import FREE
 from devbox.providers.hf.hub import Hub
 from devbox.providers.hf.local_records import Notes
 from devbox.providers.hf.stages import Runtime
@@ -38,7 +39,7 @@ def follow(
             return True
         return _forget_start(notes, runtime, now)
     notes.ended = max(notes.since, _ended(hub, handle, notes, runtime, now, free=free))
-    notes.since = notes.asked_stop = None
+    notes.began, notes.since, notes.asked_stop = notes.since, None, None
     return True
 
 
@@ -56,6 +57,8 @@ def _ran_unwatched(
     """Whether what we asked to start has begun and stopped since, as its logs tell: notes then
     have the stretch as `began` and `ended`."""
     if notes.asked_start is None or runtime.stage not in ("PAUSED", "STOPPED"):
+        return False
+    if runtime.requested in ("", FREE):  # a create that was cut off before it asked for hardware
         return False
     began = _began(hub, handle, notes, now, created, free=False)
     told = _told_end(hub, handle, runtime)

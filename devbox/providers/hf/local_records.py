@@ -24,7 +24,7 @@ class Notes(msgspec.Struct):
     another time are about an earlier one. asked_start, asked_stop: when we last asked for it and
     have not seen it happen. since: begin of the billed stretch that runs now; ahead: by how
     much the Hub's clock was ahead of ours when that was noted. ended: end of the last one; began:
-    its begin, where it began and ended unwatched. ending: its end permanently was asked for.
+    its begin. ending: its end permanently was asked for.
     failure, tail: which failure the kept log lines are of.
     """
 

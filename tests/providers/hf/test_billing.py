@@ -79,7 +79,7 @@ def test_a_stretch_that_nobody_watched_is_told_afterwards(
         look(space)
         space.pause("me/devbox-b")
         hub.advance(5000)
-        assert look(space).billed_since is None
+        assert look(space).ended_at == ended(hub)
         space.resume(request_, "me/devbox-b")
         hub.advance(100)
     hub.app_prints("me/devbox-b", "devbox: alive")
@@ -93,6 +93,20 @@ def test_a_stretch_that_nobody_watched_is_told_afterwards(
     space.resume(request_, "me/devbox-b")
     hub.advance(100)
     assert look(fresh(hub)).billed_since == pytest.approx(begun(hub), abs=0.001)
+
+
+def test_a_stretch_on_free_hardware_is_none(
+    hub: HfEmulator, space: HfSpace, request_: Request
+) -> None:
+    hub.knobs.set("request_hardware", Fault.payment_required())
+    with pytest.raises(Exception, match="payment method"):
+        space.create(request_)
+    hub.advance(100)
+    hub.app_prints("me/devbox-b", "devbox: alive")
+    hub.pause_space("me/devbox-b")
+    hub.advance(50_000)
+    seen = look(fresh(hub))
+    assert (seen.state, seen.billed_since) == (BoxState.PAUSED, None)
 
 
 def test_a_clock_of_ours_that_is_set_moves_what_was_noted(
@@ -117,13 +131,13 @@ def test_a_start_that_was_refused_is_no_stretch(
     hub.app_prints("me/devbox-b", "devbox: alive")
     space.pause("me/devbox-b")
     hub.advance(5000)
-    before = look(space).ended_at
+    before = look(space)
     hub.knobs.set("restart", Fault.payment_required())
     with pytest.raises(Exception, match="payment method"):
         space.resume(request_, "me/devbox-b")
     hub.advance(60)
     seen = look(fresh(hub))
-    assert (seen.billed_since, seen.ended_at) == (None, before)
+    assert (seen.billed_since, seen.ended_at) == (before.billed_since, before.ended_at)
 
 
 def test_a_price_that_changed_is_seen_within_the_hour(

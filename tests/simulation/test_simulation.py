@@ -1,0 +1,109 @@
+"""Twenty lives of fifty boxes, and that what a life has to hold can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devbox.box.watchdog import policy as idle
+from devbox.box.watchdog.deadline import Moment
+from devbox.box.watchdog.escalation import Watchdog
+from devbox.box.watchdog.signals.work import Jobs
+from devbox.lifecycle import billing
+from devbox.wire.messages import Policy
+from tests.idle.traces import T0
+from tests.simulation.__main__ import lived
+from tests.simulation.leap import leap
+from tests.simulation.life import Size
+from tests.simulation.machine import OTHER, STEP, USES, Phase, shown
+
+SMALL = Size(days=10, boxes=6, sessions=2.0)
+
+
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_ninety_days_of_fifty_boxes(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong, told = lived(seed)
+    with capsys.disabled():
+        print(f"\nseed {seed}: {told}", end=" ")
+    assert wrong == []
+
+
+@given(st.sampled_from(sorted({**USES, **OTHER})), st.integers(5, 200))
+@settings(max_examples=40, deadline=None)
+def test_a_leap_is_the_steps_it_stands_for(what: str, steps: int) -> None:
+    phase, policy = Phase(T0, T0 + 1e6, what), Policy(after=1e6)
+    state = idle.begin(Moment(T0, 0.0))
+    seen = []
+    for step in range(1, 12 + steps):
+        at = step * STEP
+        state = idle.observe(policy, state, shown(phase, T0 + at), Moment(T0 + at, at))
+        seen.append(state)
+    found = leap(seen[8:11], steps)
+    assert found is not None
+    assert idle.judge(policy, found, Moment(T0 + at, at)) == idle.judge(
+        policy, seen[-1], Moment(T0 + at, at)
+    )
+    assert idle.last_use(policy, found, Moment(T0 + at, at)) == pytest.approx(
+        idle.last_use(policy, seen[-1], Moment(T0 + at, at)), abs=0.01
+    )
+
+
+def _late_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    close = billing.close
+    monkeypatch.setattr(billing, "close", lambda current, end: close(current, end + 900))
+
+
+def _no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def from_calm(self: Any, verdict: Any, now: Moment) -> None:
+        if verdict.state == "pausing":
+            self._save(verdict, now)
+
+    monkeypatch.setattr(Watchdog, "_from_calm", from_calm)
+
+
+def _told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    from devbox.box.notices import outbox
+
+    put = outbox.put
+
+    def twice(root: Path, notify: Any, notice: Any) -> bool:
+        if notice is not None:
+            put(root, notify, notice._replace(id=f"{notice.id}-again"))
+        return put(root, notify, notice)
+
+    monkeypatch.setattr(outbox, "put", twice)
+
+
+def _slow_to_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    last_use = idle.last_use
+    monkeypatch.setattr(idle, "last_use", lambda *given: last_use(*given) + 120.0)
+
+
+def _deaf_to_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jobs, "observe", lambda self, part, now: self._replace(seen=now))
+
+
+BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
+    "stretches end a quarter of an hour late": (_late_end, "the ledger is off"),
+    "no warning": (_no_warning, "without a warning"),
+    "notices are put twice": (_told_twice, "tells twice"),
+    "idle time begins two minutes late": (_slow_to_idle, "s without use"),
+    "jobs do not count": (_deaf_to_jobs, "although busy: job"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_life_notices_what_is_broken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, word = BREAKS[name]
+    broken(monkeypatch)
+    wrong, _ = lived(7, SMALL)
+    assert any(word in each for each in wrong), wrong
+
+
+def test_a_life_without_faults_holds() -> None:
+    assert lived(7, SMALL)[0] == []
