@@ -41,15 +41,41 @@ def ledger(life: Life) -> list[str]:
 
 
 def sums(life: Life) -> Iterator[Sums]:
-    """Of each box that one computer alone uses."""
+    """Of each box that one computer alone uses, but for those of which the ledger is known to be
+    late (`repriced`) or to lack something (`unanswered`)."""
     now = life.world.clock.now()
+    aside = {*life.shared, *repriced(life), *unanswered(life)}
     meters: dict[str, list[Metered]] = {}
     for each in life.world.hub.meter.intervals():
         meters.setdefault(_name(life, each.handle), []).append(each)
     for name, laptop in life.home.items():
-        if name not in life.shared:
+        if name not in aside:
             cost = sum(each.cost(now) for each in meters.get(name, []))
             yield Sums(name, _spent(intervals(laptop, name), now), cost)
+
+
+def repriced(life: Life) -> set[str]:
+    """Boxes that ran when the price of their hardware changed, or began within the hour for which
+    a price is kept: the ledger learns the new one later."""
+    found = set()
+    for at, provider, hardware, *_ in life.price_changes:
+        for each in life.world.hub.meter.intervals():
+            name = _name(life, each.handle)
+            runs = each.start <= at + 3600 and (each.end is None or each.end >= at)
+            if runs and each.what == hardware and life.providers.get(name) == provider:
+                found.add(name)
+    return found
+
+
+def unanswered(life: Life) -> set[str]:
+    """Boxes with a Job that no computer knows: its create was never answered, and it had ended by
+    itself before anybody looked for it. It is in no ledger."""
+    known = {
+        box.handle.partition("/")[2]
+        for laptop in life.laptops
+        for box in laptop.ws.store.boxes.all(over=True)
+    }
+    return {_name(life, key) for key in life.world.hub.jobs if key not in known}
 
 
 def intervals(laptop: Laptop, name: str) -> list[Interval]:

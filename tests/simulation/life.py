@@ -158,9 +158,7 @@ class Life:
             struck = chance.choice(STRUCK[self.providers[name]])
             self.world.hub.knobs.set(struck, chance.choice(_FAULTS))
             self.done[f"fault {struck}"] += 1
-        # Known to be wrong: a Job whose reply is lost, and that has ended before it is sought, is
-        # in no ledger. So no computer is closed just then.
-        if struck != "run_job" and chance.random() < 0.08:
+        if chance.random() < 0.08:
             laptop.nap = chance.expovariate(1 / (3 * HOUR))
         self.done[what] += 1
         kills = laptop.kills

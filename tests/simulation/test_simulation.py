@@ -22,7 +22,7 @@ from tests.simulation.leap import leap
 from tests.simulation.life import Size
 from tests.simulation.machine import OTHER, STEP, USES, Phase, shown
 
-SMALL = Size(days=10, boxes=6, sessions=2.0)
+SMALL = Size(days=20, boxes=10, sessions=2.0)
 
 
 @pytest.mark.parametrize("seed", range(1, 21))
