@@ -263,6 +263,9 @@ class Machine:
     def save(self) -> Report:
         return Report(True, "no save command", "")
 
+    def dismiss(self) -> None:
+        """Nobody gave it an order to stop once a run has ended."""
+
     def pause(self) -> Report:
         at = self._clock()
         if self.ladder.rung.attempts == 1:
