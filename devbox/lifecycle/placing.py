@@ -3,8 +3,9 @@ for before is taken back, and its end confirmed, before the next is asked for: t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from msgspec import structs
 
@@ -13,7 +14,7 @@ from devbox.errors import BudgetError, DevboxError, NoCapacity
 from devbox.lifecycle.down import to_terminated
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import BoxState, Offer
-from devbox.money import exposure, known
+from devbox.money import exposure, known, offers
 from devbox.money.fit import Candidate, candidates
 from devbox.providers.base import Provider
 from devbox.text import duration
@@ -42,15 +43,20 @@ class Search:
         asked, or that is not there, is left out and told where there are others."""
         found: dict[tuple[str, str], Offer] = {}
         failed: dict[str, DevboxError] = {}
+        asks: dict[str, Callable[[], list[Offer]]] = {}
         for choice in spec.choices(self._wanted):
             try:
                 provider = self._ws.provider(choice.provider)
-                offers = provider.offers_for(_named(choice, provider))
             except DevboxError as error:
                 failed[choice.provider] = error
                 continue
-            known.remember(offers)
-            for offer in offers:
+            asks[choice.provider] = partial(_offers, self._wanted, provider)
+        for name, answer in offers.ask(self._ws, asks).items():
+            if isinstance(answer, DevboxError):
+                failed[name] = answer
+                continue
+            known.remember(answer)
+            for offer in answer:
                 found.setdefault((offer.provider, offer.hardware.name), offer)
         asked = {choice.provider for choice in spec.choices(self._wanted)}
         if failed.keys() == asked:
@@ -173,6 +179,12 @@ def _take_back(op: BoxOperation) -> None:
     op.narrate(f"taking back what was asked of {op.box.provider}")
     op.begin("terminated", **{_MOVES: True})
     to_terminated(op)
+
+
+def _offers(wanted: spec.BoxSpec, provider: Provider) -> list[Offer]:
+    """What it offers for each of its choices."""
+    own = (choice for choice in spec.choices(wanted) if choice.provider == provider.name)
+    return [offer for choice in own for offer in provider.offers_for(_named(choice, provider))]
 
 
 def _named(choice: spec.BoxSpec, provider: Provider) -> spec.BoxSpec:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from devbox.errors import DevboxError
 from devbox.model import Offer
 from devbox.money import known
 from devbox.money.fit import affordable, has_gpu, rank
 from devbox.providers.base import Provider
+from devbox.text import duration
 from devbox.workspace import Workspace
+
+Answer = list[Offer] | DevboxError
 
 
 def gather(ws: Workspace, providers: Sequence[str]) -> tuple[list[Offer], dict[str, str]]:
@@ -22,19 +25,43 @@ def gather(ws: Workspace, providers: Sequence[str]) -> tuple[list[Offer], dict[s
             loaded[name] = ws.provider(name)
         except DevboxError as error:
             failed[name] = error.what
-
-    def ask(name: str) -> list[Offer] | DevboxError:
-        try:
-            return loaded[name].offers()
-        except DevboxError as error:
-            return error
-
-    with ThreadPoolExecutor(max(1, len(loaded))) as pool:
-        answers = dict(zip(loaded, pool.map(ask, loaded), strict=True))
+    answers = ask(ws, {name: provider.offers for name, provider in loaded.items()})
     offers = [offer for answer in answers.values() if isinstance(answer, list) for offer in answer]
     known.remember(offers)
     failed |= {n: a.what for n, a in answers.items() if isinstance(a, DevboxError)}
     return offers, failed
+
+
+def ask(ws: Workspace, asks: Mapping[str, Callable[[], list[Offer]]]) -> dict[str, Answer]:
+    """Name → what was answered, all asked at once. Who is silent for long is told of; whoever waits
+    no longer (Ctrl-C) leaves at once."""
+    answers: dict[str, Answer] = {}
+
+    def answer(name: str) -> None:
+        try:
+            answers[name] = asks[name]()
+        except DevboxError as error:
+            answers[name] = error
+        except BaseException as error:
+            broken[name] = error
+
+    broken: dict[str, BaseException] = {}
+    began = ws.clock()
+    threads = [threading.Thread(target=answer, args=(name,), daemon=True) for name in asks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(ws.tell_every)
+        while thread.is_alive():
+            silent = [name for name in asks if name not in answers]
+            ws.narrate(
+                f"waiting for the offers of {', '.join(silent)} for "
+                f"{duration(ws.clock() - began)}; nothing was started"
+            )
+            thread.join(ws.tell_every)
+    for error in broken.values():
+        raise error
+    return {name: answers[name] for name in asks}
 
 
 def select(
