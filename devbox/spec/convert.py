@@ -219,25 +219,26 @@ def _validate_schedule(box: BoxSpec, source: Path, at: str) -> None:
 def _check_cron(written: str, source: Path, at: str) -> None:
     from devbox.spec import cron  # why here: few projects have any
 
-    try:
-        if written:
-            cron.expression(written)
-    except ValueError as error:
-        raise SpecError(
-            f"{source}: {at} = {text.clean(written, 60)!r}: {error}",
-            fix='write for example "0 8 * * 1-5": 8:00 from Monday to Friday',
-        ) from None
+    if written:
+        example = '"0 8 * * 1-5": 8:00 from Monday to Friday'
+        _check_time(cron.expression, written, source, at, example)
 
 
 def _check_zone(name: str, source: Path) -> None:
     from devbox.spec import cron
 
+    _check_time(cron.zone, name, source, "timezone", 'timezone = "Europe/Berlin"')
+
+
+def _check_time(
+    read: Callable[[str], object], written: str, source: Path, at: str, example: str
+) -> None:
     try:
-        cron.zone(name)
+        read(written)
     except ValueError as error:
         raise SpecError(
-            f"{source}: timezone = {text.clean(name, 60)!r}: {error}",
-            fix='write for example timezone = "Europe/Berlin"',
+            f"{source}: {at} = {text.clean(written, 60)!r}: {error}",
+            fix=f"write for example {example}",
         ) from None
 
 
