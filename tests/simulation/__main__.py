@@ -51,11 +51,15 @@ def _told(life: Life) -> str:
         ((each.end or 0.0) - each.start) / 3600 for each in life.world.hub.meter.intervals()
     )
     verbs = sum(life.done[name] for name in ("up", "pause", "down", "keep", "look", "reconcile"))
-    stops = sum(len(machine.stops) for machine in machines)
+    stops = [stop for machine in machines for stop in machine.stops]
+    capped = sum(stop.cause == "budget" for stop in stops)
     kills = sum(laptop.kills for laptop in life.laptops)
+    refused = sum(laptop.errors.get("BudgetError", 0) for laptop in life.laptops)
     return (
         f"{verbs} verbs ({kills} killed), {len(life.world.hub.calls.records)} calls, "
-        f"{len(machines)} lives of boxes, {stops} pauses by the box, {hours:.0f} box-hours, "
+        f"{len(machines)} lives of boxes, {len(stops)} pauses by the box, "
+        f"{capped} pauses at a budget, "
+        f"{refused} refused by a budget, {hours:.0f} box-hours, "
         f"{len(life.world.receiver.told)} notices, ledger off by {checks.error(life):+.4%}"
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from devbox.model import Box, Interval
+from devbox.money.budget import POLL
 from devbox.providers.hf import tags
 from devbox.state.costs import run_cost
 from tests.emulators.common import Interval as Metered
@@ -28,7 +29,7 @@ class Sums(NamedTuple):
 
 
 def all_wrong(life: Life) -> list[str]:
-    return [*ledger(life), *pauses(life), *notices(life), *tracked(life)]
+    return [*ledger(life), *pauses(life), *budgets(life), *notices(life), *tracked(life)]
 
 
 def ledger(life: Life) -> list[str]:
@@ -129,6 +130,20 @@ def pauses(life: Life) -> list[str]:
         now = life.world.clock.now()
         if machine.watched and now - machine.last_use(now) > machine.given.policy.after + LATE:
             wrong.append(f"{machine.name} was never paused")
+    return wrong
+
+
+def budgets(life: Life) -> list[str]:
+    """No box has cost more than its budget, but for what it costs between two looks at it."""
+    wrong = []
+    for laptop in life.laptops:
+        store, now = laptop.ws.store, laptop.clock()
+        for box in store.boxes.all(over=True):
+            limit, found = life.budgets.get(box.name), store.ledger.of_box(box.id)
+            spent = run_cost(found, 0, now) or 0
+            dearest = max((each.price.micro_per_hour or 0 for each in found), default=0)
+            if limit is not None and spent > limit * 1e6 + dearest * POLL / 3600:
+                wrong.append(f"{box.name} cost ${spent / 1e6:.2f} of its budget of ${limit:.2f}")
     return wrong
 
 

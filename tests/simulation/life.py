@@ -62,6 +62,7 @@ class Life:
         self.providers = {
             f"b{index:02d}": "hf-job" if index % 2 else "hf-space" for index in range(size.boxes)
         }
+        self.budgets = self._budgeted(Random(-seed))
         self._toml = self._written()
         self.shared = set(self.chance.sample(sorted(self.providers), min(SHARED, size.boxes)))
 
@@ -85,12 +86,18 @@ class Life:
         self._stack.close()
         self.world.close()
 
+    def _budgeted(self, chance: Random) -> dict[str, float]:
+        """Box → dollars from `up` to `down`, of a third of them."""
+        some = chance.sample(sorted(self.providers), len(self.providers) // 3)
+        return {name: round(chance.uniform(3.5, 15), 2) for name in some}
+
     def _written(self) -> str:
         """devbox.toml."""
         lines = ['project = "p"', "[providers.hf]", 'pause_token = "env:SIMULATED_PAUSE"']
         for name, provider in self.providers.items():
             hardware, after = self.chance.choice(HARDWARE), self.chance.choice(AFTER)
             lines += [f"[boxes.{name}]", f'provider = "{provider}"', f'hardware = "{hardware}"']
+            lines += [f"budget = {self.budgets[name]}"] if name in self.budgets else []
             lines += [f"[boxes.{name}.idle]", f'after = "{after}s"', f'warn = "{after // 4}s"']
         return "\n".join(lines) + "\n"
 

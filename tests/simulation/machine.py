@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from devbox.box.notices import about, outbox
 from devbox.box.watchdog import config, pause_recipe, policy
+from devbox.box.watchdog.agent import _is_amended
 from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.escalation import CALM, PAUSING, WARNED, Report, Watchdog
 from devbox.wire.messages import BoxEvent, PauseRecipe, Verdict, WatchdogConfig
@@ -111,8 +112,14 @@ class Machine:
 
     def arm(self, body: dict[str, Any]) -> None:
         now = self.moment()
-        given = self.given = config.receive(self.root, body, now)
-        self.state = policy.begin(now, config.ceiling(given))
+        given = config.receive(self.root, body, now)
+        if self.armed and _is_amended(self.given, given):
+            ceiling, budget = config.ceiling(given), config.allowance(given)
+            self.given, self.state = given, self.state._replace(ceiling=ceiling, budget=budget)
+            self._wake(self, self._clock())
+            return
+        self.given = given
+        self.state = policy.begin(now, config.ceiling(given), config.allowance(given))
         self.ladder = Watchdog(
             given.policy,
             given.box,
@@ -233,9 +240,9 @@ class Machine:
         if given.policy.enabled and not moves:
             idle = max(last + given.policy.after, state.hold or 0.0)
             monos += [idle, idle - min(given.policy.warn, given.policy.after - tuning.window)]
-        if state.ceiling:
-            ceiling = state.ceiling.due(now)
-            monos += [ceiling, ceiling - state.ceiling.warn]
+        for end in (state.ceiling, state.budget):
+            if end:
+                monos += [end.due(now), end.due(now) - end.warn]
         monos += [g.last_use() + given.policy.stuck_after for _, g in state.gpus.known if g.held]
         found += [at + mono - now.mono for mono in monos if mono > now.mono]
         if self._posting:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devbox.box.watchdog import config
 from devbox.box.watchdog import policy as idle
 from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.escalation import Watchdog
 from devbox.box.watchdog.signals.work import Jobs
 from devbox.lifecycle import billing
+from devbox.money import limits
 from devbox.wire.messages import Policy
 from tests.idle.traces import T0
 from tests.simulation.__main__ import lived
@@ -88,12 +90,22 @@ def _deaf_to_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Jobs, "observe", lambda self, part, now: self._replace(seen=now))
 
 
+def _asks_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "check", lambda *given, **named: None)
+
+
+def _keeps_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    _asks_no_budget(monkeypatch)
+    monkeypatch.setattr(config, "allowance", lambda given: None)
+
+
 BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "stretches end a quarter of an hour late": (_late_end, "the ledger is off"),
     "no warning": (_no_warning, "without a warning"),
     "notices are put twice": (_told_twice, "tells twice"),
     "idle time begins two minutes late": (_slow_to_idle, "s without use"),
     "jobs do not count": (_deaf_to_jobs, "although busy: job"),
+    "no budget is kept": (_keeps_no_budget, "of its budget"),
 }
 
 
@@ -103,6 +115,14 @@ def test_a_life_notices_what_is_broken(name: str, monkeypatch: pytest.MonkeyPatc
     broken(monkeypatch)
     wrong, _ = lived(7, SMALL)
     assert any(word in each for each in wrong), wrong
+
+
+def test_boxes_keep_budgets_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is begun although it may cost too much is stopped by its own watchdog in time."""
+    _asks_no_budget(monkeypatch)
+    wrong, told = lived(7, SMALL)
+    assert wrong == []
+    assert int(told.split(" pauses at a budget")[0].split()[-1]) > 0, told
 
 
 def test_a_life_without_faults_holds() -> None:
