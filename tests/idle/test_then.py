@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,14 @@ from tests.idle.test_agent import ORDERS, World
 from tests.idle.traces import HOUR, MINUTE, T0, gpu, sample
 
 NOBODY = Identity(2**22 + 1, "1", "b")
+
+
+@pytest.fixture(autouse=True)
+def woken() -> Iterator[None]:
+    """The agent is this process here: a signal that wakes it must not end the tests."""
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class Box(World):
