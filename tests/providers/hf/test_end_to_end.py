@@ -94,10 +94,10 @@ def test_the_ledger_agrees_with_the_bill(
         assert theirs.end is not None
         assert mine.price.micro_per_hour == pytest.approx(theirs.rate * 3600, rel=1e-6)
     if provider == "hf-job":
-        # Both ends of a Job are told to the millisecond; the jump of the Hub's clock beside ours
-        # moves them together.
+        # Its start was told before the Hub's clock jumped beside ours, by a jump that is known to
+        # the second (its Date header).
         for mine, theirs in zip(ours, intervals, strict=True):
-            assert run_seconds(mine) == pytest.approx(run_seconds(theirs), abs=0.004)
+            assert run_seconds(mine) == pytest.approx(run_seconds(theirs), abs=1.5)
     else:
         # So is the start of a Space that was built.
         assert ours[0].start == pytest.approx(intervals[0].start, abs=0.002)
