@@ -17,6 +17,7 @@ from typing import Any
 
 from devbox.box import processes
 from devbox.errors import DevboxError, Interrupted
+from devbox.files import write_atomic
 from devbox.tui.operation_manager import LOG, OWNER
 from devbox.wire.codec import plain
 
@@ -25,7 +26,8 @@ class EventLog:
     """result: what `done` says; the last line that was said when a verb names none."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / OWNER).write_text(json.dumps(plain(processes.identity(os.getpid()))))
+        # Whole or not there: another dashboard that begins now reads it.
+        write_atomic(folder / OWNER, json.dumps(plain(processes.identity(os.getpid()))))
         self._file = (folder / LOG).open("a", encoding="utf-8", buffering=1)
         self._last = ""
         self.result = ""
