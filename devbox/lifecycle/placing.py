@@ -13,6 +13,7 @@ from devbox import spec
 from devbox.errors import BudgetError, DevboxError, NoCapacity
 from devbox.lifecycle.down import to_terminated
 from devbox.lifecycle.operation import BoxOperation
+from devbox.lifecycle.settling import keep_trying
 from devbox.model import BoxState, Offer
 from devbox.money import exposure, known, offers
 from devbox.money.fit import Candidate, candidates
@@ -122,8 +123,7 @@ class Search:
         return NoCapacity(
             f"no choice of {self._name} had hardware free{tried}: {why}",
             means=self._costs(),
-            fix=f"keep trying with: devbox up {self._name} --wait-for-capacity 2h; or compare "
-            "hardware with: devbox offers",
+            fix=keep_trying(self._name),
             no_effect=True,
         )
 
@@ -147,7 +147,8 @@ def first_goal(token: str) -> dict[str, object]:
 @contextmanager
 def taken_back(op: BoxOperation, patience: float | None) -> Iterator[None]:
     """When there is no hardware for a box that has not run, or nobody waits for it any more, end
-    it, and wait until that is confirmed. patience None: somebody else decides."""
+    it, and wait until that is confirmed. patience None: that is for others
+    to decide."""
     try:
         yield
     except NoCapacity:

@@ -63,14 +63,21 @@ def until_running(op: BoxOperation, *, fresh: bool, patience: float | None = Non
     )
 
 
+def keep_trying(name: str) -> str:
+    """The fix where no hardware is free for a box."""
+    return (
+        f"keep trying with: devbox up {name} --wait-for-capacity 2h; or compare hardware with: "
+        "devbox offers"
+    )
+
+
 def no_capacity(op: BoxOperation, why: str) -> NoCapacity:
     """The error for a box that its provider has no hardware free for."""
     box = op.box
     return NoCapacity(
         f"{box.name}: {box.provider} has no {box.hardware or 'hardware'} free: {why}",
         means=op.cost_line(),
-        fix=f"keep trying with: devbox up {box.name} --wait-for-capacity 2h; or compare "
-        "hardware with: devbox offers",
+        fix=keep_trying(box.name),
         no_effect=True,
     )
 

@@ -8,7 +8,7 @@
 
 While our own save command runs it uses the machine; only a user, a client or a job calls the
 pause off then, and without one a GPU at work too. The agent keeps the rung on disk, and one that
-was killed and is started again goes on from it: a save command may therefore run twice.
+was killed and is started again continues from it: a save command may therefore run twice.
 
 Events: warning, called-off, saving, saved, save-failed, pausing, paused, pause-failed,
 pause-unconfirmed, cannot-pause, then-held.
