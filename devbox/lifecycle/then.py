@@ -91,7 +91,8 @@ def order(ws: Workspace, wanted: End, box: Box | spec.BoxSpec, name: str, *, sta
 
 def change(ws: Workspace, box: Box, wanted: End | None) -> str:
     """Order it for the run that is under way on the box, the latest of several, or with None take
-    back what was ordered; the run's id, '' where nothing was ordered. NotFound when no run is under way."""
+    back what was ordered; the run's id, '' where nothing was ordered. NotFound when no run is under
+    way."""
     check_running(box)
     line = Exec(box)
     if wanted is None:
