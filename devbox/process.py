@@ -109,6 +109,9 @@ def finished(
         stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Unbuffered: leaving this block closes stdin, and a buffer that holds what a program which
+        # has ended never read would raise a BrokenPipeError there.
+        bufsize=0,
         env=env,
         cwd=cwd,
     ) as process:
@@ -156,8 +159,10 @@ class _Side(threading.Thread):
 
 
 def _feed(stream: IO[bytes], data: bytes | None) -> None:
-    with suppress(BrokenPipeError), stream:  # why: its exit code says what it made of it
-        stream.write(data or b"")
+    left = memoryview(data or b"")
+    with suppress(BrokenPipeError, ValueError), stream:  # why: its exit code says what it made of it
+        while left:
+            left = left[stream.write(left) :]
 
 
 def _failed(argv: Sequence[str], code: int, err: str) -> DevboxError:

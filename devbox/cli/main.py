@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import select
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -144,8 +145,11 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            _reader_gone()  # here, since click would end with 1
+        except BrokenPipeError as error:
+            # Here, since click takes each for a reader that left, and would end with 1.
+            if error.errno and _has_readers():
+                raise ConnectionResetError(str(error)) from error  # another pipe than ours broke
+            _reader_gone()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for group, verbs in GROUPS.items():
@@ -208,6 +212,14 @@ def _send_news() -> None:
             deliver.begin(ws)
     except Exception as error:  # the verb is over, and its own end is what counts
         common.narrate(f"notices were not sent: {error}")
+
+
+def _has_readers() -> bool:
+    """Whether what this process prints may still be read."""
+    poll = select.poll()
+    for number in (1, 2):
+        poll.register(number, 0)
+    return not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _reader_gone() -> NoReturn:

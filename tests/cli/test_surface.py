@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from devbox import paths
+from devbox.cli import main
 from devbox.cli.main import GROUPS
+from devbox.money import offers
 from tests.command_line import Devbox
 from tests.core.hostile import ALL
 
@@ -123,6 +126,20 @@ def test_output_into_a_closed_pipe_is_quiet(project: Path) -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_pipe_to_another_program_that_broke_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(offers, "gather", broken)
+    monkeypatch.setattr(sys, "argv", ["devbox", "offers", "--provider", "local"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 1
+    assert "Broken pipe" in capfd.readouterr().err
 
 
 def _files(folder: Path) -> set[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -32,6 +35,20 @@ def test_a_program_that_prints_without_end_is_stopped(
 
 def test_an_input_that_is_not_read_is_no_error() -> None:
     assert process.run(["true"], input=b"x" * 5_000_000).code == 0
+
+
+def test_an_input_that_comes_after_the_end_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the program may be gone before its input was written."""
+    late = threading.Event()
+
+    def feed(stream: IO[bytes], data: bytes) -> None:
+        late.wait(0.1)
+        with suppress(BrokenPipeError):
+            stream.write(data)
+
+    monkeypatch.setattr(process, "_feed", feed)
+    done = process.finished(["sh", "-c", "exec 0<&-; sleep 0.3; exit 7"], input=b"x")
+    assert done.returncode == 7
 
 
 @pytest.mark.parametrize("script", ["exec sleep 300", "sleep 300 & echo $! >pid"])
