@@ -160,7 +160,10 @@ class _Side(threading.Thread):
 
 def _feed(stream: IO[bytes], data: bytes | None) -> None:
     left = memoryview(data or b"")
-    with suppress(BrokenPipeError, ValueError), stream:  # why: its exit code says what it made of it
+    with (
+        suppress(BrokenPipeError, ValueError),
+        stream,
+    ):  # why: its exit code says what it made of it
         while left:
             left = left[stream.write(left) :]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devbox.remote import agent_bootstrap
 
@@ -22,6 +23,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for _signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, lambda *_: None)
+# How long a case takes says nothing on a machine that does other things besides; and the fixtures
+# that each test has, a home of its own, hold nothing that one case leaves for the next.
+settings.register_profile(
+    "devbox",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("devbox")
 _PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
 
 

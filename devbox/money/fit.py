@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -123,8 +124,16 @@ def _nothing(wanted: BoxSpec, offers: Sequence[Offer], able: Sequence[Offer]) ->
     return NotFound(
         f"provider {wanted.provider} offers nothing with {' and '.join(asked)}{limit}: {hint}",
         means="nothing was started",
-        fix=f"{near}compare with: devbox offers",
+        fix=f"{near}compare with: {_offers(wanted) if able or not near else 'devbox offers'}",
     )
+
+
+def _offers(wanted: BoxSpec) -> str:
+    """The command that lists what any provider has of it."""
+    words = ["devbox", "offers"]
+    words += ["--gpu", clean(wanted.gpu, 40)] if wanted.gpu else []
+    words += ["--vram", size(wanted.vram).replace(" ", "")] if wanted.vram else []
+    return shlex.join(words)
 
 
 def has_gpu(asked: str, hardware: Hardware) -> bool:

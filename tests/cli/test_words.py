@@ -97,6 +97,16 @@ def test_options_of_up_are_checked_as_devbox_toml_is(
     assert json.loads(typed("ls", "--json").stdout)["boxes"] == []
 
 
+def test_a_gpu_that_the_provider_lacks_is_looked_for_at_all(typed: Typed, project: Path) -> None:
+    (project / "devbox.toml").write_text("[boxes.b]\n")
+    done = typed("up", "--gpu", "L40S", "--vram", "40GB")
+    fix = done.stderr.rpartition("compare with: devbox ")[2].splitlines()[0]
+    assert fix == "offers --gpu L40S --vram 40.0GB"
+    found = json.loads(typed(*fix.split(), "--json").stdout)["offers"]
+    assert found
+    assert {offer["hardware"]["gpu"] for offer in found} == {"L40S"}
+
+
 @pytest.mark.parametrize(
     "words", [["nonsense"], ["ls", "extra"], ["exec"], ["up", "--nope"], ["cp", "a"], ["down"]]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox.model import Interval, Price
@@ -71,8 +71,6 @@ _STRETCHES = st.lists(
 
 @settings(
     max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(_STRETCHES, st.booleans(), st.floats(-86_400, 10 * 86_400), st.floats(-86_400, 10 * 86_400))
 def test_every_sum_in_sql_is_the_pure_formula(

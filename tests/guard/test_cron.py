@@ -72,7 +72,7 @@ def chain(written: str, zone: str, change: str) -> list[float]:
 @given(st.integers(0, 23), st.integers(0, 59))
 @example(2, 30).via("in many gaps and folds")
 @example(0, 0).via("a change at midnight")
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_a_time_of_day_comes_once_each_day(zone: str, change: str, hour: int, minute: int) -> None:
     wanted = moments(zone, change, lambda w: (w.hour, w.minute) == (hour, minute), once=True)
     assert chain(f"{minute} {hour} * * *", zone, change) == wanted
@@ -91,7 +91,7 @@ def test_what_is_due_each_hour_follows_real_time(zone: str, change: str, minutes
     st.floats(0, 4e9),
     st.floats(0, 400 * 86400.0),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_latest_is_the_last_one_that_followed(
     written: str, zone: str, begin: float, span: float
 ) -> None:
@@ -110,7 +110,7 @@ def test_the_latest_is_the_last_one_that_followed(
 @given(
     st.text(max_size=30) | st.from_regex(r"([*0-9,/L#-]{1,4} ){4}[*0-9,/L#-]{1,4}", fullmatch=True)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_is_a_schedule_or_refused(written: str) -> None:
     try:
         fields = cron.expression(written)

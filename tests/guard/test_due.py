@@ -109,7 +109,7 @@ def test_what_one_round_began_the_next_leaves_alone_until_it_ended(desk: Desk) -
 
 
 @given(st.lists(st.floats(-3 * HOUR, 30 * HOUR), min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_clock_that_jumps_makes_nothing_happen_twice(moves: list[float]) -> None:
     record, now, farthest = Record(EIGHT, MONDAY), MONDAY, MONDAY
     for move in moves:

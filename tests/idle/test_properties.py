@@ -22,7 +22,7 @@ USES = ["cpu", "gpu", "vram", "rx", "tx", "key", "request", "job", "net"]
 use_maps = st.dictionaries(
     st.integers(0, LENGTH // EVERY - 1), st.sets(st.sampled_from(USES)), max_size=25
 )
-SETTINGS = settings(max_examples=40, deadline=None)
+SETTINGS = settings(max_examples=40)
 
 
 def trace(uses: dict[int, set[str]]) -> list[Sample]:

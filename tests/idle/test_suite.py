@@ -191,7 +191,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_no_pause_is_wrong_and_none_is_late(name: str, seed: int) -> None:
     trace = KINDS[name](Random(seed))
     found = run(POLICY, map(trace.make, range(0, trace.length, EVERY)), every=EVERY)
@@ -203,7 +203,7 @@ def test_no_pause_is_wrong_and_none_is_late(name: str, seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_a_box_that_tells_nothing_ends_at_its_max_uptime(seed: int) -> None:
     trace = telemetry_loss(Random(seed))
     rows = map(trace.make, range(0, trace.length, EVERY))

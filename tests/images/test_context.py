@@ -64,7 +64,7 @@ _PATTERNS = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(path=_PATHS, patterns=_PATTERNS)
 def test_rules_are_read_as_the_docker_package_reads_them(path: str, patterns: list[str]) -> None:
     assert left_out(patterns, path) == PatternMatcher(patterns).matches(path)

@@ -323,7 +323,7 @@ def bound(sim: Sim) -> float:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_budget_is_passed_by_more_than_one_poll(seed: int) -> None:
     """Launches, closed laptops, watchdogs that are dead or cannot be told, raised and lowered
     limits, over a midnight. A limit that is set below what is spent counts as that."""
@@ -360,7 +360,7 @@ def test_no_budget_is_passed_by_more_than_one_poll(seed: int) -> None:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_watchdogs_alone_keep_what_they_were_armed_with_together(seed: int) -> None:
     """A limit is lowered, some watchdogs cannot be told, and the computer is closed after that.
     What those spend that could not be told is counted first: the others leave it."""

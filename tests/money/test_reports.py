@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox.cli.common import JSON_VERSION
@@ -57,9 +57,7 @@ def fill(store: Store, stretches: list[tuple[int, int, int, int, int]], *, is_op
             close_interval(store.ledger, box.id, at[number])
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(_STRETCHES, st.booleans(), st.integers(-86_400, 864_000), st.integers(-86_400, 864_000))
 def test_the_rows_of_every_report_add_up_to_the_ledger_to_the_micro_dollar(
     stretches: list[tuple[int, int, int, int, int]], is_open: bool, a: int, b: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox.cli.cost_sizes import sentence
@@ -101,7 +101,7 @@ _PEAKS = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(_PEAKS)
 def test_no_suggestion_would_not_have_fitted(peaks: list[tuple[int, int]]) -> None:
     evidence = sizing.Evidence(

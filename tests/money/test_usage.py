@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox.box import paths
@@ -141,9 +141,7 @@ _DIGESTS = st.lists(
 )
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(_DIGESTS, st.sampled_from([0, 60]), st.integers(-500, 1500), st.integers(1, 4000))
 def test_the_parts_add_up_to_the_ledger(
     digests: list[tuple[int, str, int]], unit: int, begin: int, length: int

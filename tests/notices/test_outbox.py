@@ -151,7 +151,7 @@ def test_a_damaged_file_costs_itself_only(tmp_path: Path, torn: bytes) -> None:
     assert not outbox.is_due(tmp_path, clock.now)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     answers=st.lists(st.sampled_from([TAKEN, DOWN, Answer(False, after=30.0)]), max_size=30),
     jump=st.sampled_from([0.0, -86_400.0, 3 * 3600.0]),

@@ -27,7 +27,7 @@ def test_the_parts_of_a_command_line() -> None:
 
 
 @given(st.lists(st.text(max_size=50), min_size=1, max_size=4))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_a_shell_reads_back_what_was_quoted(words: list[str]) -> None:
     try:
         line = command.quote(["printf", "%s\\0", *words])

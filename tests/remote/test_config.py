@@ -263,7 +263,7 @@ def test_a_wrecked_personal_config_never_matters(sshd: Sshd, home: Path) -> None
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_text_as_a_path_is_quoted_or_refused(text: str) -> None:
     try:
         word = blocks.quoted(Path("/" + text))
@@ -274,7 +274,7 @@ def test_any_text_as_a_path_is_quoted_or_refused(text: str) -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.integers())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_endpoint_is_one_clean_block_or_refused(host: str, user: str, port: int) -> None:
     place = blocks.Place(Path("/k"), (), Path("/h"), None)
     try:

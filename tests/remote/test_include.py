@@ -181,7 +181,7 @@ def test_ten_processes_at_once_add_one_line(personal: Path, home: Path) -> None:
 
 
 @given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_put_and_strip_are_inverse(content: bytes) -> None:
     target = Path("/home/some one/.devbox/ssh/config")
     extended = include_line.put(content, target)

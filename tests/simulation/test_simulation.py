@@ -36,7 +36,7 @@ def test_ninety_days_of_fifty_boxes(seed: int, capsys: pytest.CaptureFixture[str
 
 
 @given(st.sampled_from(sorted({**USES, **OTHER})), st.integers(5, 200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_leap_is_the_steps_it_stands_for(what: str, steps: int) -> None:
     phase, policy = Phase(T0, T0 + 1e6, what), Policy(after=1e6)
     state = idle.begin(Moment(T0, 0.0))

@@ -107,7 +107,7 @@ _PATTERNS = st.lists(_PATTERN, max_size=3).map(tuple)
 
 
 @pytest.mark.parametrize("python", [["python3"], PYTHON39], ids=["python3", "python3.9"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(paths=_PATHS, include=_PATTERNS, exclude=_PATTERNS, docker=_PATTERNS)
 def test_we_rsync_and_the_box_choose_the_same_files(
     python: list[str],

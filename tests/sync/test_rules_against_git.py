@@ -73,7 +73,7 @@ def _rsync_files(root: Path, filters: bytes) -> set[bytes]:
         }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(paths=_PATHS, top=_FILE, nested=_FILE)
 @example(paths=[["a"], ["ab"], ["ab", "b"]], top="a**/*", nested="")
 @example(paths=[["a", "b"], ["ab", "c", "b"], ["ab", "c"], ["ba"]], top="a**/b", nested="b**")

@@ -37,7 +37,7 @@ from devbox.wire.codec import (
 
 # A machine that does other work draws its first value slowly. One decoder reads all kinds, so that
 # it sees over 2,000 examples in each test below.
-PATIENT = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 KINDS: list[Any] = [
     kind
     for module in (messages, jobs, files, checkpoints, notices, setup)
