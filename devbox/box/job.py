@@ -17,7 +17,6 @@ neither a crash nor a cancel leaves half of one.
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 import threading
@@ -26,6 +25,8 @@ import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Union
+
+from devbox.box import pieces
 
 PART = ".devbox-part-"  # in the name of a file that is not whole yet; never fetched
 _ERROR = 500  # characters of an item's error that are kept
@@ -106,31 +107,18 @@ class Job:
         without hidden ones) that match the patterns job.toml gives that input. The log names
         those that do not."""
         path = self.inputs[name]
-        if not path.is_dir():
-            return [path]
         patterns = self._patterns.get(name) or ("*",)
-        found: List[Path] = []
-        others: List[Path] = []
-        for folder, folders, files in os.walk(path):
-            folders[:] = sorted(f for f in folders if not f.startswith("."))
-            for file in files:
-                if file.startswith("."):
-                    continue
-                known = any(fnmatch.fnmatch(file.lower(), p.lower()) for p in patterns)
-                (found if known else others).append(Path(folder) / file)
+        found, others = pieces.files(path, patterns)
         if others:
-            names = ", ".join(str(file.relative_to(path)) for file in sorted(others)[:_SHOWN])
+            names = ", ".join(str(file.relative_to(path)) for file in others[:_SHOWN])
             more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
             self.log(f"passed over, for {name} takes {' '.join(patterns)}: {names}{more}")
-        return sorted(found)
+        return found
 
     def named(self, name: str) -> Dict[str, Path]:
         """The same files by their path inside the input: names that no two of them share."""
         root = self.inputs[name]
-        return {
-            (path.name if path == root else path.relative_to(root).as_posix()): path
-            for path in self.files(name)
-        }
+        return {pieces.name_of(path, root): path for path in self.files(name)}
 
     def items(self, names: Iterable[str]) -> Iterator[str]:
         """The names that still need work, in order. Call it once, with every name: the run's

@@ -71,7 +71,8 @@ def _bundled(path: Path) -> JobSpec:
 
 
 def checked(job: J, source: str) -> J:
-    """Arguments and inputs share one command line, so their names must differ on it."""
+    """Arguments and inputs share one command line, so their names must differ on it. One input at
+    most is divided between boxes."""
     seen: set[str] = {"help"}
     for name in (*job.args, *job.inputs):
         option = name.replace("_", "-")
@@ -82,4 +83,10 @@ def checked(job: J, source: str) -> J:
         if option in seen:
             raise SpecError(f"{source}: --{option} has two meanings", fix="rename one of them")
         seen.add(option)
+    divided = [name for name, each in job.inputs.items() if each.spread]
+    if len(divided) > 1:
+        raise SpecError(
+            f"{source}: inputs {' and '.join(divided)} both have a spread",
+            fix="keep it for the one that a run on several boxes divides",
+        )
     return job

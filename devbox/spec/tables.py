@@ -11,6 +11,7 @@ from msgspec import Meta, structs
 
 from devbox import text
 from devbox.box.checkpoints.source import with_revision
+from devbox.box.pieces import Spread
 from devbox.errors import NotFound
 from devbox.spec import trust
 from devbox.spec.memory import Memory
@@ -188,11 +189,15 @@ class Argument(Table, frozen=True):
 
 
 class Input(Table, frozen=True):
-    """A local file or folder a job reads. patterns: what counts as an item in a folder."""
+    """A local file or folder a job reads. patterns: what counts as an item in a folder. spread: how
+    a run on several boxes divides it; files: by file; sequences: by video, and all pictures stay
+    together where there is no video; scenes: by video, and the pictures of a folder stay
+    together."""
 
     patterns: tuple[str, ...] = ("*",)
     help: str = ""
     required: bool = True
+    spread: Spread | None = None
 
 
 class Environment(Table, frozen=True):

@@ -51,6 +51,17 @@ class ServiceRequest(NamedTuple):
     expose: bool = False
 
 
+class Spread(NamedTuple):
+    """A run whose work comes in rounds, by `job rounds`, until it is told that there are no more.
+
+    input: the input whose pieces come so; it is not among the `inputs` of the request. names: path
+    of a file on the box with the name of every piece of the batch, a JSON string a line: results
+    are named over all of them."""
+
+    input: Word
+    names: Word
+
+
 class JobRequest(NamedTuple):
     """What `job start` is asked for; kept as request.json, without the secrets.
 
@@ -60,7 +71,8 @@ class JobRequest(NamedTuple):
     bytes. environment: the work runs in it, and packages go into it too; without one the box's
     Python does the work. service: the run stays and answers requests. grace: seconds between
     SIGTERM and SIGKILL. then: what the box does with itself once this run and all others have
-    ended. Starting the same id and attempt again changes nothing."""
+    ended. spread: its work comes in rounds. Starting the same id and attempt again changes
+    nothing."""
 
     id: Word
     job: Word
@@ -84,6 +96,7 @@ class JobRequest(NamedTuple):
     timeout: Optional[float] = None
     grace: float = 10.0
     then: Optional[End] = None
+    spread: Optional[Spread] = None
 
 
 class Attempt(NamedTuple):
@@ -173,6 +186,63 @@ class JobAnswer(NamedTuple):
     status: JobStatus
     now: Time
     at: Optional[Cursor] = None
+
+
+class Round(NamedTuple):
+    """Some pieces of a batch that are worked on together; results lie in rounds/<number>/out of the
+    run's folder. input: path on the box of a folder, or of the file, with just these pieces at
+    their paths inside the input; its last name is the input's own, since items are named by it.
+    pieces: their names, as in `Spread.names`. A number is used once in a run."""
+
+    number: int
+    input: Word
+    pieces: Tuple[Word, ...]
+
+
+class RoundsAsked(NamedTuple):
+    """What `job rounds` is asked for; the same again changes nothing.
+
+    add: rounds to work on, after those that wait already. withdraw: numbers of rounds not to work
+    on; one that has begun is worked on all the same, and one that was never added cannot be any
+    more. close: no further round will come: the run ends after the last. seen: how many finished
+    rounds the asker knows already."""
+
+    add: Tuple[Round, ...] = ()
+    withdraw: Tuple[int, ...] = ()
+    close: bool = False
+    seen: int = 0
+
+
+class ItemFailed(NamedTuple):
+    """item: the name of a piece, or of an item that is only a part of one."""
+
+    item: Word
+    error: Annotated[str, Text(500)] = ""
+
+
+class RoundDone(NamedTuple):
+    """A round that is finished: a piece of it that is not in `failed` is done. seconds: for which
+    the process that finished it worked on it. done, skipped: how many items."""
+
+    number: int
+    seconds: float
+    done: int
+    failed: Tuple[ItemFailed, ...] = ()
+    skipped: int = 0
+
+
+class RoundsAnswer(NamedTuple):
+    """The answer to `job rounds`. waiting: numbers of rounds that have not begun, in their order;
+    begun: of those that have and are not finished; withdrawn: of every round that was. finished:
+    in the order in which they were, without the first `RoundsAsked.seen`."""
+
+    waiting: Tuple[int, ...]
+    begun: Tuple[int, ...]
+    withdrawn: Tuple[int, ...]
+    finished: Tuple[RoundDone, ...]
+    closed: bool
+    status: JobStatus
+    now: Time
 
 
 class JobList(NamedTuple):

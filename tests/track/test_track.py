@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devbox import paths
+from devbox.box import pieces
 from devbox.box.job import Job
 from devbox.box.jobs import track
 from devbox.box.media import frames
@@ -195,7 +196,7 @@ def test_images_are_read_in_the_order_of_their_numbers(home: Path) -> None:
     for number in range(12):
         image = np.full((90, 120, 3), 5 * number + 2, np.uint8)
         cv2.imwrite(str(folder / f"frame{number}.png"), image)
-    (files,) = frames.sequences(sorted(folder.iterdir()), folder).values()
+    (files,) = pieces.sequences(sorted(folder.iterdir()), folder).values()
     assert greys_of(*files) == {number: number for number in range(12)}
 
 
@@ -207,7 +208,7 @@ def test_every_suffix_that_the_job_takes_in_a_folder_is_read(home: Path) -> None
     folder.mkdir()
     one = write(home / "v.mp4", 5).read_bytes()
     names = [f"v{n}{pattern[1:]}" for n, pattern in enumerate(patterns)]
-    videos = [name for name in names if Path(name).suffix not in frames.IMAGES]
+    videos = [name for name in names if Path(name).suffix not in pieces.IMAGES]
     for name in videos:
         (folder / name).write_bytes(one)
     job = Job(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from devbox.box.job import Job
 from devbox.box.media import video
-
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from devbox.box.pieces import is_image, sequences
 
 
 class Frame(NamedTuple):
@@ -36,7 +34,7 @@ class Sequence:
     def read(self) -> Iterator[Frame]:
         """Every frame in order. One that cannot be read has no image, so that the count of frames
         of a folder is the count of files, and a damaged video keeps its numbers."""
-        if _is_images(self._paths):
+        if is_image(self._paths[0]):
             for index, path in enumerate(self._paths):
                 yield Frame(index, index / self.fps, self._image(path))
             return
@@ -59,8 +57,8 @@ class Sequence:
 
 
 def of_input(job: Job, name: str) -> Dict[str, List[Path]]:
-    """The sequences of a job's input, as `sequences` has them. ValueError when there is none.
-    Images beside videos are passed over, and the log says how many."""
+    """The sequences of a job's input (devbox.box.pieces). ValueError when there is none. Images
+    beside videos are passed over, and the log says how many."""
     files = job.files(name)
     found = sequences(files, job.inputs[name])
     if not found:
@@ -68,20 +66,6 @@ def of_input(job: Job, name: str) -> Dict[str, List[Path]]:
     if left := len(files) - sum(map(len, found.values())):
         job.log(f"passed over: {left} images beside videos")
     return found
-
-
-def sequences(files: List[Path], root: Path) -> Dict[str, List[Path]]:
-    """Item name → its files: every video is an item; all images together are one, in the order a
-    person counts in (frame2 before frame10)."""
-    videos = {
-        str(path.relative_to(root)) if path != root else path.name: [path]
-        for path in files
-        if not _is_images([path])
-    }
-    images = sorted((path for path in files if _is_images([path])), key=natural)
-    if images and not videos:
-        return {root.name: images}
-    return videos
 
 
 def folders(names: List[str]) -> Dict[str, str]:
@@ -115,7 +99,7 @@ def _collide(paths: List[str]) -> bool:
 def open_sequence(paths: List[Path], fps: float) -> Sequence:
     """Look at the size and rate. ValueError when nothing of it can be read."""
     name = paths[0].name if len(paths) == 1 else paths[0].parent.name
-    if _is_images(paths):
+    if is_image(paths[0]):
         for path in paths:
             image = load_image(path)
             if image is not None:
@@ -136,13 +120,3 @@ def load_image(path: Path) -> Optional[Any]:
         return cv2.imread(str(path))
     except (cv2.error, MemoryError):
         return None
-
-
-def _is_images(paths: List[Path]) -> bool:
-    return paths[0].suffix.lower() in IMAGES
-
-
-def natural(path: Path) -> List[Tuple[int, Any]]:
-    """Sorts paths as a person counts: frame2 before frame10."""
-    parts = re.split(r"([0-9]+)", str(path))
-    return [(1, int(part)) if part.isdecimal() and part.isascii() else (0, part) for part in parts]

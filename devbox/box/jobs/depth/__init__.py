@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
 
-from devbox.box import pipeline
+from devbox.box import pieces, pipeline
 from devbox.box.job import Job
 from devbox.box.jobs.depth import outputs, scenes
 from devbox.box.jobs.depth.model import Factory, Model, load
@@ -33,7 +33,7 @@ def run(job: Job, factory: Optional[Factory] = None) -> None:
     if not files:
         raise ValueError("the input holds no picture and no video")
     single = job.args["views"] == "single"
-    groups = scenes.grouped(files, job.inputs["input"], single)
+    groups = _groups(files, job.inputs["input"], single)
     fps, most = float(job.args["fps"]), int(job.args["max_frames"])
     if not fps > 0 or most < 1:
         raise ValueError(f"--fps must be above 0 and --max-frames 1 or more, not {fps} and {most}")
@@ -53,7 +53,7 @@ def run(job: Job, factory: Optional[Factory] = None) -> None:
         group = groups[name]
         path = next(iter(group.values()))
         with job.stage("decode"):
-            if path.suffix.lower() in scenes.VIDEOS:
+            if pieces.is_video(path):
                 return scenes.Video(name, path, fps, most)
             good = {each: path for each, path in group.items() if each not in broken}
             known = sizes.get(name) or scenes.sizes(good)
@@ -98,6 +98,17 @@ def _require_gaussians(model: Model, wanted: str) -> None:
         )
 
 
+def _groups(files: Dict[str, Path], root: Path, single: bool) -> Dict[str, Dict[str, Path]]:
+    """Item name → its files by name: a scene's, or each picture by itself."""
+    if single:
+        ordered = sorted(files, key=lambda name: pieces.natural(files[name]))
+        return {name: {name: files[name]} for name in ordered}
+    return {
+        name: {pieces.name_of(path, root): path for path in paths}
+        for name, paths in pieces.scenes(files.values(), root).items()
+    }
+
+
 def _looked(
     groups: Dict[str, Dict[str, Path]], single: bool
 ) -> Tuple[Dict[str, Dict[str, Tuple[int, int]]], Dict[str, Path]]:
@@ -106,7 +117,7 @@ def _looked(
     sizes: Dict[str, Dict[str, Tuple[int, int]]] = {}
     broken: Dict[str, Path] = {}
     for name, group in groups.items():
-        if single or next(iter(group.values())).suffix.lower() in scenes.VIDEOS:
+        if single or pieces.is_video(next(iter(group.values()))):
             continue
         sizes[name] = scenes.sizes(group)
         broken.update({each: group[each] for each in group if each not in sizes[name]})

@@ -14,11 +14,6 @@ _SAME_SHAPE = 0.01  # by which proportions differ that the model's patches round
 _RATE = 25.0  # frames a second of a video that does not tell
 _LEAST_LEFT = 0.5  # of a picture, after cropping
 
-VIDEOS = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
-    ".wmv", ".flv", ".3gp", ".ogv",
-)  # fmt: skip
-
 
 class View(NamedTuple):
     """image: RGB uint8, height × width × 3, upright. file: its path inside the input. frame and
@@ -109,20 +104,6 @@ class Video(Scene):
             yield View(image[:, :, ::-1].copy(), self._name, number, seconds)
             while due is not None and due <= number:
                 due = next(wanted, None)
-
-
-def grouped(files: Dict[str, Path], root: Path, single: bool) -> Dict[str, Dict[str, Path]]:
-    """Item name → its files: each video by itself, and the pictures of one folder together, in
-    the order a user counts in (2.jpg before 10.jpg); or each picture by itself."""
-    found: Dict[str, Dict[str, Path]] = {}
-    for name in sorted(files, key=lambda name: frames.natural(files[name])):
-        path = files[name]
-        if single or path.suffix.lower() in VIDEOS or path == root:
-            found[name] = {name: path}
-            continue
-        folder = str(Path(name).parent)
-        found.setdefault(root.name if folder == "." else folder, {})[name] = path
-    return found
 
 
 def sizes(files: Dict[str, Path]) -> Dict[str, Tuple[int, int]]:
