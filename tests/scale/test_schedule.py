@@ -148,6 +148,14 @@ def test_a_worker_of_unknown_speed_begins_with_the_lightest_piece_and_holds_no_m
     assert pool.take([Load(0, 1.0, 0.1), Load(1)], 1) == [Piece("p2", 9.0)]
 
 
+def test_a_rate_is_trusted_as_far_as_it_was_measured() -> None:
+    pool = Pool(pieces_of([1.0] * 1000))
+    fast = Load(0, 50.0, 0.0, done=1.0)  # one light piece, over in no time
+    assert len(pool.take([fast, Load(1, 1.0)], 0)) == 2
+    assert pool.take([fast._replace(left=2.0), Load(1, 1.0)], 0) == []
+    assert len(pool.take([Load(0, 50.0, 0.0, done=30.0), Load(1, 1.0)], 0)) == 60
+
+
 def test_rounds_are_long_at_first_and_short_at_the_end() -> None:
     pool = Pool(pieces_of([1.0] * 10_000))
     sizes = []
