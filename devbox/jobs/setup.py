@@ -49,6 +49,8 @@ def bring(ws: Workspace, box: Box) -> None:
     if not _is_due(ws, box):
         return
     plan, local = _plan(ws, box)
+    if plan == SetupPlan(plan.workdir) and not _may_run(ws, box):
+        return  # there is nothing to do, nor to end
     seen = _look(box, plan)
     if seen.run and not seen.same:
         ws.narrate(f"{box.name}: its setup has changed; ending the one that runs")
@@ -96,6 +98,12 @@ def is_left(ws: Workspace, box: Box) -> bool:
         return False
     plan = _plan(ws, box)[0]
     return _look(box, plan).done < len(plan.lines)
+
+
+def _may_run(ws: Workspace, box: Box) -> bool:
+    """Whether a setup of the box was begun from here of which no end is known."""
+    runs = ws.store.runs.latest(box_id=box.id)
+    return any(run.job == JOB and not run.state.is_over for run in runs)
 
 
 def _is_due(ws: Workspace, box: Box) -> bool:

@@ -62,9 +62,11 @@ _UNWATCHED = "the box is not watched, so it would not be switched off when idle"
 
 
 class Runs(Protocol):
-    """The part of ssh.connection.Connection that is needed."""
+    """The part of `exec.Exec` and `connection.Connection` that is needed. is_new: the box is known
+    to lack the present box half, so that it need not be asked."""
 
     box: Box
+    is_new: bool
 
     def run(
         self,
@@ -85,6 +87,11 @@ def start(verb: str, *args: str) -> list[str]:
     """argv of a verb of the present box half that needs no packages, begun in the shortest time.
     It ends with code MISSING, having read nothing, on a box that has another version or none."""
     return ["sh", "-c", _START, "sh", f"{FOLDER}/{build().stem}", verb, *args]
+
+
+def probe() -> list[str]:
+    """argv whose code is 1 on a box that lacks the present box half, 0 on one that has it."""
+    return ["test", "-f", f"{FOLDER}/{build().name}"]
 
 
 def push(*words: str) -> tuple[list[str], bytes]:
@@ -144,10 +151,13 @@ def run(
 def _in_use(
     connection: Runs, path: Path, words: Sequence[str], input: bytes, timeout: float = 60.0
 ) -> Completed:
-    done = connection.run(_script(path, 0, *words), input=input, timeout=timeout, check=False)
-    if done.code == MISSING:
+    done = None
+    if not connection.is_new:
+        done = connection.run(_script(path, 0, *words), input=input, timeout=timeout, check=False)
+    if done is None or done.code == MISSING:
         argv, data = push(*words)
         done = connection.run(argv, input=data + input, timeout=PUSH_TIMEOUT, check=False)
+        connection.is_new = False
     require_pushed(connection.box, done, words)
     return done
 
@@ -183,8 +193,10 @@ def said(done: Completed) -> str:
     return words.strip() or f"it ended with code {done.code} and said nothing"
 
 
-_RECEIVE = """\
+_RECEIVE = f"""\
 import os, sys
+if sys.version_info < {_OLDEST_PYTHON}:
+    sys.exit({_NO_PYTHON})
 name, left = sys.argv[1], int(sys.argv[2])
 part = ".%s.%d" % (name, os.getpid())
 file = open(part, "wb")
@@ -210,12 +222,14 @@ shift 2
 (
     umask 077
     mkdir -p {FOLDER} && cd {FOLDER} || exit {_FAILED}
-    if [ ! -f "$name" ]; then
-        python3 -c 'import sys; sys.exit(sys.version_info < {_OLDEST_PYTHON})' || exit {_NO_PYTHON}
-        [ "$size" != 0 ] || exit {MISSING}
-    fi
     if [ "$size" != 0 ]; then
-        python3 -c '{_RECEIVE}' "$name" "$size" || exit {_FAILED}
+        command -v python3 >/dev/null || exit {_NO_PYTHON}
+        python3 -c '{_RECEIVE}' "$name" "$size" || {{
+            [ $? = {_NO_PYTHON} ] && exit {_NO_PYTHON}
+            exit {_FAILED}
+        }}
+    elif [ ! -f "$name" ]; then
+        exit {MISSING}
     fi
     if [ "$(readlink devbox-box.pyz)" != "$name" ]; then
         ln -s "$name" ".link.$$" && mv -f ".link.$$" devbox-box.pyz || exit {_FAILED}

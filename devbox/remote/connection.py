@@ -49,7 +49,7 @@ class Connection:
                 f"box {box.name} has no ssh address yet", fix=f"devbox status {box.name}"
             )
         keys.require_identity(box)
-        self.box = box
+        self.box, self.is_new = box, False
         #: what the box's login shell printed before the last program's own output
         self.noise = b""
         self._fabric = _log_in(box, box.endpoint, timeout)

@@ -52,7 +52,7 @@ class Exec:
                 f"box {box.name} has no ssh address yet", fix=f"devbox status {box.name}"
             )
         keys.require_identity(box)
-        self.box = box
+        self.box, self.is_new = box, False
         self._options = _ALONE if alone else ()
         #: what the box's login shell printed before the last program's own output
         self.noise = b""

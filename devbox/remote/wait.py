@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from devbox.errors import KeyRefused, NameUnknown, NoAnswer, SshError
 from devbox.model import Box
+from devbox.remote import agent_bootstrap
 from devbox.remote.config import known_hosts
 from devbox.remote.exec import Exec
 
@@ -95,7 +96,7 @@ def _resolve(box: Box) -> None:
 def by_client(box: Box, timeout: float) -> Exec:
     """A login by the ssh client and our config; no connection stays open."""
     line = Exec(box, alone=True)
-    line.run(["true"], timeout=timeout)
+    line.is_new = line.run(agent_bootstrap.probe(), timeout=timeout, check=False).code == 1
     return line
 
 

@@ -49,7 +49,7 @@ class Line:
     def __init__(self, out: Any = None, code: int = 0, err: str = "") -> None:
         self.answer = Completed(code, out if isinstance(out, str) else json.dumps(out), err)
         self.asked: list[tuple[list[str], bytes | None]] = []
-        self.box = box()
+        self.box, self.is_new = box(), False
 
     def run(
         self,

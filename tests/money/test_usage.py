@@ -189,7 +189,7 @@ def test_another_after_saves_what_the_replay_leaves_off() -> None:
 class Line:
     """A way to a box whose half is asked in this process."""
 
-    box = a_box("gpu")
+    box, is_new = a_box("gpu"), False
 
     def run(
         self,

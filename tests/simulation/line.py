@@ -19,7 +19,7 @@ _NO_WATCHDOG = 3
 class Line:
     """noise: as a login has it. NoAnswer for a box that does not run."""
 
-    noise = b""
+    noise, is_new = b"", False
 
     def __init__(self, box: Box, reach: Reach) -> None:
         self.box, self._reach = box, reach

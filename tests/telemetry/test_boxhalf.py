@@ -197,7 +197,7 @@ def test_a_running_verb_survives_an_upgrade_of_the_link(
 class Bare:
     """A connection to a box without python3."""
 
-    box = make_box("bare")
+    box, is_new = make_box("bare"), False
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -241,14 +241,40 @@ def test_the_script_asks_for_the_push_or_names_the_missing_python(tmp_path: Path
     tools.mkdir()
     for name in ("mkdir", "readlink", "ln", "mv"):
         (tools / name).symlink_to(str(shutil.which(name)))
+
+    def code(size: int) -> int:
+        argv = ["/bin/sh", "-c", agent_bootstrap._SCRIPT, "sh", "x.pyz", str(size)]
+        env = {"PATH": str(tools)}
+        return subprocess.run(argv, cwd=tmp_path, env=env, input=b"abc", check=False).returncode
+
+    assert code(0) == 93
     codes = []
-    for python in (None, "exit 1", "exit 0"):
+    for python in (None, "exit 94", "exit 1"):
         if python:
             (tools / "python3").write_text(f"#!/bin/sh\n{python}\n")
             (tools / "python3").chmod(0o755)
-        argv = ["/bin/sh", "-c", agent_bootstrap._SCRIPT, "sh", "x.pyz", "0"]
-        done = subprocess.run(
-            argv, cwd=tmp_path, env={"PATH": str(tools)}, check=False, capture_output=True
-        )
-        codes.append(done.returncode)
-    assert codes == [94, 94, 93]
+        codes.append(code(3))
+    assert codes == [94, 94, 95]
+
+
+def test_a_python_that_is_too_old_is_told_apart() -> None:
+    code = f"import sys; sys.version_info = (3, 8, 1)\n{agent_bootstrap._RECEIVE}"
+    assert subprocess.run([sys.executable, "-c", code, "x", "0"], check=False).returncode == 94
+
+
+def test_a_box_that_is_known_to_lack_it_gets_it_in_one_trip(connection: Connection) -> None:
+    asked = []
+    run = connection.run
+
+    def counted(argv: Sequence[str], **more: Any) -> Completed:
+        asked.append(argv)
+        return run(argv, **more)
+
+    connection.run = counted  # type: ignore[method-assign]
+    assert run(agent_bootstrap.probe(), check=False).code == 1
+    connection.is_new = True
+    agent_bootstrap.install(connection)
+    assert len(asked) == 1
+    assert run(agent_bootstrap.probe(), check=False).code == 0
+    agent_bootstrap.install(connection)
+    assert len(asked) == 2
