@@ -224,7 +224,7 @@ shift 2
     mkdir -p {FOLDER} && cd {FOLDER} || exit {_FAILED}
     if [ "$size" != 0 ]; then
         command -v python3 >/dev/null || exit {_NO_PYTHON}
-        python3 -c '{_RECEIVE}' "$name" "$size" || {{
+        python3 -IS -c '{_RECEIVE}' "$name" "$size" || {{
             [ $? = {_NO_PYTHON} ] && exit {_NO_PYTHON}
             exit {_FAILED}
         }}
@@ -235,8 +235,10 @@ shift 2
         ln -s "$name" ".link.$$" && mv -f ".link.$$" devbox-box.pyz || exit {_FAILED}
     fi
     [ "$size" = 0 ] && exit 0
+    older=$(ls -t devbox-box-*.pyz | tail -n +4)
+    [ "$older" ] || exit 0
     used=$( (cat /proc/[0-9]*/cmdline | tr '\\0' ' '; ps axww -o args=) 2>/dev/null)
-    ls -t devbox-box-*.pyz | tail -n +4 | while read -r old; do
+    echo "$older" | while read -r old; do
         tree=${{old%.pyz}}.d
         case "$used" in *"$old"* | *"$tree"*) ;; *) rm -rf "$old" "$tree" ;; esac
     done
