@@ -215,7 +215,8 @@ class RunState(StrEnum):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One execution of a job on a box. request, status: the JSON sent and the last status.json."""
+    """One execution of a job on a box. request, status: the JSON sent and the last status.json.
+    batch: the id of the batch that it is a part of, else ''."""
 
     id: str
     box_id: str
@@ -228,3 +229,88 @@ class Run(msgspec.Struct, frozen=True):
     exit_code: int | None = None
     request: bytes = b"{}"
     status: bytes = b"{}"
+    batch: str = ""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """A run that is spread over several boxes, its workers. box_name: the table of devbox.toml
+    that they are copied from. root: the project's folder. request: what was asked for, as JSON
+    (`devbox.scale.batch.Asked`)."""
+
+    id: str
+    job: str
+    box_name: str
+    root: str
+    state: RunState
+    created: float
+    ended: float | None = None
+    message: str = ""
+    request: bytes = b"{}"
+
+
+class PieceState(StrEnum):
+    WAITING = "waiting"
+    GIVEN = "given"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def is_settled(self) -> bool:
+        return self in (PieceState.DONE, PieceState.FAILED)
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """What a batch never splits: a file, a video, a folder of pictures. weight: frames or bytes.
+    worker, round: who has it, or had it last; 0 for nobody yet. tries: how often it failed; lost:
+    how often a worker was lost that was at work on it. seconds: its share of its round's time."""
+
+    name: str
+    weight: float
+    state: PieceState = PieceState.WAITING
+    worker: int = 0
+    round: int = 0
+    tries: int = 0
+    lost: int = 0
+    seconds: float | None = None
+    error: str = ""
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"
+    OPEN = "open"
+    CLOSED = "closed"
+    OVER = "over"
+    LOST = "lost"
+
+    @property
+    def is_over(self) -> bool:
+        return self in (WorkerState.OVER, WorkerState.LOST)
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """A box at work on a batch. number: its own in the batch, never used twice. closed: it was
+    told that no more rounds come. rounds: number of the last one it was given. run: the id of its
+    part, an ordinary run; '' before it began. message: why it is lost."""
+
+    number: int
+    box_name: str
+    state: WorkerState = WorkerState.STARTING
+    box_id: str = ""
+    run: str = ""
+    rounds: int = 0
+    message: str = ""
+
+
+class PieceCounts(msgspec.Struct, frozen=True):
+    """Pieces of a batch by state, and their weight."""
+
+    waiting: int = 0
+    given: int = 0
+    done: int = 0
+    failed: int = 0
+    weight: float = 0.0
+    settled: float = 0.0
+
+    @property
+    def total(self) -> int:
+        return self.waiting + self.given + self.done + self.failed

@@ -162,6 +162,35 @@ def budgets_are_kept(connection: sqlite3.Connection) -> None:
     )
 
 
+def batches_are_kept(connection: sqlite3.Connection) -> None:
+    """Runs that are spread over workers: what was asked for, their pieces and their workers. A part
+    of a batch is a run of its own that names it."""
+    _execute(
+        connection,
+        """
+    ALTER TABLE runs ADD COLUMN batch TEXT NOT NULL DEFAULT '';
+    CREATE INDEX runs_of_batch ON runs (batch, created);
+    CREATE TABLE batches (
+        id TEXT PRIMARY KEY, job TEXT NOT NULL, box_name TEXT NOT NULL, root TEXT NOT NULL,
+        state TEXT NOT NULL, created REAL NOT NULL, ended REAL, message TEXT NOT NULL,
+        request BLOB NOT NULL
+    );
+    CREATE TABLE batch_pieces (
+        batch_id TEXT NOT NULL, name TEXT NOT NULL, weight REAL NOT NULL, state TEXT NOT NULL,
+        worker INTEGER NOT NULL, round INTEGER NOT NULL, tries INTEGER NOT NULL,
+        lost INTEGER NOT NULL, seconds REAL, error TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX piece_of_batch ON batch_pieces (batch_id, name);
+    CREATE TABLE batch_workers (
+        batch_id TEXT NOT NULL, number INTEGER NOT NULL, box_name TEXT NOT NULL,
+        state TEXT NOT NULL, box_id TEXT NOT NULL, run TEXT NOT NULL, rounds INTEGER NOT NULL,
+        message TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX worker_of_batch ON batch_workers (batch_id, number)
+    """,
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     boxes_belong_to_projects,
@@ -172,6 +201,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     intervals_are_grouped,
     usage_is_kept,
     budgets_are_kept,
+    batches_are_kept,
 )
 #: those that change JSON bodies
 BODIES: tuple[Migration, ...] = (connections_hold_settings, idle_vram_after_is_named)

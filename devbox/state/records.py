@@ -11,7 +11,9 @@ from devbox.model import Event, Run, RunState
 from devbox.state.database import Database
 from devbox.text import clean
 
-_RUN = "id, box_id, box_name, job, state, created, started, ended, exit_code, request, status"
+_RUN = (
+    "id, box_id, box_name, job, state, created, started, ended, exit_code, request, status, batch"
+)
 
 
 class Runs:
@@ -24,7 +26,7 @@ class Runs:
         """Insert or replace."""
         with self._db.write() as connection:
             connection.execute(
-                f"INSERT OR REPLACE INTO runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+                f"INSERT OR REPLACE INTO runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
                 tuple(getattr(run, field) for field in _RUN.split(", ")),
             )
 
@@ -32,13 +34,26 @@ class Runs:
         found = self._db.rows(f"SELECT {_RUN} FROM runs WHERE id = ?", run_id)  # noqa: S608
         return _run(found[0]) if found else None
 
-    def latest(self, *, box_id: str | None = None, limit: int = 50) -> list[Run]:
-        """Newest first."""
-        where, values = ("", ()) if box_id is None else ("WHERE box_id = ? ", (box_id,))
+    def latest(
+        self, *, box_id: str | None = None, limit: int = 50, parts: bool = True
+    ) -> list[Run]:
+        """Newest first. parts: those of batches too."""
+        which = [] if box_id is None else ["box_id = ?"]
+        which += [] if parts else ["batch = ''"]
+        where = f"WHERE {' AND '.join(which)} " if which else ""
+        values = () if box_id is None else (box_id,)
         found = self._db.rows(
             f"SELECT {_RUN} FROM runs {where}ORDER BY created DESC, id DESC LIMIT ?",  # noqa: S608
             *values,
             limit,
+        )
+        return [_run(row) for row in found]
+
+    def of_batch(self, batch_id: str) -> list[Run]:
+        """The parts of a batch, the first one first."""
+        found = self._db.rows(
+            f"SELECT {_RUN} FROM runs WHERE batch = ? ORDER BY created, id",  # noqa: S608
+            batch_id,
         )
         return [_run(row) for row in found]
 

@@ -20,6 +20,7 @@ _MOST_BYTES = 8 << 30
 TABLES = (
     *("boxes", "intents", "intervals", "runs", "events", "usage"),
     *("told", "armed", "untracked"),
+    *("batches", "batch_pieces", "batch_workers"),
 )
 
 

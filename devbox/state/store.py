@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from devbox import paths
+from devbox.state.batches import Batches
 from devbox.state.boxes import Boxes
 from devbox.state.budgets import Budgets
 from devbox.state.database import Database
@@ -21,6 +22,7 @@ class Store:
         self.boxes = Boxes(database)
         self.ledger = Ledger(database)
         self.runs = Runs(database)
+        self.batches = Batches(database)
         self.events = Events(database)
         self.usage = Usage(database)
         self.budgets = Budgets(database)
