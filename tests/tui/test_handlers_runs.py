@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Button, Input
+from textual.widgets import Button, Input, Select
 
 from devbox.remote import keys
 from devbox.tui import queries
@@ -64,6 +64,22 @@ async def test_a_command_of_ones_own(dashboard: Open) -> None:
         words = ("python", "train.py", "--lr", "3 e")
         started = ("run", "--box", "demo/train", "--detach", "--", *words)
         assert it.operations.begun == [started]
+
+
+async def test_what_the_box_does_after_a_run_is_chosen_in_its_form(dashboard: Open) -> None:
+    async with dashboard() as it:
+        await it.select("train")
+        await it.press("r")
+        await it.until(lambda: it.dialog == "Choose")
+        await it.press("end", "enter")
+        await it.until(lambda: it.dialog == "Form")
+        it.app.screen.query_one(Input).value = "true"
+        it.app.screen.query_one("#when-ended", Select).value = "pause"
+        it.app.screen.query_one("#start", Button).press()
+        await it.until(lambda: it.operations.begun)
+        assert it.operations.begun == [
+            ("run", "--box", "demo/train", "--then", "pause", "--detach", "--", "true")
+        ]
 
 
 async def test_an_empty_command_starts_nothing(dashboard: Open) -> None:

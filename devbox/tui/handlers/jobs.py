@@ -38,16 +38,17 @@ async def run(app: Dashboard) -> None:
         return
     each = Runnable(_OWN, False, True) if chosen == COMMAND else known[int(chosen)]
     job, ref = each.job, view.box.ref
-    form = Form(job, view.box.name, app.asks.check_words, app.asks.start)
-    words = await app.push_screen_wait(form)
-    if words is None:
+    form = Form(job, view.box.name, app.asks.check_words, app.asks.start, ends=not each.is_service)
+    filled = await app.push_screen_wait(form)
+    if filled is None:
         return
-    if job is _OWN and not words:
+    if job is _OWN and not filled.words:
         raise Conflict("no command was given")
     verb = "serve" if each.is_service else "run"
     named = [] if job is _OWN else [job.name]
     title = f"{verb} {job.name} on {view.box.name}"
-    app.operations.start(title, ref, verb, *named, "--box", ref, "--detach", "--", *words)
+    options = ["--box", ref, *(["--then", filled.then] if filled.then else []), "--detach"]
+    app.operations.start(title, ref, verb, *named, *options, "--", *filled.words)
     app.open_pane("services" if each.is_service else "jobs")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -20,12 +20,21 @@ from devbox.tui.screens.fields import Field, Fields, choice
 from devbox.tui.screens.pick import Pick
 
 _WORDS = "words"
+# No argument of a job has such a name.
+_THEN = "when it has ended"
+_ENDS = [("the box stays", "stays"), ("the box pauses", "pause"), ("the box ends", "down")]
 
 
-class Form(Dialog[list[str]]):
-    """Returns the words after `--` that the command line would take. check: raises a DevboxError
-    that says which of them is wrong; the form stays open until there is none. root: where relative
-    paths count from."""
+class Filled(NamedTuple):
+    """words: what the command line would take after `--`. then: its `--then`, "" for none."""
+
+    words: list[str]
+    then: str = ""
+
+
+class Form(Dialog[Filled]):
+    """check: raises a DevboxError that says which of the words is wrong; the form stays open until
+    there is none. root: where relative paths count from. ends: the work ends by itself."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+o", "pick", "Choose a file", show=False, priority=True),
@@ -38,10 +47,12 @@ class Form(Dialog[list[str]]):
         where: str,
         check: Callable[[JobSpec, list[str]], None],
         root: Path,
+        *,
+        ends: bool = True,
     ) -> None:
         super().__init__()
         self.title_text = f"Run {job.name} on {where}"
-        self.job, self._check, self._root = job, check, root
+        self.job, self._check, self._root, self._ends = job, check, root, ends
 
     def body(self) -> Iterable[Widget]:
         if self.job.summary:
@@ -59,6 +70,9 @@ class Form(Dialog[list[str]]):
             own = self.job.command == ("sh",)
             about = "the command" if own else "more words for its command"
             fields = [Field(_WORDS, about, Input(id=_id(_WORDS), compact=True))]
+        if self._ends:
+            ends = choice(_ENDS, "stays", id="when-ended")
+            fields.append(Field(_THEN, "also with this computer off", ends))
         yield Fields(fields)
         yield text("", id="wrong")
 
@@ -83,6 +97,8 @@ class Form(Dialog[list[str]]):
             return shlex.split(str(self._fields[_WORDS]))
         out = []
         for name in self._fields.all:
+            if name == _THEN:
+                continue
             option, value = name.replace("_", "-"), self._fields[name]
             if isinstance(value, bool):
                 out.append(f"--{option}" if value else f"--no-{option}")
@@ -105,7 +121,8 @@ class Form(Dialog[list[str]]):
             said = "" if at_field else f"{error}\n{fix}" if fix else str(error)
             self.query_one("#wrong", Static).update(Content(plain(said, 400)))
             return
-        self.dismiss(words)
+        then = str(self._fields[_THEN]) if self._ends else ""
+        self.dismiss(Filled(words, then if then in ("pause", "down") else ""))
 
     def action_pick(self) -> None:
         field = self._fields.focused
