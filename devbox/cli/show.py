@@ -67,6 +67,8 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         from devbox import lifecycle
 
         lifecycle.find_lost(ws)
+        for told in lifecycle.account_unanswered(ws):
+            echo(f"{told.box.name}: {told.line}", err=True)
     boxes, damaged = ws.store.boxes.everything()
     if not everyone:
         # A box its provider no longer knows stays in sight until its name is used again.

@@ -7,6 +7,7 @@ open goal, and running the same steps again, from `reconcile` or from the verb, 
 
 from devbox.lifecycle.asking import observe_now
 from devbox.lifecycle.down import down, forget, warnings
+from devbox.lifecycle.history import settle as account_unanswered
 from devbox.lifecycle.losses import Losses
 from devbox.lifecycle.modify import renew, require_can_resize, resize, restart
 from devbox.lifecycle.observe import find_lost, refresh, why_silent
@@ -31,6 +32,7 @@ __all__ = [
     "Guards",
     "Losses",
     "Stop",
+    "account_unanswered",
     "before_stop",
     "down",
     "ends_disk",

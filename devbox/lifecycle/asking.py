@@ -4,13 +4,14 @@ lost: each try is on record before it is made, and what carries the box's token 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from devbox import secrets, spec
 from devbox.errors import DevboxError, ProviderError, Unavailable, had_no_effect
-from devbox.lifecycle import absence
+from devbox.lifecycle import absence, history
 from devbox.lifecycle.login import host_key
 from devbox.lifecycle.merge import Answer, is_only_lost
 from devbox.lifecycle.observe import apply_observation, observe, refusable
@@ -58,8 +59,12 @@ def create(op: BoxOperation) -> bool:
         error.means = "; ".join(filter(None, (op.cost_line(), error.means)))
         raise
     observe(op)
-    if op.box.token != asked.token:
+    joined = op.box.token != asked.token
+    if joined:
         op.narrate("joined the box that another computer made")
+    if joined or op.box.unanswered is not None:
+        with suppress(DevboxError):  # why: the box is up, and reconcile asks again
+            history.account(op, asked.token)
     return True
 
 
@@ -196,6 +201,8 @@ def end_twins(op: BoxOperation) -> None:
         going = [seen.handle for seen in twins if seen.billed or seen.state is not BoxState.FAILED]
         left = absence.unsettled(op)
         if not going and not left:
+            if told or op.box.unanswered is not None:
+                history.account(op)
             return
         if going and ws.clock() - began > _PATIENCE:
             raise ProviderError(

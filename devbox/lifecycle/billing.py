@@ -6,6 +6,8 @@ never overlap, and each has one price.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from devbox.model import Box, Interval
@@ -50,6 +52,30 @@ def bill_again(record: Record, after: Box, seen: Observation, now: float) -> lis
     if _same_price(last, after):
         return [msgspec.structs.replace(last, end=None)]
     return [_opened(after, last.end, last)]
+
+
+def past(box: Box, seen: Observation, there: Sequence[Interval], now: float) -> Interval | None:
+    """An ended stretch as a new row, cut to where none is `there` yet; None when most of it is."""
+    assert seen.billed_since is not None
+    assert seen.ended_at is not None
+    # A clock that is ahead moves both ends of the stretch; its length is right.
+    late = max(0.0, seen.ended_at - now)
+    start, end = seen.billed_since - late, seen.ended_at - late
+    if end <= start or 2 * sum(_overlap(each, start, end) for each in there) > end - start:
+        return None
+    middle = (start + end) / 2
+    ends = [each.end for each in there if each.end is not None and each.end <= middle]
+    start = max([start, *ends])
+    end = min([end, *(each.start for each in there if each.start >= middle)])
+    priced = msgspec.structs.replace(
+        box, hardware=seen.hardware or box.hardware, price=seen.price or box.price
+    )
+    return msgspec.structs.replace(_opened(priced, start, None), end=end)
+
+
+def _overlap(interval: Interval, start: float, end: float) -> float:
+    stop = end if interval.end is None else min(end, interval.end)
+    return max(0.0, stop - max(start, interval.start))
 
 
 def close(current: Interval | None, end: float) -> list[Interval]:

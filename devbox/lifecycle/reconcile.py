@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from devbox.errors import Busy, DevboxError, Unanswered, Unavailable
-from devbox.lifecycle import absence
+from devbox.lifecycle import absence, history
 from devbox.lifecycle.asking import find_handle, look
 from devbox.lifecycle.down import finalize, to_terminated
 from devbox.lifecycle.observe import find_lost, observe, refresh
@@ -48,6 +48,8 @@ def reconcile(
         _finding("changed", box, f"lost → {box.state}: it is there again")
         for box in find_lost(ws, provider)
     ]
+    for told in history.settle(ws, provider):
+        findings.append(_finding("failed" if told.failed else "changed", told.box, told.line))
     for name in [provider] if provider else providers_in_use(ws):
         if name in silent:
             findings.append(Finding("failed", "-", name, silent[name]))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from devbox.providers.base import Request, Step, at_once
+from devbox.providers.base import Observation, Request, Step, at_once
 from devbox.spec import BoxSpec
 
 
@@ -157,6 +157,16 @@ class HasPublicPorts(ABC):
     def public_url(self, handle: str, port: int) -> str | None:
         """The https URL at which everybody reaches that port of the box, one of those its spec
         exposes; None while it is not known, or for another port."""
+
+
+class HasHistory(ABC):
+    """Lists what is over, with its own times: also what nobody looked at while it was there."""
+
+    @abstractmethod
+    def history(self, token: str) -> list[Observation]:
+        """Everything that carries this token of ours and that the provider still lists, whether it
+        runs or is over. Where `may_double` is false these are lives of one box, one after the
+        other. Safe to repeat."""
 
 
 class Charge(NamedTuple):

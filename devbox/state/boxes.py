@@ -63,6 +63,12 @@ class Change(NamedTuple):
     detail: str = ""
 
 
+_INSERT = (
+    "INSERT INTO boxes (id, name, state, project, created, body, root, slug) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
 class Boxes:
     """The boxes table and its journal."""
 
@@ -92,21 +98,20 @@ class Boxes:
                 )
             slug = lookup.free_slug(box, {row["slug"] for row in live})
             box = msgspec.structs.replace(box, slug=slug, host_alias=alias(slug))
-            connection.execute(
-                "INSERT INTO boxes (id, name, state, project, created, body, root, slug) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    box.id,
-                    box.name,
-                    box.state,
-                    box.project,
-                    box.created,
-                    msgspec.json.encode(box),
-                    box.root,
-                    slug,
-                ),
-            )
+            connection.execute(_INSERT, _row_of(box))
             return _insert_intent(connection, box.id, goal, options, now)
+
+    def add_past(self, box: Box, interval: Interval) -> bool:
+        """A row for what is over and was never tracked, with its interval (id 0), in one
+        transaction; False when its provider's handle has a row already."""
+        with self._db.write() as connection:
+            rows = connection.execute("SELECT * FROM boxes WHERE name = ?", (box.name,))
+            made = ((b.provider, b.handle) for b in map(_decoded, rows) if isinstance(b, Box))
+            if (box.provider, box.handle) in made:
+                return False
+            connection.execute(_INSERT, _row_of(box))
+            ledger.put(connection, [interval])
+            return True
 
     def apply(
         self,
@@ -147,7 +152,7 @@ class Boxes:
         """The boxes of that name in all projects: live ones, then the latest that are over."""
         found = self._db.rows(
             "SELECT * FROM boxes WHERE name = ? "
-            "ORDER BY state IN ('terminated', 'lost'), created DESC",
+            "ORDER BY state IN ('terminated', 'lost'), created DESC, rowid",
             name,
         )
         readable = [each for each in map(_decoded, found) if isinstance(each, Box)]
@@ -270,6 +275,11 @@ class Boxes:
             *values,
         )
         return [_intent(row) for row in found]
+
+
+def _row_of(box: Box) -> tuple[object, ...]:
+    body = msgspec.json.encode(box)
+    return box.id, box.name, box.state, box.project, box.created, body, box.root, box.slug
 
 
 def _record(connection: sqlite3.Connection, box_id: str) -> Record:

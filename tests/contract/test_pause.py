@@ -31,6 +31,7 @@ def test_a_paused_box_bills_nothing_and_runs_again(harness: Harness, provider: P
     assert running.billed_since is not None
     assert seen.ended_at is not None
     assert running.billed_since <= seen.ended_at <= time.time() + 1
+    assert seen.billed_since == running.billed_since
     assert seen.token == request.token
     assert harness.live() == 0
     handle = pausing(provider).resume(request, handle)

@@ -43,9 +43,9 @@ def ledger(life: Life) -> list[str]:
 
 def sums(life: Life) -> Iterator[Sums]:
     """Of each box that one computer alone uses, but for those of which the ledger is known to be
-    late (`repriced`), to lack something (`unanswered`) or to have too much (`on_free_hardware`)."""
+    late (`repriced`)."""
     now = life.world.clock.now()
-    aside = {*life.shared, *repriced(life), *unanswered(life), *on_free_hardware(life)}
+    aside = {*life.shared, *repriced(life)}
     meters: dict[str, list[Metered]] = {}
     for each in life.world.hub.meter.intervals():
         meters.setdefault(_name(life, each.handle), []).append(each)
@@ -66,26 +66,6 @@ def repriced(life: Life) -> set[str]:
             if runs and each.what == hardware and life.providers.get(name) == provider:
                 found.add(name)
     return found
-
-
-def unanswered(life: Life) -> set[str]:
-    """Boxes with a Job that no computer knows: its create was never answered, and it had ended by
-    itself before anybody looked for it. It is in no ledger."""
-    known = {
-        box.handle.partition("/")[2]
-        for laptop in life.laptops
-        for box in laptop.ws.store.boxes.all(over=True)
-    }
-    return {_name(life, key) for key in life.world.hub.jobs if key not in known}
-
-
-def on_free_hardware(life: Life) -> set[str]:
-    """Spaces whose create was cut off before it asked for hardware, and that ran until then on
-    what they were born on: the ledger counts that at the price of what was wanted."""
-    free = (each for each in life.world.hub.meter.intervals() if not each.rate)
-    return {
-        _name(life, each.handle) for each in free if each.end is None or each.end - each.start > 60
-    }
 
 
 def intervals(laptop: Laptop, name: str) -> list[Interval]:

@@ -41,7 +41,7 @@ def seen(info: Mapping[str, Any], *, price: Price, via: str, now: float) -> Obse
         hardware=clean(str(labels.get("devbox.hardware", "")), 40),
         price=price,
         billed=running,
-        billed_since=started if running else None,
+        billed_since=started,
         ended_at=moment(state.get("FinishedAt")),
         deadline=started + int(uptime) if lives and started is not None else None,
     )

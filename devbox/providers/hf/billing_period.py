@@ -30,6 +30,10 @@ def follow(
             notes.since = _began(hub, handle, notes, now, created, free=free)
             notes.ahead, notes.asked_start = hub.times.ahead, None
             changed = True
+        elif runtime.current and notes.flavor not in ("", runtime.current):
+            notes.since = notes.ended = _moved(hub, handle, notes.since, now)
+            changed = True
+        notes.flavor = runtime.current or notes.flavor
         if notes.asked_stop is not None:
             notes.asked_stop = now  # asked for and not there yet: it ends no earlier than now
             changed = True
@@ -41,6 +45,24 @@ def follow(
     notes.ended = max(notes.since, _ended(hub, handle, notes, runtime, now, free=free))
     notes.began, notes.since, notes.asked_stop = notes.since, None, None
     return True
+
+
+def moves(notes: Notes, runtime: Runtime, wanted: str, now: float) -> None:
+    """Other hardware was asked for just now, of a Space that showed `runtime`: what runs is billed
+    as that from now on, and what has run and stopped did so on the hardware before."""
+    if runtime.billed:
+        notes.since = notes.ended = now
+        notes.asked_start, notes.flavor = None, wanted
+    elif runtime.stage in ("PAUSED", "STOPPED"):
+        notes.asked_start = None
+
+
+def _moved(hub: Hub, handle: str, since: float, now: float) -> float:
+    """When a Space came to run on other hardware, which somebody asked for on its page: its run log
+    begins again there."""
+    start = logs.first(hub, f"/api/spaces/{handle}/logs/run")
+    told = start.at if start else None
+    return told if told is not None and since < told <= now else now
 
 
 def _follow_clock(hub: Hub, notes: Notes) -> None:

@@ -15,6 +15,7 @@ from devbox.model import BoxState, Offer
 from devbox.providers.abilities import (
     Charge,
     HasBill,
+    HasHistory,
     HasPublicPorts,
     HasRunLogs,
 )
@@ -41,7 +42,7 @@ def make(config: HfSettings) -> Provider:
     return HfJob(config)
 
 
-class HfJob(Provider, account.CanLogInToHub, HasBill, HasRunLogs, HasPublicPorts):
+class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, HasPublicPorts):
     """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out; or
     one that is the spec's `command`, and over when that is.
 
@@ -123,6 +124,9 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasRunLogs, HasPublicPorts
             rows = self._of_token(namespace, token)
         found = [self._look.observation(namespace, row) for row in rows]
         return [seen for seen in found if seen is not None]
+
+    def history(self, token: str) -> list[Observation]:
+        return self.find(token)
 
     def terminate(self, handle: str) -> None:
         namespace, job = job_id(handle)

@@ -10,7 +10,7 @@ from devbox import secrets
 from devbox.errors import Conflict, Gone, ProviderError, UsageError
 from devbox.providers import guarded
 from devbox.providers.base import Request
-from devbox.providers.hf import hardware, stages, tags, upload, volumes
+from devbox.providers.hf import billing_period, hardware, stages, tags, upload, volumes
 from devbox.providers.hf.hub import Hub, repo_id
 from devbox.providers.hf.local_records import LocalRecords, Notes
 from devbox.providers.hf.space_observe import Look
@@ -94,6 +94,9 @@ class SpaceCreator:
                 f"asking for {wanted} for {handle}",
                 lambda api: api.request_space_hardware(handle, cast(Any, wanted), sleep_time=sleep),
             )
+            notes = self._notebook.read(handle)
+            billing_period.moves(notes, runtime, wanted, self._clock())
+            self._notebook.write(handle, notes)
         elif seconds and wanted not in ("", hardware.FREE) and runtime.sleep != seconds:
             self._hub.call(
                 f"setting the sleep time of {handle}",

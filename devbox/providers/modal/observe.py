@@ -70,6 +70,7 @@ def paused(found: Record, image: str) -> Observation:
     return _seen(found, record.handle(found.id, image), BoxState.PAUSED)._replace(
         stage="snapshot",
         message=f"{by_itself}files are kept {until}, its processes are gone",
+        billed_since=found.started,
         ended_at=found.ended,
     )
 
@@ -79,6 +80,7 @@ def saving(found: Record) -> Observation:
     return _seen(found, record.handle(found.id), BoxState.PAUSING)._replace(
         stage="saving its files",
         message=f"{_why(found)}; Modal has not told yet whether its files are saved",
+        billed_since=found.started,
         ended_at=found.ended,
     )
 
@@ -88,7 +90,7 @@ def over(found: Record) -> Observation:
     lost = "" if found.untouched else f"; {_LOST}"
     message = "" if found.state == ENDED else f"{_why(found)}{lost}"
     return _seen(found, record.handle(found.id), BoxState.TERMINATED)._replace(
-        message=message, ended_at=found.ended
+        message=message, billed_since=found.started, ended_at=found.ended
     )
 
 

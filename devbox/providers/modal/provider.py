@@ -27,6 +27,7 @@ from devbox.providers.abilities import (
     Charge,
     HasBill,
     HasBuildLogs,
+    HasHistory,
     HasPublicPorts,
     HasRunLogs,
     Hosted,
@@ -70,6 +71,7 @@ class Modal(
     HasBuildLogs,
     HasRunLogs,
     HasPublicPorts,
+    HasHistory,
     HasBill,
 ):
     """Boxes in one app of the Modal account. clock: () → unix seconds."""
@@ -134,6 +136,12 @@ class Modal(
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             every = pool.map(self._seen, boxes)
             return [seen for seen in every if seen.state is not BoxState.TERMINATED]
+
+    def history(self, token: str) -> list[Observation]:
+        return [
+            observe.over(each) if each.over else observe.running(each, None)
+            for each in self._generations.of_token(_valid(token))
+        ]
 
     def terminate(self, handle: str) -> None:
         _, kept = record.parse(handle)

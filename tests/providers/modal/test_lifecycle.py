@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 from devbox import lifecycle
+from devbox.lifecycle import asking
+from devbox.lifecycle.operation import working_on
 from devbox.model import Box, BoxState
+from devbox.providers.abilities import CanPause
 from devbox.providers.modal import image, launch, provider
 from devbox.remote import command
 from devbox.workspace import Workspace
 from tests import warm
 from tests.contract.harness_modal import ModalHarness
 from tests.emulators.modal import ModalEmulator
+from tests.emulators.modal.conftest import until
 
 Open = Callable[..., Workspace]
 
@@ -27,6 +31,30 @@ def ssh(box: Box, *words: str) -> str:
         command.argv(box, words), check=True, capture_output=True, text=True, timeout=60
     )
     return done.stdout.strip()
+
+
+def test_a_life_that_nobody_saw_is_counted(project: Open, emulator: ModalEmulator) -> None:
+    """A resume that was never answered: its sandbox ended before the next one was asked for."""
+    ws = project()
+    box = lifecycle.pause(ws, lifecycle.up(ws, "b"), save=False)
+    ws.store.boxes.begin(box.id, "running", {}, ws.clock())
+    with working_on(ws, box) as op:
+        assert isinstance(op.provider, CanPause)
+        op.provider.resume(asking.request(op), box.handle)
+        op.amend(unanswered=ws.clock(), unanswered_tries=1)
+    unseen = list(emulator.sandboxes.values())[-1]
+    until(lambda: unseen.scheduled)
+    emulator.end(unseen, 4)
+    until(lambda: unseen.state == "finished")
+    box = lifecycle.resume(ws, ws.box("b"))
+    assert len(emulator.meter.intervals()) == 3
+    lifecycle.account_unanswered(ws)
+    lifecycle.account_unanswered(ws)
+    lifecycle.down(ws, box, save=False)
+    ours = ws.store.ledger.of_box(box.id)
+    theirs = emulator.meter.intervals()
+    assert [each.start for each in ours] == pytest.approx([each.start for each in theirs], abs=0.01)
+    assert [each.end for each in ours] == pytest.approx([each.end for each in theirs], abs=0.01)
 
 
 def test_the_whole_life_of_a_box(project: Open, emulator: ModalEmulator) -> None:
