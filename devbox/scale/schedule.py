@@ -20,6 +20,7 @@ PIECES = 1000  # in one round, so that a message with their names stays small
 GAIN = 5.0  # seconds sooner that the end must come for a round to change its worker
 _PARTS = 4  # of a worker's share of the rest: what it has begun stays with it, if it becomes slow
 _TRUST = 2  # times what was measured: a few pieces may tell a wrong rate
+_PRIOR = 4  # pieces at the speed of all, beside what a worker has finished itself
 _ALIKE = math.log(1.05)  # rates within 5 % count as one when a worker is looked for
 _EXACT = 1 + 1e-9  # sums of floats in another order
 
@@ -56,7 +57,7 @@ class Pool:
 
     def __init__(self, pieces: Iterable[Piece] = ()) -> None:
         self._pieces: list[Piece] = []
-        self.weight = 0.0
+        self.weight = self._typical = 0.0
         self.add(pieces)
 
     def __len__(self) -> int:
@@ -66,6 +67,7 @@ class Pool:
         """Those of a lost worker or of a withdrawn round wait again."""
         self._pieces = order([*self._pieces, *pieces])
         self.weight = math.fsum(piece.weight for piece in self._pieces)
+        self._typical = self._typical or self.weight / max(1, len(self))
 
     def take(
         self,
@@ -87,7 +89,7 @@ class Pool:
         if not self._pieces:
             return []
         told = {load.worker: load for load in loads}
-        mine, rates = told[worker], _rates(told.values())
+        mine, rates = told[worker], _rates(told.values(), self._typical)
         rate = rates[worker]
         rest = (self.weight + sum(load.left for load in told.values())) / sum(rates.values())
         seconds = min(most, max(least, rest / _PARTS))
@@ -221,9 +223,19 @@ class _Ends:
         return first[1]
 
 
-def _rates(loads: Iterable[Load]) -> dict[int, float]:
-    """Of each worker. One that is not measured counts as the mean of the others."""
-    known = {load.worker: load.rate for load in loads}
-    rates = [rate for rate in known.values() if rate is not None]
-    mean = math.fsum(rates) / len(rates) if rates else 1.0
-    return {worker: mean if rate is None else rate for worker, rate in known.items()}
+def _rates(loads: Iterable[Load], typical: float = 0.0) -> dict[int, float]:
+    """Of each worker. One that is not measured counts as the mean of the others; one that finished
+    few pieces, of the weight `typical`, as something between its own and that of all together."""
+    known = [load for load in loads if load.rate is not None]
+    seconds = {load.worker: load.done / load.rate for load in known if load.rate}
+    ended = [load for load in known if math.isfinite(load.done)]
+    if prior := _PRIOR * typical * bool(ended):
+        done = math.fsum(load.done for load in ended)
+        each = math.fsum(seconds[load.worker] for load in ended) / done * prior
+    rates = {}
+    for load in known:
+        rates[load.worker] = load.rate or 1.0
+        if prior and math.isfinite(load.done):
+            rates[load.worker] = (load.done + prior) / (seconds[load.worker] + each)
+    mean = math.fsum(rates.values()) / len(rates) if rates else 1.0
+    return {load.worker: rates.get(load.worker, mean) for load in loads}

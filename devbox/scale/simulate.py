@@ -31,8 +31,8 @@ class Item(NamedTuple):
 
 class World(NamedTuple):
     """start: seconds until a worker that is asked for can work, of which `billed` are paid. load:
-    further seconds until it begins its first piece, such as for its model. at_once: workers brought
-    up at a time. dispatch: seconds of this computer's own time a round. trip: seconds until a box
+    further seconds until it begins its first piece, such as for its model. bring, dispatch: seconds
+    of this computer's own time to bring up a worker, and to give a round. trip: seconds until a box
     has a round, without its files. upload: bytes a second; 0 where sending takes no time.
     lost_every: mean seconds of a worker's life; 0 where none is lost. notice: seconds until a loss
     is known. speeds: of the workers in turn."""
@@ -40,7 +40,7 @@ class World(NamedTuple):
     start: float = 0.0
     billed: float = 0.0
     load: float = 0.0
-    at_once: int = 8
+    bring: float = 0.0
     dispatch: float = 0.0
     trip: float = 0.0
     upload: float = 0.0
@@ -91,6 +91,9 @@ class _Worker:
         self.weight = self.busy = 0.0  # of the rounds that are finished
         self.lag = 0.0
 
+    def speed_known(self) -> float:
+        return self.weight / self.busy if self.busy else math.inf
+
     def load(self, now: float) -> Load:
         left = sum(each.weight for each in self.queue)
         if self.current and self.ends > now:
@@ -112,8 +115,8 @@ class _Batch:
         chance = random.Random(seed)  # noqa: S311 - a simulation
         self._workers: list[_Worker] = []
         for number in range(workers):
-            asked = number // world.at_once * world.start
-            worker = _Worker(number, world.speeds[number % len(world.speeds)], asked, world)
+            speed = world.speeds[number % len(world.speeds)]
+            worker = _Worker(number, speed, number * world.bring, world)
             self._workers.append(worker)
             self._at(worker.ready, "ready", number)
             if world.lost_every:
@@ -176,17 +179,22 @@ class _Batch:
         self._ask_idle()
 
     def _ask_idle(self) -> None:
-        for number in [*self._idle]:
-            if number in self._there:
-                self._ask(self._there[number])
+        """The fastest first: a piece that it is not given ends later on a slower one."""
+        idle = [self._there[number] for number in self._idle if number in self._there]
+        idle = [worker for worker in idle if not worker.queue]
+        for worker in sorted(idle, key=_Worker.speed_known, reverse=True):
+            if not self._ask(worker) and worker.busy and len(self._pool):
+                return
 
-    def _ask(self, worker: _Worker) -> None:
-        """Give it its next round. One that has nothing, and for which there is nothing, ends."""
+    def _ask(self, worker: _Worker) -> bool:
+        """Give it its next round, if there is one for it. One that has nothing, and for which there
+        is nothing, ends."""
         number = worker.number
         loads = [each.load(self._now) for each in self._there.values()]
         if pieces := self._pool.take(loads, number, lag=worker.lag):
             self._give(worker, pieces)
-        elif not worker.current and not worker.queue and not len(self._pool):
+            return True
+        if not worker.current and not worker.queue and not len(self._pool):
             queued = [r.given for each in self._there.values() for r in each.queue]
             if back := to_withdraw(loads, queued, number):
                 loser = self._workers[back.worker]
@@ -194,10 +202,12 @@ class _Batch:
                 self._pool.add(back.pieces)
                 if not loser.current and not loser.queue:
                     self._idle.setdefault(loser.number, self._now)
-                self._ask(worker)
+                took = self._ask(worker)
                 self._ask(loser)
-            elif not self._away:
+                return took
+            if not self._away:
                 self._end(worker)
+        return False
 
     def _give(self, worker: _Worker, pieces: list[Piece]) -> None:
         world, now = self._world, self._now
@@ -257,13 +267,14 @@ class _Batch:
 
     def _limit(self, worked: float) -> str:
         """The bound that the time comes nearest to, of what more workers do not move."""
-        first = self._world.start + self._world.load
+        world = self._world
+        first = world.start + world.load
         longest = max((i.seconds for i in self._items.values()), default=0.0)
-        starting = len(self._workers) * first
+        starting = sum(min(self._now, n * world.bring + first) for n in range(len(self._workers)))
         bounds = {
             "sending the files": self._sent,
             "giving rounds": self._dispatched,
-            "the longest piece": first + longest / max(self._world.speeds),
+            "the longest piece": first + longest / max(world.speeds),
             "starting workers": 0.0 if starting < worked else self._now,
         }
         name = max(bounds, key=lambda each: bounds[each])

@@ -51,6 +51,7 @@ def test_what_keeps_more_workers_from_being_faster_is_named() -> None:
     assert simulate(many, 32, World(dispatch=5.0)).limit == "giving rounds"
     assert simulate(items([1.0] * 50 + [400.0]), 32, World()).limit == "the longest piece"
     assert simulate(many, 64, World(start=600.0)).limit == "starting workers"
+    assert simulate(many, 64, World(bring=2.0)).limit == "starting workers"
 
 
 def test_lost_workers_give_their_pieces_back_and_the_last_one_stays() -> None:
@@ -81,7 +82,7 @@ def test_every_piece_is_worked_and_time_and_money_add_up(
 ) -> None:
     start, dispatch, trip = delays
     world = World(
-        start=start, billed=start / 2, load=2.0, at_once=3, dispatch=dispatch, trip=trip,
+        start=start, billed=start / 2, load=2.0, bring=0.5, dispatch=dispatch, trip=trip,
         upload=upload, lost_every=lost_every, speeds=(1.0, 0.5, 2.0),
     )  # fmt: skip
     found = simulate(items(seconds, 1000), workers, world, seed=seed)
