@@ -20,6 +20,7 @@ class PastRun(msgspec.Struct, frozen=True):
     """state, status: as stored. seconds: of all its attempts; items: those it finished. provider,
     hardware: where it ran."""
 
+    id: str
     state: str
     status: Any
     seconds: float
@@ -57,7 +58,7 @@ def of_job(
             items, seconds = _work(row["status"])
             whole = max(0.0, (row["ended"] or row["started"]) - row["started"])
             found.append(
-                PastRun(row["state"], row["status"], whole if seconds is None else seconds, items,
+                PastRun(row["id"], row["state"], row["status"], whole if seconds is None else seconds, items,
                         row["provider"], row["hardware"])
             )  # fmt: skip
     return found
@@ -105,7 +106,7 @@ def _work(status: Any) -> tuple[int, float | None]:
 
 
 _RUNS = """
-    SELECT r.state, r.request, r.status, r.started, r.ended, i.provider, i.hardware
+    SELECT r.id, r.state, r.request, r.status, r.started, r.ended, i.provider, i.hardware
     FROM (SELECT * FROM runs WHERE job = ? AND started IS NOT NULL
           ORDER BY created DESC LIMIT ?) r
     JOIN intervals i ON i.box_id = r.box_id
