@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,11 +12,14 @@ import msgspec
 from devbox.cli.common import box_option, echo, json_option, print_json, provider_option, workspace
 from devbox.cli.jobs import WordsAfterDashes, complete_jobs, takes_words
 from devbox.errors import UsageError
-from devbox.text import counted, dollars, duration, size
+from devbox.text import clean, counted, dollars, duration, size
 from devbox.text_layout import plain, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from devbox.money.plan import Asked, Plan, Row
+    from devbox.scale.plan import ScalePlan
     from devbox.spec import JobSpec
     from devbox.workspace import Workspace
 
@@ -28,6 +32,12 @@ _NAMED = 6  # hardware in one line of what does not do
 @box_option("The box of devbox.toml that it is for.")
 @provider_option("Only this one.", "providers", multiple=True)
 @click.option("--items", type=click.IntRange(1), metavar="COUNT", help="So many items.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="COUNT",
+    help="Time and cost of a batch over 1, 2, 4, … up to so many boxes.",
+)
 @click.option("--all", "whole", is_flag=True, help="List dearer offers too.")
 @click.option("--refresh", is_flag=True, help="Ask the providers for their offers now.")
 @json_option
@@ -38,6 +48,7 @@ def plan_command(
     box_name: str | None,
     providers: tuple[str, ...],
     items: int | None,
+    workers: int | None,
     whole: bool,
     refresh: bool,
     as_json: bool,
@@ -49,6 +60,7 @@ def plan_command(
     devbox plan                              the only box of devbox.toml
     devbox plan depth -- --input photos
     devbox plan sam-body4d --items 40 -- --batch 64 --occlusion off
+    devbox plan track --workers 8 -- --video clips
     devbox plan --provider modal --refresh
 
     Offers are those that each provider told last; how old they are is said.
@@ -60,18 +72,33 @@ def plan_command(
     for name in providers:
         settings_type(name)  # refuses one that does not exist
     ws = workspace(quiet=as_json)
-    asked = _asked(ws, job_name, box_name, ctx.meta["devbox.words"], items)
+    asked, pieces = _asked(ws, job_name, box_name, ctx.meta["devbox.words"], items)
+    if workers and not pieces:
+        _refuse_undivided(asked)
     found = plan.plan(ws, asked, providers or registry.NAMES, refresh=refresh)
+    spread = None
+    if workers:
+        from devbox.scale import plan as batch_plan
+
+        spread = batch_plan.plan(ws, asked, found, pieces, workers)
     if as_json:
-        print_json("plan", as_of=ws.clock(), **_fields(found))
+        fields = _fields(found)
+        if workers:
+            fields["workers"] = None if spread is None else _spread_fields(spread)
+        print_json("plan", as_of=ws.clock(), **fields)
         return
     for line in _lines(found, ws.clock(), whole=whole):
         echo(line)
+    if spread:
+        for line in ["", *_spread_lines(spread)]:
+            echo(plain(line, 400))
 
 
 def _asked(
     ws: Workspace, job_name: str | None, box_name: str | None, words: list[str], items: int | None
-) -> Asked:
+) -> tuple[Asked, Mapping[str, int | None]]:
+    """And the pieces that a batch of it would be divided into, with their bytes where the input is
+    named; none where it cannot be divided."""
     from devbox.jobs import arguments, catalogue
     from devbox.money.plan import Asked
     from devbox.spec import BoxSpec
@@ -82,19 +109,55 @@ def _asked(
                 "arguments need a job that they are for", fix="devbox plan depth -- --input photos"
             )
         name, wanted = ws.spec.box(box_name)
-        return Asked(name, wanted)
+        return Asked(name, wanted), {}
     job = catalogue.find(ws.spec, job_name)
     name = box_name or job.box or next(iter(ws.spec.boxes), "") * (len(ws.spec.boxes) == 1)
     name, wanted = ws.spec.box(name) if name else ("", BoxSpec())
     if takes_words(job):
-        return Asked(name, wanted, job, {}, words, items)
+        return Asked(name, wanted, job, {}, words, items), {}
     given = arguments.parse(_without_inputs(job), words)
+    pieces: Mapping[str, int | None] = {}
+    divided = next((which for which, each in job.inputs.items() if each.spread), None)
+    if divided and items is None and divided in given.inputs:
+        pieces = _pieces(job, divided, given.inputs[divided])
+        items = len(pieces)
+    elif divided and items:
+        pieces = {str(number): None for number in range(items)}
     if items is None and len(job.inputs) == 1 and given.inputs:
         from devbox.jobs.inputs import items as counted_items  # why here: it knows ssh and rsync
 
         ((which, path),) = given.inputs.items()
         items = counted_items(path, job.inputs[which].patterns)
-    return Asked(name, wanted, job, given.args, (), items)
+    return Asked(name, wanted, job, given.args, (), items), pieces
+
+
+def _pieces(job: JobSpec, which: str, source: Path) -> Mapping[str, int | None]:
+    from devbox.box.pieces import pieces
+
+    wanted = job.inputs[which]
+    try:
+        found = pieces(source, wanted.patterns, wanted.spread or "files")
+        return {name: sum(file.stat().st_size for file in files) for name, files in found.items()}
+    except (ValueError, OSError) as error:
+        raise UsageError(f"input {which}: {clean(str(error), 300)}", fix="rename it") from None
+
+
+def _refuse_undivided(asked: Asked) -> None:
+    if asked.job is None:
+        raise UsageError(
+            "--workers is of a job that is spread over boxes", fix="devbox plan track --workers 8"
+        )
+    known = next((name for name, each in asked.job.inputs.items() if each.spread), None)
+    if known is None:
+        which = next(iter(asked.job.inputs), "NAME")
+        raise UsageError(
+            f"job {asked.job.name} does not say how its input is divided between boxes",
+            fix=f'set spread = "files" in [jobs.{asked.job.name}.inputs.{which}] of devbox.toml',
+        )
+    raise UsageError(
+        f"the pieces of {asked.job.name} are not known",
+        fix=f"devbox plan {asked.job.name} --workers 8 -- --{known} FOLDER, or --items COUNT",
+    )
 
 
 def _without_inputs(job: JobSpec) -> JobSpec:
@@ -244,3 +307,41 @@ def _fields(found: Plan) -> dict[str, Any]:
         told["asks"] = told.pop("ahead") and row.ahead.asks
         told["total_micro"] = told.pop("total")
     return fields
+
+
+def _spread_fields(found: ScalePlan) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(found)
+    for row in fields["rows"]:
+        row["total_micro"] = row.pop("micro")
+    return fields
+
+
+def _spread_lines(found: ScalePlan) -> list[str]:
+    """A batch over more and more workers."""
+    on = f"{found.provider} {plain(found.hardware, 30)}"
+    lines = [f"{counted(found.pieces, 'piece')} over workers, each {on}"]
+    if found.rows:
+        alone = found.rows[0].seconds
+        head = ("WORKERS", "TIME", "SPEED-UP", "TOTAL", "LIMIT")
+        cells = [
+            (
+                str(row.workers),
+                f"~{duration(row.seconds)}",
+                f"{alone / row.seconds:.1f}×",
+                "unknown" if row.micro is None else f"~{dollars(row.micro)}",
+                row.limit,
+            )
+            for row in found.rows
+        ]
+        lines += table([head, *cells], right=range(4))
+    if found.knee is not None and found.beyond:
+        more = min(256, 2 * found.rows[-1].workers)
+        lines.append(f"each doubling up to {found.knee} pays; further: --workers {more}")
+    elif found.knee is not None:
+        lines.append(
+            f"the knee is {counted(found.knee, 'worker')}: twice as many take more than 75 % of "
+            "that time, or cost over 10 % more"
+        )
+    lines += found.known
+    lines += [f"not in it: {each}" for each in found.unknown]
+    return lines

@@ -73,6 +73,7 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     }
     for ours in ("id", "supervisor", "t"):
         del note[ours]
+    _fetch_journal(ws, box, run, folder / NOTES)
     text = msgspec.json.format(msgspec.json.encode(note))
     write_atomic(folder / NOTES / "status.json", text + b"\n", mode=0o644)
     _mark_fetched(ws, run)
@@ -124,3 +125,12 @@ def unfetched(ws: Workspace, box: Box) -> Unfetched:
 def _is_fetched(run: Run) -> bool:
     fetched = msgspec.json.decode(run.request).get("fetched")
     return run.state.is_over and fetched == status.of(run).attempt
+
+
+def _fetch_journal(ws: Workspace, box: Box, run: Run, here: Path) -> None:
+    """Bring the items.jsonl of a job of a module: what `devbox plan` reads the times of items
+    from."""
+    asked = status.asked(run)
+    if asked and not asked.command and status.of(run).counts.done:
+        there = f"{FOLDER}/runs/{run.id}"
+        transfer(ws, rsync_process.Job(box, here, there, False, files=[b"items.jsonl"]), total=None)

@@ -18,9 +18,10 @@ _LATEST = 500  # runs of one job that are looked at
 
 class PastRun(msgspec.Struct, frozen=True):
     """state, status: as stored. seconds: of all its attempts; items: those it finished. provider,
-    hardware: where it ran."""
+    hardware: where it ran. batch: the one that it is a part of, or ''."""
 
     id: str
+    batch: str
     state: str
     status: Any
     seconds: float
@@ -58,9 +59,17 @@ def of_job(
             items, seconds = _work(row["status"])
             whole = max(0.0, (row["ended"] or row["started"]) - row["started"])
             found.append(
-                PastRun(row["id"], row["state"], row["status"], whole if seconds is None else seconds, items,
-                        row["provider"], row["hardware"])
-            )  # fmt: skip
+                PastRun(
+                    row["id"],
+                    row["batch"],
+                    row["state"],
+                    row["status"],
+                    whole if seconds is None else seconds,
+                    items,
+                    row["provider"],
+                    row["hardware"],
+                )
+            )
     return found
 
 
@@ -106,7 +115,7 @@ def _work(status: Any) -> tuple[int, float | None]:
 
 
 _RUNS = """
-    SELECT r.id, r.state, r.request, r.status, r.started, r.ended, i.provider, i.hardware
+    SELECT r.id, r.batch, r.state, r.request, r.status, r.started, r.ended, i.provider, i.hardware
     FROM (SELECT * FROM runs WHERE job = ? AND started IS NOT NULL
           ORDER BY created DESC LIMIT ?) r
     JOIN intervals i ON i.box_id = r.box_id

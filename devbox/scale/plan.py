@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -14,7 +13,7 @@ from devbox.scale import recorded
 from devbox.scale.simulate import Item, World, simulate
 from devbox.state import starts
 from devbox.state.costs import cost
-from devbox.text import counted, duration, size
+from devbox.text import duration, size
 from devbox.workspace import Workspace
 
 #: Measured on 2026-11-29 as docs/scale.md tells: this computer's own time to bring up a worker and
@@ -61,7 +60,7 @@ def plan(
     at = offer.provider, offer.hardware.name
     past = past_runs.of_job(ws.store, asked.job, asked.args, asked.extra)
     there = [run for run in past if (run.provider, run.hardware) == at]
-    times = recorded.times(pieces, there, ws.spec.root / "results")
+    times = recorded.times(pieces, there, ws.spec.root / "results", ws.store)
     if times is None:
         why = f"times: no run of {asked.job.name} with these arguments succeeded on {' '.join(at)}"
         return ScalePlan(*at, len(pieces), unknown=[why])
@@ -100,9 +99,8 @@ def _world(
     start = statistics.median([up.seconds for up in ups]) if ups else 0.0
     paid = statistics.median([up.paid for up in ups]) if ups else 0.0
     if ups:
-        many = "the median of " * (len(ups) > 1)
-        known.append(f"start of a worker: {duration(start)}, {many}{counted(len(ups), 'box')} "
-                     "that came up there")  # fmt: skip
+        many = f"the median of {len(ups)} starts there" if len(ups) > 1 else "as the one there"
+        known.append(f"start of a worker: {duration(start)}, {many}")
     else:
         unknown.append("the start of a worker: no box came up there yet")
     if times.load is not None:
@@ -113,17 +111,17 @@ def _world(
 
 def _counts(most: int) -> list[int]:
     """1, 2, 4, 8 … and `most`."""
-    return [*(1 << at for at in range(most.bit_length() - 1)), most]
+    return [*(1 << at for at in range((most - 1).bit_length())), most]
 
 
-def _knee(rows: Sequence[Workers]) -> tuple[int | None, bool]:
+def _knee(rows: Sequence[Workers]) -> tuple[int, bool]:
     """A doubling of an unknown cost is judged by its time."""
     knee = rows[0]
     for row in rows[1:]:
         if row.workers != 2 * knee.workers:
             return knee.workers, True  # the last one is no doubling
-        dearer = None not in (row.micro, knee.micro) and (row.micro or 0) > _DEARER * (
-            knee.micro or 0
+        dearer = (
+            row.micro is not None and knee.micro is not None and row.micro > _DEARER * knee.micro
         )
         if row.seconds > _FASTER * knee.seconds or dearer:
             return knee.workers, False

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from devbox.jobs.fetch import NOTES
+from devbox.model import PieceState
 from devbox.money.past_runs import PastRun
 from devbox.scale.simulate import Item
+from devbox.state.store import Store
 
 _MOST = 32 << 20  # bytes of a journal that is read
 _ENOUGH = 0.8  # of the pieces whose own time must be on record for the others to be guessed from it
@@ -27,24 +29,24 @@ class Times(NamedTuple):
     source: str
 
 
-class Journal(NamedTuple):
-    """What a run's items.jsonl tells. seconds: of each item, which add up to those that the run
-    worked on items, as several may be under way at a time. load: those before the first."""
+class Record(NamedTuple):
+    """What a run or a batch tells of its items. what: "run ID". seconds: of each. load: those
+    before the first; None where it does not tell."""
 
-    run: str
+    what: str
     seconds: dict[str, float]
-    load: float
+    load: float | None
 
 
 def times(
-    pieces: Mapping[str, int | None], runs: Sequence[PastRun], results: Path
+    pieces: Mapping[str, int | None], runs: Sequence[PastRun], results: Path, store: Store
 ) -> Times | None:
-    """Of pieces, by name and bytes, on the hardware that `runs` were on; None where nothing tells.
-    results: the folder with what was fetched of them."""
-    ended = [run for run in runs if run.state == "succeeded" and run.items > 0]
-    for run in ended:
-        if found := read(results / run.id, run):
+    """Of pieces, by name and bytes, on the hardware that `runs` were on, newest first; None where
+    nothing tells. results: the folder with what was fetched of them."""
+    for run in (run for run in runs if run.state == "succeeded"):
+        if found := of_batch(store, run.batch, runs) if run.batch else of_run(results, run):
             return _by_name(pieces, found)
+    ended = [run for run in runs if run.state == "succeeded" and run.items > 0 and not run.batch]
     rates = [run.seconds / run.items for run in ended]
     if not rates:
         return None
@@ -56,16 +58,18 @@ def times(
     return Times(_spread(pieces, mean), None, said)
 
 
-def read(folder: Path, run: PastRun) -> Journal | None:
-    """None where it was not fetched, is damaged, or tells of a run that was retried."""
-    file = folder / JOURNAL
+def of_run(results: Path, run: PastRun) -> Record | None:
+    """By its items.jsonl; None where that was not fetched, is damaged, or is of a run that was
+    retried. The seconds add up to those that it worked on items, as several may be under way at a
+    time."""
+    file = results / run.id / JOURNAL
     seconds: dict[str, float] = {}
     first = last = None
     try:
         if file.stat().st_size > _MOST:
             return None
         for line in file.read_bytes().splitlines():
-            record = msgspec.json.decode(line, type=_Record)
+            record = msgspec.json.decode(line, type=_Line)
             first = record.t if first is None else first
             if record.attempt != 1:
                 return None
@@ -77,12 +81,22 @@ def read(folder: Path, run: PastRun) -> Journal | None:
     if first is None or last is None or not 0 < last - first <= run.seconds or not together:
         return None
     scale = (last - first) / together
-    return Journal(
-        run.id, {name: each * scale for name, each in seconds.items()}, run.seconds - (last - first)
-    )
+    scaled = {name: each * scale for name, each in seconds.items()}
+    return Record(f"run {run.id}", scaled, run.seconds - (last - first))
 
 
-class _Record(msgspec.Struct):
+def of_batch(store: Store, batch: str, runs: Sequence[PastRun]) -> Record | None:
+    """By what its parts among `runs` finished."""
+    workers = {run.id.rpartition("-w")[2] for run in runs if run.batch == batch}
+    done = {
+        piece.name: piece.seconds
+        for piece in store.batches.pieces(batch)
+        if piece.state is PieceState.DONE and piece.seconds and str(piece.worker) in workers
+    }
+    return Record(f"batch {batch}", done, None) if done else None
+
+
+class _Line(msgspec.Struct):
     t: float
     item: str
     state: str
@@ -91,14 +105,14 @@ class _Record(msgspec.Struct):
     error: Any = None
 
 
-def _by_name(pieces: Mapping[str, int | None], found: Journal) -> Times:
+def _by_name(pieces: Mapping[str, int | None], found: Record) -> Times:
     """Their own times where most are on record, else by its mean."""
     mean = statistics.fmean(found.seconds.values())
     own = [name for name in pieces if name in found.seconds]
     spread = {item.name: item for item in _spread(pieces, mean)}
-    said = f"the mean of run {found.run}"
+    said = f"the mean of {found.what}"
     if len(own) >= _ENOUGH * len(pieces):
-        said = f"those of run {found.run} of these very items"
+        said = f"those of {found.what} of these very items"
         if len(own) < len(pieces):
             said += f", {len(pieces) - len(own)} by its mean"
         for name in own:

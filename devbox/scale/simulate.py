@@ -99,7 +99,7 @@ class _Worker:
         if self.current and self.ends > now:
             left += self.current.weight * min(1.0, (self.ends - now) / (self.ends - self.begun))
         rate = self.weight / self.busy if self.busy else None
-        return Load(self.number, rate, left, self.weight or math.inf)
+        return Load(self.number, rate, left, self.weight)
 
 
 class _Batch:
