@@ -4,14 +4,18 @@
     warm.Popen([sys.executable, "-m", "tests.lifecycle.driver", "up", "-", "-"])
 
 Each is a process of its own with its own pid, environment, folder and streams, that can be killed
-and waited for as any other; only half a second of imports is saved. Not for tests of the start
-itself: what is imported, options of Python, the command line that others see, a terminal.
+and waited for as any other, and others see its arguments and environment as after an exec; only
+half a second of imports is saved. Not for tests of the start itself: what is imported, options of
+Python, a terminal.
 
 What reads the environment while it is imported (modal, huggingface_hub) is not loaded beforehand.
+
+`boxes()` has the servers of local boxes begin the same way, in this process and in those above.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import io
 import json
@@ -21,12 +25,28 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+from devbox.providers.local import launch
 
 ROOT = Path(__file__).parents[1]
 MOST = 1 << 20  # bytes of a request
+_SERVER = "devbox.providers.local.server"
+_ROOM = 1 << 15  # bytes for the environment of a fork, as others see it
+_LINE = 512  # bytes for its arguments
+_starting = threading.Lock()
+_inherited: list[socket.socket] = []
+
+
+def boxes() -> None:
+    """Servers of local boxes, started by this process, are forks too."""
+    used = {"Popen": Popen, "PIPE": subprocess.PIPE, "TimeoutExpired": subprocess.TimeoutExpired}
+    launch.subprocess = SimpleNamespace(**used)  # type: ignore[assignment, attr-defined]
 
 
 class Popen(subprocess.Popen[Any]):
@@ -54,19 +74,25 @@ class Popen(subprocess.Popen[Any]):
         errwrite: int,
         *rest: Any,
     ) -> None:
-        assert args[:2] == [sys.executable, "-m"]
+        words = [os.fsdecode(word) for word in args]
+        assert words[: -len(_module(words))] in ([sys.executable, *x, "-m"] for x in ([], ["-P"]))
         assert not any((preexec_fn, pass_fds, shell, executable))
         self._status, told = os.pipe()
         ends = zip((p2cread, c2pwrite, errwrite), range(3), strict=True)
         streams = [end if end >= 0 else own for end, own in ends]
         request = {
-            "words": [os.fsdecode(word) for word in args[2:]],
+            "line": words,
             "cwd": os.fspath(cwd or Path.cwd()),
             "env": dict(os.environ if env is None else env),
             "session": bool(rest[5]),
         }
         try:
-            _ask(json.dumps(request).encode(), [*streams, told])
+            ask = _server()
+            # A box may outlive who asked for it; any other program asks for boxes itself.
+            more = [] if _module(words)[0] == _SERVER else [ask.fileno()]
+            data = json.dumps(request).encode()
+            assert len(data) < MOST
+            socket.send_fds(ask, [data], [*streams, told, *more])
         finally:
             os.close(told)
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
@@ -116,26 +142,28 @@ def run(
     return done
 
 
-@functools.cache
-def _server(worker: int) -> socket.socket:
+def _server() -> socket.socket:
     """Our end of the socket to the interpreter that forks; it ends when this process does."""
+    if _inherited:
+        return _inherited[0]
+    with _starting:
+        return _started(os.getpid())
+
+
+@functools.cache
+def _started(worker: int) -> socket.socket:
     del worker  # a fork of this process has a server of its own
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     clean = {key: value for key, value in os.environ.items() if not key.startswith("DEVBOX_")}
     with theirs:
         subprocess.Popen(
-            [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.warm", str(theirs.fileno()), " " * _LINE],
             cwd=ROOT,
-            env=clean | {"HOME": "/"},
+            env=clean | {"HOME": "/", "ROOM": " " * _ROOM},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
         )
     return ours
-
-
-def _ask(request: bytes, descriptors: list[int]) -> None:
-    assert len(request) < MOST
-    socket.send_fds(_server(os.getpid()), [request], descriptors)
 
 
 class _Child(NamedTuple):
@@ -143,20 +171,20 @@ class _Child(NamedTuple):
     told: int
 
 
-def _serve(ask: socket.socket) -> dict[str, Any]:
-    """Fork for every request; returns in the forks only, with the request."""
+def _serve(ask: socket.socket) -> None:
+    """Fork for every request; returns in the forks only, which are what was asked for."""
     children: dict[int, _Child] = {}
     while True:
         ready, _, _ = select.select([ask.fileno(), *children], [], [])
         for pidfd in set(ready) & set(children):
             child = children.pop(pidfd)
             _, status = os.waitpid(child.pid, 0)
-            os.write(child.told, str(status).encode())
+            _tell(child.told, status)
             os.close(child.told)
             os.close(pidfd)
         if ask.fileno() not in ready:
             continue
-        data, descriptors, _, _ = socket.recv_fds(ask, MOST, 4)
+        data, descriptors, _, _ = socket.recv_fds(ask, MOST, 5)
         if not data:
             sys.exit()
         pid = os.fork()
@@ -165,30 +193,39 @@ def _serve(ask: socket.socket) -> dict[str, Any]:
             for pidfd, child in children.items():
                 os.close(pidfd)
                 os.close(child.told)
-            request: dict[str, Any] = json.loads(data)
-            _become(request, descriptors)
-            return request
-        os.write(descriptors[3], str(pid).encode())
+            _become(json.loads(data), descriptors)
+            return
+        _tell(descriptors[3], pid)
         children[os.pidfd_open(pid)] = _Child(pid, descriptors[3])
-        for descriptor in descriptors[:3]:
+        for descriptor in (*descriptors[:3], *descriptors[4:]):
             os.close(descriptor)
+
+
+def _tell(asker: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # who asked was killed
+        os.write(asker, str(number).encode())
 
 
 def _become(request: dict[str, Any], descriptors: list[int]) -> None:
     """This fork has the streams, folder, environment and words that were asked for."""
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
-    for descriptor in descriptors:
+    for descriptor in descriptors[:4]:
         os.close(descriptor)
+    for descriptor in descriptors[4:]:
+        os.set_inheritable(descriptor, False)
+        _inherited.append(socket.socket(fileno=descriptor))
+        boxes()
     if request["session"]:
         os.setsid()
     os.environ.clear()
     os.environ.update(request["env"])
+    _show(request)
     time.tzset()
     os.chdir(request["cwd"])
     named = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
-    sys.path[:1] = [request["cwd"], *named]
-    sys.argv = request["words"]
+    sys.path[:1] = [*([] if "-P" in request["line"] else [request["cwd"]]), *named]
+    sys.argv = _module(request["line"])
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
     sys.stdout, sys.stderr = (
         io.TextIOWrapper(
@@ -200,6 +237,24 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
         for number in (1, 2)
     )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+
+
+def _module(line: list[str]) -> list[str]:
+    """A module and its arguments."""
+    return line[line.index("-m") + 1 :]
+
+
+def _show(request: dict[str, Any]) -> None:
+    """Others read arguments and environment of a process where its exec has put them (proc(5)).
+    Of long arguments they see the first."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    line, line_end, room, room_end = (int(field) for field in fields[45:49])
+    pairs = [f"{key}={value}" for key, value in request["env"].items()]
+    for start, end, texts in ((line, line_end, request["line"]), (room, room_end, pairs)):
+        said = b"".join(os.fsencode(text) + b"\0" for text in texts)
+        assert start == line or len(said) < end - start, f"more than {_ROOM} bytes: {pairs}"
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, said, min(len(said), end - start - 1))
 
 
 def _load() -> None:
@@ -215,12 +270,13 @@ def _load() -> None:
     import devbox.doctor
     import devbox.jobs.submit
     import devbox.lifecycle
+    import devbox.providers.local.sshd
     import devbox.services
     import devbox.sync  # noqa: F401
 
 
 if __name__ == "__main__":
     _load()
-    asked = _serve(socket.socket(fileno=int(sys.argv[1])))
-    sys.modules.pop(asked["words"][0], None)
-    runpy.run_module(asked["words"][0], run_name="__main__", alter_sys=True)
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.modules.pop(sys.argv[0], None)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

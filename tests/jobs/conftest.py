@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.processes import send
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHONS = ["this", "oldest"]
@@ -125,7 +128,7 @@ class BoxHalf:
 
     def clear(self) -> None:
         for process in self.processes():
-            process.kill()
+            send(process, signal.SIGKILL)
         until(lambda: not self.processes())
 
 

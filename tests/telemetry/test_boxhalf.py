@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ def test_the_same_code_gives_the_same_file(home: Path) -> None:
     assert again.read_bytes() == data
 
 
-def test_it_holds_the_box_half_and_nothing_of_ours() -> None:
+def test_it_holds_the_box_half_and_nothing_of_ours(
+    zipped: Callable[[dict[str, bytes]], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_bootstrap, "_zipped", zipped)
     with zipfile.ZipFile(agent_bootstrap.build()) as archive:
         names = archive.namelist()
     assert {"__main__.py", "devbox/__init__.py", "devbox/box/probes/sampler.py"} < set(names)
