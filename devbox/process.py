@@ -109,8 +109,6 @@ def finished(
         stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Unbuffered: leaving this block closes stdin, and a buffer that holds what a program which
-        # has ended never read would raise a BrokenPipeError there.
         bufsize=0,
         env=env,
         cwd=cwd,
@@ -120,7 +118,10 @@ def finished(
         sides = [_Side(process, stream) for stream in (process.stdout, process.stderr)]
         try:
             if process.stdin:
-                threading.Thread(target=_feed, args=(process.stdin, input), daemon=True).start()
+                feeder = threading.Thread(target=_feed, args=(process.stdin, input), daemon=True)
+                # The feeder alone closes it: a second close could hit a file opened meanwhile.
+                process.stdin = None
+                feeder.start()
             until = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
             code = process.wait(timeout)
             for side in sides:
@@ -160,10 +161,7 @@ class _Side(threading.Thread):
 
 def _feed(stream: IO[bytes], data: bytes | None) -> None:
     left = memoryview(data or b"")
-    with (
-        suppress(BrokenPipeError, ValueError),
-        stream,
-    ):  # why: its exit code says what it made of it
+    with suppress(BrokenPipeError), stream:  # why: its exit code says what it made of it
         while left:
             left = left[stream.write(left) :]
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from queue import Queue
 from typing import IO
 
 import pytest
@@ -49,6 +50,21 @@ def test_an_input_that_comes_after_the_end_is_no_error(monkeypatch: pytest.Monke
     monkeypatch.setattr(process, "_feed", feed)
     done = process.finished(["sh", "-c", "exec 0<&-; sleep 0.3; exit 7"], input=b"x")
     assert done.returncode == 7
+
+
+def test_only_who_writes_the_input_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its descriptor may be another file's by then."""
+    late, closed = threading.Event(), Queue[bool]()
+
+    def feed(stream: IO[bytes], data: bytes) -> None:
+        late.wait(60)
+        closed.put(stream.closed)
+        stream.close()
+
+    monkeypatch.setattr(process, "_feed", feed)
+    process.finished(["true"], input=b"x")
+    late.set()
+    assert not closed.get(timeout=60)
 
 
 @pytest.mark.parametrize("script", ["exec sleep 300", "sleep 300 & echo $! >pid"])
