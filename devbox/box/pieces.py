@@ -53,7 +53,7 @@ def files(root: Path, patterns: Sequence[str]) -> Tuple[List[Path], List[Path]]:
         for name in names:
             if not name.startswith("."):
                 (found if known.match(name.lower()) else others).append(Path(folder, name))
-    return sorted(found), sorted(others)
+    return sorted(found, key=_parts), sorted(others, key=_parts)
 
 
 def name_of(path: Path, root: Path) -> str:
@@ -95,6 +95,11 @@ def natural(path: Path) -> List[Tuple[int, Any]]:
     """Sorts paths as a user counts: frame2 before frame10."""
     parts = re.split(r"([0-9]+)", str(path))
     return [(1, int(part)) if part.isdecimal() and part.isascii() else (0, part) for part in parts]
+
+
+def _parts(path: Path) -> Tuple[str, ...]:
+    """Sorts paths as they sort themselves, and reads each only once."""
+    return path.parts
 
 
 def _each(found: Iterable[Path], root: Path) -> Dict[str, List[Path]]:
