@@ -17,21 +17,34 @@ neither a crash nor a cancel leaves half of one.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
+)
 
 from devbox.box import pieces
+from devbox.box.items import append
+from devbox.box.kept import Kept
 
 PART = ".devbox-part-"  # in the name of a file that is not whole yet; never fetched
-_ERROR = 500  # characters of an item's error that are kept
 _SHOWN = 5  # names of passed over files in the log
 _EVERY = 0.1  # seconds between two progress reports
+T = TypeVar("T")
 
 
 class Skip(Exception):
@@ -52,7 +65,8 @@ class Job:
     id, attempt: the run's id, and 1 for the first try, 2 for the first retry and so on.
     suspects:    items that were under way together when this attempt's last worker crashed.
 
-    `folder` is the run's own folder. A test may make a Job in any empty folder.
+    `folder` is the run's own folder. A test may make a Job in any empty folder. In a run on several
+    boxes it is a folder of one round of it, and kept is what they share.
     """
 
     def __init__(
@@ -65,6 +79,7 @@ class Job:
         patterns: Optional[Mapping[str, Sequence[str]]] = None,
         id: str = "run",
         attempt: int = 1,
+        kept: Optional[Kept] = None,
     ) -> None:
         self.args: Dict[str, Any] = dict(args or {})
         self.inputs: Dict[str, Path] = {k: Path(v) for k, v in (inputs or {}).items()}
@@ -74,16 +89,14 @@ class Job:
         self.out = Path(folder) / "out"
         self.out.mkdir(parents=True, exist_ok=True)
         self.failed: List[str] = []
+        #: names that `items` or `begin` was given
+        self.announced: Dict[str, None] = {}
         self._folder = Path(folder)
         self._patterns = {k: tuple(v) for k, v in (patterns or {}).items()}
-        self._journal = Path(folder) / "items.jsonl"
-        self._reports = Path(folder) / "reported.jsonl"
-        self._finished = _finished(self._journal, attempt)
-        self.suspects = _suspects(self._journal, attempt)
+        self._kept = kept or Kept(Path(folder), attempt)
+        self.suspects = self._kept.items.suspects
         self._lock = threading.Lock()
-        self._cancelled = threading.Event()
         self._reported_at = 0.0
-        _end_line(self._journal)
 
     @property
     def scratch(self) -> Path:
@@ -96,11 +109,27 @@ class Job:
     def cancelled(self) -> bool:
         """The user asked to stop. `items` ends by itself; a long loop inside one item should
         look here and return. About ten seconds later the process is killed."""
-        return self._cancelled.is_set()
+        return self._kept.cancelled.is_set()
 
     def cancel(self) -> None:
         """Set `cancelled`. Called by the worker's signal handler."""
-        self._cancelled.set()
+        self._kept.cancelled.set()
+
+    def resident(
+        self, key: str, make: Callable[[], T], close: Optional[Callable[[T], object]] = None
+    ) -> T:
+        """What `make` returns, made once in this process: a model that stays in memory over the
+        rounds of a run on several boxes. `close` is called with it at the end of the process."""
+        return self._kept.resident(key, make, close)
+
+    def every(self, names: Iterable[str]) -> List[str]:
+        """The names of all items that the result is to be named over: `names`, or on one of
+        several boxes those of the whole input, in the same order on each of them."""
+        return self._kept.every(names)
+
+    def close(self) -> None:
+        """Close what `resident` has made. Called by the worker after `run`."""
+        self._kept.close()
 
     def files(self, name: str) -> List[Path]:
         """The files of an input, sorted: the file itself, or those in the folder (at any depth,
@@ -124,11 +153,12 @@ class Job:
         """The names that still need work, in order. Call it once, with every name: the run's
         total comes from it. What an earlier attempt has done or skipped is left out."""
         wanted = list(dict.fromkeys(str(name) for name in names))
-        self._report({"total": len(wanted)})
+        self.announced.update(dict.fromkeys(wanted))
+        self._report({"total": self._kept.others + len(wanted)})
         for name in wanted:
             if self.cancelled:
                 return
-            if name not in self._finished:
+            if not self._kept.items.outcome(name):
                 yield name
 
     def begin(self, name: str) -> float:
@@ -136,7 +166,8 @@ class Job:
         devbox.box.pipeline): a crash from now on may be this item's. Returns what `item` takes as
         `begun`."""
         begun = time.monotonic()
-        self._record({"item": name, "state": "started"})
+        self.announced[name] = None
+        self._kept.items.begin(name)
         return begun
 
     @contextmanager
@@ -147,17 +178,18 @@ class Job:
         try:
             yield
         except Skip as reason:
-            self._settle(name, "skipped", begun, str(reason))
+            self._kept.items.settle(name, "skipped", time.monotonic() - begun, str(reason))
         except Exception as error:
             traceback.print_exc()
             if self.cancelled:
                 return  # its tools were told to end as well: not the item's fault
             self.failed.append(name)
-            self._settle(name, "failed", begun, f"{type(error).__name__}: {error}")
+            why = f"{type(error).__name__}: {error}"
+            self._kept.items.settle(name, "failed", time.monotonic() - begun, why)
         else:
             # Cancelled half-way: the block may have returned early, so it does not count as done.
             if not self.cancelled:
-                self._settle(name, "done", begun, "")
+                self._kept.items.settle(name, "done", time.monotonic() - begun)
 
     def progress(
         self, done: float, total: Optional[float], unit: str = "items", message: str = ""
@@ -220,65 +252,9 @@ class Job:
             raise ValueError(f"output {path!r} must be a relative path inside the output folder")
         return self.out / pure
 
-    def _settle(self, name: str, state: str, begun: float, error: str) -> None:
-        seconds = round(time.monotonic() - begun, 6)
-        if state != "failed":
-            self._finished.add(name)
-        self._record({"item": name, "state": state, "seconds": seconds, "error": error[:_ERROR]})
-
-    def _record(self, record: Dict[str, Any]) -> None:
-        self._append(self._journal, {**record, "attempt": self.attempt})
-
     def _report(self, report: Dict[str, Any]) -> None:
-        self._append(self._reports, report)
-
-    def _append(self, file: Path, record: Dict[str, Any]) -> None:
-        line = json.dumps({"t": round(time.time(), 3), **record}, separators=(",", ":")) + "\n"
-        with self._lock, file.open("ab") as stream:
-            stream.write(line.encode())
-
-
-def read_items(journal: Path) -> Dict[str, Dict[str, Any]]:
-    """Item name → its last record in a run's items.jsonl. A torn last line is left out."""
-    last: Dict[str, Dict[str, Any]] = {}
-    try:
-        lines = journal.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return last
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # torn by a crash: the item is simply done again
-        if isinstance(record, dict) and isinstance(record.get("item"), str):
-            last[record["item"]] = record
-    return last
-
-
-def _finished(journal: Path, attempt: int) -> Set[str]:
-    """What needs no work: done or skipped ever, or failed in this attempt (its worker crashed on
-    it and was started again)."""
-    return {
-        name
-        for name, record in read_items(journal).items()
-        if record.get("state") in ("done", "skipped")
-        or (record.get("state") == "failed" and record.get("attempt") == attempt)
-    }
-
-
-def _suspects(journal: Path, attempt: int) -> Set[str]:
-    return {
-        name
-        for name, record in read_items(journal).items()
-        if record.get("state") == "suspect" and record.get("attempt") == attempt
-    }
-
-
-def _end_line(file: Path) -> None:
-    """Close a line that a crash tore, so that the next record does not join it."""
-    if file.exists() and file.stat().st_size and not file.read_bytes().endswith(b"\n"):
-        with file.open("ab") as stream:
-            stream.write(b"\n")
+        with self._lock:
+            append(self._kept.reports, report)
 
 
 def _is_within(path: Path, folder: Path) -> bool:

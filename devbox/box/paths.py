@@ -14,6 +14,7 @@ ssh.json         {"sessions", "rx_bytes", "tx_bytes"} where the ssh server count
 runs/<id>/       one folder a run
 active/<id>      identity of the supervisor of a run that runs
 serving/<id>     a service that runs and is no job any more: only its requests are use
+waiting/<id>     a run that waits for a round: no use of the box
 served/<id>.json {"count", "in_flight"}: requests of a service, written by it
 outbox/          notices that wait to be posted (devbox.box.notices)
 inputs/<key>/    inputs of runs, named by their content
@@ -33,6 +34,11 @@ from pathlib import Path
 def root() -> Path:
     """The box half's folder, made when missing."""
     return private(Path(os.environ.get("DEVBOX_BOX_ROOT") or Path.home() / ".devbox-box"))
+
+
+def home(path: str) -> Path:
+    """A path of a request: absolute, or relative to the login folder."""
+    return Path.home() / path
 
 
 def runs() -> Path:

@@ -31,7 +31,7 @@ cd "$1/runs" 2>/dev/null || exit 0
 shift
 for id; do
     [ ! -e "../active/$id" ] || echo "running $id"
-    [ -z "$(find "$id/out" -type f 2>/dev/null | head -n 1)" ] || echo "made $id"
+    [ -z "$(find "$id/out" "$id"/rounds/*/out -type f 2>/dev/null | head -n 1)" ] || echo "made $id"
 done
 """
 

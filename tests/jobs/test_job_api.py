@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from devbox.box.job import Job, Skip, read_items
+from devbox.box.items import read_items
+from devbox.box.job import Job, Skip
 from tests.core.hostile import ALL
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from devbox.box import pipeline
-from devbox.box.job import Job, Skip, read_items
+from devbox.box.items import read_items
+from devbox.box.job import Job, Skip
 from tests.jobs.conftest import BoxHalf
 
 NAMES = list("abcdefgh")

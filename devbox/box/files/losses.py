@@ -10,6 +10,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 from devbox.box.files import unsynced
 
+_ROUNDS = "runs/*/rounds/*/out"
 SAVED = "devbox-saved"  # the folder of a volume that holds what was saved before a pause
 
 
@@ -66,9 +67,10 @@ class Losses:
             for name, about in unsynced.changed(self._root, self._workdir, (SAVED,), until):
                 yield Lost(about.st_size, self._workdir / name, Path("work", name))
         if not is_on(self._root, self._volumes):
-            for out in sorted((self._root / "runs").glob("*/out")):
+            for out in sorted([*self._root.glob("runs/*/out"), *self._root.glob(_ROUNDS)]):
                 for name, about in unsynced.files(out, (), until):
-                    yield Lost(about.st_size, out / name, Path("runs", out.parent.name, name))
+                    where = out.parent.relative_to(self._root)
+                    yield Lost(about.st_size, out / name, where / name)
 
 
 def is_on(path: Path, volumes: Sequence[str]) -> bool:

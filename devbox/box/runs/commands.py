@@ -5,6 +5,7 @@
     list [ID …]                      → `JobList`
     follow ID [--after CURSOR|tail] [--once]    → lines (devbox.box.runs.follow)
     cancel ID                        → `JobAnswer`, once it is over
+    rounds ID                        a `RoundsAsked` on stdin → `RoundsAnswer`
     then                             → `ThenAnswer`: what the box does when a run has ended
     then pause|down ID, then none    order that, or take it back → `ThenAnswer`
     input prepare|finish KEY         → `InputAnswer`
@@ -21,14 +22,13 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar, Union
 
 from devbox.box import json_file, paths, processes
-from devbox.box.runs import inputs, then
+from devbox.box.runs import inputs, rounds, then
 from devbox.box.runs.folder import BadRequest, RunFolder, active, all_runs
 from devbox.box.runs.follow import follow
 from devbox.box.runs.process_group import python_command
-from devbox.box.runs.worker import home
 from devbox.wire.codec import Unreadable, decode, encode
 from devbox.wire.jobs import (
     InputAnswer,
@@ -37,6 +37,8 @@ from devbox.wire.jobs import (
     JobRequest,
     JobStatus,
     Refusal,
+    RoundsAnswer,
+    RoundsAsked,
     ThenAnswer,
 )
 from devbox.wire.messages import End
@@ -44,7 +46,8 @@ from devbox.wire.messages import End
 MAX_REQUEST = 4 << 20  # bytes
 MAX_LISTED = 500
 _START_PATIENCE = 60.0
-Answer = Union[JobAnswer, JobList, InputAnswer, ThenAnswer, Refusal]
+Answer = Union[JobAnswer, JobList, RoundsAnswer, InputAnswer, ThenAnswer, Refusal]
+M = TypeVar("M", bound=Tuple[Any, ...])
 _ENDS: Dict[str, End] = {"pause": "pause", "down": "down"}
 
 
@@ -72,13 +75,18 @@ def _answer(argv: List[str]) -> Answer:  # noqa: PLR0911 - one a verb
         return JobAnswer(RunFolder(words[0]).require(), time.time())
     if verb == "cancel" and len(words) == 1:
         return JobAnswer(cancel(RunFolder(words[0])), time.time())
+    if verb == "rounds" and len(words) == 1:
+        asked = _read(RoundsAsked, rounds.MAX_ASKED)
+        return ask_rounds(RunFolder(words[0]), asked)
     if verb == "input" and words[:1] == ["prepare"] and len(words) == 2:
         return InputAnswer(inputs.prepare(words[1]))
     if verb == "input" and words[:1] == ["finish"] and len(words) == 2:
         return InputAnswer(inputs.finish(words[1]))
     if verb == "then" and (told := _then(words)):
         return told
-    raise BadRequest("bad_request", "usage: job start|status|list|follow|cancel|then|input …")
+    raise BadRequest(
+        "bad_request", "usage: job start|status|list|follow|cancel|rounds|then|input …"
+    )
 
 
 def order(do: End, folder: RunFolder) -> ThenAnswer:
@@ -160,9 +168,30 @@ def cancel(folder: RunFolder) -> JobStatus:
     return status
 
 
+def ask_rounds(folder: RunFolder, asked: RoundsAsked) -> RoundsAnswer:
+    """Give a run rounds, or take back those that have not begun, and say how all of them are."""
+    folder.require()
+    if folder.request().spread is None:
+        raise BadRequest("bad_request", f"run {folder.id} has no rounds")
+    known = rounds.Rounds(folder)
+    known.ask(asked)
+    return RoundsAnswer(
+        waiting=tuple(known.waiting),
+        begun=tuple(known.begun),
+        withdrawn=tuple(known.withdrawn),
+        finished=tuple(known.finished[asked.seen :]),
+        closed=known.closed,
+        status=folder.require(),
+        now=time.time(),
+    )
+
+
 def _require_places(request: JobRequest) -> None:
+    if request.spread and not paths.home(request.spread.names).is_file():
+        what = f"the names of the batch are not on the box: {request.spread.names}"
+        raise BadRequest("missing", what)
     for name, path in request.inputs.items():
-        if not home(path).exists():
+        if not paths.home(path).exists():
             raise BadRequest("missing", f"input {name} is not on the box: {path}")
 
 
@@ -190,10 +219,18 @@ def _last_words(folder: RunFolder) -> str:
 
 
 def _read_request() -> JobRequest:
-    try:
-        found = decode(sys.stdin.buffer.read(MAX_REQUEST + 1), JobRequest, limit=MAX_REQUEST)
-    except Unreadable as error:
-        raise BadRequest("bad_request", f"the request cannot be carried out: {error}") from None
+    found = _read(JobRequest, MAX_REQUEST)
     if bool(found.module) == bool(found.command):
         raise BadRequest("bad_request", "a run has a module or a command")
+    if found.spread and (found.service or found.spread.input in found.inputs):
+        raise BadRequest("bad_request", "an input that comes in rounds is sent with each of them")
+    return found
+
+
+def _read(kind: Type[M], limit: int) -> M:
+    """The message on stdin."""
+    try:
+        found: M = decode(sys.stdin.buffer.read(limit + 1), kind, limit=limit)
+    except Unreadable as error:
+        raise BadRequest("bad_request", f"the request cannot be carried out: {error}") from None
     return found

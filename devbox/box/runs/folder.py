@@ -3,7 +3,9 @@
 request.json    what `job start` was given (0600)
 status.json     a `JobStatus`; written by the run's supervisor alone while that lives
 events.jsonl    what happened, for followers (devbox.box.event_log)
-items.jsonl     what became of each item; makes a retry resume
+items.jsonl     what became of each item (devbox.box.items)
+rounds.jsonl    the rounds of a run that has them (devbox.box.runs.rounds), and
+rounds/<n>/     the folder of each: out/ is its result
 reported.jsonl  $DEVBOX_EVENTS: where the work reports its progress
 log.txt …       what the work printed, bounded (devbox.box.runs.log)
 cancel          exists once someone asked to stop
@@ -56,6 +58,8 @@ class RunFolder:
         self.cancel_mark = self.path / "cancel"
         #: of a service: exists from when it is no running job any more (devbox.box.services.watch)
         self.serving_mark = _shared("serving") / run_id
+        #: of a run with rounds: exists while there is none to work on
+        self.waiting_mark = _shared("waiting") / run_id
         #: of a service: its requests, {"count", "in_flight"}
         self.served = _shared("served") / f"{run_id}.json"
 
@@ -84,7 +88,7 @@ class RunFolder:
             json_file.write(active, status.supervisor, durable=True)
         json_file.write(self.path / "status.json", status, durable=True)
         if status.is_over:
-            for path in (active, self.serving_mark, self.served):
+            for path in (active, self.serving_mark, self.served, self.waiting_mark):
                 path.unlink(missing_ok=True)
             _tell_over(status)
 

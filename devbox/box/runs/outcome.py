@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Literal, NamedTuple, Optional, Tuple
 
+from devbox.box.runs.process_group import signal_name
 from devbox.box.runs.progress import Tally
 from devbox.box.runs.worker import FAILED_ITEMS, UNPREPARED
 
@@ -33,14 +34,6 @@ def judge(
         cut = number == signal.SIGKILL
         message = "stopped; requests that took too long were cut" if cut else "stopped"
     return Outcome(state, reason, message, exit_code, number)
-
-
-def signal_name(number: int) -> str:
-    """9 → 'SIGKILL'."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _stopped(why: str, timeout: Optional[float]) -> Optional[Tuple[Ended, str, str]]:

@@ -104,3 +104,11 @@ def python_command(module: str, *args: str, python: str = "") -> List[str]:
         f"from devbox.box.{module} import main; sys.exit(main(sys.argv[1:]))"
     )
     return [python or sys.executable, "-c", boot, os.path.realpath(root), *args]
+
+
+def signal_name(number: int) -> str:
+    """9 → 'SIGKILL'."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

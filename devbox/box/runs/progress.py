@@ -29,12 +29,15 @@ _WINDOW = 60.0  # seconds of progress that the rate is taken from
 
 
 class Tally:
-    """`done`: names of items that earlier attempts have finished."""
+    """`done`, `skipped`: names of items that earlier attempts have finished. failed: name → why, of
+    those that no later attempt works on."""
 
-    def __init__(self, done: Set[str], skipped: Set[str]) -> None:
+    def __init__(
+        self, done: Set[str], skipped: Set[str], failed: Optional[Dict[str, str]] = None
+    ) -> None:
         self.total: Optional[int] = None
         self.done, self.skipped = set(done), set(skipped)
-        self.failed: Dict[str, str] = {}
+        self.failed = dict(failed or {})
         self.unit, self.message, self.stage, self.error = "items", "", "", ""
         self.timings: Dict[str, float] = {}
         self.vram: Optional[int] = None

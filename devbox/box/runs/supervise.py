@@ -15,17 +15,21 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
 from devbox.box import event_log, processes
-from devbox.box.job import PART, read_items
+from devbox.box.items import Items, read_items
+from devbox.box.job import PART
 from devbox.box.runs import worker
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.jsonl import Tail, append
 from devbox.box.runs.log import LogWriter
-from devbox.box.runs.outcome import Outcome, judge, signal_name
-from devbox.box.runs.process_group import Work, python_command
+from devbox.box.runs.outcome import Outcome, judge
+from devbox.box.runs.part import settle
+from devbox.box.runs.process_group import Work, python_command, signal_name
 from devbox.box.runs.progress import Tally
+from devbox.box.runs.rounds import Rounds
 from devbox.box.runs.vram import GpuReader, PeakVram
 from devbox.wire.jobs import Attempt, JobRequest, JobStatus, Peak
 
@@ -72,11 +76,9 @@ class Supervisor:
         self._attempt = request.attempt
         self._log = LogWriter(folder.path)
         self._log_error = ""
-        items = read_items(folder.items)
-        self._tally = Tally(
-            {name for name, record in items.items() if record.get("state") == "done"},
-            {name for name, record in items.items() if record.get("state") == "skipped"},
-        )
+        self._tally = _tally(folder, request)
+        self._rounds = Rounds(folder) if request.spread else None
+        self._crashed_in: Optional[int] = None
         self._tails = [Tail(folder.items, at_end=True), Tail(folder.reports, at_end=True)]
         self._started, self._begun = time.time(), time.monotonic()
         self._attempts = [*(previous.attempts if previous else ()), Attempt(self._started)]
@@ -123,8 +125,9 @@ class Supervisor:
         """Workers, until one ends for a reason of the run and not of one item. Its code."""
         crashes = 0
         while True:
-            for part in self._folder.out.rglob(f".*{PART}*"):
-                part.unlink()  # an output that an earlier worker left unfinished
+            for out in self._outs():
+                for part in out.rglob(f".*{PART}*"):
+                    part.unlink()  # an output that an earlier worker left unfinished
             done_before = len(self._tally.done)
             work = Work(
                 python_command("runs.worker", self._folder.id),
@@ -137,6 +140,12 @@ class Supervisor:
             if code >= 0 or self._stopped or crashes > _CRASHES or not self._blame(-code):
                 return code
             self._tell("restarted", "the worker crashed on an item")
+
+    def _outs(self) -> List[Path]:
+        """The folders of results that are worked on."""
+        if self._rounds is None:
+            return [self._folder.out]
+        return [self._rounds.folder(each) / "out" for each in self._rounds.read().begun]
 
     def _watch(self, work: Work) -> int:
         """Until the worker has ended; its code."""
@@ -152,7 +161,8 @@ class Supervisor:
                 # A box that goes down has asked every process already; a second SIGTERM would end
                 # the helpers that save by now.
                 work.end(self._request.grace, ask=self._stopped != "interrupted")
-            if time.monotonic() - self._usage_at >= _USAGE_EVERY:
+            waits = self._folder.waiting_mark.exists()
+            if time.monotonic() - self._usage_at >= _USAGE_EVERY and not waits:
                 self._measure(work.pid)
             self._observe()
         return work.exit
@@ -232,7 +242,19 @@ class Supervisor:
         for name in at:
             record = {"item": name, "state": state, "error": why, "attempt": self._attempt}
             append(self._folder.items, record, before=b"\n")
-        return bool(at)
+        return bool(at) or self._blame_round(why)
+
+    def _blame_round(self, why: str) -> bool:
+        """After a crash outside of items: the round is tried once more, then it has failed. True
+        where the run has rounds, so that a new worker may continue."""
+        if self._rounds is None:
+            return False
+        found = next(iter(self._rounds.read().begun.values()), None)
+        if found is not None and found.number == self._crashed_in:
+            items = Items(self._folder.items, self._attempt)
+            self._rounds.finish(settle(items, found, (), f"{why} twice"))
+        self._crashed_in = found.number if found is not None else None
+        return True
 
     def _finish(self, outcome: Outcome) -> None:
         while any(tail.is_behind for tail in self._tails):
@@ -282,6 +304,17 @@ class Supervisor:
             # A full disk: tried again at the next tick. Should the last write fail too, then a
             # reader finds this process gone and calls the run interrupted.
             self._dirty = True
+
+
+def _tally(folder: RunFolder, request: JobRequest) -> Tally:
+    """What earlier attempts have left."""
+    items = read_items(folder.items)
+    done, skipped, failed = (
+        {name: record for name, record in items.items() if record.get("state") == state}
+        for state in ("done", "skipped", "failed")
+    )
+    errors = {name: str(record.get("error") or "") for name, record in failed.items()}
+    return Tally(set(done), set(skipped), errors if request.spread else None)
 
 
 def _watcher(folder: RunFolder, request: JobRequest) -> Optional[Watcher]:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List
 
-from devbox.box import environment, json_file, packages, processes
+from devbox.box import environment, json_file, packages, paths, processes
 from devbox.box.environment import EnvironmentMissing
 from devbox.box.job import Failed, Job
-from devbox.box.runs import vram
+from devbox.box.kept import Kept
+from devbox.box.runs import command_round, vram
+from devbox.box.runs.command_line import fill, variables
 from devbox.box.runs.folder import RunFolder
+from devbox.box.runs.part import Part
 from devbox.box.runs.process_group import python_command
 from devbox.box.service import Service
 from devbox.wire.codec import Unreadable
@@ -71,16 +74,12 @@ def main(argv: List[str]) -> int:
 
 def environ(folder: RunFolder, request: JobRequest, attempt: int) -> Dict[str, str]:
     """What every process of a run finds in its environment."""
-    inputs = {
-        "DEVBOX_INPUT_" + re.sub(r"[^A-Z0-9]", "_", name.upper()): str(home(path))
-        for name, path in request.inputs.items()
-    }
     mark, _, value = folder.mark.partition("=")
     return {
         "PYTHONUNBUFFERED": "1",
         **os.environ,
         **request.env,
-        **inputs,
+        **variables(_inputs(request)),
         mark: value,
         "DEVBOX_RUN_ID": folder.id,
         "DEVBOX_ATTEMPT": str(attempt),
@@ -89,51 +88,11 @@ def environ(folder: RunFolder, request: JobRequest, attempt: int) -> Dict[str, s
     }
 
 
-def home(path: str) -> Path:
-    """A path of a request: absolute, or relative to the login folder."""
-    return Path.home() / path
-
-
 def workdir(request: JobRequest) -> Path:
     """Where the work runs; made when missing."""
-    path = home(request.workdir)
+    path = paths.home(request.workdir)
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def fill(command: Sequence[str], args: Dict[str, Any], places: Dict[str, str]) -> List[str]:
-    """A command with {name} replaced by that argument or place, where `name` is known; an item that
-    is just {args} becomes `--name value` for every argument that has one. Other braces stay."""
-    filled: List[str] = []
-    known = {**{k: v for k, v in args.items() if v is not None}, **places}
-    for item in command:
-        if item == "{args}":
-            filled += _options(args)
-            continue
-        filled.append(
-            re.sub(
-                r"\{([A-Za-z0-9_-]+)\}",
-                lambda match: _word(known[match[1]]) if match[1] in known else match[0],
-                item,
-            )
-        )
-    return filled
-
-
-def _options(args: Dict[str, Any]) -> List[str]:
-    words: List[str] = []
-    for name, value in args.items():
-        option = "--" + name.replace("_", "-")
-        if value is True:
-            words.append(option)
-        elif value is not None and value is not False:
-            # One word, so that a value that begins with '-' stays a value.
-            words.append(f"{option}={value}")
-    return words
-
-
-def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _enter(python: str) -> None:
@@ -156,15 +115,16 @@ def _become(folder: RunFolder, request: JobRequest, extra: List[str]) -> int:
         _report(folder, {"port": int(port)})
         os.environ.update(DEVBOX_PORT=port, DEVBOX_SERVED=str(folder.served))
     if request.template:
-        places = {name: str(home(path)) for name, path in request.inputs.items()}
-        places.update({name: str(home(path)) for name, path in request.checkpoints.items()})
-        places["out"] = str(folder.out)
+        known = {**_inputs(request), **_places(request), "out": folder.out}
+        places = {name: str(path) for name, path in known.items()}
         places.update({"port": port} if port else {})
         command = fill(command, request.args, places)
     command += request.extra
     if extra:
         rest = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(extra + ([rest] if rest else []))
+    if request.spread:
+        return _run_rounds(folder, request, partial(command_round.run, request))
     # Python ignores these; a program that inherited that would not die of a closed pipe.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -234,8 +194,7 @@ def _run_service(folder: RunFolder, request: JobRequest, wanted: ServiceRequest,
                 token=token,
             )
         except Exception as error:
-            traceback.print_exc()
-            return _fail(folder, f"{type(error).__name__}: {error}", RAISED)
+            return _raised(folder, error)
         finally:
             _report_vram(folder)
     if service.failed:
@@ -243,21 +202,31 @@ def _run_service(folder: RunFolder, request: JobRequest, wanted: ServiceRequest,
     return RAISED if service.failed else 0
 
 
+def _inputs(request: JobRequest) -> Dict[str, Path]:
+    return {name: paths.home(path) for name, path in request.inputs.items()}
+
+
 def _places(request: JobRequest) -> Dict[str, Path]:
-    return {name: home(path) for name, path in request.checkpoints.items()}
+    return {name: paths.home(path) for name, path in request.checkpoints.items()}
 
 
 def _run_module(folder: RunFolder, request: JobRequest, token: str) -> int:
     if request.service:
         return _run_service(folder, request, request.service, token)
+    if request.spread:
+        try:
+            work = importlib.import_module(request.module).run
+        except Exception as error:
+            return _raised(folder, error)
+        return _run_rounds(folder, request, lambda job, *_: work(job))
     job = Job(
         folder.path,
         args=request.args,
-        inputs={name: home(path) for name, path in request.inputs.items()},
+        inputs=_inputs(request),
         checkpoints=_places(request),
         patterns={name: list(each) for name, each in request.patterns.items()},
         id=folder.id,
-        attempt=int(os.environ.get("DEVBOX_ATTEMPT", "1")),
+        attempt=_attempt(),
     )
     signal.signal(signal.SIGTERM, lambda *_: job.cancel())
     try:
@@ -265,11 +234,27 @@ def _run_module(folder: RunFolder, request: JobRequest, token: str) -> int:
     except Failed as error:
         return _fail(folder, str(error), RAISED)
     except Exception as error:
-        traceback.print_exc()
-        return _fail(folder, f"{type(error).__name__}: {error}", RAISED)
+        return _raised(folder, error)
     finally:
+        job.close()
         _report_vram(folder)
     return FAILED_ITEMS if job.failed else 0
+
+
+def _run_rounds(
+    folder: RunFolder, request: JobRequest, work: Callable[[Job, Kept, Path], None]
+) -> int:
+    try:
+        well = Part(folder, request, _attempt(), _inputs(request), work).run()
+    except Exception as error:
+        return _raised(folder, error)
+    finally:
+        _report_vram(folder)
+    return 0 if well else FAILED_ITEMS
+
+
+def _attempt() -> int:
+    return int(os.environ.get("DEVBOX_ATTEMPT", "1"))
 
 
 def _lacks_memory(wanted: int) -> str:
@@ -300,6 +285,11 @@ def _fail(folder: RunFolder, message: str, code: int) -> int:
     print(message, file=sys.stderr, flush=True)
     _report(folder, {"error": message[:500]})
     return code
+
+
+def _raised(folder: RunFolder, error: Exception) -> int:
+    traceback.print_exception(type(error), error, error.__traceback__)
+    return _fail(folder, f"{type(error).__name__}: {error}", RAISED)
 
 
 def _report(folder: RunFolder, report: Dict[str, Any]) -> None:

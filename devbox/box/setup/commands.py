@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import List, Union
 
+from devbox.box.paths import home
 from devbox.box.runs import folder
-from devbox.box.runs.worker import home
 from devbox.box.setup import record
 from devbox.wire.codec import Unreadable, decode, encode
 from devbox.wire.jobs import Refusal

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from devbox.box.job import Failed, Job
-from devbox.box.runs.outcome import signal_name
+from devbox.box.runs.process_group import signal_name
 from devbox.box.setup import dotfiles, record
 from devbox.wire.codec import convert
 from devbox.wire.setup import SetupPlan
