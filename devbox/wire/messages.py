@@ -258,8 +258,9 @@ class Sample(NamedTuple):
 
     None is not measurable; of a part that cannot be measured all leaves are None. requests:
     cumulative count of requests that services took, in_flight: those that are open now; jobs: ids
-    of the runs that run, but for services that have been ready. processes: the busiest first; there
-    only every few seconds. use: of a digest, which stands for several samples."""
+    of the runs that run, but for services that have been ready and for those in `waiting`, which
+    have rounds and none to work on. processes: the busiest first; there only every few seconds.
+    use: of a digest, which stands for several samples."""
 
     boot: Annotated[str, Exactly("[A-Za-z0-9_-]{1,64}")]
     seq: int
@@ -273,6 +274,7 @@ class Sample(NamedTuple):
     requests: Optional[int] = None
     in_flight: Optional[int] = None
     jobs: Optional[Annotated[Tuple[str, ...], Most(100)]] = None
+    waiting: Optional[Annotated[Tuple[str, ...], Most(100)]] = None
     gpus: Optional[Annotated[Tuple[Gpu, ...], Most(64)]] = None
     processes: Optional[Annotated[Tuple[TopProcess, ...], Most(30)]] = None
     use: Optional[Use] = None

@@ -46,7 +46,7 @@ def test_a_sample_has_every_part_and_reads_back() -> None:
     first, second = sampler.sample(100.0), sampler.sample(101.0)
     assert list(first) == [
         "v", "boot", "seq", "t", "cpu", "mem", "disk", "net", "ssh", "requests", "in_flight",
-        "jobs", "gpus",
+        "jobs", "waiting", "gpus",
     ]  # fmt: skip
     assert (first["boot"], first["seq"], second["seq"]) == (second["boot"], 1, 2)
     read = parse(json.dumps(second).encode())
@@ -98,6 +98,28 @@ def test_requests_of_services_are_summed_and_a_ready_one_is_no_job() -> None:
     assert look() == (10, None, [])
     assert not one.served.exists()
     assert not one.serving_mark.exists()
+
+
+def test_a_run_that_waits_for_a_round_is_no_job() -> None:
+    run = RunFolder("part")
+    run.path.mkdir()
+    run.write_status(JobStatus(state="running", supervisor=processes.identity(os.getpid())))
+    sampler = Sampler(paths.root(), gpus=Source())
+    seen = iter(range(0, 1000, 10))
+
+    def look() -> tuple[Any, ...]:
+        found = sampler.sample(float(next(seen)))
+        return found["jobs"], found["waiting"]
+
+    assert look() == (["part"], [])
+    run.waiting_mark.touch()
+    assert look() == ([], ["part"])
+    run.waiting_mark.unlink()
+    assert look() == (["part"], [])
+    run.waiting_mark.touch()
+    run.write_status(JobStatus(state="failed"))
+    assert look() == ([], [])
+    assert not run.waiting_mark.exists()
 
 
 def test_a_part_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,9 @@ STAYS_UP: dict[str, Callable[[int], Sample]] = {
     "one busy thread on a box of 64 cores": lambda s: sample(cpu={"util": 1.57, "count": 64}),
     "a GPU at work": lambda s: sample(gpus=[gpu(97, 20 * GB)]),
     "the second GPU of two at work": lambda s: sample(gpus=[gpu(), gpu(60, index=1, uuid="GPU-1")]),
+    "a run that gets a round every quarter of an hour": lambda s: sample(
+        jobs=["r1"] if s % 900 < 5 else [], waiting=[] if s % 900 < 5 else ["r1"]
+    ),
     "one second of GPU work every ten minutes": lambda s: sample(
         gpus=[gpu(100 if s % 600 == 0 else 0)]
     ),
@@ -77,6 +80,9 @@ PAUSES: dict[str, Callable[[int], Sample]] = {
         requests=0, in_flight=0, gpus=[gpu(None, 20 * GB)]
     ),
     "a service that nobody asks": lambda s: sample(requests=0, in_flight=0, jobs=[]),
+    "a run that waits for a round with its model loaded": lambda s: sample(
+        jobs=[], waiting=["20260101-track-w1"], gpus=[gpu(0, 20 * GB)]
+    ),
     "a GPU whose driver keeps some memory": lambda s: sample(gpus=[gpu(0, 0.4 * GB)]),
     "a box without GPUs": lambda s: sample(gpus=[]),
     "a box whose ssh cannot be counted": lambda s: sample(ssh=None, gpus=None),

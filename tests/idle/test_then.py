@@ -103,6 +103,10 @@ def test_it_waits_for_other_runs_for_who_is_at_work_and_for_keep() -> None:
     box.live(40 * MINUTE, step=5)
     assert box.waits() == "others"
     assert "but waits for r2" in box.verdict()["then"]["text"]
+    box.busy, box.more = [], {"waiting": ["r2"]}  # for a round
+    box.live(5 * MINUTE, step=5)
+    assert (box.waits(), box.verdict()["cause"]) == ("others", "idle")
+    box.busy, box.more = ["r2"], {}
     box.end("r2")
     box.work()
     box.live(200, step=5)

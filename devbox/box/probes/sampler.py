@@ -72,13 +72,15 @@ def _read(probe: Probe, now: float) -> Optional[Dict[str, Any]]:
 
 class Work:
     """What runs right now, asked every other second: jobs, and the requests of services. A service
-    is among the jobs until it was ready once. requests: those that were taken since this sampler
-    began, or before it by services that run; None before the first service. in_flight: None while
-    there is no service."""
+    is among the jobs until it was ready once; a run that has rounds is among those that wait while
+    it has none to work on. requests: those that were taken since this sampler began, or before it
+    by services that run; None before the first service. in_flight: None while there is no
+    service."""
 
     def __init__(self) -> None:
         self._looked_at = float("-inf")
         self._jobs: List[str] = []
+        self._waiting: List[str] = []
         self._counts: Dict[str, int] = {}
         self._requests: Optional[int] = None
         self._in_flight: Optional[int] = None
@@ -87,12 +89,13 @@ class Work:
         if not 0 <= now - self._looked_at < _LOOK_EVERY:
             self._looked_at = now
             self._look([folder.RunFolder(name) for name in folder.active()])
-        parts = (self._requests, self._in_flight, self._jobs)
-        return dict(zip(("requests", "in_flight", "jobs"), parts))
+        parts = (self._requests, self._in_flight, self._jobs, self._waiting)
+        return dict(zip(("requests", "in_flight", "jobs", "waiting"), parts))
 
     def _look(self, active: List[folder.RunFolder]) -> None:
         serving = {run.id for run in active if run.serving_mark.exists()}
-        self._jobs = [run.id for run in active if run.id not in serving]
+        self._waiting = [run.id for run in active if run.waiting_mark.exists()]
+        self._jobs = [run.id for run in active if run.id not in {*serving, *self._waiting}]
         counts: Dict[str, int] = {}
         in_flight = 0
         for run in active:

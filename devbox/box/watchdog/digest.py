@@ -12,6 +12,7 @@ from devbox.wire.messages import Verdict
 
 EVERY = 30.0  # seconds; well below the minute that the policy takes for a gap
 FOLDER = "usage"
+_LATEST = ("v", "boot", "seq", "t", "ssh", "tty", "requests", "waiting")
 _GPU_PARTS = ("index", "uuid", "name", "lost", "mem_total")
 
 
@@ -53,10 +54,10 @@ class Digests:
 
 def folded(samples: List[Dict[str, Any]]) -> Dict[str, Any]:
     """One sample for several: means of loads, the most of a GPU's utilisation and memory, and the
-    latest of what counts up."""
+    latest of what counts up, and of who waits."""
     last = samples[-1]
     return {
-        **{key: last.get(key) for key in ("v", "boot", "seq", "t", "ssh", "tty", "requests")},
+        **{key: last.get(key) for key in _LATEST},
         "cpu": {**_part(last, "cpu"), "util": _mean(samples, "cpu", "util")},
         "mem": {**_part(last, "mem"), "used": _most(samples, "mem", "used")},
         "net": {name: _mean(samples, "net", name) for name in ("rx_bps", "tx_bps")},

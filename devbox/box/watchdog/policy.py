@@ -114,11 +114,14 @@ def observe(
         cpu=state.cpu.observe(part.get("cpu"), tuning, mono),
         network=state.network.observe(part.get("net"), tuning, mono),
         gpus=state.gpus.observe(
-            part.get("gpus"), tuning, mono, serving=part.get("in_flight") is not None
+            part.get("gpus"),
+            tuning,
+            mono,
+            serving=part.get("in_flight") is not None or bool(part.get("waiting")),
         ),
         ssh=state.ssh.observe(part.get("ssh"), tuning, mono, muted=muted),
         terminals=state.terminals.observe(part.get("tty"), mono),
-        jobs=state.jobs.observe(part.get("jobs"), mono),
+        jobs=state.jobs.observe(part.get("jobs"), part.get("waiting"), mono),
         requests=state.requests.observe(part.get("requests"), part.get("in_flight"), mono),
     )
     silent = any(finding.kind == SILENT for finding in _findings(state, tuning, mono))

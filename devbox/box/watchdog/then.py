@@ -59,7 +59,7 @@ def judge(
     due = max(order.over, jobs.used or 0.0) + grace(policy)
     used = user if user is not None and user > order.since + OWN else -_NEVER
     kept = hold if hold is not None and hold > now else -_NEVER
-    others = [run for run in jobs.running if run != order.run]
+    others = [run for run in (*jobs.running, *jobs.waiting) if run != order.run]
     unknown = jobs.seen is None or now - jobs.seen > patience
     quiet, fetch = brief(policy.warn), f"devbox attach {order.run}"
     waiting: Tuple[Tuple[bool, Waits, str, float], ...] = (

@@ -8,7 +8,7 @@ A GPU that shares the machine's memory tells no memory of its own: its processes
 one whose memory is unknown too holds some.
 
 A service holds its model's memory for as long as it runs: while one is ready, held memory does not
-count, for its requests do.
+count, for its requests do. Nor does it count while a run waits for a round.
 
 A GPU that is lost cannot be at work, so it holds nothing up.
 
@@ -106,7 +106,7 @@ class Gpus(NamedTuple):
     seen: Optional[float] = None
 
     def observe(self, part: Any, tuning: Tuning, now: float, *, serving: bool = False) -> Gpus:
-        """serving: a service is ready on the box."""
+        """serving: a service is ready on the box, or a run waits for a round."""
         if not isinstance(part, list):
             return self
         # One that is listed no more fell off the bus.

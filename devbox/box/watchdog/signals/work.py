@@ -11,23 +11,29 @@ from devbox.wire.codec import clean
 
 
 class Jobs(NamedTuple):
-    """A running job is use, whatever the hardware does meanwhile."""
+    """A running job is use, whatever the hardware does meanwhile; one that waits for a round is
+    none."""
 
     running: Tuple[str, ...] = ()
+    waiting: Tuple[str, ...] = ()
     seen: Optional[float] = None
     used: Optional[float] = None
 
-    def observe(self, part: Any, now: float) -> Jobs:
+    def observe(self, part: Any, waiting: Any, now: float) -> Jobs:
         if not isinstance(part, list):
             return self
-        running = tuple(clean(str(item), 60) for item in part[:100])
-        return Jobs(running, now, now if running else self.used)
+        running = _names(part)
+        waits = _names(waiting) if isinstance(waiting, list) else ()
+        return Jobs(running, waits, now, now if running else self.used)
 
     def findings(self, tuning: Tuning, now: float) -> List[Finding]:
         if self.seen is None:
             return []
         if now - self.seen > tuning.patience:
             return [silence("the list of jobs", self.seen, now)]
+        if not self.running and self.waiting:
+            more = f" and {len(self.waiting) - 1} more" if len(self.waiting) > 1 else ""
+            return [Finding(QUIET, f"job {self.waiting[0]}{more}: waiting for a round")]
         if not self.running:
             return [Finding(QUIET, "no job runs")]
         if len(self.running) == 1:
@@ -60,3 +66,7 @@ class Requests(NamedTuple):
             return [Finding(QUIET, "no request served")]
         kind = ACTIVE if is_recent(self.used, now, tuning.window) else QUIET
         return [Finding(kind, f"last request served {brief(now - self.used)} ago")]
+
+
+def _names(part: List[Any]) -> Tuple[str, ...]:
+    return tuple(clean(str(item), 60) for item in part[:100])
