@@ -302,14 +302,12 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class PieceCounts(msgspec.Struct, frozen=True):
-    """Pieces of a batch by state, and their weight."""
+    """Pieces of a batch by state."""
 
     waiting: int = 0
     given: int = 0
     done: int = 0
     failed: int = 0
-    weight: float = 0.0
-    settled: float = 0.0
 
     @property
     def total(self) -> int:

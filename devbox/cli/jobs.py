@@ -15,6 +15,7 @@ from devbox.cli.common import (
     json_option,
     page,
     print_json,
+    provider_option,
     quiet_option,
     workspace,
     yes_option,
@@ -24,12 +25,9 @@ from devbox.cli.run_then import then_option
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
-    from devbox.model import Run
+    from devbox.model import Batch, Run
     from devbox.spec import JobSpec
     from devbox.workspace import Workspace
-
-
-_PIECE = 40_000  # characters of a fetched log that are read at once
 
 
 class WordsAfterDashes(click.Command):
@@ -48,11 +46,13 @@ def complete_jobs(_: click.Context, __: click.Parameter, incomplete: str) -> lis
 
 
 def _complete_runs(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    runs = workspace(quiet=True).store.runs.latest()
-    return [run.id for run in runs if run.id.startswith(incomplete)]
+    store = workspace(quiet=True).store
+    ids = [batch.id for batch in store.batches.latest()]
+    ids += [run.id for run in store.runs.latest(parts=False)]
+    return [each for each in ids if each.startswith(incomplete)]
 
 
-_run_argument = click.argument(
+run_argument = click.argument(
     "run_id", metavar="[RUN]", required=False, shell_complete=_complete_runs
 )
 _detach_option = click.option("--detach", "-d", is_flag=True, help="Return once it runs.")
@@ -63,12 +63,25 @@ no_sync_option = click.option(
     "--no-sync", is_flag=True, help="Run what is on the box; do not sync up first."
 )
 no_setup_option = click.option("--no-setup", is_flag=True, help="Do not wait for the box's setup.")
+_max_cost_option = click.option(
+    "--max-cost",
+    type=click.FloatRange(0, min_open=True),
+    metavar="DOLLARS",
+    help="Of a batch: give out nothing that would cost more.",
+)
 
 
 @click.command("run", cls=WordsAfterDashes)
 @click.argument("job_name", metavar="[JOB]", required=False, shell_complete=complete_jobs)
 @box_option("The box to run on; needed when there are several.")
 @click.option("--up", is_flag=True, help="Bring the box up first, where it does not run.")
+@click.option(
+    "--workers",
+    metavar="N|N..M",
+    help="Divide it between so many boxes, NAME-1 and so on, that are brought up for it.",
+)
+@provider_option("Where the workers are, in place of what their table says.")
+@_max_cost_option
 @then_option
 @_detach_option
 @_dest_option
@@ -83,6 +96,9 @@ def run_command(
     job_name: str | None,
     box_name: str | None,
     up: bool,
+    workers: str | None,
+    provider: str | None,
+    max_cost: float | None,
     then: str | None,
     detach: bool,
     dest: Path | None,
@@ -105,7 +121,12 @@ def run_command(
     devbox run track -- --video clip.mp4
     devbox run --detach -- python train.py --lr 3
     devbox run train --up --then pause
+    devbox run depth --workers 4 --then down -- --input photos
     devbox run --then none
+
+    --workers makes a batch: the job's input is divided between boxes copied from one table of
+    devbox.toml, and their results are merged in results/. It is one run for `runs`, `logs`,
+    `attach`, `cancel` and `retry`. With --detach all of it is given out at once.
     """
     from devbox.cli import run_report, run_then
     from devbox.cli.transfer import transfer
@@ -115,6 +136,7 @@ def run_command(
 
     ws = workspace(quiet=quiet)
     words: list[str] = ctx.meta["devbox.words"]
+    _refuse_without_workers(workers, {"provider": provider, "max-cost": max_cost})
     if job_name is None and not words and up:
         raise UsageError("--up is for a run", fix="devbox run train --up --then pause")
     if job_name is None and not words and then:
@@ -135,6 +157,28 @@ def run_command(
             extra, words = words, []
         given = arguments.parse(job, words)
     name = box_name or job.box or None
+    if workers:
+        from devbox.cli import batch
+
+        batch.refuse(dest)
+        typed = {"": job_name, "box": box_name, "workers": workers, "then": then}
+        approve(ws, "run", typed, yes=yes)
+        batch.start(
+            ws,
+            job,
+            given,
+            name,
+            workers=workers,
+            provider=provider,
+            max_cost=max_cost,
+            then=then,
+            no_sync=no_sync,
+            no_setup=no_setup,
+            detach=detach,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
     run_then.plan(ws, then, name, up=up, stays=not detach)
     if up:
         approve(ws, "run", {"": job_name, "box": box_name, "up": up, "then": then}, yes=yes)
@@ -160,7 +204,7 @@ def run_command(
 
 
 @click.command("attach")
-@_run_argument
+@run_argument
 @click.option("--no-wait", is_flag=True, help="Fetch what it made so far, and return.")
 @_dest_option
 @json_option
@@ -174,6 +218,17 @@ def attach_command(
     from devbox.jobs import fetch, queries
 
     ws = workspace(quiet=quiet)
+    if (found := batch_of(ws, run_id)) and not no_wait:
+        from devbox.cli import batch
+
+        batch.refuse(dest)
+        batch.see_through(ws, found, as_json=as_json, quiet=quiet)
+        return
+    if found:
+        raise UsageError(
+            f"{found.id} is a batch, whose results come while it is attached",
+            fix=f"devbox attach {found.id}; Ctrl-C leaves it as it is",
+        )
     if no_wait:
         run = queries.find(ws, run_id)
         with transfer(quiet) as tell:
@@ -185,7 +240,8 @@ def attach_command(
 
 
 @click.command("retry")
-@_run_argument
+@run_argument
+@_max_cost_option
 @then_option
 @_detach_option
 @_dest_option
@@ -195,6 +251,7 @@ def attach_command(
 @quiet_option
 def retry_command(
     run_id: str | None,
+    max_cost: float | None,
     then: str | None,
     detach: bool,
     dest: Path | None,
@@ -213,7 +270,26 @@ def retry_command(
     from devbox.sync import before
 
     ws = workspace(quiet=quiet)
+    if found := batch_of(ws, run_id):
+        from devbox.cli import batch
+
+        batch.refuse(dest)
+        batch.retry(
+            ws,
+            found,
+            max_cost=max_cost,
+            then=then,
+            detach=detach,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
+    _refuse_without_workers(None, {"max-cost": max_cost})
     run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
+    if run.batch:
+        raise UsageError(
+            f"{run.id} is a part of batch {run.batch}", fix=f"devbox retry {run.batch}"
+        )
     box = ws.store.boxes.get(run.box_id)
     order = run_then.order(ws, then, box, stays=not detach) if box and then else None
     # One that still runs is refused, and its files stay as it found them.
@@ -227,7 +303,7 @@ def retry_command(
 
 
 @click.command("cancel")
-@_run_argument
+@run_argument
 @json_option
 @quiet_option
 def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
@@ -236,80 +312,16 @@ def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
     from devbox.jobs import queries
 
     ws = workspace(quiet=quiet)
+    if found := batch_of(ws, run_id):
+        from devbox.cli import batch
+
+        batch.cancel(ws, found, as_json=as_json)
+        return
     run = queries.cancel(ws, queries.find(ws, run_id))
     if as_json:
         print_json("run", run=run_report.run_fields(ws, run))
     else:
         echo(f"{run.id} {run.state}")
-
-
-@click.command("runs")
-@box_option("Only runs on that box.")
-@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
-@click.option("--no-refresh", is_flag=True, help="As last known, without asking boxes.")
-@json_option
-def runs_command(box_name: str | None, limit: int, no_refresh: bool, as_json: bool) -> None:
-    """List runs, newest first. Running jobs are refreshed from their boxes."""
-    from devbox.cli import run_report
-    from devbox.jobs import queries
-
-    ws = workspace(quiet=True)
-    box_id = None if box_name is None else ws.box(box_name).id
-    runs = ws.store.runs.latest(box_id=box_id, limit=max(1, limit))
-    if not no_refresh:
-        runs = queries.refresh(ws, runs)
-    if as_json:
-        print_json("runs", runs=[run_report.run_fields(ws, run) for run in runs])
-        return
-    run_report.print_runs(ws, runs)
-
-
-@click.command("logs")
-@_run_argument
-@click.option("--follow", "-f", "go_on", is_flag=True, help="Continue until the run ends.")
-@box_option("What a box itself prints, as its provider keeps it.")
-def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
-    """Print the log of RUN (default: the latest) on stdout, or that of a box."""
-    from devbox.jobs import fetch, queries
-    from devbox.jobs.follow import Line, follow
-    from devbox.model import BoxState
-    from devbox.text import clean, size
-
-    ws = workspace()
-    if box_name is not None:
-        _box_log(ws, box_name, go_on)
-        return
-    run = queries.find(ws, run_id)
-    box = ws.store.boxes.get(run.box_id)
-    fetched = fetch.default_folder(ws, run) / fetch.NOTES / "log.txt"
-    if (box is None or box.state != BoxState.RUNNING) and fetched.is_file():
-        ws.narrate(f"box {run.box_name} is not running; this is the log as fetched")
-        with fetched.open(encoding="utf-8", errors="replace") as stream:
-            while text := stream.readline(_PIECE):
-                sys.stdout.write(clean(text, 2 * _PIECE))
-        return
-    with following():
-        for message in follow(ws, run, wait=go_on):
-            if isinstance(message, Line):
-                if message.dropped:
-                    sys.stdout.write(f"… {size(message.dropped)} were dropped here …\n")
-                # Only what is followed goes out at once: a flush a line takes longer than all else.
-                sys.stdout.write(message.text + ("\n" if message.end else ""))
-                if go_on:
-                    sys.stdout.flush()
-
-
-def _box_log(ws: Workspace, name: str, go_on: bool) -> None:
-    from devbox.providers.abilities import HasRunLogs
-    from devbox.text import clean
-
-    box = ws.box(name)
-    provider = ws.provider_of(box)
-    if not isinstance(provider, HasRunLogs) or not box.handle:
-        raise UsageError(f"{box.provider} keeps no log of {box.name}", fix="devbox events " + name)
-    with following():
-        for line in provider.run_logs(box.handle, follow=go_on):
-            echo(clean(line, 40_000))
 
 
 def after_start(
@@ -356,3 +368,16 @@ def _follow(
 def takes_words(job: JobSpec) -> bool:
     """A command without declared arguments takes the words after -- as they are."""
     return bool(job.command) and not job.args and not job.inputs
+
+
+def batch_of(ws: Workspace, run_id: str | None) -> Batch | None:
+    """The batch that is meant, where it is one and no run."""
+    from devbox.scale import batch as batches
+
+    return batches.find(ws, run_id)
+
+
+def _refuse_without_workers(workers: str | None, options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value is not None and not workers:
+            raise UsageError(f"--{name} is for a batch", fix="devbox run JOB --workers 4 -- …")

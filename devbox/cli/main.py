@@ -52,8 +52,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Jobs": {
         "run": ("jobs", "Run a job on a box"),
-        "runs": ("jobs", "List runs"),
-        "logs": ("jobs", "Print or follow a run's log"),
+        "runs": ("runs", "List runs"),
+        "logs": ("runs", "Print or follow a run's log"),
         "attach": ("jobs", "Follow a run's progress"),
         "wait": ("wait", "Wait until a run or a box is in a state"),
         "cancel": ("jobs", "Stop a run"),

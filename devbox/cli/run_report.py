@@ -13,7 +13,6 @@ from devbox.jobs import catalogue, fetch, queries, status
 from devbox.jobs.follow import Ended, Progress
 from devbox.model import Run, RunState
 from devbox.text import dollars, duration
-from devbox.text_layout import table
 from devbox.wire.codec import plain
 from devbox.wire.jobs import JobStatus
 from devbox.workspace import Workspace
@@ -101,22 +100,19 @@ def print_jobs(ws: Workspace, as_json: bool) -> None:
     )
 
 
-def print_runs(ws: Workspace, runs: list[Run]) -> None:
-    rows = [("RUN", "STATE", "PROGRESS", "TIME", "COST", "BOX", "")]
-    for run in runs:
-        seen = status.of(run)
-        taken = status.seconds(seen, ws.clock())
-        shown = amount(Progress(*seen.progress, seen.unit, "", None))
-        rows.append(
-            (
-                run.id,
-                run.state,
-                shown or "–",
-                duration(taken),
-                dollars(queries.cost(ws, run)),
-                run.box_name,
-                seen.message[:60],
-            )
-        )
-    for line in table(rows):
-        echo(line)
+HEAD = ("RUN", "STATE", "PROGRESS", "TIME", "COST", "BOX", "")
+
+
+def row(ws: Workspace, run: Run) -> tuple[str, ...]:
+    """A run as a row under HEAD."""
+    seen = status.of(run)
+    shown = amount(Progress(*seen.progress, seen.unit, "", None))
+    return (
+        run.id,
+        run.state,
+        shown or "–",
+        duration(status.seconds(seen, ws.clock())),
+        dollars(queries.cost(ws, run)),
+        run.box_name,
+        seen.message[:60],
+    )

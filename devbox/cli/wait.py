@@ -8,6 +8,7 @@ import click
 
 from devbox.cli.common import echo, json_option, print_json, quiet_option, workspace
 from devbox.cli.following import following
+from devbox.cli.jobs import batch_of
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ def _found(ws: Workspace, name: str | None) -> tuple[Box | None, Run | None]:
     from devbox.errors import NotFound
     from devbox.jobs import queries
 
+    if batch := batch_of(ws, name):
+        raise UsageError(
+            f"{batch.id} is a batch, and is worked on only while it is attached",
+            fix=f"wait for it with: devbox attach {batch.id}",
+        )
     exact = ws.store.runs.get(name) if name else None
     if exact or name is None:
         return None, exact or queries.find(ws, None)

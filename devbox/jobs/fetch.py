@@ -59,12 +59,8 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     folder = (dest or default_folder(ws, run)).absolute()
     (folder / NOTES).mkdir(parents=True, exist_ok=True)
     there = f"{FOLDER}/runs/{run.id}"
-    # named one by one: what the box did not list does not come either
-    files = _wanted(ws, box, run, f"{there}/out")
-    out = rsync_process.Job(box, folder, f"{there}/out", False, files=files)
-    transfer(ws, out, total=None, tell=tell)
-    log = rsync_process.Job(box, folder / NOTES, there, False, files=[b"log.txt"])
-    transfer(ws, log, total=None)
+    outputs(ws, box, run, f"{there}/out", folder, tell=tell)
+    log(ws, box, run, folder / NOTES)
     note = {
         "run": run.id,
         "box": run.box_name,
@@ -76,8 +72,23 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     _fetch_journal(ws, box, run, folder / NOTES)
     text = msgspec.json.format(msgspec.json.encode(note))
     write_atomic(folder / NOTES / "status.json", text + b"\n", mode=0o644)
-    _mark_fetched(ws, run)
+    mark_fetched(ws, run)
     return folder
+
+
+def outputs(
+    ws: Workspace, box: Box, run: Run, there: str, here: Path, *, tell: Tell | None = None
+) -> None:
+    """Bring what a run has made in the folder `there` on its box, as `fetch` does."""
+    # named one by one: what the box did not list does not come either
+    files = _wanted(ws, box, run, there)
+    transfer(ws, rsync_process.Job(box, here, there, False, files=files), total=None, tell=tell)
+
+
+def log(ws: Workspace, box: Box, run: Run, here: Path) -> None:
+    """Bring a run's log.txt."""
+    there = f"{FOLDER}/runs/{run.id}"
+    transfer(ws, rsync_process.Job(box, here, there, False, files=[b"log.txt"]), total=None)
 
 
 def _wanted(ws: Workspace, box: Box, run: Run, folder: str) -> list[bytes]:
@@ -97,7 +108,7 @@ class Unfetched(NamedTuple):
     running: list[Run]
 
 
-def _mark_fetched(ws: Workspace, run: Run) -> None:
+def mark_fetched(ws: Workspace, run: Run) -> None:
     """All that this attempt made has been fetched. Not yet true of a run that continues."""
     latest = ws.store.runs.get(run.id)
     if latest is None or not run.state.is_over:

@@ -38,11 +38,13 @@ from devbox.wire.jobs import (
     JobAnswer,
     JobRequest,
     ServiceRequest,
+    Spread,
 )
 from devbox.wire.messages import End
 from devbox.workspace import Workspace
 
 _GRACE, _DRAIN = 10.0, 30.0  # seconds a job has to save, and a service to finish its requests
+_NAMES = "batch-pieces"  # the input of a part that holds the names of all pieces
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -54,6 +56,16 @@ class Ordered(NamedTuple):
     does: End
 
 
+class Part(NamedTuple):
+    """A run that is a worker's part of a batch. spread: the input that comes in rounds, and where
+    the names of all its pieces are here."""
+
+    id: str
+    batch: str
+    input: str
+    names: Path
+
+
 def submit(
     ws: Workspace,
     box: Box,
@@ -63,23 +75,31 @@ def submit(
     *,
     extra: Sequence[str] = (),
     then: Ordered | None = None,
+    part: Part | None = None,
     tell: Tell | None = None,
 ) -> Run:
     """Send the inputs and start the job; returns once it runs, or is known to have been refused.
 
     args: a value for every argument; sources: input name → local file or folder; both as
     `arguments.parse` gives them. extra: further words for a command. then: what the box does once
-    it has ended. tell: gets the progress of the transfer.
+    it has ended. part: it is a part of a batch, which is then given its rounds. tell: gets the
+    progress of the transfer.
     Conflict when the box does not run; SyncError, SshError when it cannot be reached. After a
     NoAnswer the run may have been started all the same: `control.refresh` finds out.
     """
     check_running(box)
     looked = [inputs.look(name, path) for name, path in sources.items()]
+    looked += [inputs.look(_NAMES, part.names)] if part else []
     looked += _weights(ws.project_of(box), job)
     now = ws.clock()
-    run_id = new_id(job.name, now)
+    run_id = part.id if part else new_id(job.name, now)
     request = _request(ws, box, run_id, job, args, looked, extra)
     request = request._replace(then=then.does if then else None)
+    if part:
+        request = request._replace(
+            spread=Spread(part.input, request.inputs[_NAMES]),
+            patterns={**request.patterns, part.input: job.inputs[part.input].patterns},
+        )
     journalled = {"request": codec.plain(request), "sources": {s.name: str(s.path) for s in looked}}
     journalled |= {"then": then.wanted} if then else {}
     run = Run(
@@ -91,6 +111,7 @@ def submit(
         created=now,
         request=msgspec.json.encode(journalled),
         status=status.begun(processes.identity(os.getpid())),
+        batch=part.batch if part else "",
     )
     ws.store.runs.put(run)
     ws.store.events.add(box.id, "run", f"run {run_id} begins", now)

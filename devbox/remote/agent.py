@@ -16,7 +16,7 @@ from devbox.remote import agent_bootstrap
 from devbox.remote.agent_bootstrap import Runs
 from devbox.text import clean
 from devbox.wire.codec import MAX_LINE, Unreadable, decode, encode
-from devbox.wire.jobs import JobRequest, Refusal, Refused
+from devbox.wire.jobs import Refusal, Refused
 from devbox.wire.messages import BoxReport, Kept, Verdict, WatchdogConfig
 
 M = TypeVar("M", bound=tuple[Any, ...])
@@ -78,7 +78,7 @@ def job(
     line: Runs,
     kind: type[M],
     *words: str,
-    request: JobRequest | None = None,
+    request: tuple[Any, ...] | None = None,
     timeout: float = 60.0,
 ) -> M:
     """Ask the job runner of the present box half, as `ask`."""

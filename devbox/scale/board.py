@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from devbox.model import Piece, PieceState, Worker, WorkerState
 from devbox.scale import schedule
-from devbox.scale.schedule import Load, Pool
+from devbox.scale.schedule import Load
+from devbox.scale.slot import Slot
+from devbox.scale.waiting import Waiting
 
 TRIES = 2  # workers that a piece may fail on
 LOSSES = 3  # workers that may be lost while at work on a piece
-_REST = 0.02  # of a round that takes longer than was thought
 STARTS = 60.0  # seconds that a worker takes to begin, before one was seen to
 
 
@@ -45,25 +46,6 @@ class Changed(NamedTuple):
     workers: list[Worker]
 
 
-class _Slot:
-    """A worker that is not over. held: its rounds that are not settled; begun: those of them that
-    it has begun; back: those that others wait for."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.held: dict[int, tuple[str, ...]] = {}
-        self.begun: set[int] = set()
-        self.back: set[int] = set()
-        self.since: float | None = None  # when its first round was seen to be worked on
-        self.reachable = True
-        self.weight = self.seconds = 0.0
-        self.price: int | None = None
-
-    @property
-    def rate(self) -> float | None:
-        return self.weight / self.seconds if self.weight > 0 and self.seconds > 0 else None
-
-
 class Board:
     """pieces, workers: as they were written down. least, most: how many workers. ceiling:
     micro-dollars that all of it may cost; None for any."""
@@ -85,11 +67,11 @@ class Board:
         self.stopped = False  # nothing more is given: it would cost more than the ceiling
         self._number = self._begun = self._fruitless = 0
         self._opened = False
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         for worker in workers:
             self._number = max(self._number, worker.number)
             if not worker.state.is_over:
-                self._slots[worker.number] = _Slot(worker)
+                self._slots[worker.number] = Slot(worker)
         waiting = []
         rounds: dict[tuple[int, int], list[str]] = {}
         for piece in self.pieces.values():
@@ -98,12 +80,11 @@ class Board:
             elif not piece.state.is_settled:
                 waiting.append(piece.name)
             elif piece.seconds and piece.worker in self._slots:
-                self._measure(self._slots[piece.worker], piece.weight, piece.seconds)
+                self._slots[piece.worker].measure(piece.weight, piece.seconds)
         for (number, round_), names in rounds.items():
             self._slots[number].held[round_] = tuple(names)
-        self._pool = Pool()
-        self._alone: list[str] = []  # those that are given in a round of their own
-        self._free(waiting)
+        self._waiting = Waiting(self.pieces)
+        self._waiting.add(waiting)
 
     # What is known
 
@@ -114,7 +95,7 @@ class Board:
 
     @property
     def waiting(self) -> int:
-        return len(self._pool) + len(self._alone)
+        return len(self._waiting)
 
     @property
     def workers(self) -> list[Worker]:
@@ -130,7 +111,7 @@ class Board:
             return None
         mean = sum(rates) / len(rates)
         together = sum(load.rate or mean for load in loads)
-        return (self._weight_waiting() + sum(load.left for load in loads)) / together
+        return (self._waiting.weight + sum(load.left for load in loads)) / together
 
     def worker(self, number: int) -> Worker | None:
         """None once it is over."""
@@ -149,10 +130,6 @@ class Board:
             return None
         return self._left(slot) / slot.rate
 
-    def is_begun(self, number: int, round_: int) -> bool:
-        slot = self._slots.get(number)
-        return slot is not None and round_ in slot.begun
-
     # Workers come and go
 
     def wanted(self) -> int:
@@ -169,7 +146,7 @@ class Board:
             slot.worker.state is WorkerState.STARTING for slot in self._slots.values()
         ):
             return 0
-        waits = self._weight_waiting()
+        waits = self._waiting.weight
         worth = schedule.worth_another(waits, self._loads(), None, self.starts)
         return 1 if worth and self._affords(self.starts + schedule.LEAST, self._price()) else 0
 
@@ -178,7 +155,7 @@ class Board:
         self._number += 1
         self._begun += 1
         worker = Worker(self._number, box_name)
-        self._slots[worker.number] = _Slot(worker)
+        self._slots[worker.number] = Slot(worker)
         return Changed([], [worker])
 
     def place(self, number: int, *, box_id: str, price: int | None) -> Changed:
@@ -244,7 +221,7 @@ class Board:
         """All that waits, given at once to those that are open: for a laptop that leaves."""
         slots = {n: s for n, s in self._slots.items() if s.worker.state is WorkerState.OPEN}
         names = [n for n, p in self.pieces.items() if p.state is PieceState.WAITING]
-        self._pool, self._alone = Pool(), []
+        self._waiting = Waiting(self.pieces)
         waiting = [schedule.Piece(name, self.pieces[name].weight) for name in names]
         changed: list[Piece] = []
         loads = [Load(n, s.rate, self._left(s), s.weight) for n, s in slots.items()]
@@ -283,7 +260,7 @@ class Board:
         slot.back.discard(round_)
         slot.since = self.now if slot.begun else None
         weight = sum(self.pieces[name].weight for name in names)
-        self._measure(slot, weight, seconds)
+        slot.measure(weight, seconds)
         changed = []
         for name in names:
             piece = self.pieces[name]
@@ -325,33 +302,24 @@ class Board:
 
     # Inside
 
-    def _take(self, slot: _Slot, lag: float) -> list[str]:
+    def _take(self, slot: Slot, lag: float) -> list[str]:
         """The pieces of its next round, no longer waiting."""
         number = slot.worker.number
         if not self._affords(schedule.LEAST, slot.price):
             self.stopped = True
             return []
-        if not slot.held and (name := self._next_alone(number)):
-            self._alone.remove(name)
+        others = any(n != number and s.is_at_work for n, s in self._slots.items())
+        if not slot.held and (name := self._waiting.take_alone(number, others=others)):
             return [name]
-        loads = self._loads(among=number)
-        return [piece.name for piece in self._pool.take(loads, number, lag=lag)]
+        return self._waiting.take(self._loads(among=number), number, lag=lag)
 
-    def _next_alone(self, number: int) -> str | None:
-        """The first piece that is tried again, on another worker as long as there is one."""
-        others = any(n != number and self._is_at_work(s) for n, s in self._slots.items())
-        for name in self._alone:
-            if self.pieces[name].worker != number or not others:
-                return name
-        return None
-
-    def _call_back(self, slot: _Slot) -> bool:
+    def _call_back(self, slot: Slot) -> bool:
         """Have a busy worker give back a round that this idle one could work on; whether something
         may still come to it."""
         if any(s.back for s in self._slots.values() if s.reachable):
             return True
         given = [
-            schedule.Given(n, round_, tuple(self._light(names)))
+            schedule.Given(n, round_, tuple(self._waiting.light(names)))
             for n, s in self._slots.items()
             if s.reachable and s.worker.state is WorkerState.OPEN
             for round_, names in s.held.items()
@@ -363,7 +331,7 @@ class Board:
             self._slots[found.worker].back.add(found.number)
         return found is not None or self.waiting > 0
 
-    def _give(self, slot: _Slot, names: Sequence[str]) -> Round:
+    def _give(self, slot: Slot, names: Sequence[str]) -> Round:
         number = slot.worker.rounds + 1
         slot.worker = replace(slot.worker, rounds=number)
         slot.held[number] = tuple(names)
@@ -376,7 +344,7 @@ class Board:
             )
         return Round(number, tuple(names))
 
-    def _changed(self, slot: _Slot, names: Iterable[str]) -> Changed:
+    def _changed(self, slot: Slot, names: Iterable[str]) -> Changed:
         return Changed([self.pieces[name] for name in names], [slot.worker])
 
     def _lost(self, piece: Piece, *, at_work: bool) -> Piece:
@@ -388,43 +356,17 @@ class Board:
 
     def _keep(self, changed: Sequence[Piece]) -> None:
         self.pieces.update((piece.name, piece) for piece in changed)
-        self._free(piece.name for piece in changed if piece.state is PieceState.WAITING)
-
-    def _free(self, names: Iterable[str]) -> None:
-        pooled = []
-        for name in names:
-            piece = self.pieces[name]
-            if piece.tries or piece.lost > 1:
-                self._alone.append(name)
-            else:
-                pooled.append(name)
-        self._pool.add(self._light(pooled))
-
-    def _light(self, names: Iterable[str]) -> list[schedule.Piece]:
-        return [schedule.Piece(name, self.pieces[name].weight) for name in names]
+        self._waiting.add(p.name for p in changed if p.state is PieceState.WAITING)
 
     def _loads(self, among: int = 0) -> list[Load]:
         return [
             Load(n, slot.rate, self._left(slot), slot.weight)
             for n, slot in self._slots.items()
-            if n == among or self._is_at_work(slot)
+            if n == among or slot.is_at_work
         ]
 
-    def _is_at_work(self, slot: _Slot) -> bool:
-        return slot.reachable and slot.worker.state is WorkerState.OPEN
-
-    def _left(self, slot: _Slot) -> float:
-        """Weight that it was given and has not finished: of the round that it works on, what the
-        time since leaves by its speed."""
-        left = sum(self.pieces[name].weight for names in slot.held.values() for name in names)
-        if slot.rate is None or slot.since is None or not slot.begun:
-            return left
-        at_work = sum(self.pieces[name].weight for name in slot.held[min(slot.begun)])
-        done = min(slot.rate * max(0.0, self.now - slot.since), (1 - _REST) * at_work)
-        return left - done
-
-    def _weight_waiting(self) -> float:
-        return self._pool.weight + sum(self.pieces[name].weight for name in self._alone)
+    def _left(self, slot: Slot) -> float:
+        return slot.left(self.pieces, self.now)
 
     def _price(self) -> int | None:
         """The highest of any worker."""
@@ -443,10 +385,6 @@ class Board:
             took = left / slot.rate if slot.rate else schedule.LEAST * bool(left)
             committed += took * (slot.price or 0) / 3600
         return committed + seconds * price / 3600 <= self.ceiling
-
-    def _measure(self, slot: _Slot, weight: float, seconds: float) -> None:
-        slot.weight += weight
-        slot.seconds += seconds
 
     def _update(self, number: int, **fields: object) -> Changed:
         slot = self._slots[number]

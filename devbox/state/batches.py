@@ -82,17 +82,11 @@ class Batches:
 
     def counts(self, batch_id: str) -> PieceCounts:
         found = self._db.rows(
-            "SELECT state, COUNT(*) AS pieces, SUM(weight) AS weight FROM batch_pieces "
-            "WHERE batch_id = ? GROUP BY state",
+            "SELECT state, COUNT(*) AS pieces FROM batch_pieces WHERE batch_id = ? GROUP BY state",
             batch_id,
         )
         by_state = {str(row["state"]): int(row["pieces"]) for row in found}
-        settled = [row for row in found if row["state"] in (PieceState.DONE, PieceState.FAILED)]
-        return PieceCounts(
-            **{str(state): by_state.get(state, 0) for state in PieceState},
-            weight=sum(float(row["weight"]) for row in found),
-            settled=sum(float(row["weight"]) for row in settled),
-        )
+        return PieceCounts(**{str(state): by_state.get(state, 0) for state in PieceState})
 
     def record(
         self,

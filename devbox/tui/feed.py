@@ -36,10 +36,12 @@ class BoxView(NamedTuple):
 
 
 class RunView(NamedTuple):
-    """A run with what it cost so far, micro-dollars (None: unknown)."""
+    """A run with what it cost so far, micro-dollars (None: unknown). is_batch: it stands for the
+    parts that follow it, and is on no box itself."""
 
     run: Run
     cost: int | None
+    is_batch: bool = False
 
 
 class Totals(NamedTuple):

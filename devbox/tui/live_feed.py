@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _COSTS_EVERY, _NEWS_EVERY, _BUDGETS_EVERY = 5.0, 20.0, 60.0
-_RECENT, _RUNS_SHOWN = 100, 30
+_RECENT = 100
 _TURN = 0.25  # seconds between looks at what is due
 
 
@@ -78,7 +78,7 @@ class LiveFeed:
 
     def runs(self, box_id: str) -> Sequence[RunView]:
         if box_id not in self._runs:
-            found = self._tried("runs", partial(self._read_runs, box_id), None)
+            found = self._tried("runs", partial(_runs, self._ws, box_id), None)
             if found is None:
                 return []
             self._runs[box_id] = found
@@ -232,12 +232,6 @@ class LiveFeed:
             self._jobs[box.id] = jobs
             self._schedule.runs_soon(box.id, now)
 
-    def _read_runs(self, box_id: str) -> list[RunView]:
-        from devbox.jobs import queries
-
-        runs = self._ws.store.runs.latest(box_id=box_id, limit=_RUNS_SHOWN)
-        return [RunView(run, queries.cost(self._ws, run)) for run in runs]
-
     def _tell(self, source: str, problem: str) -> None:
         """What is wrong with one source of what is shown; '' for nothing."""
         if problem:
@@ -317,10 +311,7 @@ class LiveFeed:
         due = self._due(self._schedule.runs(self.clock()))
         if not due:
             return self._problems.get("jobs", "")
-        waiting = {
-            box.id: [view.run for view in self.runs(box.id) if not view.run.state.is_over]
-            for box in due
-        }
+        waiting = {box.id: _open_runs(self.runs(box.id), box.id) for box in due}
         try:
             if runs := [run for found in waiting.values() for run in found]:
                 # what cannot be asked stays as it was; the stream says that it is cut
@@ -360,12 +351,22 @@ def _verdict(ws: Workspace, box: Box) -> tuple[Verdict | None, Guards | None]:
     return verdict, None
 
 
-def _refresh_runs(ws: Workspace, runs: list[Run]) -> list[Run]:
-    from devbox.jobs import queries
+def _runs(ws: Workspace, box_id: str) -> list[RunView]:
+    from devbox.tui import run_views
 
-    with suppress(DevboxError):
-        return queries.refresh(ws, runs)
-    return runs
+    return run_views.of_box(ws, box_id)
+
+
+def _refresh_runs(ws: Workspace, runs: list[Run]) -> list[Run]:
+    from devbox.tui import run_views
+
+    return run_views.refresh(ws, runs)
+
+
+def _open_runs(views: Sequence[RunView], box_id: str) -> list[Run]:
+    """Those that this box can be asked about."""
+    runs = [view.run for view in views if not view.is_batch]
+    return [run for run in runs if run.box_id == box_id and not run.state.is_over]
 
 
 def _has_boxhalf(work: Intent | None) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LogKind = Literal["run", "box", "build"]
 _TAIL = 64 * 1024  # bytes
+_TAIL_LINES = 500
 
 
 class Choice(NamedTuple):
@@ -209,6 +210,12 @@ class Asks:
         from devbox.jobs.follow import Line, follow
 
         ws = self._open()
+        if batch := ws.store.batches.get(run.id):
+            from collections import deque
+
+            from devbox.scale.logs import log_lines
+
+            return list(deque(log_lines(ws, batch, wait=False), _TAIL_LINES))
         fetched = fetch.default_folder(ws, run) / fetch.NOTES / "log.txt"
         if run.state.is_over and fetched.is_file():
             with fetched.open("rb") as stream:

@@ -44,7 +44,7 @@ def filter_(app: Dashboard) -> None:
 
 def logs(app: Dashboard) -> None:
     chosen = app.panes[app.pane].run_view if app.in_details else None
-    if chosen:
+    if chosen and not chosen.is_batch:
         app.logs_pane.show_run(chosen.run)
     app.open_pane("logs")
     app.logs_pane.view.focus()

@@ -46,7 +46,8 @@ class CostPane(Page):
             lines.append(_pair("ceiling", told))
         guards = enumerate(seen.view.guards)
         lines += [_pair("" if i else "guards", plain(each, 200)) for i, each in guards]
-        lines += [_run(view) for view in seen.feed.runs(box.id)[:3]]
+        here = [view for view in seen.feed.runs(box.id) if view.run.box_id == box.id]
+        lines += [_run(view) for view in here if not view.is_batch][:3]
         if self._failed:
             lines.append([(f" {plain(self._failed, 300)}", "bad")])
         if self._costs is None:

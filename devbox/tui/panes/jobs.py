@@ -59,7 +59,7 @@ class JobsPane(Vertical):
         self._now = seen.now
         runs = seen.feed.runs(seen.view.box.id) if seen.view else ()
         self._runs = {view.run.id: view for view in runs if not queries.is_service(view.run)}
-        longest = max((cells(run_id) for run_id in self._runs), default=0)
+        longest = max((cells(_name(view.run)) for view in runs), default=0)
         self.grid.set_columns(
             [
                 c._replace(most=min(c.most, longest), eager=True) if c.key == "run" else c
@@ -109,7 +109,7 @@ class JobsPane(Vertical):
                 shape, style = symbols.RUN[run.state]
                 return [(f"{shape} {run.state}", style)]
             case "run":
-                return [(plain(run.id), "bold")]
+                return [(_name(run), "bold" if not run.batch else "")]
             case "progress":
                 return progress(run, found, width)
             case "eta":
@@ -118,6 +118,13 @@ class JobsPane(Vertical):
             case "time":
                 return [(duration(status.seconds(found, self._now)), "")]
         return [(dollars(view.cost), "")]
+
+
+def _name(run: Run) -> str:
+    """Its id; a part of a batch is under it, by its number and its box."""
+    if not run.batch:
+        return plain(run.id)
+    return plain(f"  {run.id.rpartition('-')[2]} {run.box_name}")
 
 
 def progress(run: Run, found: JobStatus, width: int) -> Line:

@@ -154,8 +154,8 @@ class LogsPane(Vertical):
             return
         box, run = seen.view.box, self.run
         if run is None and self.kind == "run":
-            runs = seen.feed.runs(box.id)
-            run = runs[0].run if runs else None
+            here = (view.run for view in seen.feed.runs(box.id) if not view.is_batch)
+            run = next((run for run in here if run.box_id == box.id), None)
         wanted = (box.id, self.kind, run.id if run and self.kind == "run" else "")
         if wanted == self._of:
             return

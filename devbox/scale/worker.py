@@ -1,0 +1,347 @@
+"""One worker of a batch, in a thread of its own: its box brought up, its part started, rounds sent
+and their results fetched until nothing is left for it.
+
+What a box is asked for may be asked again: a lost reply, a cut connection and a computer that comes
+back all continue where it stands. Only its provider says that a box is gone.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from devbox.errors import DevboxError, NotFound, SshError, SyncError
+from devbox.jobs import fetch, queries, setup, status, submit
+from devbox.jobs.fetch import NOTES
+from devbox.jobs.submit import Part
+from devbox.jobs.transfer import transfer
+from devbox.lifecycle import then as after_run
+from devbox.lifecycle.observe import refresh
+from devbox.lifecycle.up import up
+from devbox.model import Box, BoxState, Run, Worker, WorkerState
+from devbox.remote import agent
+from devbox.remote.agent_bootstrap import FOLDER
+from devbox.remote.exec import Exec
+from devbox.scale import batch as batches
+from devbox.scale.board import Round
+from devbox.scale.team import Cancelled, Team
+from devbox.sync import before, rsync_process
+from devbox.wire import jobs as wire
+from devbox.wire.jobs import RoundsAnswer, RoundsAsked
+from devbox.workspace import Workspace
+
+_SOON, _LATE = 0.3, 5.0  # seconds between two looks at a box that works
+_TROUBLE = (0.5, 1.0, 2.0, 5.0, 10.0)  # between looks at one that does not answer
+_AGAIN = 2  # times that an interrupted part is started again on its box
+_MAY_WORK = (BoxState.RUNNING, BoxState.STARTING, BoxState.BUILDING, BoxState.PROVISIONING)
+_LAG = 5.0  # seconds until a round that is given can begin, before that was measured
+
+
+class Lost(DevboxError):
+    """The worker cannot go on; its pieces wait for others."""
+
+
+def work(team: Team, worker: Worker) -> None:
+    """To its end, whatever that is. What is wrong with this program, and not with a worker, is left
+    in `team.broken`."""
+    number = worker.number
+    member = _Member(team, worker)
+    try:
+        member.begin()
+        if team.leaving:
+            member.hand_over()
+            return
+        member.rounds()
+        member.finish()
+    except Cancelled:
+        team.cancelled = True
+        member.cancel()
+    except DevboxError as error:
+        means = f" ({error.means})" if error.means else ""
+        member.lose(f"{error.what}{means}")
+    except BaseException as error:
+        team.broken = team.broken or error
+    else:
+        team.over(number)
+    finally:
+        team.wake_all()
+
+
+class _Member:
+    """What its thread knows: its box, its run, and which rounds the box has."""
+
+    def __init__(self, team: Team, worker: Worker) -> None:
+        self.team, self.number, self.name = team, worker.number, worker.box_name
+        self.ws: Workspace = team.workspace(worker.box_name)
+        self.closed = worker.state is WorkerState.CLOSED
+        self._run_id = worker.run
+        self._known: set[int] = set()
+        self._seen = self._tries = 0
+        self._lag = _LAG
+        self._trouble = 0
+        self.box: Box
+        self._run: Run | None = None
+
+    def begin(self) -> None:
+        """Its box up, and its part running on it: a new one, or the one that was begun."""
+        team, ws = self.team, self.ws
+        run = ws.store.runs.get(self._run_id) if self._run_id else None
+        if run is not None:
+            self._run = run
+            self.box = self._continued(run)
+            team.placed(self.number, self.box)
+            return
+        began = ws.clock()
+        self.box = up(ws, self.name)
+        team.placed(self.number, self.box)
+        self._check()
+        asked = team.asked
+        order = None
+        if asked.then:
+            order = after_run.order(ws, asked.then, self.box, self.name, stays=not asked.detached)
+        if not asked.no_sync:
+            before.send(ws, self.box)
+        if not asked.no_setup:
+            setup.require(ws, self.box)
+        self._check()
+        part = Part(
+            batches.part_id(team.batch, self.number),
+            team.batch.id,
+            asked.input,
+            batches.names_file(team.batch),
+        )
+        self._run = submit.submit(
+            ws,
+            self.box,
+            team.job,
+            asked.args,
+            {name: Path(path) for name, path in asked.sources.items()},
+            then=order.then if order else None,
+            part=part,
+        )
+        team.opened(self.number, self.run.id)
+        team.board.starts = max(1.0, ws.clock() - began)
+
+    def rounds(self) -> None:
+        """Until it is told that no more come, and its part has ended. Lost."""
+        while True:
+            self._check()
+            try:
+                answer = self._ask()
+                self._take(answer)
+                self._trouble = 0
+                self.team.reach(self.number, reachable=True)
+            except (SshError, SyncError) as error:
+                self._in_trouble(error)
+                continue
+            if answer.status.is_over and self._ended(answer):
+                return
+            if not answer.status.is_over:
+                self.team.wait(self.number, self._pause(answer))
+
+    def finish(self) -> None:
+        """Its log fetched and what was ordered with it done."""
+        team, ws = self.team, self.ws
+        notes = batches.results(team.batch) / NOTES / self.name_of_part
+        with after_run.fetching(ws, self.run):
+            notes.mkdir(parents=True, exist_ok=True)
+            with suppress(DevboxError):  # why: a log is no reason to keep a box
+                fetch.log(ws, self.box, self.run, notes)
+            fetch.mark_fetched(ws, self.run)
+        team.over(self.number)
+        after_run.carry_out(ws, self.run)
+
+    def hand_over(self) -> None:
+        """Give it its share, all at once, and leave it alone."""
+        self.team.shared.wait()
+        self.closed = True
+        for wait in (*_TROUBLE, None):
+            try:
+                self._ask()
+                return
+            except (SshError, SyncError):
+                if wait is None:
+                    raise
+                self.ws.sleep(wait)
+
+    def lose(self, why: str) -> None:
+        """Its pieces wait for others: what its part made of them is made again there."""
+        self.team.over(self.number, why)
+        if self._run:
+            run = self.ws.store.runs.get(self._run.id) or self._run
+            if not run.state.is_over:
+                run = status.fail(run, f"its worker was lost: {why}", self.ws.clock())
+                self.ws.store.runs.put(run)
+            fetch.mark_fetched(self.ws, run)
+
+    def cancel(self) -> None:
+        """End its part, where it has one."""
+        if self._run:
+            cancel(self.ws, self._run)
+        self.team.over(self.number)
+
+    @property
+    def run(self) -> Run:
+        """Its part."""
+        assert self._run
+        return self._run
+
+    @property
+    def name_of_part(self) -> str:
+        return f"w{self.number}"
+
+    # Rounds
+
+    def _ask(self) -> RoundsAnswer:
+        """Send what it is to have next, and ask how it is with all of it."""
+        began = self.ws.clock()
+        turn = self.team.turn(self.number, self._lag)
+        self.closed = self.closed or turn.close
+        add = []
+        for each in self.team.held(self.number):
+            if each.number not in self._known and self._send(each):
+                add.append(wire.Round(each.number, self._place(each.number), each.pieces))
+        if add:
+            self._lag = self.ws.clock() - began
+        asked = RoundsAsked(tuple(add), turn.withdraw, self.closed, self._seen)
+        answer = agent.job(Exec(self.box), RoundsAnswer, "rounds", self.run.id, request=asked)
+        self._known |= {each.number for each in add}
+        self._learn(answer)
+        self.team.heard(self.number, answer.begun, answer.withdrawn)
+        return answer
+
+    def _send(self, given: Round) -> bool:
+        """The files of a round to its box; whether they are there. What is no longer here fails."""
+        team, source = self.team, Path(self.team.asked.source)
+        files: list[bytes] = []
+        gone: dict[str, str] = {}
+        for piece in given.pieces:
+            found = team.files.get(piece, [])
+            files += [os.fsencode(path.relative_to(source.parent)) for path in found]
+            if not found or not all(path.exists() for path in found):
+                gone[piece] = "its file is no longer on this computer"
+        if gone:
+            team.drop(self.number, given.number, gone)
+            return False
+        folder = f"{self._folder(given.number)}/in"
+        job = rsync_process.Job(self.box, source.parent, folder, True, files=files, extra=("-L",))
+        transfer(self.ws, job, total=None)
+        return True
+
+    def _take(self, answer: RoundsAnswer) -> None:
+        """Fetch what is finished."""
+        held = {each.number for each in self.team.held(self.number)}
+        for done in answer.finished:
+            if done.number in held:
+                staged = (
+                    batches.results(self.team.batch)
+                    / NOTES
+                    / "rounds"
+                    / f"{self.name_of_part}-r{done.number}"
+                )
+                staged.mkdir(parents=True, exist_ok=True)
+                there = f"{self._folder(done.number)}/out"
+                fetch.outputs(self.ws, self.box, self.run, there, staged)
+                self.team.settle(self.number, done, staged)
+                self._tries = 0
+            self._seen += 1
+
+    def _folder(self, number: int) -> str:
+        return f"{FOLDER}/runs/{self.run.id}/rounds/{number}"
+
+    def _place(self, number: int) -> str:
+        return f"{self._folder(number)}/in/{Path(self.team.asked.source).name}"
+
+    def _pause(self, answer: RoundsAnswer) -> float:
+        """Until the next look: soon where something is about to be finished or given."""
+        if not answer.begun and not answer.waiting:
+            return 1.0
+        left = self.team.seconds_held(self.number)
+        return 1.0 if left is None else min(_LATE, max(_SOON, left / 4))
+
+    def _learn(self, answer: RoundsAnswer) -> None:
+        """The part's row follows what its box says."""
+        seen = status.shifted(answer.status, box_now=answer.now, now=self.ws.clock())
+        if seen._replace(t=None) != status.of(self.run)._replace(t=None):
+            self._run = status.apply(self.run, seen)
+            self.ws.store.runs.put(self.run)
+
+    # Trouble
+
+    def _check(self) -> None:
+        """Cancelled, or Lost where its provider was heard to say so."""
+        if self.team.cancelled:
+            raise Cancelled("the batch was cancelled")
+        if not self.team.is_member(self.number):
+            raise Lost("its provider says that it is gone")
+
+    def _in_trouble(self, error: DevboxError) -> None:
+        """It did not answer: lost when its provider says so, else asked again later."""
+        if self._trouble == 0:
+            self.team.say(f"{self.name}: {error.what}; what it holds continues there")
+        self.team.reach(self.number, reachable=False)
+        if why := gone(self.ws, self.box):
+            raise Lost(why)
+        self.box = self.ws.store.boxes.get(self.box.id) or self.box
+        self.team.wait(self.number, _TROUBLE[min(self._trouble, len(_TROUBLE) - 1)])
+        self._trouble += 1
+
+    def _ended(self, answer: RoundsAnswer) -> bool:
+        """Its part is over: True when it was to be. An interrupted one is started again where it
+        stands. Lost."""
+        left = self.team.held(self.number)
+        if self.closed and not left and not answer.waiting and not answer.begun:
+            return True
+        seen = answer.status
+        if seen.reason != "interrupted" or self._tries >= _AGAIN:
+            raise Lost(f"its part {seen.state}: {seen.message or 'no reason was given'}")
+        self._tries += 1
+        self.team.say(f"{self.name}: {seen.message}; starting its part again")
+        self._run = submit.retry(self.ws, self.run, then=self._order())
+        self._seen = 0
+        return False
+
+    def _order(self) -> submit.Ordered | None:
+        asked = self.team.asked
+        if not asked.then:
+            return None
+        return after_run.order(
+            self.ws, asked.then, self.box, self.name, stays=not asked.detached
+        ).then
+
+    def _continued(self, run: Run) -> Box:
+        """The box of a part that was begun earlier, up again where it was paused meanwhile. Lost
+        when it is gone."""
+        box = self.ws.store.boxes.get(run.box_id)
+        if box is None:
+            raise Lost("its box is no longer tracked")
+        (box,) = refresh(self.ws, [box])
+        if box.state is BoxState.PAUSED and self.team.held(self.number):
+            return up(self.ws, self.name)
+        if box.state is not BoxState.RUNNING:
+            raise Lost(box.detail or f"its box is {box.state}")
+        return box
+
+
+def gone(ws: Workspace, box: Box) -> str:
+    """Why its provider says that a box does not work on; '' while it runs, or as long as nobody
+    knows."""
+    try:
+        (seen,) = refresh(ws, [box])
+    except NotFound:
+        return "its box is no longer tracked"
+    except DevboxError:
+        return ""
+    if seen.unreachable or seen.state in _MAY_WORK:
+        return ""
+    return f"its box is {seen.state}" + (f": {seen.message}" if seen.message else "")
+
+
+def cancel(ws: Workspace, run: Run) -> Run:
+    """End a part; one whose box does not answer or is gone stays as it was last known."""
+    try:
+        return queries.cancel(ws, run)
+    except DevboxError as error:
+        ws.narrate(f"{run.box_name}: {error.what}")
+        return run

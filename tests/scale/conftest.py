@@ -1,0 +1,121 @@
+"""A project whose job is divided between local boxes, and `devbox` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devbox.errors import DevboxError
+from devbox.lifecycle import down
+from devbox.workspace import Workspace
+from tests import warm
+
+DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
+TOML = """
+[providers.local]
+price = 1.0
+
+[boxes.w]
+provider = "local"
+idle.after = "30m"
+env.TRACE = "TRACE_FILE"
+
+[jobs.copy]
+module = "copy_job"
+args.seconds = { type = "float", default = 0.0 }
+inputs.texts = { patterns = ["*.txt"], spread = "files" }
+"""
+JOB = '''
+"""Each text in capitals, with where and how often it was worked on."""
+import os, time, json
+
+def run(job):
+    paths = job.named("texts")
+    for name in job.items(paths):
+        with job.item(name):
+            text = paths[name].read_text()
+            if text.startswith("bad"):
+                raise ValueError("this one is bad")
+            time.sleep(job.args["seconds"])
+            print("worked on", name)
+            with open(os.environ["TRACE"], "a") as stream:
+                stream.write(name + "\\n")
+            job.write(name + ".out", text.upper())
+    job.write("summary.json", json.dumps(sorted(paths)))
+'''
+
+
+class Shop:
+    """The project's folder, and `devbox` in it."""
+
+    def __init__(self, root: Path, trace: Path) -> None:
+        self.root, self.trace = root, trace
+
+    def texts(self, count: int, *bad: int) -> Path:
+        folder = self.root / "texts"
+        folder.mkdir(exist_ok=True)
+        for number in range(count):
+            word = "bad" if number in bad else "text"
+            (folder / f"t{number:04}.txt").write_text(f"{word} {number}\n")
+        return folder
+
+    def words(self, *words: str) -> list[str]:
+        return [*DEVBOX, *words]
+
+    def devbox(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return warm.run(
+            self.words(*words),
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *words: str) -> warm.Popen:
+        log = (self.root.parent / "devbox.log").open("ab")
+        with log:
+            return warm.Popen(self.words(*words), cwd=self.root, stdout=log, stderr=log)
+
+    def json(self, *words: str) -> Any:
+        done = self.devbox(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def batch(self) -> dict[str, Any]:
+        """The latest, as `devbox runs` has it."""
+        found = self.json("runs")["runs"]
+        assert isinstance(found[0], dict)
+        return found[0]
+
+    @property
+    def results(self) -> Path:
+        (found,) = (self.root / "results").iterdir()
+        return found
+
+    def require_all(self, count: int) -> None:
+        """Every text is among the results, once, as it should be."""
+        made = {path.name: path.read_text() for path in self.results.glob("*.out")}
+        assert made == {f"t{n:04}.txt.out": f"TEXT {n}\n" for n in range(count)}
+        assert not [path for path in self.results.rglob("*.out") if path.parent != self.results]
+
+
+@pytest.fixture
+def workshop(home: Path) -> Iterator[Shop]:
+    root = home / "project"
+    root.mkdir()
+    (root / "devbox.toml").write_text(TOML.replace("TRACE_FILE", str(home / "trace")))
+    (root / "copy_job.py").write_text(JOB)
+    yield Shop(root, home / "trace")
+    ws = Workspace.open(root)
+    for box in ws.store.boxes.all():
+        with suppress(DevboxError):
+            down(ws, box, save=False)
+    ws.store.close()

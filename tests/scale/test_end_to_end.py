@@ -1,0 +1,141 @@
+"""`devbox run --workers` over local boxes, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+
+from devbox.model import BoxState
+from devbox.workspace import Workspace
+from tests.jobs.conftest import until
+from tests.scale.conftest import Shop
+
+RUN = ("run", "copy", "--workers", "2")
+
+
+def states(workshop: Shop) -> dict[str, str]:
+    """Box → state, of those that are not over."""
+    ws = Workspace.open(workshop.root)
+    found = {box.name: str(box.state) for box in ws.store.boxes.all()}
+    ws.store.close()
+    return found
+
+
+def test_a_job_is_divided_between_boxes_and_its_results_are_one(workshop: Shop) -> None:
+    workshop.texts(20)
+    done = workshop.devbox(*RUN, "--then", "down", "--", "--texts", "texts")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"results/{workshop.results.name}"
+    workshop.require_all(20)
+    assert Counter(workshop.trace.read_text().split()) == {f"t{n:04}.txt": 1 for n in range(20)}
+    batch = workshop.batch()
+    assert (batch["state"], batch["counts"]["done"]) == ("succeeded", 20)
+    parts = batch["parts"]
+    assert [part["box"] for part in parts] == ["w-1", "w-2"]
+    assert batch["cost_micro_dollars"] == sum(part["cost_micro_dollars"] for part in parts)
+    assert states(workshop) == {}  # --then down
+    log = workshop.devbox("logs", batch["id"]).stdout.splitlines()
+    worked = [line.partition(" | worked on ") for line in log if "worked on" in line]
+    assert sorted(name for _, _, name in worked) == [f"t{n:04}.txt" for n in range(20)]
+    assert {mark for mark, _, _ in worked} == {"w1", "w2"}
+    (listed,) = workshop.devbox("runs").stdout.splitlines()[1:]
+    assert listed.split()[:4] == [batch["id"], "succeeded", "20", "of"]
+    note = json.loads((workshop.results / ".devbox/status.json").read_text())
+    assert note["cost_micro_dollars"] == batch["cost_micro_dollars"]
+
+
+def test_a_bad_piece_fails_on_two_workers_and_a_retry_does_only_that(workshop: Shop) -> None:
+    workshop.texts(8, 3)
+    done = workshop.devbox(*RUN, "--", "--texts", "texts")
+    assert done.returncode == 11
+    assert "1 of 8 pieces failed" in done.stderr
+    assert workshop.trace.read_text().split().count("t0003.txt") == 0
+    batch = workshop.batch()
+    assert batch["failures"] == [{"item": "t0003.txt", "error": "ValueError: this one is bad"}]
+    before = len(workshop.trace.read_text().split())
+    assert before == 7
+    (workshop.root / "texts/t0003.txt").write_text("text 3\n")
+    again = workshop.devbox("retry", batch["id"])
+    assert again.returncode == 0, again.stderr
+    workshop.require_all(8)
+    assert workshop.trace.read_text().split()[before:] == ["t0003.txt"]
+
+
+def test_a_coordinator_that_is_killed_is_continued_by_attach(workshop: Shop) -> None:
+    workshop.texts(40)
+    with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.2") as running:
+        until(lambda: workshop.trace.exists() and len(workshop.trace.read_text().split()) > 4)
+        running.send_signal(signal.SIGKILL)
+    done = workshop.devbox("attach")
+    assert done.returncode == 0, done.stderr
+    workshop.require_all(40)
+    assert max(Counter(workshop.trace.read_text().split()).values()) == 1
+
+
+def test_ctrl_c_says_how_to_continue_and_leaves_the_workers_at_work(workshop: Shop) -> None:
+    workshop.texts(12)
+    with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.3") as running:
+        until(workshop.trace.exists)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 130
+    assert "devbox attach copy-" in (workshop.root.parent / "devbox.log").read_text()
+    assert set(states(workshop).values()) == {BoxState.RUNNING}
+    assert workshop.devbox("attach").returncode == 0
+    workshop.require_all(12)
+
+
+def test_what_was_given_out_at_once_needs_nobody(workshop: Shop) -> None:
+    workshop.texts(20)
+    done = workshop.devbox(*RUN, "--detach", "--", "--texts", "texts")
+    assert done.returncode == 0, done.stderr
+    until(lambda: len(workshop.trace.read_text().split()) == 20)
+    batch = done.stdout.strip()
+    assert not list(workshop.results.glob("*.out"))
+    again = workshop.devbox("attach", batch)
+    assert again.returncode == 0, again.stderr
+    workshop.require_all(20)
+
+
+def test_a_cancelled_batch_ends_on_every_box_and_keeps_what_is_here(workshop: Shop) -> None:
+    workshop.texts(40)
+    with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.3") as running:
+        until(lambda: (workshop.root / "results").exists() and list(workshop.results.glob("*.out")))
+        done = workshop.devbox("cancel")
+        assert done.stdout.split()[1] == "cancelled"
+        assert running.wait(60) == 11
+    batch = workshop.batch()
+    assert {part["state"] for part in batch["parts"]} == {"cancelled"}
+    made = len(list(workshop.results.glob("*.out")))
+    assert 0 < made == batch["counts"]["done"] < 40
+    again = workshop.devbox("retry", batch["id"])
+    assert again.returncode == 0, again.stderr
+    workshop.require_all(40)
+
+
+def test_nothing_is_given_out_that_would_cost_more(workshop: Shop) -> None:
+    workshop.texts(400)
+    words = ("--max-cost", "0.007", "--", "--texts", "texts", "--seconds", "0.3")
+    done = workshop.devbox("run", "copy", "--workers", "1", *words)
+    assert done.returncode == 11
+    assert "more would cost over $0.0070" in done.stderr
+    batch = workshop.batch()
+    assert 0 < batch["counts"]["done"] < 400
+    assert batch["cost_micro_dollars"] < 20_000
+
+
+def test_what_makes_no_batch_is_refused_before_anything_is_started(workshop: Shop) -> None:
+    workshop.texts(2)
+    texts = ("--", "--texts", "texts")
+    for words, why in (
+        (("run", "copy", "--workers", "0", *texts), "--workers cannot be '0'"),
+        (("run", "copy", "--workers", "5..2", *texts), "--workers cannot be '5..2'"),
+        (("run", "copy", "--max-cost", "2", *texts), "--max-cost is for a batch"),
+        (("run", "track", "--workers", "2", "--", "--video", "texts"), "nothing in"),
+        (("run", "--workers", "2", "--", "true"), "says of no input"),
+    ):
+        done = workshop.devbox(*words)
+        assert done.returncode == 2, done.stderr
+        assert why in done.stderr
+    assert states(workshop) == {}
+    assert not (workshop.root / "results").exists()
