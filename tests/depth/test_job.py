@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from devbox.box.job import Job
 from devbox.box.jobs import depth
 from devbox.box.jobs.depth import model
+from tests import in_rounds
 from tests.depth.conftest import ARGS, PATTERNS, UPSTREAM, Run, names_of, picture
 from tests.jobs.conftest import BoxHalf
 from tests.media.test_pictures import exif
@@ -400,3 +401,27 @@ def test_a_video_without_a_frame_that_can_be_read_fails(run: Run, tmp_path: Path
     data = write(folder / "a.avi", 3).read_bytes()
     (folder / "a.avi").write_bytes(data[:300])
     assert run(folder).failed == ["a.avi"]
+
+
+def test_in_rounds_the_model_is_loaded_once_and_results_are_named_as_in_one_run(
+    run: Run, tmp_path: Path
+) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(1).save(tmp_path / "in" / name)
+    job = run(tmp_path / "in")
+    loaded: list[Path] = []
+
+    def load(*given: Any) -> Any:
+        loaded.append(given[0])
+        return model.load(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(depth, "load", load)
+        made = in_rounds.run(
+            tmp_path / "many", depth.run, "scenes", tmp_path / "in",
+            args=job.args, checkpoints=job.checkpoints, patterns=PATTERNS,
+        )  # fmt: skip
+    assert made == in_rounds.files(job.out)
+    assert {path.split("/")[0] for path in made} == {"a", "b"}
+    assert len(loaded) == 1

@@ -90,6 +90,7 @@ def test_files_go_into_the_first_volume_that_takes_them(home: Path, root: Path, 
     write(work / "deep" / "er" / "w.pt", "weights")
     write(work / ".git" / "config")
     write(root / "runs" / "r1" / "out" / "result.json", "{}")
+    write(root / "runs" / "r2" / "rounds" / "7" / "out" / "sub" / "result.json", "[]")
     (home / "full").write_text("not a folder")
     volumes = [str(home / "full"), str(home / "data")]
     report = box_effects(root, disk_kept=False, volumes=volumes).save()
@@ -99,8 +100,9 @@ def test_files_go_into_the_first_volume_that_takes_them(home: Path, root: Path, 
         "work/train.py": "edited",
         "work/deep/er/w.pt": "weights",
         "runs/r1/result.json": "{}",
+        "runs/r2/rounds/7/sub/result.json": "[]",
     }
-    assert f"3 files (15 B) copied to {folder}" in report.losses
+    assert f"4 files (17 B) copied to {folder}" in report.losses
 
 
 def test_what_was_synced_is_not_copied(home: Path, root: Path, work: Path) -> None:

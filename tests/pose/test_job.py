@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from devbox.box.pose import host
 from devbox.box.pose.engines import NAMES
 from devbox.jobs import catalogue
 from devbox.spec import Spec
+from tests import in_rounds
 from tests.pose.fake import FACES, FACTORY
 from tests.pose.patterns import DROPPED, FRAMES, check, expected
 from tests.track.clips import records_of, write
@@ -44,7 +46,8 @@ def job_in(folder: Path, source: Path, **changes: Any) -> Job:
 
 def run(folder: Path, source: Path, **changes: Any) -> Job:
     job = job_in(folder, source, **changes)
-    pose.run(job)
+    with closing(job):
+        pose.run(job)
     return job
 
 
@@ -109,7 +112,8 @@ def test_a_cancel_half_way_leaves_nothing_and_the_next_attempt_does_it_all(
             job.cancel()
 
     monkeypatch.setattr(job, "progress", cancel)
-    pose.run(job)
+    with closing(job):
+        pose.run(job)
     assert not any(path.is_file() for path in job.out.rglob("*"))
     again = run(home / "run", video)
     assert len(records_of(again.out)) == 30
@@ -190,7 +194,8 @@ def test_the_cascade_sees_faces_and_says_that_it_sees_no_more(home: Path) -> Non
 def test_an_engine_that_cannot_be_loaded_is_told_with_its_own_words(home: Path, fake: Plan) -> None:
     fake(broken="no such file: w.ckpt")
     job = job_in(home / "run", write(home / "v.mp4", 3))
-    with pytest.raises(host.EngineFailed, match=r"engine fake: ValueError: no such file: w\.ckpt"):
+    told = r"engine fake: ValueError: no such file: w\.ckpt"
+    with closing(job), pytest.raises(host.EngineFailed, match=told):
         pose.run(job)
 
 
@@ -240,3 +245,26 @@ def test_a_box_that_mediapipe_does_not_fit_gets_the_cascade_and_is_told(
 def test_job_and_engines_agree_on_their_names() -> None:
     argument = catalogue.find(Spec(), "pose").args["engine"]
     assert sorted(argument.choices) == sorted(NAMES)
+
+
+def test_in_rounds_the_engine_is_loaded_once_and_results_are_named_as_in_one_run(
+    home: Path, fake: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (home / "in").mkdir(exist_ok=True)
+        write(home / "in" / name, 3)
+    began: list[host.Host] = []
+    begin = host.Host.begin
+
+    def noted(self: host.Host) -> None:
+        began.append(self)
+        begin(self)
+
+    monkeypatch.setattr(host.Host, "begin", noted)
+    job = run(home / "one", home / "in")
+    made = in_rounds.run(
+        home / "many", pose.run, "sequences", home / "in",
+        args=job.args, patterns={"video": ("*.mp4",)},
+    )  # fmt: skip
+    assert made == in_rounds.files(job.out)
+    assert len(began) == 2, "once for each run"

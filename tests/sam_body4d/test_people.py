@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from devbox.box.jobs import sam_body4d
+from tests import in_rounds
 from tests.sam_body4d.scenes import (
+    PATTERNS,
     Places,
     colour_of,
     folder,
@@ -152,3 +156,24 @@ def test_a_video_file_keeps_its_rate_and_count(tmp_path: Path) -> None:
     assert (told["frames_in"], told["frames_out"], told["fps"]) == (9, 9, 12.0)
     capture = cv2.VideoCapture(str(job.out / "clip/4d_video.mp4"))
     assert round(capture.get(cv2.CAP_PROP_FPS), 2) == 12
+
+
+def test_in_rounds_the_models_are_loaded_once_and_results_are_named_as_in_one_run(
+    tmp_path: Path,
+) -> None:
+    for name in ("a.avi", "b.avi"):
+        video(tmp_path / "in" / name, [two(n) for n in range(3)])
+    job = run(tmp_path / "one", tmp_path / "in")
+    parts = Parts()
+    loaded: list[bool] = []
+
+    def load(checkpoints: Any, occlusion: bool) -> Any:
+        loaded.append(occlusion)
+        return parts.load(checkpoints, occlusion)
+
+    made = in_rounds.run(
+        tmp_path / "many", lambda part: sam_body4d.run(part, load, parts.vram), "sequences",
+        tmp_path / "in", args=job.args, patterns=PATTERNS,
+    )  # fmt: skip
+    assert made == in_rounds.files(job.out)
+    assert len(loaded) == 1

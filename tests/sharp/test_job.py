@@ -17,9 +17,10 @@ from PIL import Image
 from devbox.box.job import Job
 from devbox.box.jobs import sharp
 from devbox.box.jobs.sharp import model
+from tests import in_rounds
 from tests.jobs.conftest import BoxHalf
 from tests.media.test_pictures import exif
-from tests.sharp.conftest import ARGS, UPSTREAM, Run, likeness, small
+from tests.sharp.conftest import ARGS, PATTERNS, UPSTREAM, Run, likeness, small
 
 # The published header but for the count, which is 1179648 there.
 HEADER = """ply
@@ -335,3 +336,27 @@ def one_box(home: Path) -> Any:
     half = BoxHalf(home, sys.executable)
     yield half
     half.clear()
+
+
+def test_in_rounds_the_model_is_loaded_once_and_results_are_named_as_in_one_run(
+    run: Run, photo: Image.Image, tmp_path: Path, upstream: Any
+) -> None:
+    for name in ("a.png", "a.jpg", "sub/b.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        small(photo).save(tmp_path / "in" / name)
+    job = run(tmp_path / "in")
+    loaded: list[Path] = []
+
+    def load(*given: Any) -> Any:
+        loaded.append(given[0])
+        return model.load(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharp, "load", load)
+        made = in_rounds.run(
+            tmp_path / "many", sharp.run, "files", tmp_path / "in",
+            args=job.args, checkpoints=job.checkpoints, patterns=PATTERNS,
+        )  # fmt: skip
+    assert made == in_rounds.files(job.out)
+    assert "a.png.ply" in made
+    assert len(loaded) == 1

@@ -20,6 +20,7 @@ from devbox.box.job import Job
 from devbox.box.jobs import track
 from devbox.box.media import frames
 from devbox.jobs import demo_clip
+from tests import in_rounds
 from tests.track.clips import ARGS, greys_of, records_of, run, write
 
 
@@ -233,3 +234,17 @@ def test_files_that_a_job_does_not_take_are_named(
     assert "clip.heic, notes.txt" in said
     assert ".hidden" not in said
     assert "1 images beside videos" in said
+
+
+def test_in_rounds_results_are_named_as_in_one_run(home: Path) -> None:
+    for name in ("a.mp4", "sub/b.mp4", "sub/b.avi"):
+        (home / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(home / "in" / name, 5)
+    patterns = {"video": ("*.mp4", "*.avi")}
+    job = Job(home / "one", args=ARGS, inputs={"video": home / "in"}, patterns=patterns)
+    track.run(job)
+    made = in_rounds.run(
+        home / "many", track.run, "sequences", home / "in", args=ARGS, patterns=patterns
+    )
+    assert made == in_rounds.files(job.out)
+    assert {"a/results.jsonl", "sub/b.avi/results.jsonl"} <= made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -80,6 +81,11 @@ def folders(names: List[str]) -> Dict[str, str]:
 def stems(names: List[str], suffixes: Tuple[str, ...]) -> Dict[str, str]:
     """Item name → the beginning of the names of its results, which end with `suffixes`: named as
     for `folders`, and no result is where another one needs a folder."""
+    return dict(_stems(tuple(names), suffixes))
+
+
+@lru_cache(maxsize=1)  # each round of a batch asks for the names of all of it
+def _stems(names: Tuple[str, ...], suffixes: Tuple[str, ...]) -> Dict[str, str]:
     bare = [str(Path(name).with_suffix("")) for name in names]
     taken = Counter(stem.casefold() for stem in bare)
     found = [stem if taken[stem.casefold()] == 1 else name for name, stem in zip(names, bare)]

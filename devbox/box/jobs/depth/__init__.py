@@ -40,10 +40,12 @@ def run(job: Job, factory: Optional[Factory] = None) -> None:
     limits = Limits(int(job.args["batch"]), int(job.args["process_res"]))
     wanted = str(job.args["gaussians"])
     with job.stage("load model"):
-        model = load(job.checkpoints["da3"], str(job.args["device"]), factory)
+        model = job.resident(
+            "model", lambda: load(job.checkpoints["da3"], str(job.args["device"]), factory)
+        )
     _require_gaussians(model, wanted)
     sizes, broken = _looked(groups, single)
-    folders = frames.folders(list(groups))
+    folders = frames.folders(job.every(groups))
     job.log(f"{model.name} is loaded on {model.device}; {len(groups)} scenes")
     room = ExitStack()
 

@@ -28,12 +28,15 @@ _DEATHS = 3  # frames of one video on which the engine may die before the video 
 def run(job: Job) -> None:
     """Each sequence is one item: a broken video fails itself, the others continue."""
     sequences = frames.of_input(job, "video")
-    folders = frames.folders(list(sequences))
-    with Host(job.args["engine"], options(job.args), job.log) as host:
-        for name in job.items(sequences):
-            with job.item(name):
-                source = frames.open_sequence(sequences[name], job.args["fps"])
-                _pose(job, host, source, folders[name])
+    folders = frames.folders(job.every(sequences))
+    host = job.resident(
+        "engine", lambda: Host(job.args["engine"], options(job.args), job.log), Host.close
+    )
+    host.start()
+    for name in job.items(sequences):
+        with job.item(name):
+            source = frames.open_sequence(sequences[name], job.args["fps"])
+            _pose(job, host, source, folders[name])
 
 
 def _pose(job: Job, host: Host, source: frames.Sequence, where: str) -> None:

@@ -19,7 +19,7 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from devbox.box import json_file
 from devbox.box.job import Job
@@ -34,14 +34,9 @@ Load = Callable[[Mapping[str, Path], bool], Upstream]
 def run(job: Job, load: Load = upstream.load, vram: Callable[[], int] = upstream.vram) -> None:
     """Each video, or the folder of images, is one item."""
     sequences = frames.of_input(job, "video")
-    where = _folders(list(sequences))
-    models = None
+    where = _folders(job.every(sequences))
     for name in job.items(sequences):
-        if models is None:
-            room = vram()
-            plan = _plan(job, room, 1)
-            with job.stage("load"):
-                models = load(job.checkpoints, plan.occlusion)
+        models, room = job.resident("models", lambda: _loaded(job, load, vram()))
         with job.item(name), tee(_log_file(job, where[name])):
             source = frames.open_sequence(sequences[name], job.args["fps"])
             _Video(job, models, source, where[name], room).run()
@@ -221,6 +216,13 @@ class _Video:
     def _check_cancelled(self) -> None:
         if self._job.cancelled:
             raise InterruptedError("cancelled; a retry continues here")
+
+
+def _loaded(job: Job, load: Load, room: int) -> Tuple[Upstream, int]:
+    """The models, and the memory there was for them."""
+    plan = _plan(job, room, 1)
+    with job.stage("load"):
+        return load(job.checkpoints, plan.occlusion), room
 
 
 def _plan(job: Job, room: int, people: int) -> memory.Plan:

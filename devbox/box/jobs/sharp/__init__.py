@@ -42,9 +42,11 @@ def run(job: Job, factory: Optional[Factory] = None) -> None:
     paths = job.named("images")
     if not paths:
         raise ValueError("the input holds no picture")
-    names = frames.stems(list(paths), (".ply", ".preview.png", ".json"))
+    names = frames.stems(job.every(paths), (".ply", ".preview.png", ".json"))
     with job.stage("load model"):
-        model = load(job.checkpoints["sharp"], job.args["device"], factory)
+        model = job.resident(
+            "model", lambda: load(job.checkpoints["sharp"], job.args["device"], factory)
+        )
     job.log(f"SHARP is loaded on {model.device}; {len(paths)} pictures")
 
     def read(name: str) -> _Loaded:

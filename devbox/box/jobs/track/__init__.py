@@ -27,7 +27,7 @@ ORDER = ("detected", "predicted", "held", "none")
 def run(job: Job) -> None:
     """Each sequence is one item: a broken video fails itself, the others continue."""
     sequences = frames.of_input(job, "video")
-    folders = frames.folders(list(sequences))
+    folders = frames.folders(job.every(sequences))
     for name in job.items(sequences):
         with job.item(name):
             _track(job, frames.open_sequence(sequences[name], job.args["fps"]), folders[name])
