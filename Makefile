@@ -25,9 +25,9 @@ test: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux \
 		chromium:chromium chromedriver:chromium-driver \
 		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
-	# Half of the tests' time is waiting for real processes, so that two cores feed three workers.
+	# Half of the tests' time is waiting for real processes, so that two cores feed four workers.
 	# -r R shows the tests marked real_time that were tried a second time.
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -r R --timeout 400
+	$(BIN)/python -m pytest -n 4 --dist loadgroup -r R --timeout 400
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

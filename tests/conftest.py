@@ -74,7 +74,7 @@ def _compiled(contents: dict[str, bytes]) -> dict[str, bytes]:
     """Archive name of a module's cached code → that code, which counts whatever the time of the
     module's file (PEP 552, unchecked)."""
     found = {}
-    with tempfile.TemporaryDirectory(prefix="dbx") as folder:
+    with tempfile.TemporaryDirectory(prefix="dbx", dir=_HOMES) as folder:
         source, compiled = Path(folder) / "source.py", Path(folder) / "source.pyc"
         for name, data in contents.items():
             if name.endswith(".py") and not name.startswith("devbox/box/jobs/"):

@@ -19,8 +19,9 @@ from devbox.spec.trust import record as trust
 from devbox.workspace import Workspace
 from tests.remote.sshd import wait_until
 
-# Nothing that this machine does beside the test counts as use of the box.
-_QUIET = 'idle = {cpu_util = 100, net_bytes = "1GB", ssh_bytes = "1GB"}\n'
+# Nothing that this machine does beside the test counts as use of the box, which is quiet half of
+# `after` from its last use.
+_QUIET = 'idle = {after = "50s", cpu_util = 1000, net_bytes = "1GB", ssh_bytes = "1GB"}\n'
 
 
 @pytest.fixture

@@ -34,12 +34,13 @@ GREETINGS = {
 def noisy(ws: Workspace, home: Path, request: pytest.FixtureRequest) -> Box:
     greeting = home / "greeting.sh"
     greeting.write_text(f"{request.param}\n")
+    (home / "torch.py").write_text("raise ImportError('no second of this test is for it')\n")
     said: list[str] = []
     ws.narrate = said.append
     folder = home / "project"
     # With an SHLVL of 1 a bash that sshd started would read ~/.bashrc in its place.
     (folder / "devbox.toml").write_text(
-        f'[boxes.b]\nenv = {{BASH_ENV = "{greeting}", SHLVL = "2"}}\n'
+        f'[boxes.b]\nenv = {{BASH_ENV = "{greeting}", SHLVL = "2", PYTHONPATH = "{home}"}}\n'
     )
     again = Workspace.open(folder)
     ws.spec = again.spec

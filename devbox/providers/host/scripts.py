@@ -33,7 +33,7 @@ esac
 # A turn that a killed script left is taken after ten seconds. Not every host has flock.
 _TURN = """\
 turn=$HOME/.devbox-box/turn tries=0
-until mkdir -p ~/.devbox-box && mkdir "$turn" 2>/dev/null || [ $tries -ge 100 ]; do
+until mkdir -p ~/.devbox-box || exit; mkdir "$turn" 2>/dev/null || [ $tries -ge 100 ]; do
     sleep 0.1
     tries=$((tries + 1))
 done
