@@ -13,6 +13,9 @@ events.jsonl     what the watchdog did, {"seq", "t", "kind", "message"} a line
 ssh.json         {"sessions", "rx_bytes", "tx_bytes"} where the ssh server counts for us
 runs/<id>/       one folder a run
 active/<id>      identity of the supervisor of a run that runs
+queued/<id>      a run that waits for its turn: what it wants (devbox.box.runs.queue)
+holding/<id>     a run that has what it waited for: its GPUs
+queue.lock       held while it is decided who is next
 serving/<id>     a service that runs and is no job any more: only its requests are use
 waiting/<id>     a run that waits for a round: no use of the box
 served/<id>.json {"count", "in_flight"}: requests of a service, written by it

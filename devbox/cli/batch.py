@@ -148,8 +148,14 @@ def logs(ws: Workspace, batch: Batch, *, go_on: bool) -> None:
                 sys.stdout.flush()
 
 
-def refuse(dest: Path | None) -> None:
-    """An option that a batch has no use for."""
+def refuse(dest: Path | None, queued: bool = False) -> None:
+    """An option that a batch has no use for. queued: --gpus, --after or --priority."""
+    if queued:
+        raise UsageError(
+            "--gpus, --after and --priority are for a run on one box",
+            means="nothing was started",
+            fix="leave them out; gpus and priority in the job's table hold for each worker",
+        )
     if dest:
         raise UsageError(
             "--dest is for a run on one box; a batch's results are in results/ of its project",

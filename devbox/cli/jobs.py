@@ -59,6 +59,11 @@ _detach_option = click.option("--detach", "-d", is_flag=True, help="Return once 
 _dest_option = click.option(
     "--dest", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results."
 )
+gpus_option = click.option(
+    "--gpus",
+    type=click.IntRange(0, 1024),
+    help="GPUs it has for itself; it waits until they are free.",
+)
 no_sync_option = click.option(
     "--no-sync", is_flag=True, help="Run what is on the box; do not sync up first."
 )
@@ -83,6 +88,19 @@ _max_cost_option = click.option(
 @provider_option("Where the workers are, in place of what their table says.")
 @_max_cost_option
 @then_option
+@gpus_option
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="RUN",
+    shell_complete=_complete_runs,
+    help="Begin once RUN, of the same box, has succeeded; may be given several times.",
+)
+@click.option(
+    "--priority",
+    metavar="low|normal|high|N",
+    help="Who of those that wait is first: a higher number, -1000 to 1000.",
+)
 @_detach_option
 @_dest_option
 @no_sync_option
@@ -100,6 +118,9 @@ def run_command(
     provider: str | None,
     max_cost: float | None,
     then: str | None,
+    gpus: int | None,
+    after: tuple[str, ...],
+    priority: str | None,
     detach: bool,
     dest: Path | None,
     no_sync: bool,
@@ -115,6 +136,9 @@ def run_command(
     with this computer off. It loses no results, and waits for `devbox keep` and for who is at work.
     Without a JOB it is for the run under way; `none` takes it back.
 
+    With --gpus or --after it waits in the queue of its box until it can begin, also with this
+    computer off.
+
     \b
     devbox run                               which jobs there are
     devbox run track -- --help               what a job takes
@@ -122,6 +146,7 @@ def run_command(
     devbox run --detach -- python train.py --lr 3
     devbox run train --up --then pause
     devbox run depth --workers 4 --then down -- --input photos
+    devbox run train --gpus 1 --after prepare-20261122-151203-x7f2
     devbox run --then none
 
     --workers makes a batch: the job's input is divided between boxes copied from one table of
@@ -130,7 +155,7 @@ def run_command(
     """
     from devbox.cli import run_report, run_then
     from devbox.cli.transfer import transfer
-    from devbox.jobs import arguments, catalogue, setup
+    from devbox.jobs import arguments, catalogue, queue, setup
     from devbox.jobs.submit import submit
     from devbox.sync import before
 
@@ -156,11 +181,12 @@ def run_command(
         if takes_words(job):
             extra, words = words, []
         given = arguments.parse(job, words)
+    job = queue.with_options(job, gpus, priority)
     name = box_name or job.box or None
     if workers:
         from devbox.cli import batch
 
-        batch.refuse(dest)
+        batch.refuse(dest, bool(gpus or after or priority))
         typed = {"": job_name, "box": box_name, "workers": workers, "then": then}
         approve(ws, "run", typed, yes=yes)
         batch.start(
@@ -184,6 +210,7 @@ def run_command(
         approve(ws, "run", {"": job_name, "box": box_name, "up": up, "then": then}, yes=yes)
     box = run_then.bring_up(ws, name) if up else ws.box(name)
     with run_then.costing(ws, box, up=up):
+        wants = queue.wanted(box, job, queue.named(ws, box, after))
         order = run_then.order(ws, then, box, stays=not detach)
         if not no_sync:
             before.send(ws, box)
@@ -198,6 +225,7 @@ def run_command(
                 given.inputs,
                 extra=extra,
                 then=order.then if order else None,
+                queue=wants,
                 tell=tell,
             )
     after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
@@ -329,12 +357,15 @@ def after_start(
 ) -> None:
     """After a start: leave it alone, or follow it to its end."""
     from devbox.cli import run_report
+    from devbox.jobs import queue, status
 
     if not detach:
         ws.narrate(f"run {run.id} on {run.box_name}")
         _follow(ws, run, after="", dest=dest, as_json=as_json, quiet=quiet)
         return
-    ws.narrate(f"running on {run.box_name}; follow it: devbox attach {run.id}")
+    waits = queue.told(status.of(run))
+    is_so = f"queued on {run.box_name}: {waits}" if waits else f"running on {run.box_name}"
+    ws.narrate(f"{is_so}; follow it: devbox attach {run.id}")
     if as_json:
         print_json("run", run=run_report.run_fields(ws, run))
     else:

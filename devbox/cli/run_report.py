@@ -9,7 +9,7 @@ from devbox.cli.common import echo, print_json
 from devbox.cli.run_view import amount
 from devbox.cli.transfer import transfer
 from devbox.errors import JobFailed
-from devbox.jobs import catalogue, fetch, queries, status
+from devbox.jobs import catalogue, fetch, queries, queue, status
 from devbox.jobs.follow import Ended, Progress
 from devbox.model import Run, RunState
 from devbox.text import dollars, duration
@@ -80,7 +80,10 @@ def run_fields(ws: Workspace, run: Run) -> dict[str, Any]:
         "ended": run.ended,
         "exit_code": run.exit_code,
         "cost_micro_dollars": queries.cost(ws, run),
-        **{key: seen[key] for key in (*kept, "failures", "failures_dropped", "peak")},
+        **{
+            key: seen[key]
+            for key in (*kept, "failures", "failures_dropped", "peak", "queue", "gpus")
+        },
     }
 
 
@@ -114,5 +117,5 @@ def row(ws: Workspace, run: Run) -> tuple[str, ...]:
         duration(status.seconds(seen, ws.clock())),
         dollars(queries.cost(ws, run)),
         run.box_name,
-        seen.message[:60],
+        (seen.message or queue.told(seen))[:60],
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from devbox.cli.common import is_interactive, narrate
-from devbox.jobs.follow import Ended, Line, Message, Note, Progress
+from devbox.jobs.follow import Ended, Line, Message, Note, Progress, Waiting
 from devbox.text import duration, size
 
 _LONGEST = 1 << 20  # characters of one line that are kept together
@@ -26,6 +26,7 @@ def watch(
 ) -> Ended | None:
     """Show a run's messages on stderr; the end, if they go that far."""
     ended = None
+    waits = ""
     begun = ""  # of a line that comes in pieces
     with _view(title, quiet, clock) as view:
         for message in messages:
@@ -40,6 +41,10 @@ def watch(
                     if end != "\r":
                         view.say(begun)
                     begun = ""
+                case Waiting(text):
+                    if text != waits:
+                        view.say(text)
+                    waits = text
                 case Progress():
                     view.progress(message)
                 case Note(text):

@@ -18,7 +18,13 @@ from devbox.cli.common import (
     workspace,
 )
 from devbox.cli.following import following
-from devbox.cli.jobs import WordsAfterDashes, no_setup_option, no_sync_option, takes_words
+from devbox.cli.jobs import (
+    WordsAfterDashes,
+    gpus_option,
+    no_setup_option,
+    no_sync_option,
+    takes_words,
+)
 
 if TYPE_CHECKING:
     from devbox.jobs.follow import Message
@@ -41,6 +47,7 @@ def _complete_services(_: click.Context, __: click.Parameter, incomplete: str) -
 @click.argument("name", metavar="[SERVICE]", required=False, shell_complete=_complete_services)
 @box_option("The box to serve on; needed when there are several.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port on this computer.")
+@gpus_option
 @click.option("--detach", "-d", is_flag=True, help="Return once it is ready; no forward.")
 @no_sync_option
 @no_setup_option
@@ -52,6 +59,7 @@ def serve_command(
     name: str | None,
     box_name: str | None,
     port: int | None,
+    gpus: int | None,
     detach: bool,
     no_sync: bool,
     no_setup: bool,
@@ -69,7 +77,7 @@ def serve_command(
     devbox serve pose --detach -- --engine cascade
     devbox services stop pose
     """
-    from devbox.jobs import arguments
+    from devbox.jobs import arguments, queue
     from devbox.services import catalogue
 
     ws = workspace(quiet=quiet)
@@ -81,6 +89,7 @@ def serve_command(
     if words == ["--help"] and not takes_words(service):
         page(arguments.describe(service))
         return
+    service = queue.with_options(service, gpus, None)
     box = ws.box(box_name or service.box or None)
     run = _begin(ws, box, service, words, no_sync=no_sync, no_setup=no_setup, quiet=quiet)
     if detach:

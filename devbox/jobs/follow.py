@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
-from devbox.jobs import status
+from devbox.jobs import queue, status
 from devbox.model import BoxState, Run, RunState
 from devbox.remote import agent_bootstrap, stream
 from devbox.remote.preconditions import check_running
@@ -38,6 +38,12 @@ class Progress(NamedTuple):
     eta: float | None
 
 
+class Waiting(NamedTuple):
+    """The run waits for its turn: what for, and its place."""
+
+    text: str
+
+
 class Note(NamedTuple):
     """Something to tell: a stage began, an item failed, the connection was cut."""
 
@@ -62,7 +68,7 @@ class Ended(NamedTuple):
 
 
 _Line = JobEvent | JobAnswer | Heartbeat | Refusal | LogPiece
-Message = Line | Progress | Note | Health | Alive | Ended
+Message = Line | Progress | Waiting | Note | Health | Alive | Ended
 
 
 def follow(
@@ -167,6 +173,8 @@ class _Reader:
         seen = status.shifted(message.status, box_now=message.now, now=now)
         self._run = status.apply(self._run, seen)
         found: list[Message] = [Progress(*seen.progress, seen.unit, seen.note, seen.eta)]
+        if seen.queue:
+            found = [Waiting(clean(queue.told(seen), 400))]
         found += [Health(seen.service)] if seen.service else []
         if seen.is_over:
             self.ended = True

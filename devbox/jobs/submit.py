@@ -37,6 +37,7 @@ from devbox.wire.jobs import (
     Environment,
     JobAnswer,
     JobRequest,
+    QueueRequest,
     ServiceRequest,
     Spread,
 )
@@ -76,14 +77,16 @@ def submit(
     extra: Sequence[str] = (),
     then: Ordered | None = None,
     part: Part | None = None,
+    queue: QueueRequest | None = None,
     tell: Tell | None = None,
 ) -> Run:
-    """Send the inputs and start the job; returns once it runs, or is known to have been refused.
+    """Send the inputs and start the job; returns once it runs or is queued on the box, or is known
+    to have been refused.
 
     args: a value for every argument; sources: input name → local file or folder; both as
     `arguments.parse` gives them. extra: further words for a command. then: what the box does once
-    it has ended. part: it is a part of a batch, which is then given its rounds. tell: gets the
-    progress of the transfer.
+    it has ended. part: it is a part of a batch, which is then given its rounds. queue: what it
+    waits for there. tell: gets the progress of the transfer.
     Conflict when the box does not run; SyncError, SshError when it cannot be reached. After a
     NoAnswer the run may have been started all the same: `control.refresh` finds out.
     """
@@ -94,7 +97,7 @@ def submit(
     now = ws.clock()
     run_id = part.id if part else new_id(job.name, now)
     request = _request(ws, box, run_id, job, args, looked, extra)
-    request = request._replace(then=then.does if then else None)
+    request = request._replace(then=then.does if then else None, queue=queue)
     if part:
         request = request._replace(
             spread=Spread(part.input, request.inputs[_NAMES]),
@@ -204,6 +207,8 @@ def _start(
             ws.narrate(f"{error.what}; asking again")
             ws.sleep(wait)
         except Exception as error:
+            if isinstance(error, NotFound) and request.queue and request.queue.gpus:
+                error.fix = error.fix or f"which GPUs it has: devbox doctor {box.name}"
             # Certainly not started; else the row stays queued, until `control.refresh` knows.
             if not asked or isinstance(error, (NotFound, UsageError)):
                 ws.store.runs.put(status.fail(run, str(error), ws.clock()))

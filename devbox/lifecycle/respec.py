@@ -22,7 +22,7 @@ from devbox.text import clean, dollars, duration
 
 #: what a box gets over ssh, after it runs
 _SETUP = ("setup", "dotfiles", "git_identity", "forward_agent")
-_IN_PLACE = frozenset({"idle", "sync", "schedule", "pause_at", "budget", *_SETUP})
+_IN_PLACE = frozenset({"idle", "sync", "schedule", "pause_at", "max_runs", "budget", *_SETUP})
 _CHOICE = frozenset({"hardware", "gpu", "vram", "max_price", "cpu", "memory"})
 #: boxes that `up` starts: what they cannot follow is refused before that
 STOPPED = (BoxState.PAUSED, BoxState.FAILED)

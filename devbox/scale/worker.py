@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from devbox.errors import DevboxError, NotFound, SshError, SyncError
-from devbox.jobs import fetch, queries, setup, status, submit
+from devbox.jobs import fetch, queries, queue, setup, status, submit
 from devbox.jobs.fetch import NOTES
 from devbox.jobs.submit import Part
 from devbox.jobs.transfer import transfer
@@ -119,6 +119,7 @@ class _Member:
             {name: Path(path) for name, path in asked.sources.items()},
             then=order.then if order else None,
             part=part,
+            queue=queue.wanted(self.box, team.job),
         )
         team.opened(self.number, self.run.id)
         team.board.starts = max(1.0, ws.clock() - began)

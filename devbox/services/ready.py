@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 
 from devbox.errors import JobFailed
-from devbox.jobs.follow import Ended, Health, Line, Message, Note
+from devbox.jobs.follow import Ended, Health, Line, Message, Note, Progress, Waiting
 from devbox.model import Run
 from devbox.text import clean, duration
 from devbox.wire.jobs import ServiceStatus
@@ -26,13 +26,19 @@ def until_ready(
     """Pass messages on until the service is ready; how it is then. What it waits for is told as a
     Note now and then, with the last line of its log.
 
-    since: when it was started, patience: seconds from then. JobFailed when it ends before, or is
+    since: when it was started, patience: seconds from then, or from its turn where it was queued.
+    JobFailed when it ends before, or is
     not ready in time: it then runs on, and no longer holds its box up.
     """
     said, last, told = "", "", clock()
+    queued = False
     for message in messages:
         now = clock()
         match message:
+            case Waiting():
+                queued = True
+            case Progress() if queued:
+                queued, since, told = False, now, now
             case Health(service):
                 if service.ready:
                     return service
@@ -45,6 +51,9 @@ def until_ready(
                     means=f"it does not run; its last words: {last}" if last else "it does not run",
                     fix=f"devbox logs {run.id}",
                 )
+        if queued:
+            yield message
+            continue
         if now - since > patience:
             raise JobFailed(
                 f"service {run.job} was not ready within {duration(patience)}"

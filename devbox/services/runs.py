@@ -12,7 +12,7 @@ import msgspec
 from devbox import paths
 from devbox.errors import Conflict, NotFound
 from devbox.files import locked
-from devbox.jobs import queries, status
+from devbox.jobs import queries, queue, status
 from devbox.jobs.arguments import Value
 from devbox.jobs.submit import submit
 from devbox.jobs.transfer import Tell
@@ -80,10 +80,12 @@ def begin(
         public.check(ws, box, service)
     with locked(_lock(box, service.name), timeout=_STARTING):
         for run in queries.refresh(ws, _open(ws, box)):
-            if run.job == service.name and run.state in (RunState.RUNNING, RunState.UNKNOWN):
+            if run.job == service.name and not run.state.is_over and _is_there(run):
                 return Begun(run, False, _differs(run, args, extra))
         try:
-            return Begun(submit(ws, box, service, args, sources, extra=extra, tell=tell), True)
+            wants = queue.wanted(box, service)
+            run = submit(ws, box, service, args, sources, extra=extra, queue=wants, tell=tell)
+            return Begun(run, True)
         except Conflict as error:
             run = _refused(ws, box, service.name, error)
             return Begun(run, False, _differs(run, args, extra))
@@ -91,6 +93,11 @@ def begin(
 
 def _open(ws: Workspace, box: Box | None) -> list[Run]:
     return [run for run in all_of(ws, box=box) if not run.state.is_over]
+
+
+def _is_there(run: Run) -> bool:
+    """Whether its box has it, or may have: one that is only being sent is no answer."""
+    return run.state is not RunState.QUEUED or status.of(run).state == "queued"
 
 
 def _refused(ws: Workspace, box: Box, name: str, error: Conflict) -> Run:

@@ -17,7 +17,7 @@ from devbox.spec import trust
 from devbox.spec.memory import Memory
 from devbox.spec.on_provider import OnProvider, Port, Volume
 from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
-from devbox.spec.values import Bytes, Number, Seconds, Table
+from devbox.spec.values import Bytes, Number, Priority, Seconds, Table
 from devbox.wire.messages import Policy
 from devbox.wire.notices import NoticeKind
 
@@ -77,7 +77,8 @@ class BoxSpec(Table, frozen=True):
     `up` waits for the provider, and for ssh. cpu: as the provider counts: physical cores at Modal,
     vCPU at Hugging Face. expose: ports that get a public URL. setup: commands that the box's shell
     runs in the workdir, once on each new disk. schedule, pause_at: when `devbox guard` brings it up
-    and pauses it, as cron has it (or pause_at as 20:00), by the file's `timezone`. budget:
+    and pauses it, as cron has it (or pause_at as 20:00), by the file's `timezone`. max_runs: runs
+    under way at once, further ones wait; services are not among them. budget:
     dollars that the box may cost from `up` to `down`, in place of the project's budget.per_box.
     dotfiles: what `git clone` takes, or a folder here. git_identity: give the box the name and
     email that git has here. forward_agent: of ssh, while a connection lasts."""
@@ -95,6 +96,7 @@ class BoxSpec(Table, frozen=True):
     command: tuple[str, ...] = ()
     workdir: str = ""
     max_uptime: Seconds = Seconds(8 * 3600)
+    max_runs: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     budget: Number | None = None
     start_timeout: Seconds = Seconds(45 * 60)
     login_timeout: Seconds = Seconds(5 * 60)
@@ -215,7 +217,9 @@ class JobSpec(Table, frozen=True):
     box with run(job)) and command (an argument list) is set; command items may hold {argument}
     and {input} names. outputs: name → path inside the run's output folder. packages: installed on
     the box where they are missing; with an environment they go into it, after its own and with
-    their dependencies. schedule: when `devbox guard` runs it, as cron has it."""
+    their dependencies. gpus: how many each of its runs has for itself, waiting until they are free;
+    priority: who is first of those that wait. schedule: when `devbox guard` runs it, as cron has
+    it."""
 
     name: str = ""
     summary: str = ""
@@ -228,6 +232,8 @@ class JobSpec(Table, frozen=True):
     packages: tuple[str, ...] = ()
     environment: Environment | None = None
     image: str = "cpu"
+    gpus: Annotated[int, Meta(ge=0, le=1024)] = 0
+    priority: Priority = "normal"
     vram: Bytes = Bytes(0)
     memory: Memory | None = None
     timeout: Seconds | None = None

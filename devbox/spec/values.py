@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,6 +17,16 @@ class Bytes(int):
 
 #: a number that is not below zero; beyond a million it is a slip of the pen
 Number = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+#: who is first in a box's queue, the higher the earlier; or one of the names in RANKS
+Priority = Annotated[int, msgspec.Meta(ge=-1000, le=1000)] | Literal["low", "normal", "high"]
+RANKS = {"low": -100, "normal": 0, "high": 100}
+
+
+def rank(priority: Priority) -> int:
+    """The number of a priority."""
+    return RANKS[priority] if isinstance(priority, str) else priority
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -62,6 +62,18 @@ class Spread(NamedTuple):
     names: Word
 
 
+class QueueRequest(NamedTuple):
+    """What a run waits for on its box before it begins (devbox.box.runs.turn). gpus: how many it
+    gets, which no other run that asked for some has meanwhile. after: runs that must have
+    succeeded. priority: the higher, the earlier. max_runs: how many runs that say so may be under
+    way at once."""
+
+    gpus: Annotated[int, Between(0, 1024)] = 0
+    after: Tuple[Word, ...] = ()
+    priority: Annotated[int, Between(-1000, 1000)] = 0
+    max_runs: Optional[Annotated[int, Between(1, 10_000)]] = None
+
+
 class JobRequest(NamedTuple):
     """What `job start` is asked for; kept as request.json, without the secrets.
 
@@ -71,8 +83,8 @@ class JobRequest(NamedTuple):
     bytes. environment: the work runs in it, and packages go into it too; without one the box's
     Python does the work. service: the run stays and answers requests. grace: seconds between
     SIGTERM and SIGKILL. then: what the box does with itself once this run and all others have
-    ended. spread: its work comes in rounds. Starting the same id and attempt again changes
-    nothing."""
+    ended. spread: its work comes in rounds. queue: what it waits for; without one it begins at
+    once. Starting the same id and attempt again changes nothing."""
 
     id: Word
     job: Word
@@ -97,6 +109,7 @@ class JobRequest(NamedTuple):
     grace: float = 10.0
     then: Optional[End] = None
     spread: Optional[Spread] = None
+    queue: Optional[QueueRequest] = None
 
 
 class Attempt(NamedTuple):
@@ -138,18 +151,32 @@ class ServiceStatus(NamedTuple):
     said: Annotated[str, Text(200)] = ""
 
 
+class Queued(NamedTuple):
+    """A run that waits. since: when it was put into the queue. waits_for: runs it was to begin
+    after; GPUs that other runs have; one of `max_runs` places; other programs that use the GPUs;
+    the driver, which does not tell of them. why: the same as a sentence. place: 1 for the one that
+    is next; None while it waits for runs."""
+
+    since: Time
+    waits_for: Literal["runs", "gpus", "max_runs", "programs", "driver"]
+    why: Annotated[str, Text(300)] = ""
+    place: Optional[Annotated[int, Between(1, 1_000_000)]] = None
+
+
 class JobStatus(NamedTuple):
     """How a run is; kept on the box as status.json. state: "" before the box has heard of it.
 
-    reason: why it did not succeed: exit, items, timeout, cancelled, interrupted, unprepared, error.
+    reason: why it did not succeed: exit, items, timeout, cancelled, interrupted, unprepared, error,
+    after (a run that it was to begin after did not succeed).
     message: the same as a sentence. exit_code: as a shell would say it: 128 + signal, 124 for a
     timeout. progress: (done, total) of `unit`. note: what it is at. timings: seconds of each stage.
     log_bytes: printed so far, of which log_dropped are gone. t: when this was written.
-    supervisor: the process on the box that watches it."""
+    supervisor: the process on the box that watches it. queue: while it is queued. gpus: those it
+    was given, as in its CUDA_VISIBLE_DEVICES; none where it did not ask for any."""
 
     id: Word = ""
     job: Word = ""
-    state: Literal["", "running", "succeeded", "failed", "cancelled"] = ""
+    state: Literal["", "queued", "running", "succeeded", "failed", "cancelled"] = ""
     reason: str = ""
     message: Annotated[str, Text(1000)] = ""
     attempt: int = 0
@@ -173,6 +200,8 @@ class JobStatus(NamedTuple):
     t: Optional[Time] = None
     supervisor: Optional[Identity] = None
     service: Optional[ServiceStatus] = None
+    queue: Optional[Queued] = None
+    gpus: Annotated[Tuple[Annotated[str, Text(80)], ...], Most(1024)] = ()
 
     @property
     def is_over(self) -> bool:

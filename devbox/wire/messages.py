@@ -259,8 +259,8 @@ class Sample(NamedTuple):
     None is not measurable; of a part that cannot be measured all leaves are None. requests:
     cumulative count of requests that services took, in_flight: those that are open now; jobs: ids
     of the runs that run, but for services that have been ready and for those in `waiting`, which
-    have rounds and none to work on. processes: the busiest first; there only every few seconds.
-    use: of a digest, which stands for several samples."""
+    are queued, or have rounds and none to work on. processes: the busiest first; there only every
+    few seconds. use: of a digest, which stands for several samples."""
 
     boot: Annotated[str, Exactly("[A-Za-z0-9_-]{1,64}")]
     seq: int

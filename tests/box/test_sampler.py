@@ -120,6 +120,12 @@ def test_a_run_that_waits_for_a_round_is_no_job() -> None:
     run.write_status(JobStatus(state="failed"))
     assert look() == ([], [])
     assert not run.waiting_mark.exists()
+    run.write_status(JobStatus(state="queued", supervisor=processes.identity(os.getpid())))
+    run.queued.write_text("{}")
+    assert look() == ([], [run.id])
+    run.write_status(JobStatus(state="cancelled"))
+    assert look() == ([], [])
+    assert not run.queued.exists()
 
 
 def test_a_part_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,9 @@ PAUSES: dict[str, Callable[[int], Sample]] = {
     "a run that waits for a round with its model loaded": lambda s: sample(
         jobs=[], waiting=["20260101-track-w1"], gpus=[gpu(0, 20 * GB)]
     ),
+    "a run that waits for the GPU of a service that nobody asks": lambda s: sample(
+        requests=0, in_flight=0, jobs=[], waiting=["r1"]
+    ),
     "a GPU whose driver keeps some memory": lambda s: sample(gpus=[gpu(0, 0.4 * GB)]),
     "a box without GPUs": lambda s: sample(gpus=[]),
     "a box whose ssh cannot be counted": lambda s: sample(ssh=None, gpus=None),

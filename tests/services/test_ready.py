@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from devbox.errors import JobFailed
-from devbox.jobs.follow import Alive, Ended, Health, Line, Message, Note
+from devbox.jobs.follow import Alive, Ended, Health, Line, Message, Note, Progress, Waiting
 from devbox.model import Run, RunState
 from devbox.services.ready import until_ready
 from devbox.wire.jobs import JobStatus, ServiceStatus
@@ -67,6 +67,17 @@ def test_one_that_is_never_ready_is_left_with_what_it_said() -> None:
     text = raised.value.render()
     assert "no longer keeps from pausing" in text
     assert "devbox services stop pose" in text
+
+
+def test_the_time_in_the_queue_is_no_warming_up() -> None:
+    waits, begins = Waiting("waits for 1 GPU"), Progress(0, None, "items", "", None)
+    found = told(
+        waits, WARM, 5000.0, Alive(), begins, WARM, 5014.0, Alive(), 5015.0, WARM,
+        5599.0, Health(READY),
+    )  # fmt: skip
+    assert found == ["pose: warming up for 15s (warming_up); it has printed nothing yet", READY]
+    with pytest.raises(JobFailed, match="was not ready within 10m"):
+        told(waits, 5000.0, begins, 5601.0, Alive())
 
 
 def test_one_that_ends_is_an_error() -> None:

@@ -55,6 +55,23 @@ async def test_a_run_that_failed_tells_all_of_itself(dashboard: Open) -> None:
         assert it.dialog == ""
 
 
+async def test_a_run_that_is_queued_says_what_it_waits_for(dashboard: Open) -> None:
+    feed = fakes.fleet()
+    why = "waits for 2 GPUs, 1 free: held by prepare-1"
+    status = {"state": "queued", "queue": {"since": fakes.NOW - 60, "waits_for": "gpus",
+              "why": why, "place": 2}}  # fmt: skip
+    waits = fakes.run(5, RunState.QUEUED, json.dumps(status).encode())
+    begun = fakes.run(6, RunState.RUNNING, b'{"state": "running", "gpus": ["GPU-1a", "GPU-2b"]}')
+    feed.box_runs["id-train"] = [RunView(waits, None), RunView(begun, 5)]
+    async with dashboard(feed=feed, size=(100, 50)) as it:
+        await it.select("train")
+        await it.press("2", "enter")
+        await it.until(lambda: f"{why} (2nd in line)" in " ".join(it.text.split()))
+        assert "◌ queued" in it.text
+        await it.press("down")
+        await it.until(lambda: "on GPU-1a, GPU-2b" in it.text)
+
+
 async def test_a_log_that_cannot_be_read_hides_nothing_else(dashboard: Open) -> None:
     async with dashboard(feed=_feed(), fails="no answer", size=(80, 50)) as it:
         await it.select("train")

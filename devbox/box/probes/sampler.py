@@ -72,10 +72,10 @@ def _read(probe: Probe, now: float) -> Optional[Dict[str, Any]]:
 
 class Work:
     """What runs right now, asked every other second: jobs, and the requests of services. A service
-    is among the jobs until it was ready once; a run that has rounds is among those that wait while
-    it has none to work on. requests: those that were taken since this sampler began, or before it
-    by services that run; None before the first service. in_flight: None while there is no
-    service."""
+    is among the jobs until it was ready once; a run that is queued is among those that wait, and
+    one that has rounds while it has none to work on. requests: those that were taken since this
+    sampler began, or before it by services that run; None before the first service. in_flight: None
+    while there is no service."""
 
     def __init__(self) -> None:
         self._looked_at = float("-inf")
@@ -94,7 +94,9 @@ class Work:
 
     def _look(self, active: List[folder.RunFolder]) -> None:
         serving = {run.id for run in active if run.serving_mark.exists()}
-        self._waiting = [run.id for run in active if run.waiting_mark.exists()]
+        self._waiting = [
+            run.id for run in active if run.waiting_mark.exists() or run.queued.exists()
+        ]
         self._jobs = [run.id for run in active if run.id not in {*serving, *self._waiting}]
         counts: Dict[str, int] = {}
         in_flight = 0

@@ -4,6 +4,8 @@ commands.py    the verbs              supervise.py  the process that watches one
 worker.py      the process that works process_group.py  its processes, as one thing
 folder.py      runs/<id>/ on disk     log.py, jsonl.py, progress.py, outcome.py  what is kept of it
 follow.py      the stream to a reader inputs.py     what was sent for it
+queue.py       who waits, on disk     order.py      who is next, pure
+turn.py        a run's wait           devices.py    the GPUs that can be given
 
 May import box/ and box/probes.
 """

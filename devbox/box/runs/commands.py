@@ -25,9 +25,10 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar, Union
 
 from devbox.box import json_file, paths, processes
-from devbox.box.runs import inputs, rounds, then
+from devbox.box.runs import inputs, queue, rounds, then, turn
 from devbox.box.runs.folder import BadRequest, RunFolder, active, all_runs
 from devbox.box.runs.follow import follow
+from devbox.box.runs.order import gpus
 from devbox.box.runs.process_group import python_command
 from devbox.wire.codec import Unreadable, decode, encode
 from devbox.wire.jobs import (
@@ -109,7 +110,7 @@ def _told(found: Optional[then.Order]) -> ThenAnswer:
 
 
 def start(request: JobRequest) -> JobStatus:
-    """Start a run, or a further attempt of one; returns its status once it is running."""
+    """Start a run, or a further attempt of one; returns its status once it is running or queued."""
     folder = RunFolder(request.id)
     folder.settled()
     with _one_of_its_name(request), folder.lock():
@@ -119,11 +120,15 @@ def start(request: JobRequest) -> JobStatus:
         if before is not None and not before.is_over:
             raise BadRequest("conflict", f"run {folder.id} is still running")
         _require_places(request)
+        _require_gpus(request)
         folder.out.mkdir(exist_ok=True)
         folder.cancel_mark.unlink(missing_ok=True)
         if request.secrets:  # not in the request, which stays: these are read once, then gone
             json_file.write(folder.path / "secrets.json", request.secrets)
-        json_file.write(folder.path / "request.json", request._replace(secrets={}), durable=True)
+        with queue.lock():
+            queue.require_after(request)
+            asked = request._replace(secrets={})
+            json_file.write(folder.path / "request.json", asked, durable=True)
         # Ordered before it runs: cut off in between, the box stops all the same.
         earlier = then.give(request.then, folder.id) if request.then else None
         _spawn(folder)
@@ -193,6 +198,16 @@ def _require_places(request: JobRequest) -> None:
     for name, path in request.inputs.items():
         if not paths.home(path).exists():
             raise BadRequest("missing", f"input {name} is not on the box: {path}")
+
+
+def _require_gpus(request: JobRequest) -> None:
+    """BadRequest when it wants more GPUs than this box has. A driver that does not tell is waited
+    for in the queue."""
+    wanted = request.queue.gpus if request.queue else 0
+    have = turn.gpus(request) if wanted else None
+    if have is not None and have < wanted:
+        what = f"the run asks for {gpus(wanted)}, and the box has {have or 'none'} to give"
+        raise BadRequest("missing", what)
 
 
 def _spawn(folder: RunFolder) -> None:

@@ -22,7 +22,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Iterator, List, Optional, Tuple
 
 from devbox.box import json_file, paths, processes
 from devbox.box.notices import about, outbox
@@ -60,6 +60,10 @@ class RunFolder:
         self.serving_mark = _shared("serving") / run_id
         #: of a run with rounds: exists while there is none to work on
         self.waiting_mark = _shared("waiting") / run_id
+        #: exists while it runs or waits
+        self.active_mark = _shared("active") / run_id
+        #: while it waits, and while it has what it waited for (devbox.box.runs.queue)
+        self.queued, self.holding = (where / run_id for where in all_queued())
         #: of a service: its requests, {"count", "in_flight"}
         self.served = _shared("served") / f"{run_id}.json"
 
@@ -83,12 +87,18 @@ class RunFolder:
 
     def write_status(self, status: JobStatus) -> None:
         """Also keeps the run in, or takes it out of, the list of active ones."""
-        active = _shared("active") / self.id
-        if not status.is_over and not active.exists():
-            json_file.write(active, status.supervisor, durable=True)
+        if not status.is_over and not self.active_mark.exists():
+            json_file.write(self.active_mark, status.supervisor, durable=True)
         json_file.write(self.path / "status.json", status, durable=True)
         if status.is_over:
-            for path in (active, self.serving_mark, self.served, self.waiting_mark):
+            for path in (
+                self.active_mark,
+                self.serving_mark,
+                self.waiting_mark,
+                self.served,
+                self.queued,
+                self.holding,
+            ):
                 path.unlink(missing_ok=True)
             _tell_over(status)
 
@@ -120,15 +130,16 @@ class RunFolder:
             rebooted = known is None or known.boot != processes.boot_id()
             how = "the box was restarted" if rebooted else "its supervisor was killed"
             last = status.t or status.started
-            attempts = list(status.attempts)
-            attempts[-1:] = [attempt._replace(ended=last) for attempt in attempts[-1:]]
+            waited = "it had not begun" if status.state == "queued" else "what is done is kept"
+            attempts = [a._replace(ended=last) if a.ended is None else a for a in status.attempts]
             status = status._replace(
                 state="failed",
                 reason="interrupted",
-                message=f"interrupted: {how}; what is done is kept",
+                message=f"interrupted: {how}; {waited}",
                 ended=last,
                 eta=None,
                 attempts=tuple(attempts),
+                queue=None,
             )
             self.write_status(status)
             return status
@@ -159,26 +170,32 @@ def all_runs() -> List[RunFolder]:
     return [RunFolder(path.name) for path in found if path.is_dir()]
 
 
+def all_queued() -> Tuple[Path, Path]:
+    """The folders of the queue: of what waits, and of what has what it waited for."""
+    return _shared("queued"), _shared("holding")
+
+
 def active() -> List[str]:
-    """Ids of the runs that run right now. A cheap read, for the sampler at 1 Hz."""
+    """Ids of the runs that run or wait right now. A cheap read, for the sampler at 1 Hz."""
     folder = _shared("active")
-    return sorted(
-        name
-        for name in os.listdir(folder)
-        if _ID.fullmatch(name) and processes.is_alive(json_file.load(folder / name, Identity))
-    )
+    known = {name: json_file.load(folder / name, Identity) for name in ids(folder)}
+    return [name for name, supervisor in known.items() if processes.is_alive(supervisor)]
 
 
 def settle_dead() -> List[str]:
     """Settle every run whose supervisor is gone, which also ends what it left running. For the
     watchdog, now and then. Their ids."""
     running = active()
-    found = [name for name in os.listdir(_shared("active")) if _ID.fullmatch(name)]
-    dead = sorted(set(found) - set(running))
+    dead = sorted(set(ids(_shared("active"))) - set(running))
     for name in dead:
         RunFolder(name).settled()
         (_shared("active") / name).unlink(missing_ok=True)
     return dead
+
+
+def ids(folder: Path) -> List[str]:
+    """Those that a folder has a file of, sorted."""
+    return sorted(name for name in os.listdir(folder) if _ID.fullmatch(name))
 
 
 def _shared(name: str) -> Path:

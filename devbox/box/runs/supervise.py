@@ -16,12 +16,12 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, List, Optional, Tuple
 
 from devbox.box import event_log, processes
 from devbox.box.items import Items, read_items
 from devbox.box.job import PART
-from devbox.box.runs import worker
+from devbox.box.runs import devices, turn, worker
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.jsonl import Tail, append
 from devbox.box.runs.log import LogWriter
@@ -46,7 +46,7 @@ _LOCK_PATIENCE = 5.0  # for the supervisor of an attempt that is over to be gone
 
 
 def main(argv: List[str]) -> int:
-    """Runs in a session of its own; says "ready" on stdout once status.json says running."""
+    """Runs in a session of its own; says "ready" on stdout once status.json tells of it."""
     folder = RunFolder(argv[0])
     request = folder.request()
     with open(folder.path / "supervisor.lock", "ab") as lock:
@@ -62,18 +62,27 @@ def main(argv: List[str]) -> int:
                 if time.monotonic() > give_up:
                     return 0
                 time.sleep(0.02)
-        Supervisor(folder, request, folder.status()).run()
+        gpus: Optional[Tuple[str, ...]] = ()
+        if request.queue is not None:
+            gpus = turn.take(folder, request)
+        if gpus is not None:
+            Supervisor(folder, request, folder.status(), gpus).run()
     return 0
 
 
 class Supervisor:
-    """One attempt of one run. previous: the status the last attempt left."""
+    """One attempt of one run. previous: the status the last attempt left. given: the GPUs that it
+    has for itself."""
 
     def __init__(
-        self, folder: RunFolder, request: JobRequest, previous: Optional[JobStatus]
+        self,
+        folder: RunFolder,
+        request: JobRequest,
+        previous: Optional[JobStatus],
+        given: Tuple[str, ...] = (),
     ) -> None:
         self._folder, self._request = folder, request
-        self._attempt = request.attempt
+        self._attempt, self._given = request.attempt, given
         self._log = LogWriter(folder.path)
         self._log_error = ""
         self._tally = _tally(folder, request)
@@ -115,11 +124,9 @@ class Supervisor:
 
     def _prepare(self) -> None:
         self._save()
-        self._tell("started", f"attempt {self._attempt}")
-        os.write(1, b"ready\n")
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 1)
-        os.close(nothing)
+        on = f" on {', '.join(self._given)}" if self._given else ""
+        self._tell("started", f"attempt {self._attempt}{on}")
+        turn.ready()
 
     def _work(self) -> int:
         """Workers, until one ends for a reason of the run and not of one item. Its code."""
@@ -131,7 +138,10 @@ class Supervisor:
             done_before = len(self._tally.done)
             work = Work(
                 python_command("runs.worker", self._folder.id),
-                worker.environ(self._folder, self._request, self._attempt),
+                {
+                    **worker.environ(self._folder, self._request, self._attempt),
+                    **devices.environment(self._given),
+                },
                 self._folder.mark,
             )
             code = self._watch(work)
@@ -226,7 +236,7 @@ class Supervisor:
         work = {process.pid: process for process in processes.descendants(pid, table)}
         work.update({process.pid: process for process in table if process.pid == pid})
         self._rss = max(self._rss, sum(process.rss for process in work.values()))
-        self._vram.feed(self._gpus.latest, work)
+        self._vram.feed(devices.given(self._gpus.latest, self._given), work)
 
     def _blame(self, number: int) -> bool:
         """After a worker was killed by a signal: fail the item it was at. Of several that were
@@ -294,6 +304,7 @@ class Supervisor:
             t=time.time(),
             supervisor=self._me,
             service=self._service,
+            gpus=self._given,
         )
         status = self._tally.told(status)
         if outcome:

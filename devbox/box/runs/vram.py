@@ -11,6 +11,7 @@ from typing import Any, Collection, Dict, List, Literal, Optional
 from devbox.box import processes
 from devbox.box.probes import gpu
 from devbox.box.probes.system import probes
+from devbox.box.runs import devices
 
 Source = Literal["process", "work", "device"]
 _EVERY = 2.0  # seconds between readings
@@ -66,23 +67,20 @@ class PeakVram:
 
 
 def total(patience: float = 5.0) -> Optional[int]:
-    """Bytes of GPU memory of this box, all GPUs together; 0 without a GPU, None when the driver
-    does not tell within `patience` seconds. GPUs that do not tell add nothing to those that do;
-    where none tells, they share the machine's memory, and that is it."""
+    """Bytes of GPU memory of this box, all GPUs together, or those this run was given; 0 without
+    one, None when the driver does not tell within `patience` seconds. GPUs that do not tell add
+    nothing to those that do; where none tells, they share the machine's memory, and that is it."""
     source = gpu.detect()
     try:
-        deadline = time.monotonic() + patience
-        while True:
-            cards = source.read(time.time())
-            if cards is not None:
-                sizes = [card.get("mem_total") for card in cards]
-                known = [int(size) for size in sizes if size is not None]
-                return sum(known) if known or not cards else _shared(cards)
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.05)
+        cards = gpu.look(source, patience)
     finally:
         source.close()
+    if cards is None:
+        return None
+    cards = devices.given(cards, os.environ.get(devices.VARIABLE, "").split(","))
+    sizes = [card.get("mem_total") for card in cards]
+    known = [int(size) for size in sizes if size is not None]
+    return sum(known) if known or not cards else _shared(cards)
 
 
 def _shared(cards: List[Dict[str, Any]]) -> Optional[int]:

@@ -91,8 +91,8 @@ for other in enter-*; do
     [ ! -e "$other" ] || exit 0
 done
 rm -rf devbox-box.pyz devbox-box-*.pyz devbox-box-*.d
-rm -rf *.json *.jsonl *.lock agent.log history active serving waiting served inputs checkpoints
-rm -rf packages environments setup streams outbox
+rm -rf *.json *.jsonl *.lock agent.log history active queued holding serving waiting served
+rm -rf inputs checkpoints packages environments setup streams outbox
 rmdir runs 2>/dev/null || [ ! -d runs ] || echo kept runs
 cd .. && rmdir .devbox-box 2>/dev/null
 exit 0

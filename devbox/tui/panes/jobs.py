@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from devbox.jobs import queries, status
+from devbox.jobs import queries, queue, status
 from devbox.model import Run
 from devbox.text import dollars, duration, size
 from devbox.text_layout import Line, bar, cells, percent, plain
@@ -129,6 +129,8 @@ def _name(run: Run) -> str:
 
 def progress(run: Run, found: JobStatus, width: int) -> Line:
     done, total = found.progress
+    if found.queue:
+        return [(plain(queue.told(found), width), "dim")]
     if not total:
         text = f"{done:g} {plain(found.unit, 20)}" if done else plain(found.stage, 40)
         return [(text or "–", "" if text else "dim")]
@@ -143,8 +145,8 @@ def progress(run: Run, found: JobStatus, width: int) -> Line:
 def about(run: Run, found: JobStatus) -> list[Line]:
     """What there is to say of a run beyond its row."""
     lines: list[Line] = []
-    if found.message or found.note:
-        lines.append([(f" {plain(found.message or found.note, 400)}", "bold")])
+    if said := found.message or queue.told(found) or found.note:
+        lines.append([(f" {plain(said, 400)}", "bold")])
     counts = found.counts
     facts = []
     if counts.total:
@@ -153,6 +155,7 @@ def about(run: Run, found: JobStatus) -> list[Line]:
         facts += [f"{counts.skipped} skipped"] if counts.skipped else []
     facts += [f"attempt {found.attempt}"] if found.attempt > 1 else []
     facts += [f"exit code {run.exit_code}"] if run.exit_code is not None else []
+    facts += [f"on {plain(', '.join(found.gpus), 200)}"] if found.gpus else []
     facts += [f"memory {size(found.peak.rss)}"] if found.peak.rss else []
     facts += [f"VRAM {size(found.peak.vram)}"] if found.peak.vram else []
     if facts:

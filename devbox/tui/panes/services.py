@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from devbox.jobs import queries, status
+from devbox.jobs import queries, queue, status
 from devbox.model import Run
 from devbox.text import dollars, duration
 from devbox.text_layout import Line, plain
@@ -117,7 +117,12 @@ def about(run: Run, url: str) -> list[Line]:
     """What there is to say of a service beyond its row."""
     seen = status.of(run)
     lines: list[Line] = []
-    if said := seen.message or (seen.service.said if seen.service else "") or seen.note:
+    if (
+        said := seen.message
+        or queue.told(seen)
+        or (seen.service.said if seen.service else "")
+        or seen.note
+    ):
         lines.append([(f" {plain(said, 400)}", "bold")])
     if run.state.is_over:
         lines.append([(" it has ended; r starts it again, L shows its log", "dim")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import Any, Dict, List, Optional
 
 from devbox.box.with_timeout import Detached
@@ -50,6 +51,17 @@ class Detachment(Source):
     def read(self, now: float) -> Reading:
         self._now = now
         return self._reading.get(now)
+
+
+def look(source: Source, patience: float) -> Reading:
+    """One reading of a source, which may need a moment for its first; None when it does not tell
+    within `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        rows = source.read(time.time())
+        if rows is not None or time.monotonic() > deadline:
+            return rows
+        time.sleep(0.05)
 
 
 def detect() -> Source:

@@ -11,8 +11,8 @@ from devbox.wire.codec import clean
 
 
 class Jobs(NamedTuple):
-    """A running job is use, whatever the hardware does meanwhile; one that waits for a round is
-    none."""
+    """A running job is use, whatever the hardware does meanwhile; one that waits for a
+    round or for its turn is none, but what it waits for may be."""
 
     running: Tuple[str, ...] = ()
     waiting: Tuple[str, ...] = ()
