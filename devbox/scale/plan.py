@@ -16,9 +16,9 @@ from devbox.state.costs import cost
 from devbox.text import duration, size
 from devbox.workspace import Workspace
 
-#: Measured on 2026-11-29 as docs/scale.md tells: this computer's own time to bring up a worker and
-#: to give it a round, and what passes until a box begins that round.
-BRING, DISPATCH, TRIP = 1.0, 0.2, 2.0
+#: Measured on 2026-11-29, as docs/scale.md tells: this computer's own time for a worker and for its
+#: rounds, and what passes until a box has a round.
+LAPTOP = World(bring=0.25, dispatch=0.06, watch=0.002, trip=0.6)
 _FASTER, _DEARER = 0.75, 1.10  # a doubling pays: at most so much of the time and of the money
 _ITEMS = 20_000  # that are simulated one by one; of more, several count as one
 
@@ -105,7 +105,7 @@ def _world(
         unknown.append("the start of a worker: no box came up there yet")
     if times.load is not None:
         known.append(f"{duration(times.load)} before its first item, by the same run")
-    world = World(start, min(start, paid), times.load or 0.0, BRING, DISPATCH, TRIP)
+    world = LAPTOP._replace(start=start, billed=min(start, paid), load=times.load or 0.0)
     return world, known, unknown
 
 

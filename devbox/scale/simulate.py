@@ -14,8 +14,9 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from devbox.scale.schedule import Given, Load, Piece, Pool, to_withdraw
+from devbox.scale.schedule import Given, Load, Piece, Pool, to_withdraw, worth_another
 
+_BUSIEST = 0.05  # of this computer that is left for rounds, however many it watches
 _ASKED = (0.5, 0.75, 0.9)  # parts of a round after which its worker is asked for the next
 
 
@@ -32,8 +33,9 @@ class Item(NamedTuple):
 class World(NamedTuple):
     """start: seconds until a worker that is asked for can work, of which `billed` are paid. load:
     further seconds until it begins its first piece, such as for its model. bring, dispatch: seconds
-    of this computer's own time to bring up a worker, and to give a round. trip: seconds until a box
-    has a round, without its files. upload: bytes a second; 0 where sending takes no time.
+    of this computer's own time to bring up a worker, and to give a round and fetch what it made.
+    watch: the share of this computer that asking one worker how it is takes. trip: seconds until a
+    box has a round, without its files. upload: bytes a second; 0 where sending takes no time.
     lost_every: mean seconds of a worker's life; 0 where none is lost. notice: seconds until a loss
     is known. speeds: of the workers in turn."""
 
@@ -42,6 +44,7 @@ class World(NamedTuple):
     load: float = 0.0
     bring: float = 0.0
     dispatch: float = 0.0
+    watch: float = 0.0
     trip: float = 0.0
     upload: float = 0.0
     lost_every: float = 0.0
@@ -68,7 +71,8 @@ class Outcome(NamedTuple):
 
 
 def simulate(items: Sequence[Item], workers: int, world: World, *, seed: int = 0) -> Outcome:
-    """The batch with so many workers. The last worker that is left is never lost."""
+    """The batch with so many workers. A lost one is replaced where that is worth its start; the
+    last that is left is never lost."""
     return _Batch(items, workers, world, seed).run()
 
 
@@ -95,7 +99,7 @@ class _Worker:
         return self.weight / self.busy if self.busy else math.inf
 
     def load(self, now: float) -> Load:
-        left = sum(each.weight for each in self.queue)
+        left = math.fsum(each.weight for each in self.queue) if self.queue else 0.0
         if self.current and self.ends > now:
             left += self.current.weight * min(1.0, (self.ends - now) / (self.ends - self.begun))
         rate = self.weight / self.busy if self.busy else None
@@ -108,21 +112,17 @@ class _Batch:
         self._items = {item.name: item for item in items}
         self._pool = Pool(Piece(item.name, item.weight) for item in items)
         self._open = len(items)
+        self._count = workers
         self._events: list[tuple[float, int, str, int, Given | None]] = []
         self._now = self._line_free = self._free = 0.0
         self._sent = self._dispatched = self._waited = self._again = 0.0
         self._rounds = self._lost = self._away = self._order = 0
-        chance = random.Random(seed)  # noqa: S311 - a simulation
+        self._chance = random.Random(seed)  # noqa: S311 - a simulation
         self._workers: list[_Worker] = []
-        for number in range(workers):
-            speed = world.speeds[number % len(world.speeds)]
-            worker = _Worker(number, speed, number * world.bring, world)
-            self._workers.append(worker)
-            self._at(worker.ready, "ready", number)
-            if world.lost_every:
-                self._at(worker.ready + chance.expovariate(1 / world.lost_every), "lost", number)
         self._there: dict[int, _Worker] = {}
         self._idle: dict[int, float] = {}  # worker → since when
+        for number in range(workers):
+            self._hire(number * world.bring)
 
     def run(self) -> Outcome:
         while self._open:
@@ -152,6 +152,15 @@ class _Batch:
             self._limit(worked),
         )
 
+    def _hire(self, asked: float) -> None:
+        world, number = self._world, len(self._workers)
+        worker = _Worker(number, world.speeds[number % len(world.speeds)], asked, world)
+        self._workers.append(worker)
+        self._at(worker.ready, "ready", number)
+        if world.lost_every:
+            life = self._chance.expovariate(1 / world.lost_every)
+            self._at(worker.ready + life, "lost", number)
+
     def _happens(self, kind: str, worker: _Worker, given: Given | None) -> None:
         if kind == "ready":
             self._there[worker.number] = worker
@@ -164,7 +173,7 @@ class _Batch:
         elif worker.current and worker.current.given is given:  # "ask": of the round it works
             if self._now >= worker.ends:
                 self._finish(worker)
-            else:
+            elif not worker.queue:
                 self._ask(worker)
 
     def _finish(self, worker: _Worker) -> None:
@@ -213,8 +222,9 @@ class _Batch:
         world, now = self._world, self._now
         self._rounds += 1
         given = Given(worker.number, self._rounds, tuple(pieces))
-        self._free = max(self._free, now) + world.dispatch
-        self._dispatched += world.dispatch
+        takes = world.dispatch / max(_BUSIEST, 1 - world.watch * len(self._there))
+        self._free = max(self._free, now) + takes
+        self._dispatched += takes
         arrives = self._free + world.trip
         if world.upload:
             sending = sum(self._items[piece.name].bytes for piece in pieces) / world.upload
@@ -255,6 +265,10 @@ class _Batch:
         worker.current, worker.queue = None, []
         self._end(worker)
         self._ask_idle()
+        weight = self._pool.weight + math.fsum(p.weight for each in given for p in each.pieces)
+        loads = [each.load(self._now) for each in self._there.values()]
+        if worth_another(weight, loads, None, self._world.start + self._world.load):
+            self._hire(self._now)
 
     def _end(self, worker: _Worker) -> None:
         worker.until = self._now
@@ -270,7 +284,8 @@ class _Batch:
         world = self._world
         first = world.start + world.load
         longest = max((i.seconds for i in self._items.values()), default=0.0)
-        starting = sum(min(self._now, n * world.bring + first) for n in range(len(self._workers)))
+        asked = self._workers[: self._count]
+        starting = sum(min(self._now, worker.ready + world.load) for worker in asked)
         bounds = {
             "sending the files": self._sent,
             "giving rounds": self._dispatched,

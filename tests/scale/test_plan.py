@@ -192,6 +192,7 @@ def run(job):
     time.sleep(0.1)
     for name in job.items(["a", "b"]):
         with job.item(name):
+            time.sleep(0.05)
             job.write(name, name)
 """
     now = local_workspace.clock()
