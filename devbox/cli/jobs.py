@@ -411,4 +411,4 @@ def batch_of(ws: Workspace, run_id: str | None) -> Batch | None:
 def _refuse_without_workers(workers: str | None, options: dict[str, object]) -> None:
     for name, value in options.items():
         if value is not None and not workers:
-            raise UsageError(f"--{name} is for a batch", fix="devbox run JOB --workers 4 -- …")
+            raise UsageError(f"--{name} is for a batch", fix="add --workers, such as --workers 4")

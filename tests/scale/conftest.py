@@ -23,14 +23,14 @@ TOML = """
 price = 1.0
 
 [boxes.w]
-provider = "local"
+{table}
 idle.after = "30m"
-env.TRACE = "TRACE_FILE"
+env.TRACE = "{trace}"
 
 [jobs.copy]
 module = "copy_job"
-args.seconds = { type = "float", default = 0.0 }
-inputs.texts = { patterns = ["*.txt"], spread = "files" }
+args.seconds = {{ type = "float", default = 0.0 }}
+inputs.texts = {{ patterns = ["*.txt"], spread = "files" }}
 """
 JOB = '''
 """Each text in capitals, with where and how often it was worked on."""
@@ -45,8 +45,10 @@ def run(job):
                 raise ValueError("this one is bad")
             time.sleep(job.args["seconds"])
             print("worked on", name)
-            with open(os.environ["TRACE"], "a") as stream:
-                stream.write(name + "\\n")
+            trace = os.environ["TRACE"]
+            if os.path.isdir(os.path.dirname(trace)):  # not on every box
+                with open(trace, "a") as stream:
+                    stream.write(name + "\\n")
             job.write(name + ".out", text.upper())
     job.write("summary.json", json.dumps(sorted(paths)))
 '''
@@ -96,6 +98,21 @@ class Shop:
         return found[0]
 
     @property
+    def worked(self) -> int:
+        """How many texts were worked on."""
+        return len(self.trace.read_bytes().split()) if self.trace.exists() else 0
+
+    @property
+    def made(self) -> int:
+        """How many results are here."""
+        return len(list(self.root.glob("results/*/*.out")))
+
+    @property
+    def said(self) -> str:
+        """What was printed by what was started."""
+        return (self.root.parent / "devbox.log").read_text()
+
+    @property
     def results(self) -> Path:
         (found,) = (self.root / "results").iterdir()
         return found
@@ -107,14 +124,20 @@ class Shop:
         assert not [path for path in self.results.rglob("*.out") if path.parent != self.results]
 
 
-@pytest.fixture
-def workshop(home: Path) -> Iterator[Shop]:
+def opened(home: Path, table: str) -> Shop:
+    """A project whose workers are made of that table."""
     root = home / "project"
     root.mkdir()
-    (root / "devbox.toml").write_text(TOML.replace("TRACE_FILE", str(home / "trace")))
+    (root / "devbox.toml").write_text(TOML.format(table=table, trace=home / "trace"))
     (root / "copy_job.py").write_text(JOB)
-    yield Shop(root, home / "trace")
-    ws = Workspace.open(root)
+    return Shop(root, home / "trace")
+
+
+@pytest.fixture
+def workshop(home: Path) -> Iterator[Shop]:
+    shop = opened(home, 'provider = "local"')
+    yield shop
+    ws = Workspace.open(shop.root)
     for box in ws.store.boxes.all():
         with suppress(DevboxError):
             down(ws, box, save=False)

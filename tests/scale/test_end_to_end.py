@@ -65,7 +65,7 @@ def test_a_bad_piece_fails_on_two_workers_and_a_retry_does_only_that(workshop: S
 def test_a_coordinator_that_is_killed_is_continued_by_attach(workshop: Shop) -> None:
     workshop.texts(40)
     with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.2") as running:
-        until(lambda: workshop.trace.exists() and len(workshop.trace.read_text().split()) > 4)
+        until(lambda: workshop.worked > 4)
         running.send_signal(signal.SIGKILL)
     done = workshop.devbox("attach")
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def test_what_was_given_out_at_once_needs_nobody(workshop: Shop) -> None:
     workshop.texts(20)
     done = workshop.devbox(*RUN, "--detach", "--", "--texts", "texts")
     assert done.returncode == 0, done.stderr
-    until(lambda: len(workshop.trace.read_text().split()) == 20)
+    until(lambda: workshop.worked == 20)
     batch = done.stdout.strip()
     assert not list(workshop.results.glob("*.out"))
     again = workshop.devbox("attach", batch)
@@ -100,14 +100,13 @@ def test_what_was_given_out_at_once_needs_nobody(workshop: Shop) -> None:
 def test_a_cancelled_batch_ends_on_every_box_and_keeps_what_is_here(workshop: Shop) -> None:
     workshop.texts(40)
     with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.3") as running:
-        until(lambda: (workshop.root / "results").exists() and list(workshop.results.glob("*.out")))
+        until(lambda: workshop.made)
         done = workshop.devbox("cancel")
         assert done.stdout.split()[1] == "cancelled"
         assert running.wait(60) == 11
     batch = workshop.batch()
     assert {part["state"] for part in batch["parts"]} == {"cancelled"}
-    made = len(list(workshop.results.glob("*.out")))
-    assert 0 < made == batch["counts"]["done"] < 40
+    assert 0 < workshop.made == batch["counts"]["done"] < 40
     again = workshop.devbox("retry", batch["id"])
     assert again.returncode == 0, again.stderr
     workshop.require_all(40)

@@ -18,12 +18,8 @@ from tests.processes import arguments
 from tests.scale.conftest import Shop
 
 
-def worked(workshop: Shop) -> int:
-    return len(workshop.trace.read_bytes().split()) if workshop.trace.exists() else 0
-
-
 def until_worked(workshop: Shop, count: int) -> None:
-    until(lambda: worked(workshop) > count)
+    until(lambda: workshop.worked > count)
 
 
 def kill_box(workshop: Shop, name: str) -> None:
@@ -65,7 +61,7 @@ def test_a_worker_that_is_killed_loses_nothing_but_time(workshop: Shop) -> None:
     workshop.texts(60)
     words = ("--then", "down", "--", "--texts", "texts", "--seconds", "0.1")
     with workshop.start("run", "copy", "--workers", "3", *words) as running:
-        until(lambda: worked(workshop) > 10)
+        until(lambda: workshop.worked > 10)
         kill_box(workshop, "w-2")
         assert running.wait(240) == 0
     workshop.require_all(60)
@@ -83,7 +79,7 @@ def test_a_cut_connection_is_no_loss(workshop: Shop) -> None:
             cut_connections()
         assert running.wait(240) == 0
     workshop.require_all(60)
-    assert worked(workshop) == 60
+    assert workshop.worked == 60
     assert {worker["state"] for worker in workshop.batch()["workers"]} == {"over"}
 
 
