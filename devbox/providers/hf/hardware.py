@@ -49,10 +49,13 @@ class _Listed(msgspec.Struct):
     gpu: str = ""
     gpus: int = 0
     vram_gb: int = 0
+    cpus: int = 0
+    memory_gb: int = 0
 
     @property
     def hardware(self) -> Hardware:
-        return Hardware(self.name, self.gpu, self.gpus, self.vram_gb * 1024**3)
+        vram, memory = self.vram_gb * 1024**3, self.memory_gb * 1024**3
+        return Hardware(self.name, self.gpu, self.gpus, vram, self.cpus, memory)
 
 
 class _Catalogue(msgspec.Struct):

@@ -60,6 +60,7 @@ def test_without_any_answer_the_catalogue_says_its_date(make: Any, date: str, ho
     offers = {o.hardware.name: o for o in make(HfSettings(endpoint=NOWHERE)).offers()}
     a100 = offers["a100-large"]
     assert (a100.price.micro_per_hour, a100.price.source) == (2_500_000, f"catalogue {date}")
+    assert (a100.hardware.cpus, a100.hardware.memory) == (12, 142 * 1024**3)
     assert a100.hardware.vram == 80 * 1024**3
     assert ("h200" in offers) is (make is HfJob)
 
