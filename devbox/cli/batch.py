@@ -57,8 +57,9 @@ def start(
         raise UsageError(f"{name} is a command, and can be no worker", means="nothing was started")
     end = wanted(then)
     if end:
-        for choice in spec.choices(table):
-            after_run.order(ws, end, choice, name, stays=not detach)
+        found = [after_run.order(ws, end, c, name, stays=not detach) for c in spec.choices(table)]
+        for line in found[0].lines:
+            ws.narrate(line)
     ceiling = None if max_cost is None else round(max_cost * _MICRO)
     _agree(ws, name, table, count.most, ceiling)
     asked = Asked(

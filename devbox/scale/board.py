@@ -82,7 +82,7 @@ class Board:
             elif piece.seconds and piece.worker in self._slots:
                 self._slots[piece.worker].measure(piece.weight, piece.seconds)
         for (number, round_), names in rounds.items():
-            self._slots[number].held[round_] = tuple(names)
+            self._slots[number].hold(round_, names, self._weigh(names))
         self._waiting = Waiting(self.pieces)
         self._waiting.add(waiting)
 
@@ -91,7 +91,13 @@ class Board:
     @property
     def finished(self) -> bool:
         """Every piece is done or has failed."""
-        return not self.waiting and not any(slot.held for slot in self._slots.values())
+        return self.settled == len(self.pieces)
+
+    @property
+    def settled(self) -> int:
+        """How many pieces are done or have failed."""
+        given = sum(len(names) for slot in self._slots.values() for names in slot.held.values())
+        return len(self.pieces) - self.waiting - given
 
     @property
     def waiting(self) -> int:
@@ -128,7 +134,7 @@ class Board:
         slot = self._slots.get(number)
         if slot is None or slot.rate is None:
             return None
-        return self._left(slot) / slot.rate
+        return slot.left(self.now) / slot.rate
 
     # Workers come and go
 
@@ -224,7 +230,7 @@ class Board:
         self._waiting = Waiting(self.pieces)
         waiting = [schedule.Piece(name, self.pieces[name].weight) for name in names]
         changed: list[Piece] = []
-        loads = [Load(n, s.rate, self._left(s), s.weight) for n, s in slots.items()]
+        loads = [Load(n, s.rate, s.left(self.now), s.weight) for n, s in slots.items()]
         for number, share in schedule.shares(waiting, loads).items():
             for pieces in schedule.rounds(share):
                 given = self._give(slots[number], [piece.name for piece in pieces])
@@ -242,7 +248,7 @@ class Board:
         for round_ in set(withdrawn) & slot.held.keys():
             changed += [
                 replace(self.pieces[name], state=PieceState.WAITING)
-                for name in slot.held.pop(round_)
+                for name in slot.release(round_)
             ]
             slot.back.discard(round_)
         self._keep(changed)
@@ -255,11 +261,11 @@ class Board:
         for the first time waits for another worker."""
         slot = self._slots[number]
         self._fruitless = 0
-        names = slot.held.pop(round_, ())
+        names = slot.release(round_)
         slot.begun.discard(round_)
         slot.back.discard(round_)
         slot.since = self.now if slot.begun else None
-        weight = sum(self.pieces[name].weight for name in names)
+        weight = self._weigh(names)
         slot.measure(weight, seconds)
         changed = []
         for name in names:
@@ -279,7 +285,7 @@ class Board:
     def drop(self, number: int, round_: int, gone: Mapping[str, str]) -> Changed:
         """A round that was given and never sent: what is `gone` of it has failed for good, and the
         rest waits again."""
-        names = self._slots[number].held.pop(round_, ())
+        names = self._slots[number].release(round_)
         changed = []
         for name in names:
             piece = self.pieces[name]
@@ -334,7 +340,7 @@ class Board:
     def _give(self, slot: Slot, names: Sequence[str]) -> Round:
         number = slot.worker.rounds + 1
         slot.worker = replace(slot.worker, rounds=number)
-        slot.held[number] = tuple(names)
+        slot.hold(number, names, self._weigh(names))
         for name in names:
             self.pieces[name] = replace(
                 self.pieces[name],
@@ -343,6 +349,9 @@ class Board:
                 round=number,
             )
         return Round(number, tuple(names))
+
+    def _weigh(self, names: Iterable[str]) -> float:
+        return sum(self.pieces[name].weight for name in names)
 
     def _changed(self, slot: Slot, names: Iterable[str]) -> Changed:
         return Changed([self.pieces[name] for name in names], [slot.worker])
@@ -360,13 +369,10 @@ class Board:
 
     def _loads(self, among: int = 0) -> list[Load]:
         return [
-            Load(n, slot.rate, self._left(slot), slot.weight)
+            Load(n, slot.rate, slot.left(self.now), slot.weight)
             for n, slot in self._slots.items()
             if n == among or slot.is_at_work
         ]
-
-    def _left(self, slot: Slot) -> float:
-        return slot.left(self.pieces, self.now)
 
     def _price(self) -> int | None:
         """The highest of any worker."""
@@ -381,7 +387,7 @@ class Board:
             return False
         committed = float(self.spent)
         for slot in self._slots.values():
-            left = self._left(slot)
+            left = slot.left(self.now)
             took = left / slot.rate if slot.rate else schedule.LEAST * bool(left)
             committed += took * (slot.price or 0) / 3600
         return committed + seconds * price / 3600 <= self.ceiling

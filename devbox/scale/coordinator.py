@@ -6,7 +6,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -19,13 +19,14 @@ from devbox.jobs.follow import Note, Progress
 from devbox.model import Batch, RunState, WorkerState
 from devbox.scale import batch as batches
 from devbox.scale.board import Board
-from devbox.scale.team import Cancelled, Team
+from devbox.scale.team import Cancelled, Ended, Team
 from devbox.scale.worker import gone, work
 from devbox.text import counted, dollars
 from devbox.workspace import Workspace
 
 Message = Note | Progress
 _TICK = 0.3
+_PRICES = 1.0  # seconds between two sums of what it cost
 _LOOKS = 15.0  # seconds between two questions to the providers about all workers
 
 
@@ -54,7 +55,8 @@ class _Coordinator:
         self._team = Team(ws, batch, asked, job, _files(ws, batch), leaving=leave)
         self._threads: dict[int, threading.Thread] = {}
         self._done = threading.Event()
-        self._why = ""
+        self._priced = 0.0
+        self._cost: int | None = None
 
     @property
     def _board(self) -> Board:
@@ -79,6 +81,7 @@ class _Coordinator:
             yield from self._notes()
         finally:
             self._done.set()
+            self._team.end()
         if self._team.broken:
             raise self._team.broken
         if self._team.leaving:
@@ -94,7 +97,11 @@ class _Coordinator:
             team.cancelled = True
             team.wake_all()
             return
-        self._board.spent = batches.cost(self._ws, self._batch) or 0
+        now = self._ws.clock()
+        if now - self._priced >= _PRICES:
+            self._priced = now
+            self._cost = batches.cost(self._ws, self._batch)
+            self._board.spent = self._cost or 0
         for _ in range(0 if team.cancelled else team.wanted()):
             try:
                 self._begin(team.start_worker().number)
@@ -126,13 +133,11 @@ class _Coordinator:
         return self._team.cancelled or self._team.leaving or not self._team.wanted()
 
     def _progress(self) -> Progress:
-        counts = self._ws.store.batches.counts(self._batch.id)
         workers = [w for w in self._board.workers if w.state is not WorkerState.STARTING]
-        cost = batches.cost(self._ws, self._batch)
-        message = f"{counted(len(workers), 'worker')}, {dollars(cost)}"
+        message = f"{counted(len(workers), 'worker')}, {dollars(self._cost)}"
         left = None if self._team.leaving else self._team.seconds_left()
-        done = counts.done + counts.failed
-        return Progress(float(done), float(counts.total), "pieces", message, left)
+        settled, total = float(self._board.settled), float(len(self._board.pieces))
+        return Progress(settled, total, "pieces", message, left)
 
     def _watch(self) -> None:
         """Ask the providers about all workers now and then: one that is gone is known to be so,
@@ -145,7 +150,8 @@ class _Coordinator:
                 if box is None or worker.state is WorkerState.STARTING:
                     continue
                 if why := gone(mine, box):
-                    self._team.over(worker.number, why)
+                    with suppress(Ended):
+                        self._team.over(worker.number, why)
 
     def _left(self) -> None:
         """All of it is on the boxes. Conflict when it is on none."""

@@ -43,6 +43,7 @@ class Team:
         #: an error that is no worker's own
         self.broken: BaseException | None = None
         self.cancelled = False
+        self.ended = False  # nobody writes any more: another process may continue
         self.last_loss = ""
         self.leaving = leaving
         #: all rounds were given out
@@ -78,6 +79,8 @@ class Team:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         with self._lock:
+            if self.ended:
+                raise Ended
             self.board.now = self.ws.clock()
             yield
 
@@ -194,6 +197,11 @@ class Team:
             self._write(Changed(pieces, self.board.workers), running=True)
         self.shared.set()
 
+    def end(self) -> None:
+        """Nothing is written any more by what still runs here."""
+        with self._lock:
+            self.ended = True
+
     # Waking each other
 
     def wait(self, number: int, seconds: float) -> None:
@@ -217,6 +225,10 @@ class Team:
             raise Cancelled(f"batch {self.batch.id} was cancelled")
         for number in self.board.stirred():
             self._wakes.setdefault(number, threading.Event()).set()
+
+
+class Ended(Exception):
+    """This process no longer works on the batch."""
 
 
 class Cancelled(DevboxError):

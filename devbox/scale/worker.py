@@ -25,7 +25,7 @@ from devbox.remote.agent_bootstrap import FOLDER
 from devbox.remote.exec import Exec
 from devbox.scale import batch as batches
 from devbox.scale.board import Round
-from devbox.scale.team import Cancelled, Team
+from devbox.scale.team import Cancelled, Ended, Team
 from devbox.sync import before, rsync_process
 from devbox.wire import jobs as wire
 from devbox.wire.jobs import RoundsAnswer, RoundsAsked
@@ -45,25 +45,24 @@ class Lost(DevboxError):
 def work(team: Team, worker: Worker) -> None:
     """To its end, whatever that is. What is wrong with this program, and not with a worker, is left
     in `team.broken`."""
-    number = worker.number
-    member = _Member(team, worker)
     try:
-        member.begin()
-        if team.leaving:
-            member.hand_over()
-            return
-        member.rounds()
-        member.finish()
-    except Cancelled:
-        team.cancelled = True
-        member.cancel()
-    except DevboxError as error:
-        means = f" ({error.means})" if error.means else ""
-        member.lose(f"{error.what}{means}")
+        member = _Member(team, worker)
+        try:
+            member.begin()
+            if team.leaving:
+                member.hand_over()
+                return
+            member.rounds()
+            member.finish()
+        except Cancelled:
+            team.cancelled = True
+            member.cancel()
+        except DevboxError as error:
+            member.lose("; ".join(filter(None, (error.what, error.means, error.fix))))
+    except Ended:
+        return  # why: another process may be at work on the batch by now
     except BaseException as error:
         team.broken = team.broken or error
-    else:
-        team.over(number)
     finally:
         team.wake_all()
 
@@ -151,7 +150,11 @@ class _Member:
                 fetch.log(ws, self.box, self.run, notes)
             fetch.mark_fetched(ws, self.run)
         team.over(self.number)
-        after_run.carry_out(ws, self.run)
+        try:
+            after_run.carry_out(ws, self.run)
+        except DevboxError as error:
+            told = "; ".join(filter(None, (error.what, error.means, error.fix)))
+            team.say(f"{self.name}: {told}")
 
     def hand_over(self) -> None:
         """Give it its share, all at once, and leave it alone."""

@@ -85,6 +85,36 @@ def test_ctrl_c_says_how_to_continue_and_leaves_the_workers_at_work(workshop: Sh
     workshop.require_all(12)
 
 
+def test_workers_that_were_paused_meanwhile_continue_where_they_stand(workshop: Shop) -> None:
+    workshop.texts(30)
+    with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.2") as running:
+        until(lambda: workshop.made > 6)
+        running.send_signal(signal.SIGKILL)
+    for name in ("w-1", "w-2"):
+        done = workshop.devbox("pause", name, "--yes", "--no-save")
+        assert done.returncode == 0, done.stderr
+    assert workshop.devbox("attach").returncode == 0
+    workshop.require_all(30)
+    assert [worker["number"] for worker in workshop.batch()["workers"]] == [1, 2]
+    again = Counter(workshop.trace.read_text().split())
+    assert sum(again.values()) <= 32  # what was under way on each
+
+
+def test_a_second_terminal_watches_and_takes_over(workshop: Shop) -> None:
+    workshop.texts(30)
+    with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.2") as first:
+        until(lambda: workshop.worked > 2)
+        with workshop.start("attach") as second, workshop.start("logs", "-f") as logs:
+            until(lambda: workshop.made > 4)
+            assert second.poll() is None
+            first.send_signal(signal.SIGKILL)
+            assert second.wait(120) == 0
+            assert logs.wait(60) == 0
+    workshop.require_all(30)
+    assert max(Counter(workshop.trace.read_text().split()).values()) == 1
+    assert "w1 | worked on " in workshop.said
+
+
 def test_what_was_given_out_at_once_needs_nobody(workshop: Shop) -> None:
     workshop.texts(20)
     done = workshop.devbox(*RUN, "--detach", "--", "--texts", "texts")
