@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from devbox.jobs.fetch import NOTES
 from devbox.model import PieceState
 from devbox.money.past_runs import PastRun
 from devbox.scale.simulate import Item
@@ -17,8 +16,8 @@ from devbox.state.store import Store
 
 _MOST = 32 << 20  # bytes of a journal that is read
 _ENOUGH = 0.8  # of the pieces whose own time must be on record for the others to be guessed from it
-#: in a run's folder of results
-JOURNAL = f"{NOTES}/items.jsonl"
+#: in a run's folder of results, where `devbox.jobs.fetch` puts it
+JOURNAL = ".devbox/items.jsonl"
 
 
 class Times(NamedTuple):

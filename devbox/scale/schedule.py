@@ -65,7 +65,10 @@ class Pool:
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """Those of a lost worker or of a withdrawn round wait again."""
-        self._pieces = order([*self._pieces, *pieces])
+        more = [*pieces]
+        if not more:
+            return
+        self._pieces = order([*self._pieces, *more])
         self.weight = math.fsum(piece.weight for piece in self._pieces)
         self._typical = self._typical or self.weight / max(1, len(self))
 

@@ -23,6 +23,7 @@ PARTS = (
     "tui",
     "guard",
     "checkpoints",
+    "scale",
 )
 
 
