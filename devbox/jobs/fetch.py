@@ -22,6 +22,7 @@ from devbox.sync.rsync import shown
 from devbox.wire.codec import plain
 from devbox.workspace import Workspace
 
+_NO_RESULTS = ("/*/in", "/*/scratch", "/*/reported.jsonl")  # in the folder of a round
 NOTES = ".devbox"  # folder beside the results: the run's status.json, with its cost, and log.txt
 _MOST = 200  # runs of a box, the newest, that are looked at
 
@@ -49,6 +50,7 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     May be called while it runs and again later: only what is new travels. Files that are already
     there and not among the outputs stay. Links that lead out and special files are not taken.
     tell: gets the progress of the transfer.
+    Those of a worker's part of a batch come as rounds/<number>/out.
     What programs here act on (`sync.held`) stays there, and is told. Conflict when the box does not
     run; SyncError when the transfer failed.
     """
@@ -60,6 +62,9 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
     (folder / NOTES).mkdir(parents=True, exist_ok=True)
     there = f"{FOLDER}/runs/{run.id}"
     outputs(ws, box, run, f"{there}/out", folder, tell=tell)
+    if run.batch:
+        (folder / "rounds").mkdir(exist_ok=True)
+        outputs(ws, box, run, f"{there}/rounds", folder / "rounds", but=_NO_RESULTS, tell=tell)
     log(ws, box, run, folder / NOTES)
     note = {
         "run": run.id,
@@ -77,11 +82,21 @@ def fetch(ws: Workspace, run: Run, dest: Path | None = None, *, tell: Tell | Non
 
 
 def outputs(
-    ws: Workspace, box: Box, run: Run, there: str, here: Path, *, tell: Tell | None = None
+    ws: Workspace,
+    box: Box,
+    run: Run,
+    there: str,
+    here: Path,
+    *,
+    but: tuple[str, ...] = (),
+    tell: Tell | None = None,
 ) -> None:
-    """Bring what a run has made in the folder `there` on its box, as `fetch` does."""
+    """Bring what a run has made in the folder `there` on its box, as `fetch` does. but: patterns of
+    what else lies there."""
     # named one by one: what the box did not list does not come either
-    files = _wanted(ws, box, run, there)
+    files = _wanted(ws, box, run, there, but)
+    if but and not files:
+        return  # there may be no such folder
     transfer(ws, rsync_process.Job(box, here, there, False, files=files), total=None, tell=tell)
 
 
@@ -91,9 +106,9 @@ def log(ws: Workspace, box: Box, run: Run, here: Path) -> None:
     transfer(ws, rsync_process.Job(box, here, there, False, files=[b"log.txt"]), total=None)
 
 
-def _wanted(ws: Workspace, box: Box, run: Run, folder: str) -> list[bytes]:
+def _wanted(ws: Workspace, box: Box, run: Run, folder: str, but: tuple[str, ...]) -> list[bytes]:
     """The outputs on the box that are whole, but for those that programs here act on."""
-    whole = selection((f".*{PART}*", f"/{NOTES}"))
+    whole = selection((f".*{PART}*", f"/{NOTES}", *but))
     there = remote.list_files(box, folder, whole).files
     back = set(held.held_back(there))
     for name in shown(sorted(back)):

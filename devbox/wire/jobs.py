@@ -220,8 +220,9 @@ class JobAnswer(NamedTuple):
 class Round(NamedTuple):
     """Some pieces of a batch that are worked on together; results lie in rounds/<number>/out of the
     run's folder. input: path on the box of a folder, or of the file, with just these pieces at
-    their paths inside the input; its last name is the input's own, since items are named by it.
-    pieces: their names, as in `Spread.names`. A number is used once in a run."""
+    their paths inside the input; its last name is the input's own, since items are named by it. In
+    rounds/<number>/in of the run's folder it is removed when the round is finished. pieces: their
+    names, as in `Spread.names`. A number is used once in a run."""
 
     number: int
     input: Word

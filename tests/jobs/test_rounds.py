@@ -58,7 +58,7 @@ class Batch:
 
     def round(self, number: int, **files: str) -> dict[str, Any]:
         """A round of files: name → text. "__" in a name is a dot."""
-        folder = self.box.home / "in" / str(number) / "images"
+        folder = self.box.root / "runs" / "r1" / "rounds" / str(number) / "in" / "images"
         folder.mkdir(parents=True, exist_ok=True)
         named = {name.replace("__", "."): text for name, text in files.items()}
         for name, text in named.items():
@@ -131,6 +131,7 @@ def test_rounds_are_worked_on_in_order_by_one_process_and_end_when_closed(box: B
     assert {text.split()[2] for text in texts} == {"4"}, "named over the whole batch"
     assert sorted(batch.out(1)) == ["a.out"]
     assert not list((box.root / "runs" / "r1" / "out").iterdir())
+    assert not list((box.root / "runs" / "r1" / "rounds").glob("*/in")), "its inputs are gone"
 
 
 def test_a_reply_that_was_lost_is_asked_for_again_and_changes_nothing(one_box: BoxHalf) -> None:
@@ -240,6 +241,19 @@ def test_work_without_items_that_kills_its_worker_twice_fails_its_round(one_box:
     one, two = batch.ask().finished
     assert [tuple(each) for each in one.failed] == [("a", "crashed the worker (SIGSEGV) twice")]
     assert (two.done, two.failed) == (1, ())
+
+
+def test_a_worker_that_is_killed_while_it_waits_is_replaced(one_box: BoxHalf) -> None:
+    batch = Batch(one_box, ["a"])
+    batch.start()
+    until(batch.waits)
+    first = batch.worker()
+    first.kill()
+    first.wait(60)
+    batch.ask(batch.round(1, a="one"), close=True)
+    assert one_box.end()["state"] == "succeeded"
+    assert batch.out(1)["a.out"].split()[1] != str(first.pid)
+    assert not batch.waits()
 
 
 def test_after_a_killed_supervisor_a_retry_continues_with_the_round(box: BoxHalf) -> None:
@@ -382,13 +396,13 @@ def test_an_input_that_is_gone_fails_its_round(one_box: BoxHalf) -> None:
     batch = Batch(one_box, ["a", "b", "c"])
     batch.start()
     batch.ask(batch.round(1, a="wait"), batch.round(2, b="two"), batch.round(3, c="three"))
-    (one_box.home / "in" / "2" / "images" / "b").unlink()
-    (one_box.home / "in" / "2" / "images").rmdir()
+    where = one_box.root / "runs" / "r1" / "rounds" / "2" / "in" / "images"
+    (where / "b").unlink()
+    where.rmdir()
     (one_box.workdir / "go").touch()
     batch.ask(close=True)
     one_box.end()
     two = batch.ask().finished[1]
-    where = one_box.home / "in" / "2" / "images"
     assert [each.error for each in two.failed] == [f"its input is not on the box any more: {where}"]
 
 
@@ -408,8 +422,8 @@ def test_a_hostile_name_of_a_piece_is_refused_with_the_whole_request(
 
 def test_what_cannot_be_is_refused(one_box: BoxHalf) -> None:
     batch = Batch(one_box, ["a"])
+    assert batch.refused().error == "not_found"
     one = batch.round(1, a="x")
-    assert batch.refused(one).error == "not_found"
     for request, error in (
         ({"inputs": {"images": "/"}}, "bad_request"),
         ({"service": {}}, "bad_request"),

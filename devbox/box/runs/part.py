@@ -85,10 +85,9 @@ class Part:
         """Work on a round until it is finished. False when the run is cancelled."""
         items, begun = self._kept.items, time.monotonic()
         folder = self._rounds.folder(found.number)
-        if not folder.exists():  # a piece that an earlier round had is worked on again
+        if not (folder / "out").exists():  # it begins: what an earlier round made does not count
             for name in filter(items.is_settled, found.pieces):
                 items.again(name)
-            folder.mkdir(parents=True)
         self._kept.others = items.settled - sum(map(items.is_settled, found.pieces))
         self._kept.others += self._rounds.ahead
         job = Job(
@@ -106,11 +105,12 @@ class Part:
             return False
         done = settle(items, found, job.announced, error)
         shutil.rmtree(folder / "scratch", ignore_errors=True)
-        for path in (*_below(folder), folder.parent, self._folder.path):
+        for path in (*_below(job.out), folder, folder.parent, self._folder.path):
             sync(path)
         if found.pieces:
             sync(items.path)
         self._rounds.finish(done._replace(seconds=round(time.monotonic() - begun, 3)))
+        shutil.rmtree(folder / "in", ignore_errors=True)
         append(self._kept.reports, {"total": items.settled + self._rounds.ahead})
         return True
 
