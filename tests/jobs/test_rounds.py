@@ -8,14 +8,18 @@ import json
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from devbox.box import processes
+from devbox.box.runs.folder import RunFolder
+from devbox.box.runs.rounds import Rounds
 from devbox.wire.codec import decode
-from devbox.wire.jobs import Refusal, RoundsAnswer
+from devbox.wire.jobs import JobStatus, Refusal, Round, RoundDone, RoundsAnswer, RoundsAsked
 from tests.jobs.conftest import BoxHalf, until
 
 #: each piece is a file; its text says what becomes of it
@@ -324,6 +328,41 @@ def test_a_round_is_worked_on_or_withdrawn_and_never_both(one_box: BoxHalf) -> N
     assert not done & gone
     assert {n for n in range(many) if batch.out(n)} == done
     assert answer.status.counts.done == len(done)
+
+
+def test_two_that_withdraw_and_one_that_begins_agree_on_each_of_a_thousand(home: Path) -> None:
+    """Each with a view of its own of the file, as processes have."""
+    folder = RunFolder("r1")
+    folder.path.mkdir()
+    me = processes.identity(os.getpid())
+    folder.write_status(JobStatus(id="r1", state="running", supervisor=me))
+    many = 1000
+    given = tuple(Round(n, str(home), (f"p{n}",)) for n in range(many))
+    Rounds(folder).ask(RoundsAsked(add=given, close=True))
+
+    def work() -> list[int]:
+        rounds, done = Rounds(folder), []
+        while found := rounds.begin():
+            rounds.finish(RoundDone(found.number, 0.0, 1))
+            done.append(found.number)
+        return done
+
+    def withdraw(numbers: range) -> list[int]:
+        rounds = Rounds(folder)
+        for number in numbers:
+            rounds.ask(RoundsAsked(withdraw=(number,)))
+        return [number for number in numbers if number in rounds.withdrawn]
+
+    with ThreadPoolExecutor(3) as threads:
+        at_work = threads.submit(work)
+        back = [threads.submit(withdraw, range(many - 1 - n, 0, -3)) for n in range(2)]
+        gone = [number for each in back for number in each.result()]
+        done = at_work.result()
+    assert sorted(done + gone) == list(range(many))
+    known = Rounds(folder).read()
+    assert [each.number for each in known.finished] == done == sorted(done)
+    assert not known.waiting
+    assert not known.begun
 
 
 def test_a_cancel_while_it_waits_ends_it_at_once(box: BoxHalf) -> None:

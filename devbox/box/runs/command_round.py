@@ -72,6 +72,7 @@ class _Reports:
             report = load_or_none(line)
             if report is None:
                 continue
+            report.pop("t", None)
             name, state = report.pop("item", None), report.pop("state", None)
             error = report.pop("error", None)
             said = error if isinstance(error, str) else ""
@@ -85,5 +86,6 @@ class _Reports:
             total = number(report.get("total"))
             if total is not None:
                 report["total"] = self._kept.others + total
-            append(self._kept.reports, report)
+            if report:
+                append(self._kept.reports, report)
         return bool(lines)

@@ -24,7 +24,7 @@ from devbox.box.runs.folder import BadRequest, RunFolder
 from devbox.wire.codec import Unreadable, clean, decode, encode, plain
 from devbox.wire.jobs import Round, RoundDone, RoundsAsked
 
-MAX_ASKED = 64 << 20  # bytes of a request, and so of a record
+MAX_ASKED = 64 << 20  # bytes of a request; a record of it is hardly longer
 
 
 class _Record(NamedTuple):
@@ -68,13 +68,13 @@ class Rounds:
         self._offset += len(whole)
         for line in whole.split(b"\n")[:-1]:
             try:
-                self._take(decode(line, _Record, limit=MAX_ASKED))
+                self._take(decode(line, _Record, limit=2 * MAX_ASKED))
             except Unreadable:
                 continue  # the disk lost a part of it
         return self
 
     def ask(self, asked: RoundsAsked) -> None:
-        """Carry out what is asked, or nothing of it. BadRequest."""
+        """Carry out what is asked. BadRequest: nothing of it was."""
         with self._locked():
             self._check(asked)
             gone = [number for number in asked.withdraw if self._may_withdraw(number)]
