@@ -154,8 +154,10 @@ def tell_budgets(ws: Workspace) -> None:
 @click.option("--wait", is_flag=True, help="Finish an unfinished up, pause or down first.")
 @json_option
 def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
-    """One BOX: state, cost, and when it will pause and why."""
+    """One BOX: state, cost, when it will pause and why, and which runs wait on it."""
     from devbox import lifecycle
+    from devbox.jobs import queue, status
+    from devbox.wire.codec import plain
 
     ws = workspace(quiet=as_json)
     box = ws.box(box_name)
@@ -165,15 +167,19 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
     if box.state in _ALIVE:
         guards = lifecycle.guards(ws, box, answers=verdict is not None)
     lost = lifecycle.lost_by_pause(ws, box)
+    queued = [(run, status.of(run)) for run in queue.waiting(ws, box)]
     if as_json:
         idle = verdict._asdict() if verdict else None
         told = msgspec.to_builtins(guards)
-        print_json("status", **box_fields(ws, box), idle=idle, lost=lost, guards=told)
+        line = [{"id": run.id, **plain(seen.queue)} for run, seen in queued]
+        print_json("status", **box_fields(ws, box), idle=idle, lost=lost, guards=told, queue=line)
         return
     for label, value in _lines(ws, box, verdict, guards):
         echo(f"{label:9} {value}")
     if lost:
         echo(f"{'files':9} {lost}")
+    for number, (run, seen) in enumerate(queued):
+        echo(f"{'queue' if not number else '':9} {run.id} {queue.told(seen)}")
 
 
 @click.command("events")

@@ -126,7 +126,7 @@ class _Reader:
         self.at = after or "0.0"
         #: something that could be read came over this connection
         self.heard = False
-        self.ended = self._told = False
+        self.ended = self._told = self._waits = False
 
     def words(self) -> list[str]:
         self.heard = False
@@ -171,10 +171,13 @@ class _Reader:
     def _status(self, message: JobAnswer) -> list[Message]:
         now = self._ws.clock()
         seen = status.shifted(message.status, box_now=message.now, now=now)
+        waited, self._waits = self._waits, seen.queue is not None
         self._run = status.apply(self._run, seen)
         found: list[Message] = [Progress(*seen.progress, seen.unit, seen.note, seen.eta)]
         if seen.queue:
             found = [Waiting(clean(queue.told(seen), 400))]
+        elif waited and seen.state == "running":
+            found.append(Note("begins" + (f" on {', '.join(seen.gpus)}" if seen.gpus else "")))
         found += [Health(seen.service)] if seen.service else []
         if seen.is_over:
             self.ended = True

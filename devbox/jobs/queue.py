@@ -9,8 +9,8 @@ import msgspec
 
 from devbox import spec
 from devbox.errors import Conflict, UsageError
-from devbox.jobs import queries
-from devbox.model import Box
+from devbox.jobs import queries, status
+from devbox.model import Box, Run, RunState
 from devbox.spec import JobSpec, ServiceSpec
 from devbox.spec.values import RANKS, Priority, rank
 from devbox.text import clean
@@ -18,6 +18,7 @@ from devbox.wire.jobs import JobStatus, QueueRequest
 from devbox.workspace import Workspace
 
 J = TypeVar("J", bound=JobSpec)
+_MOST = 1000  # runs that are looked through, the newest
 
 
 def wanted(box: Box, job: JobSpec, after: Sequence[str] = ()) -> QueueRequest | None:
@@ -64,6 +65,16 @@ def named(ws: Workspace, box: Box, words: Sequence[str]) -> tuple[str, ...]:
                 fix="leave out --after",
             )
     return tuple(run.id for run in found)
+
+
+def waiting(ws: Workspace, box: Box) -> list[Run]:
+    """The runs that wait on the box, the next one first, asked of it where it runs; those that wait
+    for other runs are last."""
+    known = ws.store.runs.latest(box_id=box.id, limit=_MOST)
+    asked = queries.refresh(ws, [run for run in known if run.state is RunState.QUEUED])
+    found = [(run, queued) for run in asked if (queued := status.of(run).queue)]
+    found.sort(key=lambda each: (each[1].place or _MOST, each[1].since))
+    return [run for run, _ in found]
 
 
 def told(seen: JobStatus) -> str:

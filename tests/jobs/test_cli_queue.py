@@ -26,7 +26,6 @@ command = ["true"]
 gpus = 2
 priority = "high"
 """
-UNTIL_GO = ["sh", "-c", "until [ -e go ]; do sleep 0.05; done"]
 
 
 @pytest.fixture
@@ -36,8 +35,12 @@ def project(local_workspace: Workspace, local_box: Box) -> Path:
     return local_workspace.spec.root
 
 
+def until(file: str) -> list[str]:
+    return ["sh", "-c", f"until [ -e {file} ]; do sleep 0.05; done"]
+
+
 def begin(project: Path, *options: str) -> str:
-    done = devbox(project, "run", "-d", "--no-sync", *options, "--", *UNTIL_GO)
+    done = devbox(project, "run", "-d", "--no-sync", *options, "--", *until("go"))
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -50,7 +53,7 @@ def listed(project: Path, run: str) -> dict[str, Any]:
 
 def test_a_run_after_another_is_queued_listed_followed_and_done(project: Path) -> None:
     first = begin(project)
-    done = devbox(project, "run", "-d", "--no-sync", "--after", first, "--", "echo", "then")
+    done = devbox(project, "run", "-d", "--no-sync", "--after", first, "--", *until("on"))
     second = done.stdout.strip()
     assert f"queued on b: waits for run {first}; follow it: devbox attach {second}" in done.stderr
     seen = listed(project, second)
@@ -59,6 +62,9 @@ def test_a_run_after_another_is_queued_listed_followed_and_done(project: Path) -
     (row,) = [row for row in devbox(project, "runs").stdout.splitlines() if second in row]
     assert row.rstrip().endswith(f"waits for run {first}"[:60])
     assert devbox(project, "wait", second, "--for", "queued").returncode == 0
+    assert f"queue     {second} waits for run {first}\n" in devbox(project, "status", "b").stdout
+    (waits,) = json.loads(devbox(project, "status", "b", "--json").stdout)["queue"]
+    assert (waits["id"], waits["why"]) == (second, f"waits for run {first}")
     follower = warm.Popen(
         [*DEVBOX, "attach", second],
         cwd=project,
@@ -70,6 +76,8 @@ def test_a_run_after_another_is_queued_listed_followed_and_done(project: Path) -
     said = iter(follower.stderr.readline, f"waits for run {first}\n")
     assert list(said) == []
     assert devbox(project, "run", "--no-sync", "--", "touch", "go").returncode == 0
+    assert list(iter(follower.stderr.readline, "begins\n")) == []
+    assert devbox(project, "run", "--no-sync", "--", "touch", "on").returncode == 0
     out, err = follower.communicate(timeout=60)
     assert (follower.returncode, out.strip()) == (0, f"results/{second}"), err
     assert "succeeded" in err

@@ -7,14 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
-from devbox.box.runs import folder
+from devbox.box.probes.gpu.csv import FIELDS
+from devbox.box.runs import folder, order, turn
+from devbox.box.runs.folder import RunFolder
+from devbox.wire.jobs import JobRequest, QueueRequest
 from tests.box.test_nvml_abi import Driver
 from tests.jobs.conftest import REPOSITORY, BoxHalf, until
 
@@ -400,6 +405,111 @@ def test_a_follower_reads_of_the_wait_and_of_the_begin(queue: Queue) -> None:
     assert reader.stdin
     reader.stdin.close()
     assert reader.wait(60) == 0
+
+
+CROWD = """
+import os, sys
+from devbox.box.runs import turn
+from devbox.box.runs.folder import RunFolder
+from devbox.wire.jobs import JobRequest, JobStatus, QueueRequest
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+for number in range(int(sys.argv[1])):
+    folder = RunFolder(f"c{number:02}")
+    folder.path.mkdir()
+    if not os.fork():
+        wants = QueueRequest(gpus=1, priority=number % 3)
+        assert turn.take(folder, JobRequest(folder.id, "c", command=("x",), queue=wants))
+        with open("order", "a") as stream:
+            stream.write(folder.id + chr(10))
+        folder.write_status(JobStatus(id=folder.id, job="c", state="succeeded", attempt=1))
+        os._exit(0)
+    while not folder.queued.exists():
+        pass
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
+"""
+
+
+def test_fifty_begin_by_priority_and_age(queue: Queue) -> None:
+    """Of one GPU at a time, so that none begins beside another."""
+    queue.driver.set(1, lost=1)
+    queue.start("a")
+    argv = [sys.executable, "-c", CROWD, "50"]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    crowd = subprocess.Popen(argv, cwd=queue.half.workdir, env=env)
+    names = [f"c{number:02}" for number in range(50)]
+    wanted = sorted(names, key=lambda name: (-(int(name[1:]) % 3), name))
+    until(lambda: all((queue.half.root / "runs" / n / "status.json").exists() for n in names))
+    until(lambda: [queue.half.file(n)["queue"]["place"] for n in wanted] == [*range(1, 51)])
+    queue.end("a")
+    assert crowd.wait(300) == 0
+    assert _read(queue.half.workdir / "order").split() == wanted
+
+
+def test_a_clock_that_is_set_back_changes_no_order(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter([2e9, 1e9])
+    monkeypatch.setattr(
+        turn, "time", SimpleNamespace(time=lambda: next(moments), monotonic=time.monotonic)
+    )
+    entries = {
+        name: turn.Turn(
+            RunFolder(name), JobRequest(name, "t", queue=QueueRequest(gpus=1)), None
+        ).entry
+        for name in ("first", "second")
+    }
+    assert order.in_order(entries) == ["first", "second"]
+
+
+def test_a_service_waits_for_its_gpu_and_its_time_to_get_ready_begins_then(queue: Queue) -> None:
+    queue.start("a", gpus=2)
+    serve = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"]
+    service = {"health": "", "start_timeout": 60}
+    waits = queue.start("s", command=serve, template=True, service=service)
+    assert (waits["state"], waits["service"]["ready"]) == ("queued", False)
+    queue.start("b")
+    assert queue.why("b") == "waits for 1 GPU: held by a"
+    queue.end("a")
+    until(lambda: (queue.half.file("s").get("service") or {}).get("ready"))
+    assert queue.half.file("s")["gpus"] == ["GPU-stub-0"]
+    until(lambda: queue.state("b") == "running")
+    queue.start("c")
+    assert queue.why("c") == "waits for 1 GPU: held by b, s"
+    queue.end("b")
+    until(lambda: queue.state("c") == "running")
+    queue.end("c")
+    queue.start("d", gpus=2)
+    assert queue.why("d") == "waits for 2 GPUs, 1 free: held by service s"
+    queue.half.job("cancel", "s")
+    until(lambda: queue.state("d") == "running")
+
+
+SMI = """#!/bin/sh
+case "$*" in
+*compute-apps*) exit 0 ;;
+*) while :; do echo "ROW"; sleep 1; done ;;
+esac
+"""
+
+
+def test_gpus_are_found_and_given_where_only_nvidia_smi_tells_of_them(
+    one_box: BoxHalf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"index": "0", "uuid": "GPU-smi", "memory.used": "10", "memory.total": "24000"}
+    row = ", ".join(known.get(field, "[N/A]") for field in FIELDS)
+    program = tmp_path / "nvidia-smi"
+    program.write_text(SMI.replace("ROW", row))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    first = one_box.start("a", command=["sleep", "300"], queue={"gpus": 1})
+    assert (first["state"], first["gpus"]) == ("running", ["GPU-smi"])
+    assert one_box.start("b", command=["true"], queue={"gpus": 1})["state"] == "queued"
+    one_box.job("cancel", "a")
+    assert one_box.end("b")["gpus"] == ["GPU-smi"]
 
 
 def test_only_one_service_of_a_name_waits(queue: Queue) -> None:

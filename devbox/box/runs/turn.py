@@ -58,7 +58,7 @@ def take(folder: RunFolder, request: JobRequest) -> Optional[Tuple[str, ...]]:
 
 
 class Turn:
-    """previous: the status that the last attempt left."""
+    """previous: the status that the last attempt left. entry: what it is in the queue."""
 
     def __init__(
         self, folder: RunFolder, request: JobRequest, previous: Optional[JobStatus]
@@ -82,7 +82,7 @@ class Turn:
             service=ServiceStatus() if request.service else None,
         )
         timeout, grace = request.timeout, request.grace
-        self._entry = Entry(
+        self.entry = Entry(
             me,
             time.monotonic(),
             self._wants.priority,
@@ -111,7 +111,7 @@ class Turn:
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         try:
-            queue.enter(self._folder, self._entry)
+            queue.enter(self._folder, self.entry)
             found = self._until_over()
         finally:
             signal.set_wakeup_fd(-1)
@@ -162,8 +162,8 @@ class Turn:
                 what = f"run {name}, which it was to begin after, is {state}{why}"
                 return Over("failed", "after", what)
         if not self._after:
-            self._entry = self._entry._replace(ready=True)
-            queue.enter(self._folder, self._entry)
+            self.entry = self.entry._replace(ready=True)
+            queue.enter(self._folder, self.entry)
         elif settle:
             self._settle_at = time.monotonic() + _LOOK
             runs = "run " if len(self._after) == 1 else f"{len(self._after)} runs: "
@@ -203,7 +203,7 @@ class Turn:
         while True:
             with queue.lock():
                 waiting, holding, gone = queue.read()
-                waiting[self._folder.id] = self._entry
+                waiting[self._folder.id] = self.entry
                 now = time.monotonic()
                 verdict = order.judge(self._folder.id, waiting, holding, known, now)
                 line = order.in_order(waiting)
@@ -211,7 +211,7 @@ class Turn:
                 ahead = [waiting[line[place - 1]]] if place else holding.values()
                 self._watches = [each.supervisor for each in ahead]
                 if verdict.begins and take:
-                    queue.begin(self._folder, self._entry._replace(holds=verdict.gpus))
+                    queue.begin(self._folder, self.entry._replace(holds=verdict.gpus))
             if verdict.begins or not gone:
                 return verdict
             for name in gone:
