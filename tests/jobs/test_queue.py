@@ -409,7 +409,7 @@ def test_a_follower_reads_of_the_wait_and_of_the_begin(queue: Queue) -> None:
 
 CROWD = """
 import os, sys
-from devbox.box.runs import turn
+from devbox.box.runs import queue, turn
 from devbox.box.runs.folder import RunFolder
 from devbox.wire.jobs import JobRequest, JobStatus, QueueRequest
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -422,6 +422,7 @@ for number in range(int(sys.argv[1])):
         with open("order", "a") as stream:
             stream.write(folder.id + chr(10))
         folder.write_status(JobStatus(id=folder.id, job="c", state="succeeded", attempt=1))
+        queue.wake()
         os._exit(0)
     while not folder.queued.exists():
         pass
@@ -509,7 +510,8 @@ def test_gpus_are_found_and_given_where_only_nvidia_smi_tells_of_them(
     assert (first["state"], first["gpus"]) == ("running", ["GPU-smi"])
     assert one_box.start("b", command=["true"], queue={"gpus": 1})["state"] == "queued"
     one_box.job("cancel", "a")
-    assert one_box.end("b")["gpus"] == ["GPU-smi"]
+    until(lambda: one_box.file("b")["ended"])
+    assert one_box.file("b")["gpus"] == ["GPU-smi"]
 
 
 def test_only_one_service_of_a_name_waits(queue: Queue) -> None:

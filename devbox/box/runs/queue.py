@@ -12,15 +12,17 @@ from __future__ import annotations
 import fcntl
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGCONT
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from devbox.box import json_file, paths, processes
 from devbox.box.runs.folder import BadRequest, RunFolder, all_queued, ids
-from devbox.box.runs.order import Entry
+from devbox.box.runs.order import Entry, in_order
 from devbox.wire.codec import Unreadable
 from devbox.wire.jobs import JobRequest
 
 MOST_AFTER = 100  # runs that one run may wait for
+_WOKEN = 4  # runs of the front of the line
 Entries = Dict[str, Entry]
 
 
@@ -66,6 +68,14 @@ def begin(folder: RunFolder, entry: Entry) -> None:
     """It has what it waited for. Called under the lock."""
     json_file.write(folder.holding, entry)
     folder.queued.unlink(missing_ok=True)
+
+
+def wake() -> None:
+    """Have the next ones look at once, as a run has left. The signal does nothing to a process that
+    does not wait for it."""
+    waiting, _, _ = read()
+    line = in_order(waiting)[:_WOKEN]
+    processes.send((each.pid for each in (waiting[n].supervisor for n in line) if each), SIGCONT)
 
 
 def require_after(request: JobRequest) -> None:

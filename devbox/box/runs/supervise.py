@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, List, Optional, Tuple
 from devbox.box import event_log, processes
 from devbox.box.items import Items, read_items
 from devbox.box.job import PART
-from devbox.box.runs import devices, turn, worker
+from devbox.box.runs import devices, queue, turn, worker
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.jsonl import Tail, append
 from devbox.box.runs.log import LogWriter
@@ -67,6 +67,7 @@ def main(argv: List[str]) -> int:
             gpus = turn.take(folder, request)
         if gpus is not None:
             Supervisor(folder, request, folder.status(), gpus).run()
+            queue.wake()
     return 0
 
 

@@ -2,8 +2,9 @@
 the GPUs or the place that it wants are free.
 
 Each waiting run looks for itself whether it is next (order, queue), so nothing has to be up but
-them. They look when a run came, began or left. Now and then the next one sees to it that those
-which have GPUs live, and each other one that the one in front of it does.
+them. They look when a run came, began or left; one that leaves wakes the next. Now and then the
+next one sees to it that those which have GPUs live, and each other one that the one in front of it
+does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from devbox.wire.messages import Identity
 
 # Seconds between two cheap reads: of the first two of the line, of the others, and of those that
 # wait for runs.
-_FIRST, _BEHIND, _AFTER = 0.5, 3.0, 1.0
+_FIRST, _BEHIND, _AFTER = 1.0, 3.0, 1.0
 _LOOK = 5.0  # seconds between two looks for one that was killed, and at GPUs that others use
 _RARELY = 60.0
 _COST = 500.0  # looks at the GPUs take at most one part in so many of the time
@@ -109,6 +110,7 @@ class Turn:
         os.set_blocking(waker, False)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGCONT, lambda *_: None)  # it wakes the wait below (queue.wake)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         try:
             queue.enter(self._folder, self.entry)
@@ -255,6 +257,7 @@ class Turn:
             state=over.state, reason=over.reason, message=over.message, ended=now, t=now, queue=None
         )
         self._folder.write_status(status)
+        queue.wake()
         if not self._told:
             ready()
 
