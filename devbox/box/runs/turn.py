@@ -34,6 +34,7 @@ _FIRST, _BEHIND, _AFTER = 1.0, 3.0, 1.0
 _LOOK = 5.0  # seconds between two looks for one that was killed, and at GPUs that others use
 _RARELY = 60.0
 _COST = 500.0  # looks at the GPUs take at most one part in so many of the time
+_OUTSIDE = ("programs", "driver")  # what only a look at the GPUs can tell
 _PATIENCE = 10.0  # seconds for the driver to tell of the GPUs
 
 
@@ -179,7 +180,7 @@ class Turn:
             if time.monotonic() < self._look_at:
                 return False
             queued = self._status.queue
-            if queued and queued.waits_for not in ("programs", "driver"):
+            if queued and queued.waits_for not in _OUTSIDE:
                 self._look_at = time.monotonic() + _LOOK * min(self._place, 3)
                 return not all(processes.is_alive(each) for each in self._watches)
         self._stamp = stamp
@@ -198,7 +199,9 @@ class Turn:
             why = "waits to know which GPUs the box has: its driver does not answer"
             verdict = Verdict(False, queue=Queued(0.0, "driver", why))
         self._place = verdict.queue.place or 1
-        self._look_at = time.monotonic() + min(_RARELY, max(_LOOK, _COST * took))
+        costly = verdict.queue.waits_for in _OUTSIDE
+        pause = min(_RARELY, max(_LOOK, _COST * took)) if costly else _LOOK
+        self._look_at = time.monotonic() + pause
         return verdict
 
     def _judge(self, known: Sequence[Device], *, take: bool) -> Verdict:
