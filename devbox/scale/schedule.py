@@ -19,7 +19,7 @@ MOST = 600.0
 PIECES = 1000  # in one round, so that a message with their names stays small
 GAIN = 5.0  # seconds sooner that the end must come for a round to change its worker
 _PARTS = 4  # of a worker's share of the rest: what it has begun stays with it, if it becomes slow
-_TRUST = 2  # times what was measured: a few pieces may tell a wrong rate
+_TRUST = 4  # times what was measured: a few pieces may tell a wrong rate
 _PRIOR = 4  # pieces at the speed of all, beside what a worker has finished itself
 _ALIKE = math.log(1.05)  # rates within 5 % count as one when a worker is looked for
 _EXACT = 1 + 1e-9  # sums of floats in another order
@@ -83,8 +83,8 @@ class Pool:
     ) -> list[Piece]:
         """The next round of `worker`, removed from the pool: [] when it holds enough, or when each
         piece ends sooner on another. Of at most `most` seconds and PIECES pieces, unless it is one
-        piece alone; while no rate is known, the lightest piece, as any worker may be the slow one;
-        later its worker holds at most twice what it has finished.
+        piece alone; while no rate is known, the lightest piece and one more, as any worker may be
+        the slow one; later its worker holds at most four times what it has finished.
 
         loads: all workers that can be given pieces now, `worker` among them; one that cannot be
         reached is left out, as others would wait for it. lag: seconds until a round that is given
@@ -96,8 +96,11 @@ class Pool:
         rate = rates[worker]
         rest = (self.weight + sum(load.left for load in told.values())) / sum(rates.values())
         seconds = min(most, max(least, rest / _PARTS))
-        enough = min(rate * max(seconds / 2, lag), rate * rest / 2, mine.done)
-        if mine.left > 0 and (mine.rate is None or mine.left >= enough):
+        trusted = mine.done * _TRUST
+        enough = min(rate * max(seconds / 2, lag), rate * rest / 2, trusted / 2)
+        if mine.rate is None:
+            enough = self._pieces[-1].weight * _EXACT  # as much as one light piece ahead
+        if 0 < enough <= mine.left:
             return []
         if all(load.rate is None for load in told.values()):
             return self._remove(len(self._pieces) - 1, len(self._pieces))
@@ -108,7 +111,7 @@ class Pool:
         if start is None:
             return []
         weight, stop = self._pieces[start].weight, start + 1
-        room = min(rate * seconds, fits, mine.done * _TRUST - mine.left)
+        room = min(rate * seconds, fits, trusted - mine.left)
         for piece in self._pieces[stop : start + PIECES]:
             weight += piece.weight
             if weight > room:

@@ -29,7 +29,7 @@ from tests.bench.rows import Row, median, ms
 from tests.boxes import open_interval
 from tests.core.test_state import a_box
 
-_ITEMS, _EACH = 160, 1.0  # seconds
+_ITEMS, _EACH = 200, 1.0  # seconds
 _MANY = 100_000
 _DEVBOX = (sys.executable, "-m", "devbox.cli.main")
 _TOML = """

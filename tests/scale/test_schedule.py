@@ -141,19 +141,20 @@ def test_the_largest_goes_to_who_finishes_it_first_though_that_one_is_busy() -> 
     assert (len(pool), pool.weight) == (0, 0.0)
 
 
-def test_a_worker_of_unknown_speed_begins_with_the_lightest_piece_and_holds_no_more() -> None:
+def test_a_worker_of_unknown_speed_begins_with_the_lightest_pieces() -> None:
     pool = Pool(pieces_of([5.0, 1.0, 9.0]))
     assert pool.take([Load(0), Load(1)], 0) == [Piece("p1", 1.0)]
-    assert pool.take([Load(0, None, 1.0), Load(1)], 0) == []
+    assert pool.take([Load(0, None, 1.0), Load(1)], 0) == [Piece("p0", 5.0)]
+    assert Pool([Piece("p2", 9.0)]).take([Load(0, None, 10.0), Load(1)], 0) == []
     assert pool.take([Load(0, 1.0, 0.1), Load(1)], 1) == [Piece("p2", 9.0)]
 
 
 def test_a_rate_is_trusted_as_far_as_it_was_measured() -> None:
     pool = Pool(pieces_of([1.0] * 1000))
     fast = Load(0, 50.0, 0.0, done=1.0)  # one light piece, over in no time
-    assert len(pool.take([fast, Load(1, 1.0)], 0)) == 2
+    assert len(pool.take([fast, Load(1, 1.0)], 0)) == 4
     assert pool.take([fast._replace(left=2.0), Load(1, 1.0)], 0) == []
-    assert len(pool.take([Load(0, 50.0, 0.0, done=30.0), Load(1, 1.0)], 0)) == 60
+    assert len(pool.take([Load(0, 50.0, 0.0, done=30.0), Load(1, 1.0)], 0)) == 120
 
 
 def test_rounds_are_long_at_first_and_short_at_the_end() -> None:
