@@ -57,7 +57,7 @@ def named(ws: Workspace, box: Box, words: Sequence[str]) -> tuple[str, ...]:
             raise Conflict(
                 f"run {run.id} is on {run.box_name}, and a run waits for runs of its own box only",
                 means="nothing was started",
-                fix=f"run on that box: --box {run.box_name}",
+                fix=f"devbox run --box {run.box_name} --after {run.id} …",
             )
         if queries.is_service(run):
             raise UsageError(

@@ -3,6 +3,7 @@
 Both adapters wait, as for a GPU, so that the other work of the machine falls on neither side. The
 runner's row is a whole run under its supervisor, from the begin of the first item to the end of the
 last; the peer is the same adapter in a plain loop in a process of its own, writing plain files.
+Runs that wait are held against a share of a core, whatever else the machine does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tests.jobs.conftest import BoxHalf
 
 _ITEM, _ITEMS, _RUNS = 0.25, 20, 5  # shorter than an item of a model takes on its GPU
 _PICTURES = 10
+_QUEUED, _WATCHED = 20, 20.0  # runs, seconds
 
 _ADAPTER = f"""
 import time
@@ -58,7 +60,7 @@ print(time.time() - began)
 
 def rows(home: Path) -> list[Row]:
     """home: an empty folder that is HOME."""
-    return [_overhead(home), _overlap(home)]
+    return [_overhead(home), _overlap(home), _waiting(home)]
 
 
 def _overhead(home: Path) -> Row:
@@ -86,6 +88,28 @@ def _run(box: BoxHalf, module: str, run_id: str) -> float:
 def _loop(folder: Path) -> float:
     command = [sys.executable, "-c", _LOOP, str(folder)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _waiting(home: Path) -> Row:
+    """What the supervisors of queued runs use of a core, by the kernel's count of their time."""
+    box = BoxHalf(home, sys.executable)
+    names = [f"w{number}" for number in range(_QUEUED + 1)]
+    for name in names:
+        box.start(name, command=["sleep", "600"], queue={"max_runs": 1})
+    pids = [box.file(name)["supervisor"]["pid"] for name in names[1:]]
+    time.sleep(_WATCHED / 2)  # what their starts set off is over
+    before, begun = _cpu_seconds(pids), time.monotonic()
+    time.sleep(_WATCHED)
+    share = 100 * (_cpu_seconds(pids) - before) / (time.monotonic() - begun)
+    for name in reversed(names):
+        box.job("cancel", name)
+    what, told = f"{_QUEUED} runs that wait in the queue of a box", f"{share:.2f} % of a core"
+    return Row(what, told, "", told, "≤ 0.2 %", share <= 0.2)
+
+
+def _cpu_seconds(pids: list[int]) -> float:
+    stats = (Path(f"/proc/{pid}/schedstat").read_text() for pid in pids)
+    return sum(int(stat.split()[0]) for stat in stats) / 1e9
 
 
 def _overlap(home: Path) -> Row:
