@@ -1,7 +1,7 @@
 """Which intervals a provider's answer opens and closes: pure, from a record to ledger rows.
 
-A row with id 0 is a new interval; one with an id gets another begin or end. Intervals of a box
-never overlap, and each has one price.
+A row with id 0 is a new interval; one with an id gets another begin, end or price. Intervals of a
+box never overlap, and each has one price.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from devbox.state.boxes import Record
 
 # Seconds within which a provider's own start time and ours mean the same start.
 _SAME_START = 1.0
+#: seconds from its begin in which a new price counts for a whole interval: it may have begun at one
+#: that was known from earlier. Later a new price begins a new interval.
+YOUNG = 600.0
 # Seconds by which a start is told otherwise only when this computer's clock was set.
 _CLOCK_SET = 5.0
 
@@ -34,6 +37,8 @@ def bill(record: Record, after: Box, seen: Observation, now: float) -> list[Inte
         (first,) = close(current, min(ended, start))
     elif _same_price(current, after):
         return [] if current is record.current else [current]
+    elif current.hardware == after.hardware and now - current.start < YOUNG:
+        return [msgspec.structs.replace(current, price=after.price)]
     else:
         (first,) = close(current, now)
         start = now
@@ -99,7 +104,8 @@ def _by_present_clock(record: Record, seen: Observation) -> Interval | None:
 
 
 def _unwatched(record: Record, after: Box, seen: Observation, end: float) -> list[Interval]:
-    """A whole stretch went by between two looks, as the provider tells afterwards."""
+    """A whole stretch went by between two looks, as the provider tells afterwards. The first one of
+    a box counts at the price that it was asked for at."""
     if seen.billed_since is None or seen.ended_at is None:
         return []
     # A clock that is ahead moves both ends of the stretch; its length is right.
@@ -107,7 +113,8 @@ def _unwatched(record: Record, after: Box, seen: Observation, end: float) -> lis
     last = (record.last.end if record.last else None) or 0.0
     if start < last - _SAME_START or end <= max(start, last):
         return []
-    return close(_opened(after, start, record.last), end)
+    first = record.last is None and record.box.hardware == after.hardware
+    return close(_opened(record.box if first else after, start, record.last), end)
 
 
 def _restarted(current: Interval, seen: Observation) -> bool:

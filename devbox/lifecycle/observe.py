@@ -188,6 +188,7 @@ def _asked(looks: dict[str, BoxOperation]) -> dict[str, Answer | DevboxError]:
         if key in refused:
             return refused[key]
         try:
+            looks[key].provider.renew_prices()
             return absence.ask(looks[key])
         except DevboxError as error:
             return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
+from contextlib import suppress
 
 from devbox import names, process, spec
 from devbox.errors import (
@@ -21,6 +22,7 @@ from devbox.images import templates
 from devbox.lifecycle import asking, login, moving, placing, respec, watchdog
 from devbox.lifecycle.down import finalize
 from devbox.lifecycle.merge import is_only_lost
+from devbox.lifecycle.observe import observe
 from devbox.lifecycle.operation import BoxOperation, working_on
 from devbox.lifecycle.pause import refuse_over, to_paused, withdraw
 from devbox.lifecycle.settling import until_running
@@ -152,6 +154,7 @@ def _to_running(op: BoxOperation, *, wait: bool, patience: float | None) -> Box:
         return op.box
     op.step("observe", lambda: _until_running(op, fresh=fresh, patience=patience))
     if op.spec.command:
+        _price_now(op)
         return finalize(op) if op.box.state.is_over else op.finish("running")
     unwritten = op.step("ssh", lambda: login.publish(op))
     with op.step("login", lambda: login.log_in(op, config=unwritten is None)) as connection:
@@ -163,9 +166,18 @@ def _to_running(op: BoxOperation, *, wait: bool, patience: float | None) -> Box:
         watchdog.tell_restored(op, connection)
     # Guarded from here on; what follows is for the comfort of this computer.
     op.step("include", lambda: login.extend_user_config(op))
+    _price_now(op)
     if unwritten:
         raise unwritten
     return op.finish("running")
+
+
+def _price_now(op: BoxOperation) -> None:
+    """The bill may have begun at a price that was known from earlier; by now nobody waits for the
+    answer to that."""
+    with suppress(DevboxError):  # why: the box is up, and each look at it asks again
+        if op.provider.renew_prices():
+            observe(op)
 
 
 def _until_running(op: BoxOperation, *, fresh: bool, patience: float | None) -> None:

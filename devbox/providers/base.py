@@ -149,6 +149,12 @@ class Provider(ABC):
         """The offers for one spec, where a part of it (cpu, memory) changes the price."""
         return self.offers()
 
+    def renew_prices(self) -> bool:
+        """Have `observe` tell prices by the provider's list as it is now: asked for, unless it was
+        within minutes. Whether it was asked for and came; False where a box keeps the price that
+        it was made at. It raises nothing: without an answer the last prices stay."""
+        return False
+
     def hardware_name(self, asked: str) -> str:
         """The provider's own name of hardware that a user asked for, where it takes other
         names or any letter case; what it does not know comes back unchanged or nearly so."""

@@ -16,7 +16,7 @@ class Ledger:
         self._db = database
 
     def put(self, *intervals: Interval) -> None:
-        """Insert those with id 0; give the others their begin and end."""
+        """Insert those with id 0; give the others their begin, end and price."""
         with self._db.write() as connection:
             put(connection, intervals)
 
@@ -66,11 +66,14 @@ class Ledger:
 def put(connection: sqlite3.Connection, intervals: Iterable[Interval]) -> None:
     """`Ledger.put` in the caller's transaction."""
     for each in intervals:
-        if each.id:
-            values = (each.start, each.end, each.id)
-            connection.execute("UPDATE intervals SET start = ?, end = ? WHERE id = ?", values)
-            continue
         price = (each.price.micro_per_hour, each.price.source, each.price.unit)
+        if each.id:
+            connection.execute(
+                "UPDATE intervals SET micro_per_hour = ?, price_source = ?, unit = ?, start = ?, "
+                "end = ? WHERE id = ?",
+                (*price, each.start, each.end, each.id),
+            )
+            continue
         connection.execute(
             "INSERT INTO intervals (box_id, box_name, provider, hardware, micro_per_hour, "
             "price_source, unit, start, end) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

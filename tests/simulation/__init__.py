@@ -8,4 +8,6 @@ laptop.py   a computer with devbox: its clock, its sleep, its crashes
 life.py     what users do with all that, by chance
 receiver.py where notices arrive
 checks.py   what must hold of it
+budgets.py  … of what boxes, days and months cost
+prices.py   … and how late a ledger may learn a new price
 """

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from devbox.model import Box, Interval
-from devbox.money.budget import POLL
 from devbox.providers.hf import tags
 from devbox.state.costs import run_cost
 from tests.emulators.common import Interval as Metered
+from tests.simulation import budgets, prices
 from tests.simulation.laptop import Laptop
 from tests.simulation.life import Life
 from tests.simulation.machine import Machine
@@ -26,46 +26,43 @@ class Sums(NamedTuple):
     box: str
     ledger: float
     meter: float
+    lag: float  # by which a new price may be late
+    units: float  # one billing unit of each stretch
+
+    @property
+    def off(self) -> bool:
+        """More than by what may be late, and by the minute in which a stretch begins or ends."""
+        allowed = self.lag + self.units + ALLOWED * self.meter
+        return abs(self.ledger - self.meter) > allowed
 
 
 def all_wrong(life: Life) -> list[str]:
-    return [*ledger(life), *pauses(life), *budgets(life), *notices(life), *tracked(life)]
+    kept = [*budgets.of_boxes(life), *budgets.of_computers(life)]
+    return [*ledger(life), *pauses(life), *kept, *notices(life), *tracked(life)]
 
 
 def ledger(life: Life) -> list[str]:
     found = list(sums(life))
     ours, theirs = sum(each.ledger for each in found), sum(each.meter for each in found)
-    if abs(ours - theirs) <= ALLOWED * theirs:
-        return []
+    wrong = [f"the ledger is off: {each}" for each in found if each.off]
+    if abs(ours - theirs) <= ALLOWED * theirs + sum(each.lag for each in found):
+        return wrong
     worst = sorted(found, key=lambda each: -abs(each.ledger - each.meter))[:4]
     return [f"the ledger is off by {(ours - theirs) / theirs:+.3%} of ${theirs / 1e6:.0f}: {worst}"]
 
 
 def sums(life: Life) -> Iterator[Sums]:
-    """Of each box that one computer alone uses, but for those of which the ledger is known to be
-    late (`repriced`)."""
+    """Of each box that one computer alone uses: another's ledger is not known here."""
     now = life.world.clock.now()
-    aside = {*life.shared, *repriced(life)}
     meters: dict[str, list[Metered]] = {}
     for each in life.world.hub.meter.intervals():
         meters.setdefault(_name(life, each.handle), []).append(each)
     for name, laptop in life.home.items():
-        if name not in aside:
-            cost = sum(each.cost(now) for each in meters.get(name, []))
-            yield Sums(name, _spent(intervals(laptop, name), now), cost)
-
-
-def repriced(life: Life) -> set[str]:
-    """Boxes that ran when the price of their hardware changed, or began within the hour for which
-    a price is kept: the ledger learns the new one later."""
-    found = set()
-    for at, provider, hardware, *_ in life.price_changes:
-        for each in life.world.hub.meter.intervals():
-            name = _name(life, each.handle)
-            runs = each.start <= at + 3600 and (each.end is None or each.end >= at)
-            if runs and each.what == hardware and life.providers.get(name) == provider:
-                found.add(name)
-    return found
+        if name not in life.shared:
+            ours, theirs = intervals(laptop, name), meters.get(name, [])
+            lag = prices.explained(life.price_changes, laptop, name, ours, theirs, now)
+            units = sum(each.rate * each.unit for each in theirs)
+            yield Sums(name, _spent(ours, now), sum(each.cost(now) for each in theirs), lag, units)
 
 
 def intervals(laptop: Laptop, name: str) -> list[Interval]:
@@ -113,26 +110,13 @@ def pauses(life: Life) -> list[str]:
     return wrong
 
 
-def budgets(life: Life) -> list[str]:
-    """No box has cost more than its budget, but for what it costs between two looks at it."""
-    wrong = []
-    for laptop in life.laptops:
-        store, now = laptop.ws.store, laptop.clock()
-        for box in store.boxes.all(over=True):
-            limit, found = life.budgets.get(box.name), store.ledger.of_box(box.id)
-            spent = run_cost(found, 0, now) or 0
-            dearest = max((each.price.micro_per_hour or 0 for each in found), default=0)
-            if limit is not None and spent > limit * 1e6 + dearest * POLL / 3600:
-                wrong.append(f"{box.name} cost ${spent / 1e6:.2f} of its budget of ${limit:.2f}")
-    return wrong
-
-
 def notices(life: Life) -> list[str]:
     """Each once, but for what a box could not post before it stopped. Nothing is told twice under
-    two names either."""
+    two names either, but by two computers of a box that both use."""
     receiver = life.world.receiver
     alike = Counter((n.kind, n.box, n.t, n.text) for n in receiver.told.values())
-    twice = [f"tells twice: {text}" for (_, _, _, text), n in alike.items() if n > 1]
+    both = life.shared
+    twice = [f"tells twice: {key[3]}" for key, n in alike.items() if n > 1 + (key[1] in both)]
     wrong = [
         f"{receiver.taken[id_]} times: {receiver.told[id_].text}"
         for id_ in receiver.taken

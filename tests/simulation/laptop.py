@@ -6,9 +6,10 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -52,9 +53,13 @@ class Process(Workspace):
 
 
 class Laptop:
-    """toml: of its project. doom: calls and steps until it is killed in a verb, None for never."""
+    """toml: of its project. limits: its user's budgets (`daily`, `monthly`), in dollars. doom:
+    calls and steps until it is killed in a verb, None for never. moves: (when, zone) of its time
+    zones, and of times when its clock was set."""
 
-    def __init__(self, name: str, world: World, toml: str) -> None:
+    def __init__(
+        self, name: str, world: World, toml: str, limits: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
         self.name, self._world = name, world
         self.home = world.folder / name
         self.project = self.home / "project"
@@ -62,20 +67,29 @@ class Laptop:
         (self.project / "devbox.toml").write_text(toml)
         (self.project / "Dockerfile").write_text("FROM python:3.12-bookworm\nCMD sleep infinity\n")
         (self.project / "README.md").write_text("---\nsdk: docker\n---\n")
+        self.limits = limits
         self.ahead = 0.0
         self.zone = "UTC"
+        self.moves = [(world.clock.now(), self.zone)]
         self.asleep_until = 0.0
         self.nap = 0.0  # seconds that it will be closed for in the middle of the next wait
         self.doom: int | None = None
         self.busy = False
         self.kills = 0
         self.errors: dict[str, int] = {}
+        self.looks: dict[str, list[float]] = {}  # box → when its price was that of the list
         with self.here():
             (self.home / "config.toml").write_text(
-                '[notify]\nwebhook = "http://127.0.0.1:9/hook"\n'
+                '[notify]\nwebhook = "http://127.0.0.1:9/hook"\n[budget]\n'
+                + "".join(f"{name} = {dollars}\n" for name, dollars in limits.items())
             )
             spec.trust_file(self.project / "devbox.toml")
             self._boot()
+
+    def move(self, zone: str, ahead: float) -> None:
+        """To another time zone; or its clock is set so many seconds wrong."""
+        self.zone, self.ahead = zone, ahead
+        self.moves.append((self._world.clock.now(), zone))
 
     def clock(self) -> float:
         return self._world.clock.now() + self.ahead
@@ -94,13 +108,18 @@ class Laptop:
         finally:
             _become(*before)
 
-    def run(self, verb: Callable[[Workspace], Any]) -> Any:
-        """A verb; what it returns, None when it failed or was killed."""
+    def run(self, verb: Callable[[Workspace], Any], *, looks: bool = False) -> Any:
+        """A verb; what it returns, None when it failed or was killed. looks: after it the price of
+        each box that it asked about is that of the list."""
         self.busy = True
+        began, before = self.clock(), self.ahead
         try:
             with self.here():
                 try:
-                    return verb(self.ws)
+                    done = verb(self.ws)
+                    if looks and self.ahead == before:
+                        self._note_looks(began)
+                    return done
                 except DevboxError as error:
                     kind = type(error).__name__
                     self.errors[kind] = self.errors.get(kind, 0) + 1
@@ -117,6 +136,11 @@ class Laptop:
             self.busy = False
 
     last_error: DevboxError | None = None
+
+    def _note_looks(self, began: float) -> None:
+        for box in self.ws.store.boxes.all():
+            if box.seen >= began:
+                self.looks.setdefault(box.name, []).append(box.seen - self.ahead)
 
     def _boot(self) -> None:
         """A new devbox process."""

@@ -13,19 +13,24 @@ from typing import Any
 from devbox.box.watchdog.policy import State
 
 
+def is_even(last: Sequence[State]) -> bool:
+    """Whether there are three, and they differ evenly."""
+    return len(last) == 3 and _even(*last)
+
+
 def leap(last: Sequence[State], steps: float) -> State | None:
     """The state `steps` equal steps after the last one. None unless there are three, and they
     differ evenly."""
-    if len(last) != 3:
+    if not is_even(last):
         return None
-    first, second, third = last
-    if not _even(first, second, third):
-        return None
+    _, second, third = last
     found: State = _moved(second, third, steps)
     return found
 
 
 def _even(first: Any, second: Any, third: Any) -> bool:
+    if first == second == third:  # most parts stand still, and this is the fastest way to see it
+        return True
     if isinstance(third, tuple):
         return (
             isinstance(first, tuple)
@@ -35,10 +40,12 @@ def _even(first: Any, second: Any, third: Any) -> bool:
         )
     if _is_number(first) and _is_number(second) and _is_number(third):
         return bool(abs((third - second) - (second - first)) < 1e-3)
-    return bool(first == second == third)
+    return False
 
 
 def _moved(second: Any, third: Any, steps: float) -> Any:
+    if second == third:
+        return third
     if isinstance(third, tuple):
         parts = [_moved(b, c, steps) for b, c in zip(second, third, strict=True)]
         return type(third)(*parts) if hasattr(third, "_fields") else tuple(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.simulation.laptop import Laptop, seams, verbs
 from tests.simulation.machine import HELD, Machine, Phase
+from tests.simulation.prices import Change
 from tests.simulation.world import START, World
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -30,6 +32,7 @@ STRUCK = {
 }
 REFUSED = ("run_job", "request_hardware", "restart")
 PAUSED = "pause"
+LOOKS = ("up", "look")  # verbs after which the price of a box is that of the list
 SHARED = 6  # boxes that both computers use
 _FULL = Fault.error(503, "no capacity: try again later")
 _FAULTS = (
@@ -45,20 +48,25 @@ class Size(NamedTuple):
     days: float = 90.0
     boxes: int = 50
     sessions: float = 1.2  # of each box, in the mean
+    prices: int = 60  # that change
 
 
 NINETY_DAYS = Size()
 
 
 class Life:
-    """All of one seed. price_changes: (when, provider, flavour, dollars an hour before, after)."""
+    """All of one seed."""
 
     def __init__(self, seed: int, folder: Path, size: Size = NINETY_DAYS) -> None:
-        self.chance, self.size = Random(seed), size
+        self.chance, self.seed, self.size = Random(seed), seed, size
         self.world = World(folder, self.chance)
         self.done: Counter[str] = Counter()
-        self.price_changes: list[tuple[float, str, str, float, float]] = []
-        self.jumped: set[str] = set()
+        self.price_changes: list[Change] = []
+        self.usual = {
+            (kind, name): self.world.hub.hub.flavors[kind][name].usd_per_hour
+            for kind in ("spaces", "jobs")
+            for name in HARDWARE
+        }
         self.providers = {
             f"b{index:02d}": "hf-job" if index % 2 else "hf-space" for index in range(size.boxes)
         }
@@ -70,7 +78,8 @@ class Life:
         """Live it. The laptops can be asked afterwards, until `close`."""
         self._stack = ExitStack()
         self._stack.enter_context(seams(self.world))
-        self.laptops = [Laptop(name, self.world, self._toml) for name in ("one", "two")]
+        limits = {"one": {}, "two": self._limits(Random(-self.seed - 1000))}
+        self.laptops = [Laptop(n, self.world, self._toml, limits[n]) for n in limits]
         self.home = {
             name: self.laptops[self.chance.random() < 0.3] for name in sorted(self.providers)
         }
@@ -90,6 +99,13 @@ class Life:
         """Box → dollars from `up` to `down`, of a third of them."""
         some = chance.sample(sorted(self.providers), len(self.providers) // 3)
         return {name: round(chance.uniform(3.5, 15), 2) for name in some}
+
+    def _limits(self, chance: Random) -> dict[str, float]:
+        """Dollars a day and a month, of the user of a computer."""
+        return {
+            "daily": round(chance.uniform(4, 12), 2),
+            "monthly": round(chance.uniform(15, 50), 2),
+        }
 
     def _written(self) -> str:
         """devbox.toml."""
@@ -169,14 +185,14 @@ class Life:
             laptop.nap = chance.expovariate(1 / (3 * HOUR))
         self.done[what] += 1
         kills = laptop.kills
-        laptop.run(lambda ws: verbs()[what](ws, name))
+        laptop.run(lambda ws: verbs()[what](ws, name), looks=what in LOOKS)
         if laptop.kills > kills:
             self._later(chance.uniform(10 * MINUTE, 5 * HOUR), lambda: self._reconcile(laptop))
 
     def _reconcile(self, laptop: Laptop) -> None:
         if laptop.awake:
             self.done["reconcile"] += 1
-            laptop.run(_reconciled)
+            laptop.run(_reconciled, looks=True)
 
     # What happens to them ------------------------------------------------------------
 
@@ -191,7 +207,7 @@ class Life:
             world.at(start, lambda route=route: world.hub.knobs.set(route, _FULL, times=None))  # type: ignore[misc]
             over = start + chance.uniform(HOUR, 5 * HOUR)
             world.at(over, lambda route=route: world.hub.knobs.clear(route))  # type: ignore[misc]
-        for _ in range(4):
+        for _ in range(self.size.prices):
             world.at(START + chance.random() * span, self._price_changes)
         for _ in range(3):
             start = START + chance.random() * span
@@ -200,11 +216,13 @@ class Life:
 
     def _price_changes(self) -> None:
         kind, name = self.chance.choice(("spaces", "jobs")), self.chance.choice(HARDWARE)
-        before = self.world.hub.hub.flavors[kind][name].usd_per_hour
-        after = round(before * self.chance.uniform(0.7, 1.4), 2)
-        self.world.hub.reprice(kind, name, after)
+        flavors = self.world.hub.hub.flavors[kind]
+        before = flavors[name].micro_usd_per_second * 3600
+        dollars = round(self.usual[kind, name] * self.chance.uniform(0.7, 1.4), 2)
+        self.world.hub.reprice(kind, name, dollars)
+        after = flavors[name].micro_usd_per_second * 3600
         provider = {"spaces": "hf-space", "jobs": "hf-job"}[kind]
-        self.price_changes.append((self.world.clock.now(), provider, name, before, after))
+        self.price_changes.append(Change(self.world.clock.now(), provider, name, before, after))
 
     def _plan_laptop(self, laptop: Laptop, end: float) -> None:
         chance, world = self.chance, self.world
@@ -219,7 +237,7 @@ class Life:
             at += chance.uniform(3, 7) * DAY
         for _ in range(5):
             zone = chance.choice(ZONES)
-            world.at(START + chance.random() * (end - START), lambda z=zone: _move(laptop, z))  # type: ignore[misc]
+            world.at(START + chance.random() * (end - START), partial(_move, laptop, zone))
         for _ in range(2):
             start = START + chance.random() * (end - START)
             ahead = chance.choice((-1, 1)) * chance.uniform(5, 900)
@@ -245,10 +263,11 @@ class Life:
         self.world.hub.knobs.clear()
         self.world.receiver.down.clear()
         for laptop in self.laptops:
-            laptop.ahead, laptop.asleep_until, laptop.nap, laptop.doom = 0.0, 0.0, 0.0, None
+            _set_clock(laptop, 0.0)
+            laptop.asleep_until, laptop.nap, laptop.doom = 0.0, 0.0, None
         for _ in range(5):
             for laptop in self.laptops:
-                laptop.run(_reconciled)
+                laptop.run(_reconciled, looks=True)
             self.world.advance_to(self.world.clock.now() + 12 * HOUR)
         for laptop in self.laptops:
             laptop.run(_reconciled)
@@ -273,8 +292,8 @@ def _sleep(laptop: Laptop, until: float) -> None:
 
 
 def _move(laptop: Laptop, zone: str) -> None:
-    laptop.zone = zone
+    laptop.move(zone, laptop.ahead)
 
 
 def _set_clock(laptop: Laptop, ahead: float) -> None:
-    laptop.ahead = ahead
+    laptop.move(laptop.zone, ahead)

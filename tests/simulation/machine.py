@@ -16,7 +16,7 @@ from devbox.box.watchdog.escalation import CALM, PAUSING, WARNED, Report, Watchd
 from devbox.wire.messages import BoxEvent, PauseRecipe, Verdict, WatchdogConfig
 from devbox.wire.notices import Notice
 from tests.idle.traces import GB, Sample, gpu, sample
-from tests.simulation.leap import leap
+from tests.simulation.leap import is_even, leap
 
 STEP = 30.0  # seconds between samples where something changes
 NEAR = 5.0  # seconds between samples once a pause is announced
@@ -221,7 +221,7 @@ class Machine:
     def _due(self, at: float, now: Moment) -> float:
         """When something may change; after one step where the last ones were not alike."""
         due = self._changes(at, now)
-        if leap(self._recent, 1) is not None:
+        if is_even(self._recent):
             return due
         return min(due, at + STEP)
 

@@ -17,6 +17,7 @@ from devbox.box.watchdog.escalation import Watchdog
 from devbox.box.watchdog.signals.work import Jobs
 from devbox.lifecycle import billing
 from devbox.money import limits
+from devbox.providers.hf.hardware import Rates
 from devbox.wire.messages import Policy
 from tests.idle.traces import T0
 from tests.simulation.__main__ import lived
@@ -25,6 +26,7 @@ from tests.simulation.life import Size
 from tests.simulation.machine import OTHER, STEP, USES, Phase, shown
 
 SMALL = Size(days=20, boxes=10, sessions=2.0)
+DEARER = SMALL._replace(prices=300)
 
 
 @pytest.mark.parametrize("seed", range(1, 21))
@@ -58,6 +60,12 @@ def test_a_leap_is_the_steps_it_stands_for(what: str, steps: int) -> None:
 def _late_end(monkeypatch: pytest.MonkeyPatch) -> None:
     close = billing.close
     monkeypatch.setattr(billing, "close", lambda current, end: close(current, end + 900))
+
+
+def _old_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that is there once is never asked for again."""
+    renew = Rates._renew
+    monkeypatch.setattr(Rates, "_renew", lambda self, age: not self._kept() and renew(self, age))
 
 
 def _no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,31 +107,35 @@ def _keeps_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "allowance", lambda given: None)
 
 
-BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
-    "stretches end a quarter of an hour late": (_late_end, "the ledger is off"),
-    "no warning": (_no_warning, "without a warning"),
-    "notices are put twice": (_told_twice, "tells twice"),
-    "idle time begins two minutes late": (_slow_to_idle, "s without use"),
-    "jobs do not count": (_deaf_to_jobs, "although busy: job"),
-    "no budget is kept": (_keeps_no_budget, "of its budget"),
+BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, int, Size]] = {
+    "stretches end a quarter of an hour late": (_late_end, "the ledger is off", 5, SMALL),
+    "prices stay as they were": (_old_prices, "the ledger is off", 5, DEARER),
+    "no warning": (_no_warning, "without a warning", 5, SMALL),
+    "notices are put twice": (_told_twice, "tells twice", 5, SMALL),
+    "idle time begins two minutes late": (_slow_to_idle, "s without use", 5, SMALL),
+    "jobs do not count": (_deaf_to_jobs, "although busy: job", 5, SMALL),
+    "no budget is kept": (_keeps_no_budget, "of its budget", 3, SMALL),
+    "no day's budget is kept": (_keeps_no_budget, "daily budget", 5, SMALL),
+    "no month's budget is kept": (_keeps_no_budget, "monthly budget", 7, SMALL),
 }
 
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_life_notices_what_is_broken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken, word = BREAKS[name]
+    broken, word, seed, size = BREAKS[name]
     broken(monkeypatch)
-    wrong, _ = lived(7, SMALL)
+    wrong, _ = lived(seed, size)
     assert any(word in each for each in wrong), wrong
 
 
 def test_boxes_keep_budgets_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is begun although it may cost too much is stopped by its own watchdog in time."""
     _asks_no_budget(monkeypatch)
-    wrong, told = lived(7, SMALL)
+    wrong, told = lived(6, SMALL)
     assert wrong == []
     assert int(told.split(" pauses at a budget")[0].split()[-1]) > 0, told
 
 
 def test_a_life_without_faults_holds() -> None:
-    assert lived(7, SMALL)[0] == []
+    for seed, size in {(seed, size) for _, _, seed, size in BREAKS.values()}:
+        assert lived(seed, size)[0] == []

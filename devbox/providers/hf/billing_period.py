@@ -23,7 +23,7 @@ def follow(
 ) -> bool:
     """Bring `since` and `ended` of `notes` up to the runtime just seen; True when they changed.
     free: the hardware costs nothing, so that times need not be exact."""
-    _follow_clock(hub, notes)
+    follow_clock(hub, notes)
     if runtime.billed:
         changed, notes.began = notes.began is not None, None
         if notes.since is None:
@@ -65,11 +65,14 @@ def _moved(hub: Hub, handle: str, since: float, now: float) -> float:
     return told if told is not None and since < told <= now else now
 
 
-def _follow_clock(hub: Hub, notes: Notes) -> None:
-    """Have `since` by this computer's clock as it is set now."""
+def follow_clock(hub: Hub, notes: Notes) -> None:
+    """Have what is not over yet by this computer's clock as it is set now."""
     ahead = hub.times.ahead
-    if notes.since is not None and notes.ahead is not None:
-        notes.since += notes.ahead - ahead
+    later = 0.0 if notes.ahead is None else notes.ahead - ahead
+    if later:
+        for name in ("since", "asked_start", "asked_stop"):
+            at = getattr(notes, name)
+            setattr(notes, name, None if at is None else at + later)
     notes.ahead = ahead
 
 

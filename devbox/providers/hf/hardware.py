@@ -1,8 +1,10 @@
-"""Hardware and prices: live, from an hour-old answer, else from the dated catalogue."""
+"""Hardware and prices: live, from an answer that may be an hour old where nothing is begun and five
+minutes where something costs, else from the dated catalogue."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 import time
@@ -23,6 +25,9 @@ from devbox.text import brief, clean, parse_size
 Kind = Literal["spaces", "jobs"]
 FREE = "cpu-basic"
 _FRESH = 3600.0
+# Seconds for which a list is that of now (`renew`), and until one that did not come is asked for
+# again.
+_NOW, _AGAIN = 300.0, 60.0
 # "Computed by the minute: you get charged for every minute" (public documentation of Spaces and
 # Jobs). That a minute which has begun counts whole is not documented; it is the dearer reading.
 _UNIT = 60
@@ -72,23 +77,23 @@ class Rates:
         self, hub: Hub, kind: Kind, provider: str, clock: Callable[[], float] = time.time
     ) -> None:
         self._hub, self._kind, self._provider, self._clock = hub, kind, provider, clock
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
         self._memory: _Kept | None = None
+        self._refused = -math.inf  # when the Hub was last asked and did not tell
 
     def offers(self) -> list[Offer]:
         """All flavours with prices. An answer of the last hour is used again; a failing Hub
         leaves the last answer with its age, else the catalogue with its date."""
-        now = self._clock()
-        kept = self._kept()
-        if kept is None or not 0 <= now - kept.at < _FRESH:
-            try:
-                kept = self._ask(now)
-            except DevboxError:
-                # why: prices that say how old they are serve better than none.
-                if kept is None:
-                    return self._catalogued()
+        self._renew(_FRESH)
+        now, kept = self._clock(), self._kept()
+        if kept is None:
+            return self._catalogued()  # why: dated prices serve better than none
         source = _source(now - kept.at)
         return [self._offer(row, source, kept.at) for row in kept.rows]
+
+    def renew(self) -> bool:
+        """Ask for the list as it is now; whether it came. One of the last minutes is that."""
+        return self._renew(_NOW)
 
     def price(self, flavour: str) -> Price | None:
         """The price of a flavour, from an answer of the last hour, or the last one there was."""
@@ -100,7 +105,20 @@ class Rates:
                 return Price(row.micro_per_hour, source, _UNIT)
         return None
 
-    def _ask(self, now: float) -> _Kept:
+    def _renew(self, age: float) -> bool:
+        """Ask unless the answer that is kept is younger than `age`; whether a new one came."""
+        with self._asking:
+            now, kept = self._clock(), self._kept()
+            if (kept and 0 <= now - kept.at < age) or 0 <= now - self._refused < _AGAIN:
+                return False
+            try:
+                self._ask(now)
+            except DevboxError:
+                self._refused = now
+                return False
+            return True
+
+    def _ask(self, now: float) -> None:
         answer = self._hub.get(
             f"listing the hardware of {self._kind}",
             f"/api/{self._kind}/hardware",
@@ -114,7 +132,6 @@ class Rates:
         with self._lock:
             self._memory = kept
         write_atomic(self._file(), msgspec.json.encode(kept))
-        return kept
 
     def _kept(self) -> _Kept | None:
         with self._lock:

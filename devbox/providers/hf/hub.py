@@ -191,8 +191,8 @@ class Hub:
         from huggingface_hub import hf_raise_for_status
 
         reply = self.session().get(url, params=params, headers=self.headers(public=public))
-        hf_raise_for_status(reply)
         self.times.learn(reply.headers.get("Date", ""), self._clock())
+        hf_raise_for_status(reply)
         return reply
 
 

@@ -72,6 +72,9 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, Ha
     def offers(self) -> list[Offer]:
         return self._rates.offers()
 
+    def renew_prices(self) -> bool:
+        return self._rates.renew()
+
     def bill(self, start: float, end: float) -> list[Charge]:
         return bill.charges(self._hub, start, end, "jobs")
 

@@ -118,7 +118,7 @@ class JobLook:
             message=self._message(namespace, seen, state),
             endpoint=None if over or tags.L_COMMAND in seen.labels else self._endpoint(seen),
             hardware=seen.flavor,
-            price=self._price(seen),
+            price=None if over else self._price(seen),
             # A stage we do not know counts as one that costs.
             billed=running or (not over and begun) or seen.stage not in (*LIVE, *_OVER, "ERROR"),
             billed_since=seen.started if begun else None,

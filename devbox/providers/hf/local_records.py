@@ -23,7 +23,7 @@ class Notes(msgspec.Struct):
     created: the Hub's own word for when it was made; other notes of a resource that was made at
     another time are about an earlier one. asked_start, asked_stop: when we last asked for it and
     have not seen it happen. since: begin of the billed stretch that runs now; ahead: by how
-    much the Hub's clock was ahead of ours when that was noted; flavor: the hardware that it was
+    much the Hub's clock was ahead of ours when these were noted; flavor: the hardware that it was
     last seen to run on. ended: end of the last one; began: its begin. ending: its end permanently
     was asked for. failure, tail: which failure the kept log lines are of.
     """

@@ -20,7 +20,7 @@ from devbox.providers.abilities import (
     HasRunLogs,
 )
 from devbox.providers.base import Finding, Kept, Observation, Provider, Request
-from devbox.providers.hf import account, bill, errors, hardware, stages, tags
+from devbox.providers.hf import account, bill, billing_period, errors, hardware, stages, tags
 from devbox.providers.hf.hardware import has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
 from devbox.providers.hf.image import DOCKERFILE
@@ -82,6 +82,9 @@ class HfSpace(
     def offers(self) -> list[Offer]:
         return self._rates.offers()
 
+    def renew_prices(self) -> bool:
+        return self._rates.renew()
+
     def bill(self, start: float, end: float) -> list[Charge]:
         return bill.charges(self._hub, start, end, "spaces")
 
@@ -131,6 +134,7 @@ class HfSpace(
             tag = self._look.tag(handle)
             if tag is None and not notes.ending:
                 return
+            billing_period.follow_clock(self._hub, notes)
             notes.ending, notes.asked_stop = True, self._clock()
             notes.adopted = notes.adopted or (tag is not None and tag.adopted)
             if tag is not None:
@@ -148,6 +152,7 @@ class HfSpace(
     def pause(self, handle: str) -> str:
         handle = repo_id(handle)
         notes = self._notebook.read(handle)
+        billing_period.follow_clock(self._hub, notes)
         notes.asked_stop = self._clock()
         self._notebook.write(handle, notes)
         try:

@@ -95,6 +95,7 @@ class SpaceCreator:
                 lambda api: api.request_space_hardware(handle, cast(Any, wanted), sleep_time=sleep),
             )
             notes = self._notebook.read(handle)
+            billing_period.follow_clock(self._hub, notes)
             billing_period.moves(notes, runtime, wanted, self._clock())
             self._notebook.write(handle, notes)
         elif seconds and wanted not in ("", hardware.FREE) and runtime.sleep != seconds:
@@ -110,6 +111,7 @@ class SpaceCreator:
             return False
         except Gone:
             notes = Notes(token=request.token, name=request.name, asked_start=self._clock())
+            billing_period.follow_clock(self._hub, notes)
             self._notebook.write(handle, notes)
         try:
             self._hub.call(
@@ -151,6 +153,7 @@ class SpaceCreator:
         notes = Notes(
             token=request.token, name=request.name, adopted=True, asked_start=self._clock()
         )
+        billing_period.follow_clock(self._hub, notes)
         self._notebook.write(handle, notes)
         # What says whose tag this is comes last: a tag is whole, or it is none.
         wanted = variables(request, handle, adopted=True)
@@ -183,6 +186,7 @@ class SpaceCreator:
 
     def _start(self, handle: str) -> None:
         notes = self._notebook.read(handle)
+        billing_period.follow_clock(self._hub, notes)
         notes.asked_start, notes.asked_stop = self._clock(), None
         self._notebook.write(handle, notes)
         self._hub.call(f"starting {handle}", lambda api: api.restart_space(handle))

@@ -47,7 +47,7 @@ from devbox.providers.modal.sizes import CPU, hardware_name, size_of
 from devbox.spec import BoxSpec, ModalSettings
 from devbox.text import clean
 
-_RATES = 15.0  # seconds to wait for prices
+_RATES = 5.0  # seconds to wait for prices
 _SOON = 1.0
 _ENDING = 60.0  # seconds that an accepted end may take before a snapshot is taken again
 _AT_ONCE = 8  # calls

@@ -32,7 +32,7 @@ from devbox.providers.modal.sizes import CPU, PRICED_AS, Size, hardware_name, si
 from devbox.spec import BoxSpec
 from devbox.text import clean, duration
 
-_FRESH = 3600.0
+_FRESH, _NOW = 3600.0, 300.0
 _GIB = 1024**3
 _COUNTS = (1, 2, 4, 8)
 _CATALOGUE = Path(__file__).with_name("catalogue.json")
@@ -111,8 +111,9 @@ class Rates:
         return offers
 
     def price(self, size: Size) -> Price:
-        """What a reservation costs, from what was last heard."""
-        kept = self._fresh()
+        """What a reservation costs now, which a sandbox keeps: from what was heard within minutes,
+        else what was last heard."""
+        kept = self._fresh(_NOW)
         micro, live = self._micro(size, kept)
         return Price(micro, self._source(live, kept, self._clock())[0])
 
@@ -160,12 +161,13 @@ class Rates:
         date = self._catalogue.date
         return f"catalogue {date}", datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()
 
-    def _fresh(self) -> _Kept | None:
-        """Rates of the last hour; older ones when Modal cannot be asked; None for none."""
+    def _fresh(self, age: float = _FRESH) -> _Kept | None:
+        """Rates that are younger than `age`; older ones when Modal cannot be asked; None for
+        none."""
         with self._lock:
             kept = self._read()
             now = self._clock()
-            if kept and 0 <= now - kept.at < _FRESH:
+            if kept and 0 <= now - kept.at < age:
                 return kept
             try:
                 kept = _Kept(now, self._believed(self._ask()))

@@ -8,46 +8,27 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, SpaceHardware
 
-from devbox import lifecycle, spec
+from devbox import lifecycle
 from devbox.model import Box
-from devbox.providers.hf.space import HfSpace
-from devbox.spec import HfSettings
 from devbox.state.costs import run_cost
 from devbox.workspace import Workspace
-from tests.emulators.common import Clock, Fault
-from tests.emulators.hf import HfEmulator, Times
+from tests.emulators.common import Fault
+from tests.emulators.hf import HfEmulator
+from tests.providers.hf.manual import project, still_hub
 
 HANDLE = "me/devbox-b"
 
 
 @pytest.fixture
 def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
-    """A Hub whose time the tests move, and on which nothing really runs."""
-    times = Times(build=0.1, start=0.1, schedule=0.1)
-    with HfEmulator(clock=Clock.manual(), times=times, state_dir=home / "hub") as hub:
-        hub.hub.hollow = True
-        for key, value in hub.env().items():
-            monkeypatch.setenv(key, value)
+    with still_hub(home, monkeypatch) as hub:
         yield hub
-    assert hub.unexpected == []
 
 
 @pytest.fixture
 def ws(hub: HfEmulator, home: Path) -> Iterator[Workspace]:
-    folder = home / "project"
-    folder.mkdir()
-    (folder / "Dockerfile").write_text("FROM python:3.12-bookworm\nCMD sleep infinity\n")
-    (folder / "README.md").write_text("---\nsdk: docker\n---\n")
-    (folder / "devbox.toml").write_text('[boxes.b]\nprovider = "hf-space"\nhardware = "l4x1"\n')
-    made = HfSpace(HfSettings(), clock=hub.clock.now)
-    workspace = Workspace(
-        spec.load(folder / "devbox.toml"),
-        providers=[made],
-        clock=hub.clock.now,
-        sleep=lambda seconds: (hub.clock.advance(seconds), None)[1],
-    )
-    yield workspace
-    workspace.store.close()
+    with project(hub, home, "hf-space", "l4x1") as ws:
+        yield ws
 
 
 def look(ws: Workspace) -> Box:

@@ -7,71 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from devbox import lifecycle, spec
-from devbox.errors import DevboxError
-from devbox.model import Box, BoxState
-from devbox.providers.hf.job import HfJob
-from devbox.spec import HfSettings
-from devbox.state.costs import run_cost
+from devbox import lifecycle
+from devbox.model import BoxState
 from devbox.workspace import Workspace
-from tests.emulators.common import Clock, Fault
-from tests.emulators.hf import HfEmulator, Times
+from tests.emulators.common import Fault
+from tests.emulators.hf import HfEmulator
+from tests.providers.hf.manual import billed, only, project, spent, still_hub
 
 HOUR = 3600.0
 
 
 @pytest.fixture
 def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
-    """A Hub whose time the tests move, and on which nothing really runs."""
-    times = Times(build=0.1, start=0.1, schedule=0.1)
-    with HfEmulator(clock=Clock.manual(), times=times, state_dir=home / "hub") as hub:
-        hub.hub.hollow = True
-        for key, value in hub.env().items():
-            monkeypatch.setenv(key, value)
+    with still_hub(home, monkeypatch) as hub:
         yield hub
-    assert hub.unexpected == []
 
 
 @pytest.fixture
 def ws(hub: HfEmulator, home: Path) -> Iterator[Workspace]:
-    folder = home / "project"
-    folder.mkdir()
-    (folder / "devbox.toml").write_text('[boxes.b]\nprovider = "hf-job"\nhardware = "t4-small"\n')
-    made = HfJob(HfSettings(), clock=hub.clock.now)
-    workspace = Workspace(
-        spec.load(folder / "devbox.toml"),
-        providers=[made],
-        clock=hub.clock.now,
-        sleep=lambda seconds: (hub.clock.advance(seconds), None)[1],
-    )
-    yield workspace
-    workspace.store.close()
-
-
-def spent(ws: Workspace, hub: HfEmulator) -> int:
-    """Micro-dollars of all rows, in the ledger."""
-    boxes = ws.store.boxes.all(over=True)
-    found = [each for box in boxes for each in ws.store.ledger.of_box(box.id)]
-    return run_cost(found, 0, hub.clock.now()) or 0
-
-
-def billed(hub: HfEmulator) -> int:
-    return hub.meter.grand_total(hub.clock.now())
-
-
-def only(ws: Workspace) -> Box:
-    (box,) = [
-        box for box in ws.store.boxes.all(over=True) if not box.message.startswith("a second")
-    ]
-    return box
-
-
-def ended_unseen(ws: Workspace, hub: HfEmulator) -> str:
-    """A Job whose create got no answer, and that ran for half an hour; its id."""
-    hub.knobs.set("run_job", Fault.reply_lost())
-    with pytest.raises(DevboxError):
-        lifecycle.up(ws, "b", wait=False)
-    return end(hub)
+    with project(hub, home, "hf-job", "t4-small") as ws:
+        yield ws
 
 
 def end(hub: HfEmulator) -> str:
