@@ -144,6 +144,8 @@ def test_times_of_a_box_whose_clock_is_wrong_are_shifted_to_ours() -> None:
 class FakeLink:
     """Answers a call with fixed output."""
 
+    is_new = False
+
     class box:
         name = "b"
 
