@@ -11,7 +11,7 @@ from devbox.jobs import queries
 from devbox.jobs.follow import Progress
 from devbox.model import Batch, Piece, PieceState, RunState
 from devbox.scale import batch as batches
-from devbox.scale import worker
+from devbox.scale import losses
 from devbox.scale.board import Board
 from devbox.scale.coordinator import Message, coordinate, note
 from devbox.text import counted, dollars
@@ -47,7 +47,7 @@ def cancel(ws: Workspace, batch: Batch) -> Batch:
     ws.store.batches.end(batch.id, RunState.CANCELLED, "", ws.clock())
     for run in queries.refresh(ws, batches.parts(ws, batch)):
         if not run.state.is_over:
-            worker.cancel(ws, run)
+            losses.cancel(ws, run)
     note(ws, batch)
     return ws.store.batches.get(batch.id) or batch
 

@@ -19,8 +19,9 @@ from devbox.jobs.follow import Note, Progress
 from devbox.model import Batch, RunState, WorkerState
 from devbox.scale import batch as batches
 from devbox.scale.board import Board
+from devbox.scale.losses import gone, lose
 from devbox.scale.team import Cancelled, Ended, Team
-from devbox.scale.worker import gone, work
+from devbox.scale.worker import work
 from devbox.text import counted, dollars
 from devbox.workspace import Workspace
 
@@ -92,8 +93,10 @@ class _Coordinator:
     def _tick(self) -> None:
         """What is due now."""
         team = self._team
+        if team.broken:
+            raise team.broken
         known = self._ws.store.batches.get(self._batch.id)
-        if team.broken or known is None or known.state is not RunState.RUNNING:
+        if known is None or known.state is not RunState.RUNNING:
             team.cancelled = True
             team.wake_all()
             return
@@ -150,8 +153,9 @@ class _Coordinator:
                 if box is None or worker.state is WorkerState.STARTING:
                     continue
                 if why := gone(mine, box):
+                    run = mine.store.runs.get(worker.run)
                     with suppress(Ended):
-                        self._team.over(worker.number, why)
+                        lose(self._team, mine, worker.number, run, why)
 
     def _left(self) -> None:
         """All of it is on the boxes. Conflict when it is on none."""

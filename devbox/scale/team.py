@@ -127,6 +127,11 @@ class Team:
             again = f"; {len(changed.pieces)} pieces wait for others" if changed.pieces else ""
             self.say(f"{worker.box_name}: lost: {why}{again}")
 
+    def is_finished(self) -> bool:
+        """Every piece is done or has failed."""
+        with self._turn():
+            return self.board.finished
+
     def is_member(self, number: int) -> bool:
         with self._turn():
             return self.board.worker(number) is not None

@@ -8,22 +8,26 @@ back all continue where it stands. Only its provider says that a box is gone.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from devbox.errors import DevboxError, NotFound, SshError, SyncError
-from devbox.jobs import fetch, queries, queue, setup, status, submit
+from devbox.errors import DevboxError, SshError, SyncError
+from devbox.jobs import fetch, queue, setup, status, submit
 from devbox.jobs.fetch import NOTES
 from devbox.jobs.submit import Part
 from devbox.jobs.transfer import transfer
 from devbox.lifecycle import then as after_run
+from devbox.lifecycle.down import down
 from devbox.lifecycle.observe import refresh
+from devbox.lifecycle.pause import pause
 from devbox.lifecycle.up import up
 from devbox.model import Box, BoxState, Run, Worker, WorkerState
 from devbox.remote import agent
 from devbox.remote.agent_bootstrap import FOLDER
 from devbox.remote.exec import Exec
 from devbox.scale import batch as batches
+from devbox.scale import losses
 from devbox.scale.board import Round
 from devbox.scale.team import Cancelled, Ended, Team
 from devbox.sync import before, rsync_process
@@ -34,7 +38,6 @@ from devbox.workspace import Workspace
 _SOON, _LATE = 0.3, 5.0  # seconds between two looks at a box that works
 _TROUBLE = (0.5, 1.0, 2.0, 5.0, 10.0)  # between looks at one that does not answer
 _AGAIN = 2  # times that an interrupted part is started again on its box
-_MAY_WORK = (BoxState.RUNNING, BoxState.STARTING, BoxState.BUILDING, BoxState.PROVISIONING)
 _LAG = 5.0  # seconds until a round that is given can begin, before that was measured
 
 
@@ -52,13 +55,16 @@ def work(team: Team, worker: Worker) -> None:
             if team.leaving:
                 member.hand_over()
                 return
-            member.rounds()
-            member.finish()
+            if member.is_needed:
+                member.rounds()
+                member.finish()
+            else:
+                member.stop()
         except Cancelled:
             team.cancelled = True
             member.cancel()
         except DevboxError as error:
-            member.lose("; ".join(filter(None, (error.what, error.means, error.fix))))
+            member.lose(losses.line(error))
     except Ended:
         return  # why: another process may be at work on the batch by now
     except BaseException as error:
@@ -75,9 +81,10 @@ class _Member:
         self.ws: Workspace = team.workspace(worker.box_name)
         self.closed = worker.state is WorkerState.CLOSED
         self._run_id = worker.run
-        self._known: set[int] = set()
+        self._is_old = bool(worker.run)  # its part was begun by another process
+        self._known: set[int] = set()  # rounds that its box has
         self._seen = self._tries = 0
-        self._lag = _LAG
+        self._lag, self._sent = _LAG, 0.0  # when it was given something last
         self._trouble = 0
         self.box: Box
         self._run: Run | None = None
@@ -95,6 +102,8 @@ class _Member:
         self.box = up(ws, self.name)
         team.placed(self.number, self.box)
         self._check()
+        if not self.is_needed:
+            return
         asked = team.asked
         order = None
         if asked.then:
@@ -150,11 +159,8 @@ class _Member:
                 fetch.log(ws, self.box, self.run, notes)
             fetch.mark_fetched(ws, self.run)
         team.over(self.number)
-        try:
+        with self._told():
             after_run.carry_out(ws, self.run)
-        except DevboxError as error:
-            told = "; ".join(filter(None, (error.what, error.means, error.fix)))
-            team.say(f"{self.name}: {told}")
 
     def hand_over(self) -> None:
         """Give it its share, all at once, and leave it alone."""
@@ -169,21 +175,39 @@ class _Member:
                     raise
                 self.ws.sleep(wait)
 
+    @property
+    def is_needed(self) -> bool:
+        """Not one that came up when all was done."""
+        return self._run is not None or not self.team.is_finished()
+
+    def stop(self) -> None:
+        """Its box came up for nothing: what is ordered for after the work is done at once, where
+        the box was made for this."""
+        asked, batch = self.team.asked, self.team.batch
+        self.team.over(self.number)
+        self.team.say(f"{self.name} is up, and nothing is left for it")
+        if asked.then and self.box.created >= batch.created:
+            with self._told():
+                (down if asked.then == "down" else pause)(self.ws, self.box)
+
     def lose(self, why: str) -> None:
-        """Its pieces wait for others: what its part made of them is made again there."""
-        self.team.over(self.number, why)
-        if self._run:
-            run = self.ws.store.runs.get(self._run.id) or self._run
-            if not run.state.is_over:
-                run = status.fail(run, f"its worker was lost: {why}", self.ws.clock())
-                self.ws.store.runs.put(run)
-            fetch.mark_fetched(self.ws, run)
+        losses.lose(self.team, self.ws, self.number, self._run, why)
 
     def cancel(self) -> None:
         """End its part, where it has one."""
         if self._run:
-            cancel(self.ws, self._run)
-        self.team.over(self.number)
+            losses.cancel(self.ws, self._run)
+            self.team.over(self.number)
+        else:
+            self.stop()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A stop that fails is told, and is no reason to lose what was done."""
+        try:
+            yield
+        except DevboxError as error:
+            self.team.say(f"{self.name}: {losses.line(error)}")
 
     @property
     def run(self) -> Run:
@@ -199,6 +223,9 @@ class _Member:
 
     def _ask(self) -> RoundsAnswer:
         """Send what it is to have next, and ask how it is with all of it."""
+        if self._is_old:  # what it has is not sent again
+            self._said(RoundsAsked())
+            self._is_old = False
         began = self.ws.clock()
         turn = self.team.turn(self.number, self._lag)
         self.closed = self.closed or turn.close
@@ -207,12 +234,17 @@ class _Member:
             if each.number not in self._known and self._send(each):
                 add.append(wire.Round(each.number, self._place(each.number), each.pieces))
         if add:
-            self._lag = self.ws.clock() - began
-        asked = RoundsAsked(tuple(add), turn.withdraw, self.closed, self._seen)
-        answer = agent.job(Exec(self.box), RoundsAnswer, "rounds", self.run.id, request=asked)
-        self._known |= {each.number for each in add}
+            self._sent = self.ws.clock()
+            self._lag = self._sent - began
+        answer = self._said(RoundsAsked(tuple(add), turn.withdraw, self.closed, self._seen))
         self._learn(answer)
         self.team.heard(self.number, answer.begun, answer.withdrawn)
+        return answer
+
+    def _said(self, asked: RoundsAsked) -> RoundsAnswer:
+        answer = agent.job(Exec(self.box), RoundsAnswer, "rounds", self.run.id, request=asked)
+        self._known.update(answer.waiting, answer.begun, answer.withdrawn)
+        self._known.update(done.number for done in answer.finished)
         return answer
 
     def _send(self, given: Round) -> bool:
@@ -262,10 +294,14 @@ class _Member:
         if not answer.begun and not answer.waiting:
             return 1.0
         left = self.team.seconds_held(self.number)
-        return 1.0 if left is None else min(_LATE, max(_SOON, left / 4))
+        if left is None:
+            left = self.ws.clock() - self._sent
+        return min(_LATE, max(_SOON, left / 4))
 
     def _learn(self, answer: RoundsAnswer) -> None:
-        """The part's row follows what its box says."""
+        """The part's row follows what its box says, unless it was given up."""
+        if not self.team.is_member(self.number):
+            return
         seen = status.shifted(answer.status, box_now=answer.now, now=self.ws.clock())
         if seen._replace(t=None) != status.of(self.run)._replace(t=None):
             self._run = status.apply(self.run, seen)
@@ -285,7 +321,7 @@ class _Member:
         if self._trouble == 0:
             self.team.say(f"{self.name}: {error.what}; what it holds continues there")
         self.team.reach(self.number, reachable=False)
-        if why := gone(self.ws, self.box):
+        if why := losses.gone(self.ws, self.box):
             raise Lost(why)
         self.box = self.ws.store.boxes.get(self.box.id) or self.box
         self.team.wait(self.number, _TROUBLE[min(self._trouble, len(_TROUBLE) - 1)])
@@ -326,26 +362,3 @@ class _Member:
         if box.state is not BoxState.RUNNING:
             raise Lost(box.detail or f"its box is {box.state}")
         return box
-
-
-def gone(ws: Workspace, box: Box) -> str:
-    """Why its provider says that a box does not work on; '' while it runs, or as long as nobody
-    knows."""
-    try:
-        (seen,) = refresh(ws, [box])
-    except NotFound:
-        return "its box is no longer tracked"
-    except DevboxError:
-        return ""
-    if seen.unreachable or seen.state in _MAY_WORK:
-        return ""
-    return f"its box is {seen.state}" + (f": {seen.message}" if seen.message else "")
-
-
-def cancel(ws: Workspace, run: Run) -> Run:
-    """End a part; one whose box does not answer or is gone stays as it was last known."""
-    try:
-        return queries.cancel(ws, run)
-    except DevboxError as error:
-        ws.narrate(f"{run.box_name}: {error.what}")
-        return run

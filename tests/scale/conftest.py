@@ -114,8 +114,9 @@ class Shop:
 
     @property
     def results(self) -> Path:
-        (found,) = (self.root / "results").iterdir()
-        return found
+        found = sorted((self.root / "results").iterdir())
+        assert len(found) == 1, f"{[path.name for path in found]}: {self.said[-20_000:]}"
+        return found[0]
 
     def require_all(self, count: int) -> None:
         """Every text is among the results, once, as it should be."""

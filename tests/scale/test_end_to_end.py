@@ -142,6 +142,15 @@ def test_a_cancelled_batch_ends_on_every_box_and_keeps_what_is_here(workshop: Sh
     workshop.require_all(40)
 
 
+def test_a_batch_that_is_cancelled_while_its_boxes_come_up_leaves_none(workshop: Shop) -> None:
+    workshop.texts(40)
+    with workshop.start(*RUN, "--then", "down", "--", "--texts", "texts") as running:
+        until(lambda: (workshop.root / "results").exists() and states(workshop))
+        assert workshop.devbox("cancel").returncode == 0
+        assert running.wait(120) == 11
+    assert not states(workshop)
+
+
 def test_nothing_is_given_out_that_would_cost_more(workshop: Shop) -> None:
     workshop.texts(400)
     words = ("--max-cost", "0.007", "--", "--texts", "texts", "--seconds", "0.3")
