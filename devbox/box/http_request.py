@@ -6,7 +6,7 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
-from typing import Any, List, Mapping, NamedTuple, Optional
+from typing import List, Mapping, NamedTuple, Optional
 
 from devbox.box.address import is_loopback
 
@@ -60,5 +60,5 @@ def send(
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect becomes its own HTTP error."""
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
         return None

@@ -47,7 +47,7 @@ def load(path: Path, kind: Type[M]) -> Optional[M]:
         return None
 
 
-def number(value: Any) -> Optional[float]:
+def number(value: object) -> Optional[float]:
     """A finite number that is not negative, else None: what a measured or received value may be."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None

@@ -77,7 +77,7 @@ def _finish(
     job: Job,
     item: _Begun,
     save: Callable[[str, Any], object],
-    result: Any,
+    result: object,
     error: Optional[Exception],
 ) -> None:
     with job.item(item.name, begun=item.at):

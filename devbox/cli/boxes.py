@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 import msgspec
 
@@ -69,7 +67,7 @@ def up_command(
     as_json: bool,
     quiet: bool,
     verbose: bool,
-    **wanted: Any,
+    **wanted: object,
 ) -> None:
     """Bring BOX of devbox.toml up, or finish bringing it up, send the project's files, and run what
     is left of its setup.

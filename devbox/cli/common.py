@@ -36,7 +36,7 @@ screen: Screen | None = None
 opened: list[Workspace] = []
 
 
-def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: object) -> None:
     """One line to a stream, whatever it holds: a newline in a name or a message cannot make a line
     of its own, because what follows is indented. style: as of click.style."""
     page(line.replace("\n", "\n  "), err=err, nl=nl, **style)
@@ -102,7 +102,7 @@ def workspace(*, quiet: bool = False) -> Workspace:
     return ws
 
 
-def print_json(kind: str, **fields: Any) -> None:
+def print_json(kind: str, **fields: object) -> None:
     """The documented, versioned JSON form on stdout."""
     click.echo(_json(kind, fields))
 

@@ -24,7 +24,7 @@ def following(shown: TextIO | None = None) -> Iterator[None]:
     stream = sys.stdout if shown is None else shown
     gone = threading.Event()
 
-    def hung_up(*_: Any) -> None:
+    def hung_up(*_: object) -> None:
         gone.set()
         signal.raise_signal(signal.SIGINT)
 

@@ -81,7 +81,7 @@ def _leaves(value: Any, at: str = "") -> Any:
             yield path, inner
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Durations as '30m', sizes in bytes, paths as text."""
     if isinstance(value, spec.Seconds):
         return text.duration(value)

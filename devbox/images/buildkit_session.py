@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from devbox.errors import UsageError
 from devbox.images.filesync import METHOD, Folders, Sender
@@ -131,7 +131,7 @@ class _Server:
                     self._speak(stream)
                 self._send(self._http.data_to_send())
 
-    def _heard(self, event: Any) -> None:
+    def _heard(self, event: object) -> None:
         from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 
         if isinstance(event, RequestReceived):

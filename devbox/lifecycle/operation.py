@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -87,11 +87,11 @@ class BoxOperation:
         before, self.box = boxes.apply(self.box.id, change, now, alias=other_homes.free_alias)
         return before
 
-    def amend(self, **fields: Any) -> None:
+    def amend(self, **fields: object) -> None:
         """Record these fields on top of the present row."""
         self.apply(lambda now: Change(msgspec.structs.replace(now.box, **fields)))
 
-    def set_state(self, state: BoxState, detail: str = "", **fields: Any) -> None:
+    def set_state(self, state: BoxState, detail: str = "", **fields: object) -> None:
         """Record what we have just asked for, on top of the present row. fields: others of the
         box. One that has ended meanwhile stays so, unless it was asked to start."""
         at = self.ws.clock()

@@ -33,7 +33,7 @@ class Evidence(msgspec.Struct):
     vram: int | None = None
     memory: int | None = None
 
-    def add(self, state: str, status: Any) -> None:
+    def add(self, state: str, status: object) -> None:
         """Take in a run. status: its last, as stored."""
         vram, memory = _peaks(status)
         if state not in ("succeeded", "failed", "cancelled") or memory is None:
@@ -154,7 +154,7 @@ def _peaks(status: Any) -> tuple[int | None, int | None]:
         return None, None
 
 
-def _bytes(value: Any) -> int | None:
+def _bytes(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1 << 60:
         return None
     return int(value)

@@ -184,7 +184,7 @@ def _policy(store: Store, box_id: str) -> Policy:
     return policy_of(spec.decode_box(box.spec).idle if box else spec.Idle())
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 

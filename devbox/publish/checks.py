@@ -151,7 +151,7 @@ def licence_of(text: str) -> str:
     return next((name for known, name in _LICENCES if re.search(known, start)), "")
 
 
-def _at(held: Any, key: str) -> Any:
+def _at(held: object, key: str) -> Any:
     for part in key.split("."):
         held = held.get(part) if isinstance(held, dict) else None
     return held

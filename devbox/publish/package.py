@@ -133,7 +133,7 @@ def _described(found: Weights, opened: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _harmless(value: Any) -> Any:
+def _harmless(value: object) -> Any:
     """Names from the file as text that any terminal and JSON takes."""
     if isinstance(value, str):
         return clean(value, 300)

@@ -115,66 +115,66 @@ class Reader:
 
     # values ------------------------------------------------------------------
 
-    def _none(self, _: Any) -> None:
+    def _none(self, _: object) -> None:
         self._stack.append(None)
 
-    def _newtrue(self, _: Any) -> None:
+    def _newtrue(self, _: object) -> None:
         self._stack.append(True)
 
-    def _newfalse(self, _: Any) -> None:
+    def _newfalse(self, _: object) -> None:
         self._stack.append(False)
 
-    def _empty_list(self, _: Any) -> None:
+    def _empty_list(self, _: object) -> None:
         self._stack.append([])
 
     _empty_set = _empty_list
 
-    def _empty_tuple(self, _: Any) -> None:
+    def _empty_tuple(self, _: object) -> None:
         self._stack.append(())
 
-    def _empty_dict(self, _: Any) -> None:
+    def _empty_dict(self, _: object) -> None:
         self._stack.append({})
 
-    def _list(self, _: Any) -> None:
+    def _list(self, _: object) -> None:
         found = self._to_mark()
         self._stack.append(found)
 
     _frozenset = _list
 
-    def _tuple(self, _: Any) -> None:
+    def _tuple(self, _: object) -> None:
         found = tuple(self._to_mark())
         self._stack.append(found)
 
-    def _tuple1(self, _: Any) -> None:
+    def _tuple1(self, _: object) -> None:
         self._stack[-1:] = [(self._stack[-1],)]
 
-    def _tuple2(self, _: Any) -> None:
+    def _tuple2(self, _: object) -> None:
         self._stack[-2:] = [(self._stack[-2], self._stack[-1])]
 
-    def _tuple3(self, _: Any) -> None:
+    def _tuple3(self, _: object) -> None:
         self._stack[-3:] = [tuple(self._stack[-3:])]
 
-    def _dict(self, _: Any) -> None:
+    def _dict(self, _: object) -> None:
         items = self._to_mark()
         self._stack.append({})
         self._put_items(items)
 
     # filling -----------------------------------------------------------------
 
-    def _append(self, _: Any) -> None:
+    def _append(self, _: object) -> None:
         value = self._stack.pop()
         self._extend([value])
 
-    def _appends(self, _: Any) -> None:
+    def _appends(self, _: object) -> None:
         self._extend(self._to_mark())
 
     _additems = _appends
 
-    def _setitem(self, _: Any) -> None:
+    def _setitem(self, _: object) -> None:
         value, key = self._stack.pop(), self._stack.pop()
         self._put_items([key, value])
 
-    def _setitems(self, _: Any) -> None:
+    def _setitems(self, _: object) -> None:
         self._put_items(self._to_mark())
 
     def _extend(self, values: list[Any]) -> None:
@@ -198,7 +198,7 @@ class Reader:
 
     # stack and memo ----------------------------------------------------------
 
-    def _mark(self, _: Any) -> None:
+    def _mark(self, _: object) -> None:
         self._marked.append(self._stack)
         self._stack = []
 
@@ -206,16 +206,16 @@ class Reader:
         found, self._stack = self._stack, self._marked.pop()
         return found
 
-    def _pop(self, _: Any) -> None:
+    def _pop(self, _: object) -> None:
         if self._stack:
             self._stack.pop()
         else:
             self._to_mark()
 
-    def _pop_mark(self, _: Any) -> None:
+    def _pop_mark(self, _: object) -> None:
         self._to_mark()
 
-    def _dup(self, _: Any) -> None:
+    def _dup(self, _: object) -> None:
         self._stack.append(self._stack[-1])
 
     def _get(self, index: int) -> None:
@@ -228,10 +228,10 @@ class Reader:
 
     _binput = _long_binput = _put
 
-    def _memoize(self, _: Any) -> None:
+    def _memoize(self, _: object) -> None:
         self._memo[len(self._memo)] = self._stack[-1]
 
-    def _proto(self, _: Any) -> None:
+    def _proto(self, _: object) -> None:
         """Which opcodes there may be; we know those of all."""
 
     _frame = _proto
@@ -241,7 +241,7 @@ class Reader:
     def _global(self, argument: str) -> None:
         self._name(argument.replace(" ", ".", 1))
 
-    def _stack_global(self, _: Any) -> None:
+    def _stack_global(self, _: object) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise Unreadable("its pickle names code by what is no text")
@@ -252,7 +252,7 @@ class Reader:
             raise Unreadable(f"it would run code when it is loaded: it names {text[:100]!r}")
         self._stack.append(Name(text))
 
-    def _reduce(self, _: Any) -> None:
+    def _reduce(self, _: object) -> None:
         args, called = self._stack.pop(), self._stack.pop()
         if not isinstance(called, Name) or not isinstance(args, tuple):
             raise Unreadable("its pickle calls what is no name")
@@ -280,15 +280,15 @@ class Reader:
             raise Unreadable(f"it holds a kind of tensor that cannot be published: {name[:100]}")
         raise Unreadable(f"it would run code when it is loaded: it calls {name[:100]!r}")
 
-    def _newobj(self, _: Any) -> None:
+    def _newobj(self, _: object) -> None:
         _, kind = self._stack.pop(), self._stack.pop()
         self._new(kind)
 
-    def _newobj_ex(self, _: Any) -> None:
+    def _newobj_ex(self, _: object) -> None:
         del self._stack[-2:]
         self._new(self._stack.pop())
 
-    def _new(self, kind: Any) -> None:
+    def _new(self, kind: object) -> None:
         if not isinstance(kind, Name):
             raise Unreadable("its pickle makes an object of what is no class")
         self._stack.append({} if kind.text in _MAPPINGS else self._object(kind.text))
@@ -298,14 +298,14 @@ class Reader:
             self.foreign.add(name[:100])
         return Inert(name)
 
-    def _build(self, _: Any) -> None:
+    def _build(self, _: object) -> None:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Inert):
             target.state = state
         elif not isinstance(target, (dict, Tensor)):
             raise Unreadable("its pickle fills what is no object")
 
-    def _binpersid(self, _: Any) -> None:
+    def _binpersid(self, _: object) -> None:
         match self._stack.pop():
             case ("storage", Name(text=kind), str(key), str(), int(count), *_):
                 dtype = BY_STORAGE.get(kind.rpartition(".")[2])

@@ -92,7 +92,7 @@ def find(checkpoint: Checkpoint, buffers: Iterable[str] = BUFFERS) -> Weights:
     )
 
 
-def _select(held: Any, path: tuple[str, ...]) -> tuple[dict[Any, Any], tuple[str, ...]]:
+def _select(held: object, path: tuple[str, ...]) -> tuple[dict[Any, Any], tuple[str, ...]]:
     """The dict that holds the weights, and the keys that lead to it."""
     if isinstance(held, Inert) and (held.state is not None or not held.entries):
         raise Unreadable(
@@ -212,7 +212,7 @@ def _left(root: Any, path: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-def _elements(value: Any) -> int:
+def _elements(value: object) -> int:
     """Elements of all tensors in it, each once."""
     total, seen = 0, set()
     for tensor in _tensors(value):
@@ -222,7 +222,7 @@ def _elements(value: Any) -> int:
     return total
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: object) -> Iterator[Tensor]:
     waiting, seen = [value], set()
     while waiting:
         each = waiting.pop()
@@ -236,7 +236,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
                 waiting += each.values() if isinstance(each, dict) else each
 
 
-def _plain(value: Any) -> dict[str, Any]:
+def _plain(value: object) -> dict[str, Any]:
     """What of a dict is plain numbers and short text, and lists of them."""
     if not isinstance(value, dict):
         return {}
@@ -248,7 +248,7 @@ def _plain(value: Any) -> dict[str, Any]:
     }
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, (int, float)):
         return abs(value) < 1 << 53
     return isinstance(value, str) and _is_text(value)

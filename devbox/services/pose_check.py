@@ -80,7 +80,7 @@ class _Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def look(self, number: int, image: Any) -> dict[str, Any]:
+    def look(self, number: int, image: object) -> dict[str, Any]:
         """The service's result for a BGR frame; one that says what went wrong where it has none."""
         if image is None:
             return _failed(number, "this frame could not be read")

@@ -75,7 +75,7 @@ def _table_class(kind: Any, path: str) -> type[msgspec.Struct]:
     return struct
 
 
-def hook(kind: type, value: Any) -> Any:
+def hook(kind: type, value: object) -> Any:
     """Durations and sizes as a file writes them: text with a unit, or a plain 0."""
     if kind not in (Seconds, Bytes):
         raise NotImplementedError(kind)  # why: msgspec's contract for a type the hook does not know

@@ -251,7 +251,7 @@ def _decoded(data: bytes, path: Path) -> dict[str, Any]:
     return document
 
 
-def _require_finite(value: Any, path: Path, at: tuple[str, ...]) -> None:
+def _require_finite(value: object, path: Path, at: tuple[str, ...]) -> None:
     """inf and nan are valid TOML, and no setting of ours."""
     if len(at) > _DEEPEST:
         raise SpecError(f"{path}: tables or lists are nested too deeply", fix=f"edit {path}")
@@ -269,7 +269,7 @@ def _require_finite(value: Any, path: Path, at: tuple[str, ...]) -> None:
 
 
 def _overlay(
-    base: dict[str, Any], over: Any, origins: dict[str, str], file: Path, at: tuple[str, ...]
+    base: dict[str, Any], over: object, origins: dict[str, str], file: Path, at: tuple[str, ...]
 ) -> None:
     if not isinstance(over, dict):
         raise SpecError(f"{file}: {'.'.join(at)} must be a table", fix=f"edit {file}")

@@ -59,7 +59,7 @@ def placed(name: str, own: dict[str, Any], merged: dict[str, Any], source: Path)
     return merged
 
 
-def _refuse_unknown(provider: Any, at: str) -> None:
+def _refuse_unknown(provider: object, at: str) -> None:
     if provider not in PROVIDERS:
         asked = text.clean(str(provider), 40)
         close = text.nearest(str(provider), PROVIDERS)

@@ -39,7 +39,7 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
-def _written(kind: Any, made: dict[type, type]) -> Any:
+def _written(kind: object, made: dict[type, type]) -> Any:
     """The type of a key as users write it. made: the tables that are done already."""
     if kind in _WRITTEN:
         return _WRITTEN[kind]

@@ -21,7 +21,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 _NOTHING = object()
 
 
-def lenient(value: Any, kind: type[S]) -> tuple[S | None, tuple[str, ...]]:
+def lenient(value: object, kind: type[S]) -> tuple[S | None, tuple[str, ...]]:
     """`value` as a `kind`, and the dotted keys of what could not be read.
 
     Unknown keys are left out. A value that does not convert is left out too, so that its field
@@ -74,7 +74,7 @@ def _decode(blob: bytes) -> tuple[BoxSpec, tuple[str, ...]]:
     return found or BoxSpec(), lost
 
 
-def _read(value: Any, kind: Any, at: str, lost: list[str]) -> Any:
+def _read(value: object, kind: object, at: str, lost: list[str]) -> Any:
     try:
         return msgspec.convert(value, kind, dec_hook=_hook)
     except (msgspec.ValidationError, RecursionError, OverflowError):
@@ -99,7 +99,7 @@ def _each(values: Iterable[tuple[str, Any, Any]], at: str, lost: list[str]) -> d
     return {key: inner for key, inner in read.items() if inner is not _NOTHING}
 
 
-def _struct(kind: Any) -> type[msgspec.Struct] | None:
+def _struct(kind: object) -> type[msgspec.Struct] | None:
     """The struct that `kind` is, or may be."""
     for one in (kind, *get_args(kind)):
         if isinstance(one, type) and issubclass(one, msgspec.Struct):
@@ -111,7 +111,7 @@ def _join(at: str, key: object) -> str:
     return f"{at}.{key}" if at else str(key)
 
 
-def _hook(kind: type, value: Any) -> Any:
+def _hook(kind: type, value: object) -> Any:
     """Durations and sizes, which are stored as numbers of seconds and bytes."""
     if kind in (Seconds, Bytes) and isinstance(value, (int, float)):
         return kind(value)

@@ -221,11 +221,11 @@ def _tables(document: Mapping[str, Any], section: str) -> list[tuple[str, dict[s
     return [(name, table) for name, table in found if isinstance(table, dict)]
 
 
-def _items(table: Any) -> list[tuple[str, Any]]:
+def _items(table: object) -> list[tuple[str, Any]]:
     return list(table.items()) if isinstance(table, dict) else []
 
 
-def _at(document: Any, key: _Key) -> Any:
+def _at(document: object, key: _Key) -> Any:
     for part in key:
         document = document.get(part) if isinstance(document, dict) else None
     return document
@@ -257,7 +257,7 @@ def _read() -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """One line that differs whenever the value does, harmless on a terminal."""
     if isinstance(value, str) and value.isprintable() and not value.startswith('"'):
         return value

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import msgspec
 
@@ -43,7 +43,7 @@ class Session:
             direction, box.name, str(where.root), where.folder, dry_run=options.dry_run
         )
 
-    def finish(self, **fields: Any) -> Report:
+    def finish(self, **fields: object) -> Report:
         seconds = self.options.clock() - self.begun
         return msgspec.structs.replace(self.report, seconds=round(seconds, 3), **fields)
 

@@ -9,7 +9,6 @@ pause = "f5"                 # an action's id = its keys, comma-separated
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -84,5 +83,5 @@ def _check(found: Settings, path: Path) -> None:
             taken[key] = action.id
 
 
-def _split(keys: Any) -> list[str]:
+def _split(keys: object) -> list[str]:
     return [key.strip() for key in str(keys).split(",")]

@@ -107,13 +107,13 @@ Time = Annotated[float, Between(0, LATEST)]  # unix seconds
 Number = Annotated[float, Between(-BIG, BIG)]
 
 
-def encode(message: Any) -> bytes:
+def encode(message: object) -> bytes:
     """One message, or an object of plain JSON, as one line."""
     body = message if isinstance(message, dict) else {"v": VERSION, **plain(message)}
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A message, or a value with messages in it, as plain JSON."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {name: plain(each) for name, each in zip(value._fields, value)}
@@ -127,7 +127,7 @@ def plain(value: Any) -> Any:
 @overload
 def decode(data: bytes, kind: Type[M], /, *, limit: int = MAX_LINE) -> M: ...
 @overload
-def decode(data: bytes, *kinds: Any, limit: int = MAX_LINE) -> Any: ...
+def decode(data: bytes, *kinds: object, limit: int = MAX_LINE) -> Any: ...
 def decode(data: bytes, *kinds: Any, limit: int = MAX_LINE) -> Any:
     """The bytes as a message: of the first of `kinds` whose required keys are there, else the
     last. limit: bytes. Unreadable says why they are none."""
@@ -177,7 +177,7 @@ class _Message:
         self._make = kind._make
         self.required = {name for name, has_default, *_ in self._rows if not has_default}
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: object) -> Any:
         if type(value) is not dict:
             raise Unreadable("is not an object")
         found = []
@@ -208,7 +208,7 @@ def _reader(hint: Any) -> Any:
     return _MAKERS[get_origin(kind) or kind](get_args(kind), *notes)
 
 
-def _field(hint: Any) -> Any:
+def _field(hint: object) -> Any:
     """(may it be null, its reader)"""
     args = get_args(hint)
     if get_origin(hint) is Union:
@@ -244,7 +244,7 @@ def _text(_: Any, note: Any = (200, False)) -> Any:
             return "\n".join([clean(line, limit) for line in value.split("\n")])[:limit]
         return clean(value, limit).replace("\n", " ")
 
-    def read_word(value: Any) -> str:
+    def read_word(value: object) -> str:
         if type(value) is str and matches(value):
             return value
         raise Unreadable("is not a text of its form")
@@ -265,7 +265,7 @@ def _choice(names: Any) -> Any:
     return read
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     if type(value) is bool:
         return value
     raise Unreadable("is neither true nor false")
@@ -283,7 +283,7 @@ def _list(args: Any, note: Any = None) -> Any:
                 pass  # read once more, for the place
         return tuple([reads[0](each, at) for at, each in enumerate(members)])
 
-    def read_these(value: Any) -> Any:
+    def read_these(value: object) -> Any:
         if type(value) is not list or len(value) != len(reads):
             raise Unreadable(f"is not a list of {len(reads)}")
         return tuple([read(each, at) for at, (read, each) in enumerate(zip(reads, value))])
@@ -304,10 +304,10 @@ def _object(args: Any, note: Any = None) -> Any:
     return read_all
 
 
-def _member(hint: Any) -> Any:
+def _member(hint: object) -> Any:
     nullable, read = _field(hint)
 
-    def read_one(value: Any, place: Any) -> Any:
+    def read_one(value: object, place: object) -> Any:
         if value is None and nullable:
             return None
         try:
@@ -320,7 +320,7 @@ def _member(hint: Any) -> Any:
     return read_one
 
 
-def _any(value: Any, depth: int = 0) -> Any:
+def _any(value: object, depth: int = 0) -> Any:
     if depth > _DEEP:
         raise Unreadable("is too deep")
     if isinstance(value, list):

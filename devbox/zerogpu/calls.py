@@ -41,7 +41,7 @@ class WorkerError(RuntimeError):
 def gpu(
     function: F,
     *,
-    duration: Any = ...,
+    duration: object = ...,
     size: Optional[str] = ...,
     load: Sequence[Callable[[], Any]] = ...,
     numpy: bool = ...,
@@ -52,7 +52,7 @@ def gpu(
 def gpu(
     function: Union[float, timedelta, None] = ...,
     *,
-    duration: Any = ...,
+    duration: object = ...,
     size: Optional[str] = ...,
     load: Sequence[Callable[[], Any]] = ...,
     numpy: bool = ...,
@@ -60,9 +60,9 @@ def gpu(
 
 
 def gpu(
-    function: Any = None,
+    function: object = None,
     *,
-    duration: Any = None,
+    duration: object = None,
     size: Optional[str] = None,
     load: Sequence[Callable[[], Any]] = (),
     numpy: bool = False,
@@ -108,7 +108,7 @@ def is_on() -> bool:
     return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
-def _seconds(duration: Any) -> Optional[int]:
+def _seconds(duration: object) -> Optional[int]:
     if duration is None:
         return None
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration

@@ -14,7 +14,7 @@ _LEAVES = (
 )  # fmt: skip
 
 
-def to_cpu(value: Any, *, numpy: bool = False) -> Any:
+def to_cpu(value: object, *, numpy: bool = False) -> Any:
     """`value` with each tensor in it on the CPU and detached from its graph; the same dtype.
 
     Looks into dicts (also subclasses, such as addict.Dict; keys too), lists, tuples, namedtuples,
@@ -36,7 +36,7 @@ def device_of(value: Any) -> str:
     return str(getattr(device, "type", None) or str(device).split(":")[0])
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value: object) -> bool:
     """Torch is never imported for this: without it there are no tensors of it. What has the
     methods of a tensor is one too."""
     known = getattr(sys.modules.get("torch"), "Tensor", None)
@@ -48,7 +48,7 @@ def is_tensor(value: Any) -> bool:
     )
 
 
-def is_module(value: Any) -> bool:
+def is_module(value: object) -> bool:
     known = getattr(sys.modules.get("torch.nn"), "Module", None)
     return known is not None and isinstance(value, known)
 
@@ -79,11 +79,11 @@ def children(value: Any) -> Iterator[Tuple[str, Any, Any]]:
         yield ".", name, item
 
 
-def is_leaf(value: Any) -> bool:
+def is_leaf(value: object) -> bool:
     return isinstance(value, _LEAVES) or is_tensor(value)
 
 
-def _is_object_array(value: Any) -> bool:
+def _is_object_array(value: object) -> bool:
     array = getattr(sys.modules.get("numpy"), "ndarray", None)
     return array is not None and isinstance(value, array) and value.dtype == object
 
@@ -101,7 +101,7 @@ def _slots(kind: type) -> Iterator[Tuple[str, Any]]:
                 yield stored, base.__dict__[stored]
 
 
-def _attributes(value: Any) -> Iterator[Tuple[str, Any]]:
+def _attributes(value: object) -> Iterator[Tuple[str, Any]]:
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
         yield from list(own.items())
@@ -112,7 +112,7 @@ def _attributes(value: Any) -> Iterator[Tuple[str, Any]]:
             continue  # a slot that was never set
 
 
-def _holders(root: Any, numpy: bool) -> Set[int]:
+def _holders(root: object, numpy: bool) -> Set[int]:
     """Ids of what must be copied: tensors to move, and whatever holds one."""
     seen: Dict[int, Any] = {}
     parents: Dict[int, List[int]] = {}
@@ -140,7 +140,7 @@ def _holders(root: Any, numpy: bool) -> Set[int]:
     return holders
 
 
-def _must_move(tensor: Any, numpy: bool) -> bool:
+def _must_move(tensor: object, numpy: bool) -> bool:
     device = device_of(tensor)
     if device == "meta":
         return False
@@ -176,7 +176,7 @@ class _Copy:
         self._holders, self._numpy = holders, numpy
         self._made: Dict[int, Any] = {}
 
-    def of(self, value: Any) -> Any:
+    def of(self, value: object) -> Any:
         key = id(value)
         if key not in self._holders:
             return value
@@ -224,7 +224,7 @@ class _Copy:
         elif isinstance(value, BaseException):
             new.args = self.of(value.args)
 
-    def _attributes(self, value: Any, new: Any) -> None:
+    def _attributes(self, value: object, new: object) -> None:
         own = getattr(value, "__dict__", None)
         if isinstance(own, dict):
             new.__dict__.update({name: self.of(item) for name, item in list(own.items())})

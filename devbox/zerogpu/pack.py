@@ -14,7 +14,7 @@ class NotPortable(TypeError):
     """A value that cannot go to another process. The message names the part that cannot."""
 
 
-def pack(value: Any, name: str) -> bytes:
+def pack(value: object, name: str) -> bytes:
     """`value` by value: no shared memory, no file descriptor, and nothing that needs a GPU to be
     read. NotPortable, with the path from `name`, for a tensor that is not on the CPU and for
     what cannot be pickled."""
@@ -36,7 +36,7 @@ def unpack(payload: bytes, name: str) -> Any:
 
 
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, value: Any) -> Any:
+    def reducer_override(self, value: object) -> Any:
         if not is_tensor(value):
             return NotImplemented
         if _is_before_gpu(value):
@@ -47,14 +47,14 @@ class _Pickler(pickle.Pickler):
         return _reduced(value)
 
 
-def _is_before_gpu(tensor: Any) -> bool:
+def _is_before_gpu(tensor: object) -> bool:
     """spaces answers .to("cuda") with a placeholder until there is a GPU. In a thread other than
     the main one it calls itself a CPU tensor."""
     patching = sys.modules.get("spaces.zero.torch.patching")
     return tensor in getattr(patching, "cuda_aliases", ()) if _is_torch(tensor) else False
 
 
-def _is_torch(tensor: Any) -> bool:
+def _is_torch(tensor: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(tensor, torch.Tensor)
 
@@ -87,13 +87,13 @@ def _tensor(dtype: str, shape: Tuple[int, ...], data: bytes) -> Any:
     return torch.frombuffer(bytearray(data), dtype=kind).reshape(shape)
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     stream = io.BytesIO()
     _Pickler(stream, protocol=5).dump(value)
     return stream.getvalue()
 
 
-def _culprit(value: Any, name: str, error: Exception) -> Tuple[str, str]:
+def _culprit(value: object, name: str, error: Exception) -> Tuple[str, str]:
     """The innermost part that cannot go by itself either, and why."""
     seen: Set[int] = set()
     while True:
@@ -112,7 +112,7 @@ def _culprit(value: Any, name: str, error: Exception) -> Tuple[str, str]:
             return name, _reason(error)
 
 
-def _step(form: str, key: Any) -> str:
+def _step(form: str, key: object) -> str:
     shown = repr(key) if isinstance(key, (str, int, float, bytes, tuple)) else type(key).__name__
     shown = shown if len(shown) <= 40 else shown[:39] + "…"
     return f".{key}" if form == "." else f"[{shown}]" if form == "[]" else f" key {shown}"

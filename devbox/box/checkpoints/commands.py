@@ -41,7 +41,7 @@ def main(argv: List[str]) -> int:
         print(f"checkpoints: the request {error}", file=sys.stderr)
         return 2
 
-    def say(line: Any) -> None:
+    def say(line: object) -> None:
         out.write(encode(line))
         out.flush()
 

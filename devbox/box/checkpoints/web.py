@@ -134,7 +134,7 @@ def _take(answer: Any, target: Path, have: int, room: Room) -> None:
         raise Unfinished(f"cut off at {_size(target)} of {whole} bytes")
 
 
-def _note(target: Path, headers: Any) -> None:
+def _note(target: Path, headers: object) -> None:
     """What names this version to `If-Range`."""
     target.with_suffix(".version").write_text(json.dumps({"tag": _strong(headers)}))
 

@@ -90,7 +90,7 @@ class Sheet:
         self._stride = max(1, -(-expected // _CELLS)) if expected else 1
         self._cells: List[Tuple[int, Any]] = []
 
-    def offer(self, record: Dict[str, Any], picture: Any) -> None:
+    def offer(self, record: Dict[str, Any], picture: object) -> None:
         import cv2
 
         frame = record["frame"]
@@ -119,7 +119,7 @@ class Sheet:
 
 
 def rectangle(
-    picture: Any, start: Tuple[int, int], end: Tuple[int, int], colour: Any, source: str
+    picture: object, start: Tuple[int, int], end: Tuple[int, int], colour: object, source: str
 ) -> None:
     """A box in place, its line of the kind that the source has."""
     import cv2
@@ -137,7 +137,7 @@ def rectangle(
             cv2.line(picture, (x, y), (x, min(y + dash, y2)), colour, 2)
 
 
-def label(picture: Any, text: str, at: Tuple[int, int], colour: Any) -> None:
+def label(picture: object, text: str, at: Tuple[int, int], colour: object) -> None:
     """Text in place, with a dark edge; `at` is its lower left corner."""
     import cv2
 

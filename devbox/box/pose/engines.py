@@ -29,7 +29,7 @@ class Engine:
     def __init__(self) -> None:
         self.models = {"hmr2": False, "phalp": False}
 
-    def see(self, image: Any, session: str, frame: int) -> List[Person]:
+    def see(self, image: object, session: str, frame: int) -> List[Person]:
         """People in a BGR uint8 frame of height × width × 3. session, frame: frames of one session
         come in rising order, and 0 begins it again; "" is for a picture that belongs to none.
         ValueError where the picture, or what the network made of it, is of no use."""
@@ -68,7 +68,7 @@ class Cascade(Engine):
 
         self._finder = Faces(min_size)
 
-    def see(self, image: Any, session: str, frame: int) -> List[Person]:
+    def see(self, image: object, session: str, frame: int) -> List[Person]:
         return [_face(found.box, found.score) for found in self._finder.detect(image)]
 
 

@@ -66,7 +66,7 @@ class FourDHumans(Engine):
             models.phalp.detector = self._detector
             self._tracks = Tracks(models.phalp)
 
-    def see(self, image: Any, session: str, frame: int) -> List[Person]:
+    def see(self, image: object, session: str, frame: int) -> List[Person]:
         instances = self._detector.look(image)["instances"]
         seen = (instances.pred_classes == _PERSON) & (instances.scores > _SCORE)
         boxes = instances.pred_boxes.tensor[seen].detach().cpu().numpy().astype("float64")
@@ -152,11 +152,11 @@ class OnceAFrame:
         self._image: Any = None
         self._found: Mapping[str, Any] = {}
 
-    def look(self, image: Any) -> Mapping[str, Any]:
+    def look(self, image: object) -> Mapping[str, Any]:
         self._found, self._image = self._detector(image), image
         return self._found
 
-    def __call__(self, image: Any) -> Mapping[str, Any]:
+    def __call__(self, image: object) -> Mapping[str, Any]:
         return self._found if image is self._image else self.look(image)
 
 

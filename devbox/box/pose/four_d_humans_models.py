@@ -93,7 +93,7 @@ def _phalp(weights: Path, model: Any, detector: Any, device: str) -> Any:
             return {**seen, "pose_smpl": body["pred_smpl_params"], "pred_cam": body["pred_cam"]}
 
     class Tracker(PHALP):  # type: ignore[misc, no-any-unimported, unused-ignore]
-        def cached_download_from_drive(self, additional_urls: Any = None) -> None:
+        def cached_download_from_drive(self, additional_urls: object = None) -> None:
             """Its files are in the folder of weights."""
 
         def setup_hmr(self) -> None:

@@ -125,7 +125,7 @@ class Host:
         info = model.info
         return Ready(self._engine, info["models"], info["device"], info["faces"], self._note)
 
-    def see(self, image: Any, session: str = "", frame: int = 0) -> List[Person]:
+    def see(self, image: object, session: str = "", frame: int = 0) -> List[Person]:
         """As `Engine.see`: a BGR uint8 frame of height × width × 3. ValueError as there, and for
         whatever else it raises; EngineFailed when the process died or took too long: it is loaded
         again, and sessions begin again with it."""
@@ -138,7 +138,7 @@ class Host:
         except ModelError as error:
             raise ValueError(str(error)) from error
 
-    async def look(self, image: Any, session: str = "", frame: int = 0) -> List[Person]:
+    async def look(self, image: object, session: str = "", frame: int = 0) -> List[Person]:
         """The same without blocking the event loop; one at a time, in the order of the calls.
         devbox.box.services.model says what it raises, and ValueError as `see`."""
         return _people(await self._loaded().call(_request(image, session, frame)))
@@ -177,7 +177,7 @@ class Host:
         return "cascade", "", note
 
 
-def _request(image: Any, session: str, frame: int) -> Dict[str, Any]:
+def _request(image: object, session: str, frame: int) -> Dict[str, Any]:
     import numpy as np
 
     content = np.ascontiguousarray(image, np.uint8)

@@ -46,5 +46,5 @@ def _options(args: Dict[str, Any]) -> List[str]:
     return words
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -103,13 +103,13 @@ class Model:
         """Of its process; None where there is none."""
         return self._process.pid if self._process else None
 
-    async def call(self, request: Any) -> Any:
+    async def call(self, request: object) -> Any:
         """The answer, without blocking the event loop. One at a time, in the order of the calls;
         one whose client has gone (cancelled) before its turn is left out."""
         self._require_ready()
         return await asyncio.wrap_future(self._submit(request))
 
-    def ask(self, request: Any) -> Any:
+    def ask(self, request: object) -> Any:
         """The answer; waits for the model to be loaded."""
         self._settled.wait()
         self._require_ready()
@@ -131,7 +131,7 @@ class Model:
         if self.state != READY:
             raise NotReady("the model is being loaded")
 
-    def _submit(self, request: Any) -> Future[Any]:
+    def _submit(self, request: object) -> Future[Any]:
         asked: Future[Any] = Future()
         self._waiting.put((asked, pickle.dumps(request, _PROTOCOL)))
         return asked

@@ -20,7 +20,7 @@ class Problem(Exception):
         self.status, self.headers = status, dict(headers or {})
 
 
-async def _answer(_: Any, error: Exception) -> Any:
+async def _answer(_: object, error: Exception) -> Any:
     from starlette.responses import JSONResponse
 
     if isinstance(error, Problem):

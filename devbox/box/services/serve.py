@@ -67,7 +67,7 @@ def run(
     if service.failed:
         return
 
-    def end(*_: Any) -> None:
+    def end(*_: object) -> None:
         server.should_exit = True
 
     service.on_fail(end)

@@ -111,5 +111,5 @@ class _Signals:
         if self.woken:
             os.read(self._read, 512)
 
-    def _end(self, *_: Any) -> None:
+    def _end(self, *_: object) -> None:
         self.ended = True

@@ -93,7 +93,7 @@ def _chart(report: Report) -> dict[str, Any]:
     }
 
 
-def _harmless(data: Any) -> str:
+def _harmless(data: object) -> str:
     """JSON that no HTML parser reads as anything else inside a script element."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -65,7 +65,7 @@ def client(far: Far, timeout: float) -> Any:
             self._pool = Pool("localhost", timeout=timeout, maxsize=_CONNECTIONS)
             super().__init__()
 
-        def get_connection(self, url: str, proxies: Any = None) -> Any:
+        def get_connection(self, url: str, proxies: object = None) -> Any:
             return self._pool
 
         def close(self) -> None:

@@ -79,7 +79,7 @@ def _rows(said: dict[str, Any]) -> Iterator[Charge]:
             yield Charge(label if named else "", flavour, kind, *times, micro, product)
 
 
-def _times(row: Any, first: str, last: str) -> tuple[float, float] | None:
+def _times(row: object, first: str, last: str) -> tuple[float, float] | None:
     """When a row began and ended, or began until now where it is not over."""
     if not isinstance(row, dict):
         return None
@@ -89,14 +89,14 @@ def _times(row: Any, first: str, last: str) -> tuple[float, float] | None:
     return begin, max(begin, end if end is not None else float("inf"))
 
 
-def _time(said: Any) -> float | None:
+def _time(said: object) -> float | None:
     try:
         return datetime.fromisoformat(str(said)).timestamp() if isinstance(said, str) else None
     except (ValueError, OverflowError):
         return None
 
 
-def _micro(value: Any) -> int | None:
+def _micro(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e15:
         return None
     return round(value)

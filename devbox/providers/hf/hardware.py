@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -191,7 +191,7 @@ def _source(age: float) -> str:
     return "live" if age < 1 else f"cached {brief(age)}"
 
 
-def _row(said: Any) -> Row | None:
+def _row(said: object) -> Row | None:
     """One row of the Hub's listing; None when it does not even have a usable name."""
     if not isinstance(said, dict):
         return None

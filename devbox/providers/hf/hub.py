@@ -90,7 +90,7 @@ class Hub:
             raise errors.unreadable(doing, f"it is no JSON {_SHAPES[shape]}")
         return said
 
-    def pages(self, doing: str, path: str, params: Any = None) -> Iterator[Any]:
+    def pages(self, doing: str, path: str, params: object = None) -> Iterator[Any]:
         """Rows of a listing over all its pages. No page is asked for twice: whoever called us
         tries again, and knows how to say so."""
         url: str | None = f"{self.endpoint}{path}"

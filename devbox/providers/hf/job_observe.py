@@ -215,7 +215,7 @@ def row(said: Any, times: Skew) -> Row | None:
     )
 
 
-def _urls(said: Any) -> dict[int, str]:
+def _urls(said: object) -> dict[int, str]:
     """Port → URL of "https://JOB--PORT.hf.jobs"; anything else is left out."""
     urls = [each for each in said if isinstance(each, str)] if isinstance(said, list) else []
     found = [(_PUBLIC.fullmatch(each), each) for each in urls[:100]]

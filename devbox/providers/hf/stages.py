@@ -3,7 +3,7 @@ public documentation ("Starting" and "Running" are billed, builds, sleep and pau
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from devbox.model import BoxState
 from devbox.text import clean
@@ -83,7 +83,7 @@ class Runtime(NamedTuple):
         return word
 
 
-def runtime(said: Any) -> Runtime:
+def runtime(said: object) -> Runtime:
     """A runtime answer of the Hub, whatever it holds."""
     data = said if isinstance(said, dict) else {}
     hardware = data.get("hardware")
@@ -127,7 +127,7 @@ def waits_for_hardware(words: str) -> bool:
     return _UNPLACED in words
 
 
-def volume_key(volume: Any) -> str:
+def volume_key(volume: object) -> str:
     """What tells one mounted volume from another."""
     data = volume if isinstance(volume, dict) else {}
     keys = ("type", "source", "mountPath", "path", "readOnly")

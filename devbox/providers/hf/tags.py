@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 TOKEN, NAME = "DEVBOX_TOKEN", "DEVBOX_NAME"
 CEILING, ADOPTED = "DEVBOX_MAX_UPTIME", "DEVBOX_ADOPTED"
@@ -40,7 +40,7 @@ class Tag(NamedTuple):
     hardware: str = ""
 
 
-def of_variables(said: Any, handle: str, noted: str = "") -> Tag | None:
+def of_variables(said: object, handle: str, noted: str = "") -> Tag | None:
     """The tag among the variables of the Space `handle`, as `GET …/variables` gives them; None for
     none, and for one that names another repository: variables travel with a duplicate. noted: the
     token that this computer knows the Space by, for a tag of an older version that names none."""
@@ -69,7 +69,7 @@ def _names(space: str, tag: Tag, handle: str, noted: str) -> bool:
     return handle.partition("/")[2] == space_name(tag.name)
 
 
-def of_labels(said: Any) -> Tag | None:
+def of_labels(said: object) -> Tag | None:
     """The tag among a Job's labels; None for none."""
     labels = said if isinstance(said, dict) else {}
     token, name, ceiling = (labels.get(key) for key in (L_TOKEN, L_NAME, L_CEILING))

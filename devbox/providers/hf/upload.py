@@ -82,7 +82,7 @@ def _listing(hub: Hub, repo: str, kind: str = "space") -> dict[str, tuple[str, s
     return {row["path"]: _ids(row) for row in rows if _is_file(row)}
 
 
-def _is_file(row: Any) -> bool:
+def _is_file(row: object) -> bool:
     return isinstance(row, dict) and row.get("type") == "file" and isinstance(row.get("path"), str)
 
 

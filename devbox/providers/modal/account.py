@@ -191,7 +191,7 @@ def _server(url: str) -> Iterator[None]:
             os.environ["MODAL_SERVER_URL"] = before
 
 
-def _empty(_: Any) -> Any:
+def _empty(_: object) -> Any:
     from google.protobuf.empty_pb2 import Empty
 
     return Empty()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from devbox.providers.modal.account import Account
 from devbox.providers.modal.record import Record
@@ -77,6 +76,6 @@ def _past(account: Account, found: Record) -> Iterator[str]:
         yield from _lines(message)
 
 
-def _lines(data: Any) -> Iterator[str]:
+def _lines(data: object) -> Iterator[str]:
     for line in str(data).splitlines():
         yield clean(line, _LONGEST)

@@ -183,7 +183,7 @@ def create(folder: Path) -> Any:
     )
 
 
-def export(views: Views, kind: str, folder: Path, **options: Any) -> None:
+def export(views: Views, kind: str, folder: Path, **options: object) -> None:
     """One of upstream's exports that is no thread and runs no shell: depth_vis, glb (its pictures
     left out), gs_ply, gs_video. Not atomic: into a temporary folder."""
     importlib.import_module("depth_anything_3.utils.export").export(

@@ -55,7 +55,7 @@ def run(job: Job) -> None:
         _report(job, torch, gpus, [kept[each] for each in planned if each in kept])
 
 
-def _plan(job: Job, torch: Any, gpus: List[str]) -> Dict[str, _Measure]:
+def _plan(job: Job, torch: object, gpus: List[str]) -> Dict[str, _Measure]:
     """Name → measurement, in the order they are made."""
     seconds, url = float(job.args["seconds"]), str(job.args["url"] or "")
     found: Dict[str, _Measure] = {}
@@ -97,7 +97,7 @@ def _last(values: Any) -> float:
     return float(found[-1])
 
 
-def _later(work: Callable[..., float], *args: Any, **more: Any) -> Callable[[], float]:
+def _later(work: Callable[..., float], *args: object, **more: object) -> Callable[[], float]:
     return lambda: work(*args, **more)
 
 

@@ -125,7 +125,7 @@ class _Video:
         json_file.write(file, known, durable=True)
         return known
 
-    def _image(self, number: int, image: Any) -> None:
+    def _image(self, number: int, image: object) -> None:
         bodies.write_picture(self._job, f"{self._where}images/{number:08d}.jpg", image)
 
     def _track(self, video: tracking.Video) -> None:

@@ -180,7 +180,7 @@ class Bodies:
 
         write_picture(self._job, self._where + path, picture.astype(np.uint8))
 
-    def _mesh(self, frame: int, number: int, person: Any, colour: int) -> None:
+    def _mesh(self, frame: int, number: int, person: object, colour: int) -> None:
         """Upstream's own writer makes the files, in a folder it does not know by number."""
         with tempfile.TemporaryDirectory(dir=self._state.parent) as name:
             for kind in ("mesh", "focal"):
@@ -221,7 +221,7 @@ def colour_of_number(number: int) -> int:
     return (number - 1) % _COLOURS + 1
 
 
-def write_picture(job: Job, path: str, picture: Any) -> None:
+def write_picture(job: Job, path: str, picture: object) -> None:
     """A BGR picture among the outputs. OSError when it cannot be written."""
     import cv2
 

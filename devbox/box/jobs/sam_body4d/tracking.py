@@ -158,7 +158,7 @@ class Tracker:
             self._log(f"frame {frame}: only {_MOST_PEOPLE} people can be told apart")
         return fresh[: max(0, room)]
 
-    def _show(self, session: Any, carried: Dict[int, int], first: int) -> None:
+    def _show(self, session: object, carried: Dict[int, int], first: int) -> None:
         """Everyone seen lately: where they are in the first frame, or where they were last."""
         there = self._video.read(first) if carried else {}
         for number in sorted(carried):
@@ -177,14 +177,14 @@ class Tracker:
         predictor.clear_all_points_in_video(session)
         return session
 
-    def _show_mask(self, session: Any, index: int, number: int, mask: Any) -> None:
+    def _show_mask(self, session: object, index: int, number: int, mask: object) -> None:
         import torch
 
         self._models.predictor.add_new_mask(
             inference_state=session, frame_idx=index, obj_id=number, mask=torch.from_numpy(mask)
         )
 
-    def _show_box(self, session: Any, index: int, number: int, box: Box) -> None:
+    def _show_box(self, session: object, index: int, number: int, box: Box) -> None:
         import numpy as np
 
         width, height = self._video.size

@@ -143,7 +143,7 @@ def _load(paths: Mapping[str, str], occlusion: bool, torch: Any) -> Upstream:
     )
 
 
-def _modules(*found: Any) -> List[Any]:
+def _modules(*found: object) -> List[Any]:
     return [each for each in found if hasattr(each, "to")]
 
 

@@ -83,7 +83,7 @@ def _variances(quaternions: Any, sigmas: Any) -> Any:
     return np.stack([sum(np.square(r * s) for r, s in zip(row, sigmas.T)) for row in rows], 1)
 
 
-def _blend(seen: _Seen, reach: Any, width: int, height: int) -> Any:
+def _blend(seen: _Seen, reach: object, width: int, height: int) -> Any:
     import numpy as np
 
     pixel, which = _pairs(seen, reach, width, height)

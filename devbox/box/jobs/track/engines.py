@@ -24,7 +24,7 @@ class Detection(NamedTuple):
 class Engine:
     """Sees every frame once, in order."""
 
-    def detect(self, image: Any) -> List[Detection]:
+    def detect(self, image: object) -> List[Detection]:
         """People in a BGR uint8 frame of height × width × 3."""
         raise NotImplementedError  # why: the seam itself; engines are its subclasses
 
@@ -41,7 +41,7 @@ class Cascade(Engine):
         self._min = (min_size, min_size)
         self._classifier = cv2.CascadeClassifier(cv2.data.haarcascades + _CASCADE)
 
-    def detect(self, image: Any) -> List[Detection]:
+    def detect(self, image: object) -> List[Detection]:
         grey = self._cv2.equalizeHist(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2GRAY))
         boxes, _, weights = self._classifier.detectMultiScale3(
             grey, scaleFactor=1.1, minNeighbors=5, minSize=self._min, outputRejectLevels=True

@@ -43,7 +43,7 @@ class Health:
         self._hot: Dict[int, float] = {}
         self._hot_told: Dict[int, float] = {}
 
-    def observe(self, rows: Any, now: float) -> List[Trouble]:
+    def observe(self, rows: object, now: float) -> List[Trouble]:
         """What became so since the last call. rows: None while the GPUs are not known."""
         if not isinstance(rows, list):
             return []

@@ -190,7 +190,7 @@ class _Xids:
         self._set: Any = None
         self._handles: Dict[int, int] = {}
 
-    def watch(self, index: int, handle: Any) -> None:
+    def watch(self, index: int, handle: object) -> None:
         kind = getattr(self._api, "nvmlEventTypeXidCriticalError", None)
         if handle is None or kind is None:
             return
@@ -224,7 +224,7 @@ def _address(handle: Any) -> int:
 _LOST = (15, 16)
 
 
-def _code(error: Any) -> Optional[int]:
+def _code(error: object) -> Optional[int]:
     return getattr(error, "value", None)
 
 
@@ -242,13 +242,13 @@ def _call(api: Any, name: str, *arguments: Any) -> Any:
         return None
 
 
-def _others(api: Any) -> Tuple[Type[Exception], ...]:
+def _others(api: object) -> Tuple[Type[Exception], ...]:
     """What pynvml raises besides its own kind: names in another encoding, and a driver that is
     older than the module."""
     return UnicodeDecodeError, getattr(api, "NVMLLibraryMismatchError", UnicodeDecodeError)
 
 
-def _text(value: Any) -> Optional[str]:
+def _text(value: object) -> Optional[str]:
     if isinstance(value, bytes):  # pynvml before 11.5
         return value.decode("utf-8", "replace")
     return value if isinstance(value, str) else None

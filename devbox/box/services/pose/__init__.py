@@ -61,7 +61,7 @@ class _Server:
         self._sessions = Sessions(self._limits, self._host.forget)
 
     @asynccontextmanager
-    async def lifespan(self, _: Any) -> AsyncIterator[None]:
+    async def lifespan(self, _: object) -> AsyncIterator[None]:
         beginning = asyncio.get_running_loop().run_in_executor(None, self._begin)
         try:
             yield
@@ -75,7 +75,7 @@ class _Server:
         except (EnvironmentMissing, OSError) as error:
             self._service.fail(str(error))
 
-    async def health(self, _: Any) -> Any:
+    async def health(self, _: object) -> Any:
         from starlette.responses import JSONResponse
 
         ready = self._host.ready
@@ -93,7 +93,7 @@ class _Server:
             }
         )
 
-    async def hybrid(self, request: Any) -> Any:
+    async def hybrid(self, request: object) -> Any:
         async with self._queue.turn():
             began = time.monotonic()
             asked = await requests.frame(await requests.body(request, requests.MOST_BYTES))
@@ -101,7 +101,7 @@ class _Server:
             took = (time.monotonic() - began) * 1000
             return await _json(self._record(covered, asked, took, faces=True, nobody=[]), 200)
 
-    async def batch(self, request: Any) -> Any:
+    async def batch(self, request: object) -> Any:
         async with self._queue.turn():
             content = await requests.body(request, requests.MOST_BATCH_BYTES)
             session, frames = requests.batch(content)
@@ -174,7 +174,7 @@ class _Server:
         )
 
 
-async def _json(content: Any, status: int) -> Any:
+async def _json(content: object, status: int) -> Any:
     """Large meshes are written out beside the event loop."""
     from starlette.responses import JSONResponse
 

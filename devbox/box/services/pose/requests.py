@@ -34,7 +34,7 @@ class Frame(NamedTuple):
     size: Tuple[int, int]
 
 
-async def body(request: Any, most: int) -> Any:
+async def body(request: object, most: int) -> Any:
     """The JSON object that a request sent. Reading ends when it is too long, or late (408)."""
     try:
         data = await asyncio.wait_for(_read(request, most), READ_SECONDS)
@@ -90,7 +90,7 @@ def batch(content: Dict[str, Any]) -> Tuple[str, List[Dict[str, Any]]]:
     return session(content), frames
 
 
-def number(content: Any, default: int) -> int:
+def number(content: object, default: int) -> int:
     """A frame's number; `default` where it is left out."""
     found = content.get("frame_number") if isinstance(content, dict) else None
     if found is None:
@@ -109,7 +109,7 @@ def session(content: Dict[str, Any]) -> str:
     return found
 
 
-def _decoded(text: Any) -> Any:
+def _decoded(text: object) -> Any:
     if not isinstance(text, str) or not text:
         raise Problem(400, "image_base64 is missing")
     if match := _DATA_URL.match(text):

@@ -86,14 +86,14 @@ class _Server:
         self._model: Optional[Model] = None
 
     @asynccontextmanager
-    async def lifespan(self, _: Any) -> AsyncIterator[None]:
+    async def lifespan(self, _: object) -> AsyncIterator[None]:
         self._model = Model(_WORKER, _config(self._service), service=self._service)
         try:
             yield
         finally:
             self._model.close()
 
-    async def about(self, _: Any) -> Any:
+    async def about(self, _: object) -> Any:
         from starlette.responses import JSONResponse
 
         return JSONResponse(
@@ -110,7 +110,7 @@ class _Server:
             }
         )
 
-    async def health(self, _: Any) -> Any:
+    async def health(self, _: object) -> Any:
         from starlette.responses import JSONResponse
 
         model = self._model
@@ -126,7 +126,7 @@ class _Server:
         _, body = await self._ask(request, "json")
         return Response(body, media_type="application/json")
 
-    async def predict_ply(self, request: Any) -> Any:
+    async def predict_ply(self, request: object) -> Any:
         from starlette.responses import Response
 
         about, body = await self._ask(request, "ply")
@@ -136,7 +136,7 @@ class _Server:
         }
         return Response(body, media_type="application/octet-stream", headers=headers)
 
-    async def _ask(self, request: Any, kind: str) -> Any:
+    async def _ask(self, request: object, kind: str) -> Any:
         body = _Body(request, self._args["max_mb"])
         try:
             async with self._queue.turn():

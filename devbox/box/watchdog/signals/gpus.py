@@ -105,7 +105,7 @@ class Gpus(NamedTuple):
     known: Tuple[Tuple[str, Gpu], ...] = ()
     seen: Optional[float] = None
 
-    def observe(self, part: Any, tuning: Tuning, now: float, *, serving: bool = False) -> Gpus:
+    def observe(self, part: object, tuning: Tuning, now: float, *, serving: bool = False) -> Gpus:
         """serving: a service is ready on the box, or a run waits for a round."""
         if not isinstance(part, list):
             return self

@@ -68,7 +68,7 @@ class Network(NamedTuple):
     seen: Optional[float] = None
     used: Optional[float] = None
 
-    def observe(self, part: Any, tuning: Tuning, now: float) -> Network:
+    def observe(self, part: object, tuning: Tuning, now: float) -> Network:
         rx = number(part.get("rx_bps")) if isinstance(part, dict) else None
         tx = number(part.get("tx_bps")) if isinstance(part, dict) else None
         if rx is None and tx is None:

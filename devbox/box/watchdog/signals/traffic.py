@@ -15,7 +15,7 @@ Each rule only asks for enough of something, so more traffic never makes a box l
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from devbox.box.format import brief, size
 from devbox.box.json_file import number
@@ -36,7 +36,7 @@ class Ssh(NamedTuple):
     used: Optional[float] = None
 
     def observe(
-        self, part: Any, tuning: Tuning, now: float, *, muted: Tuple[bool, bool] = (False, False)
+        self, part: object, tuning: Tuning, now: float, *, muted: Tuple[bool, bool] = (False, False)
     ) -> Ssh:
         """muted: (rx, tx) directions whose bytes are our own doing now and do not count."""
         values = part if isinstance(part, dict) else {}
@@ -92,7 +92,7 @@ class Terminals(NamedTuple):
     input_at: Optional[float] = None
     used: Optional[float] = None
 
-    def observe(self, part: Any, now: float) -> Terminals:
+    def observe(self, part: object, now: float) -> Terminals:
         found = number(part.get("input_at")) if isinstance(part, dict) else None
         if found is None:
             return self

@@ -19,7 +19,7 @@ class Jobs(NamedTuple):
     seen: Optional[float] = None
     used: Optional[float] = None
 
-    def observe(self, part: Any, waiting: Any, now: float) -> Jobs:
+    def observe(self, part: object, waiting: object, now: float) -> Jobs:
         if not isinstance(part, list):
             return self
         running = _names(part)
@@ -49,7 +49,7 @@ class Requests(NamedTuple):
     used: Optional[float] = None
     open: float = 0.0
 
-    def observe(self, part: Any, in_flight: Any, now: float) -> Requests:
+    def observe(self, part: object, in_flight: object, now: float) -> Requests:
         total, is_open = number(part), number(in_flight) or 0.0
         if total is None:
             return self._replace(open=0.0)
