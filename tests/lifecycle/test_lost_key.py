@@ -28,6 +28,7 @@ def _log_in(ws: Workspace) -> bytes:
     return subprocess.run(line, capture_output=True, check=True).stdout
 
 
+@pytest.mark.openssh
 def test_no_verb_makes_a_new_key_in_silence(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
     _lose_the_key()
@@ -55,6 +56,7 @@ def test_up_says_it_and_has_the_box_take_a_new_key(ws: Workspace, between: str) 
     assert said == ["b is up already"]
 
 
+@pytest.mark.openssh
 def test_a_key_from_a_backup_needs_nothing(ws: Workspace, home: Path) -> None:
     lifecycle.up(ws, "b")
     kept = home / "backup"

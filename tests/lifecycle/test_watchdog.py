@@ -46,6 +46,7 @@ def said(ws: Workspace) -> list[str]:
     return lines
 
 
+@pytest.mark.openssh
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_dead_watchdog_is_armed_again_by(verb: str, ws: Workspace, said: list[str]) -> None:
     box = lifecycle.up(ws, "b")
