@@ -43,7 +43,8 @@ def cancel(ws: Workspace, run: Run) -> Run:
     try:
         return queries.cancel(ws, run)
     except DevboxError as error:
-        ws.narrate(f"{run.box_name}: {error.what}")
+        told = f"its part was not ended, and finishes what it holds: {error.what}"
+        ws.narrate(f"{run.box_name}: {told}; try again: devbox cancel {run.batch}")
         return run
 
 

@@ -111,3 +111,18 @@ def test_a_thousand_pieces_through_everything_at_once(workshop: Shop) -> None:
     costs = [part["cost_micro_dollars"] for part in batch["parts"]]
     assert batch["cost_micro_dollars"] == sum(costs)
     assert not left_running(workshop)
+
+
+def test_a_part_that_could_not_be_ended_is_told_and_ended_by_a_second_try(workshop: Shop) -> None:
+    workshop.texts(200)
+    words = ("--", "--texts", "texts", "--seconds", "0.2")
+    with workshop.start("run", "copy", "--workers", "1", *words) as running:
+        until_worked(workshop, 3)
+        running.send_signal(signal.SIGKILL)
+    hidden = workshop.root.parent / ".devbox/ssh"
+    hidden.rename(hidden.with_name("elsewhere"))
+    said = workshop.devbox("cancel").stderr
+    assert "w-1: its part was not ended" in said
+    hidden.with_name("elsewhere").rename(hidden)
+    assert workshop.devbox("cancel", workshop.batch()["id"]).returncode == 0
+    assert workshop.batch()["parts"][0]["state"] == "cancelled"
