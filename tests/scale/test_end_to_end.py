@@ -177,3 +177,13 @@ def test_what_makes_no_batch_is_refused_before_anything_is_started(workshop: Sho
         assert why in done.stderr
     assert states(workshop) == {}
     assert not (workshop.root / "results").exists()
+
+
+def test_a_batch_grows_while_another_box_pays(workshop: Shop) -> None:
+    workshop.texts(120)
+    words = ("--then", "down", "--", "--texts", "texts", "--seconds", "0.3")
+    done = workshop.devbox("run", "copy", "--workers", "1..2", *words)
+    assert done.returncode == 0, done.stderr
+    workshop.require_all(120)
+    assert [worker["box"] for worker in workshop.batch()["workers"]] == ["w-1", "w-2"]
+    assert not states(workshop)
