@@ -5,11 +5,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test check bench docs recording faults screenshots clean help
+.PHONY: demo test coverage check bench docs recording faults screenshots clean help
 
 help:
 	@echo "make demo    set up and run the whole loop on this machine, with a picture at the end"
 	@echo "make test    set up what the tests need and run them all"
+	@echo "make coverage  branches of the rooms that keep money and state, taken by their own tests"
 	@echo "make check   ruff, strict types, layers"
 	@echo "make bench   the benchmark table"
 	@echo "make docs    the docs as a site in build/site, its links checked"
@@ -28,6 +29,10 @@ test: $(VENV)/.dev
 	# Half of the tests' time is waiting for real processes, so that two cores feed four workers.
 	# -r R shows the tests marked real_time that were tried a second time.
 	$(BIN)/python -m pytest -n 4 --dist loadgroup -r R --timeout 400
+
+coverage: $(VENV)/.dev
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync
+	$(BIN)/python -m tools.branches
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
