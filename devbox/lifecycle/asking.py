@@ -75,10 +75,13 @@ def resume(op: BoxOperation) -> bool:
         return False
     with refusable(op), op.waiting("being resumed"):
         asked, handle = request(op), op.box.handle
-        op.call(
-            "resume",
-            lambda: ask_for(op, lambda: provider.resume(asked, handle), BoxState.STARTING),
-        )
+
+        def ask() -> str:
+            if op.box.unanswered_tries > 1:  # what an earlier try started may have stopped again
+                observe(op)
+            return provider.resume(asked, handle)
+
+        op.call("resume", lambda: ask_for(op, ask, BoxState.STARTING))
     return True
 
 

@@ -44,10 +44,10 @@ def of_boxes(life: Life) -> list[str]:
 def of_computers(life: Life) -> list[str]:
     """No day and no month has cost more than its budget, but for what its boxes cost between two
     looks. Days and months are those of the zone in which the computer is then: of one in which it
-    moved each part is held to the whole budget."""
+    moved each part is held to the whole budget. What another computer may start is left out."""
     wrong = []
     for laptop in life.laptops:
-        ledger = _ledger(laptop)
+        ledger = _ledger(life, laptop)
         for name, limit in laptop.limits.items():
             for stay in _stays(laptop, life.world.clock.now()):
                 for start, end in _periods(name, stay):
@@ -62,9 +62,10 @@ def of_computers(life: Life) -> list[str]:
     return wrong
 
 
-def _ledger(laptop: Laptop) -> list[list[Interval]]:
+def _ledger(life: Life, laptop: Laptop) -> list[list[Interval]]:
     store = laptop.ws.store
-    return [store.ledger.of_box(box.id) for box in store.boxes.all(over=True)]
+    boxes = [box for box in store.boxes.all(over=True) if box.name not in life.shared]
+    return [store.ledger.of_box(box.id) for box in boxes]
 
 
 def _slack(found: Sequence[Interval], start: float, end: float) -> float:

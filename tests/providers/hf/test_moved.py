@@ -71,6 +71,33 @@ def test_free_hardware_costs_nothing_until_the_move(
     agrees(ws, hub)
 
 
+def test_a_start_that_was_over_before_its_next_try_is_counted(
+    ws: Workspace, hub: HfEmulator
+) -> None:
+    """The answer to a resume was lost, and the computer slept before it tried again."""
+    lifecycle.up(ws, "b", wait=False)
+    hub.clock.advance(600)
+    look(ws)
+    hub.pause_space(HANDLE)
+    look(ws)
+    hub.knobs.set("restart", Fault.reply_lost())
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        hub.clock.advance(seconds)
+        if not slept:
+            slept.append(seconds)
+            hub.clock.advance(1800)
+            hub.pause_space(HANDLE)
+            hub.clock.advance(3600)
+
+    ws.sleep = sleep
+    lifecycle.up(ws, "b", wait=False)
+    hub.clock.advance(600)
+    agrees(ws, hub, within=60)
+    assert len(ws.store.ledger.of_box(look(ws).id)) == 3
+
+
 def test_hardware_changed_on_its_page_counts_from_then(ws: Workspace, hub: HfEmulator) -> None:
     lifecycle.up(ws, "b", wait=False)
     hub.clock.advance(1800)
