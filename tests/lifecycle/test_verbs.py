@@ -19,6 +19,7 @@ from devbox.providers.abilities import CanPause
 from devbox.remote import command
 from devbox.tui import symbols
 from devbox.workspace import Workspace
+from tests.boxes import wait_for_state
 
 TOML = "[boxes.b]\n[providers.local]\nprice = 1.0\n"
 
@@ -141,6 +142,7 @@ def test_a_stretch_that_nobody_saw_is_billed_afterwards(ws: Workspace) -> None:
         connection.execute("DELETE FROM intervals")
     provider = ws.provider("local")
     assert isinstance(provider, CanPause)
+    wait_for_state(provider, box.handle, BoxState.RUNNING)
     provider.pause(box.handle)
     (box,) = lifecycle.refresh(ws, [box])
     assert box.state is BoxState.PAUSED
