@@ -95,7 +95,7 @@ def _slow_to_idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _deaf_to_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Jobs, "observe", lambda self, part, now: self._replace(seen=now))
+    monkeypatch.setattr(Jobs, "observe", lambda self, part, waiting, now: self._replace(seen=now))
 
 
 def _asks_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +115,8 @@ BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, int, Size]] =
     "idle time begins two minutes late": (_slow_to_idle, "s without use", 5, SMALL),
     "jobs do not count": (_deaf_to_jobs, "although busy: job", 5, SMALL),
     "no budget is kept": (_keeps_no_budget, "of its budget", 3, SMALL),
-    "no day's budget is kept": (_keeps_no_budget, "daily budget", 5, SMALL),
-    "no month's budget is kept": (_keeps_no_budget, "monthly budget", 7, SMALL),
+    "no day's budget is kept": (_keeps_no_budget, "daily budget", 12, SMALL),
+    "no month's budget is kept": (_keeps_no_budget, "monthly budget", 12, SMALL),
 }
 
 
