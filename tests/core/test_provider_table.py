@@ -27,6 +27,7 @@ FEATURES: dict[str, Callable[[Provider], bool]] = {
     "public URLs of ports (`expose`)": _is(abilities.HasPublicPorts),
     "takes a token (`devbox login`)": _is(abilities.CanLogIn),
     "its own bill": _is(abilities.HasBill),
+    "lists what is over, so that what ended unseen is counted": _is(abilities.HasHistory),
     "a service without a box (`deploy --modal`)": _is(abilities.CanHost),
     "`command` boxes": lambda provider: provider.runs_commands,
     "ends a box at `max_uptime` itself": lambda provider: provider.keeps_ceiling,
