@@ -20,6 +20,7 @@ from devbox.wire.jobs import VERSIONS
 T = TypeVar("T")
 #: a repository that a box can clone, or a folder of this computer
 _DOTFILES = r"(https|ssh|file)://[!-~]+$|[\w.-]+@[\w.-]+:[!-~]+$|[./~][^\0\n]*$"
+_ALIAS = 34  # characters of an alias in a network group (huggingface_hub 2.4.0, run_job)
 OURS = (
     "root",
     "origins",
@@ -117,6 +118,7 @@ def validate(spec: Spec, source: Path) -> None:
         _validate_choices(box, source, at)
         _validate_times(box, source, at)
         _validate_schedule(box, source, at)
+        _validate_group(name, box, source, at)
     for name, job in spec.jobs.items():
         check(names.name, name, source, f"jobs.{name}", "job name")
         validate_job(name, job, source, f"jobs.{name}")
@@ -213,6 +215,15 @@ def _validate_schedule(box: BoxSpec, source: Path, at: str) -> None:
         raise SpecError(
             f"{source}: {at}.pause_at: a box with `command` ends with its command",
             fix="set max_uptime to what it may take at most, or leave pause_at out",
+        )
+
+
+def _validate_group(name: str, box: BoxSpec, source: Path, at: str) -> None:
+    if box.network_group and len(name) > _ALIAS:
+        raise SpecError(
+            f"{source}: {at}: others of its network_group would reach it by its name, and such a "
+            f"name has at most {_ALIAS} characters",
+            fix="give the box a shorter name",
         )
 
 

@@ -83,6 +83,7 @@ BOX_KEYS: dict[str, tuple[str, ...]] = {
     "space": ("hf-space",),
     "region": ("modal",),
     "expose": ("modal", "hf-job"),
+    "network_group": ("hf-job",),
 }
 
 

@@ -17,7 +17,7 @@ from devbox.spec import trust
 from devbox.spec.memory import Memory
 from devbox.spec.on_provider import OnProvider, Port, Volume
 from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
-from devbox.spec.values import Bytes, Number, Priority, Seconds, Table
+from devbox.spec.values import Bytes, Group, Number, Priority, Seconds, Table
 from devbox.wire.messages import Policy
 from devbox.wire.notices import NoticeKind
 
@@ -75,7 +75,8 @@ class BoxSpec(Table, frozen=True):
     ends with it; there is no ssh to it. image: empty for what its provider chooses for the
     hardware. workdir: empty for the one of its provider. start_timeout, login_timeout: how long
     `up` waits for the provider, and for ssh. cpu: as the provider counts: physical cores at Modal,
-    vCPU at Hugging Face. expose: ports that get a public URL. setup: commands that the box's shell
+    vCPU at Hugging Face. expose: ports that get a public URL. network_group: boxes that name the
+    same one reach each other on every port, by their names. setup: commands that the box's shell
     runs in the workdir, once on each new disk. schedule, pause_at: when `devbox guard` brings it up
     and pauses it, as cron has it (or pause_at as 20:00), by the file's `timezone`. max_runs: runs
     under way at once, further ones wait; services are not among them. budget:
@@ -106,6 +107,7 @@ class BoxSpec(Table, frozen=True):
     cpu: Number | None = None
     memory: Bytes = Bytes(0)
     expose: tuple[Port, ...] = ()
+    network_group: Group = ""
     pause_command: tuple[str, ...] = ()
     schedule: str = ""
     pause_at: str = ""

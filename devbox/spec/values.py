@@ -29,5 +29,9 @@ def rank(priority: Priority) -> int:
     return RANKS[priority] if isinstance(priority, str) else priority
 
 
+#: as huggingface_hub 2.4.0 documents network_group of run_job
+Group = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{0,46}$")]
+
+
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A TOML table: keys that are not listed are an error."""

@@ -169,6 +169,16 @@ def test_every_template_is_a_valid_spec(home: Path) -> None:
             'leave space out, or set provider = "hf-space" in [boxes.b]',
         ),
         (
+            f'[boxes.{"n" * 35}]\nprovider = "hf-job"\nnetwork_group = "train"',
+            "at most 34 characters",
+            "shorter name",
+        ),
+        (
+            '[boxes.b]\nprovider = "hf-job"\nnetwork_group = "My group"',
+            "network_group",
+            "edit",
+        ),
+        (
             '[defaults]\nprovider = "modal"\n[boxes.b]\npause_command = ["halt"]',
             "boxes.b.pause_command is a key of ssh boxes, and b is a modal box",
             "leave pause_command out",

@@ -245,7 +245,7 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, Ha
     def _run(self, namespace: str, request: Request) -> Row:
         noted = Notes(token=request.token, name=request.name, asked_start=self._clock())
         self._notebook.write(_asked(request.token), noted)
-        own = list(request.spec.command)
+        own, group = list(request.spec.command), request.spec.network_group
         labels = {
             tags.L_TOKEN: request.token,
             tags.L_NAME: request.name,
@@ -268,6 +268,8 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, Ha
                     ssh=not own,
                     namespace=namespace,
                     expose_public=list(request.spec.expose) or None,
+                    network_group=group or None,
+                    network_aliases=[request.name] if group else None,
                 ),
             )
         except (ProviderError, Conflict) as error:

@@ -117,6 +117,7 @@ class Job:
             "initiator": owner,
             "retry": max(0, int(self.spec.get("attempts") or 1) - 1),
             "expose": self.spec.get("expose"),
+            "network": self.spec.get("network"),
         }
 
     def metrics(self) -> dict[str, Any]:

@@ -62,6 +62,14 @@ def test_a_public_port_has_its_url_and_its_price(hub: HfEmulator, job: HfJob) ->
     assert row(hostile, Skew()) == row({"id": "x"}, Skew())
 
 
+def test_jobs_of_one_group_are_reached_by_their_names(hub: HfEmulator, job: HfJob) -> None:
+    job.create(ask(network_group="train"))
+    job.create(ask("alone"))
+    group, alone = hub.jobs.values()
+    assert group.spec["network"] == {"group": "train", "aliases": [ask().name]}
+    assert "network" not in alone.spec
+
+
 def test_its_own_times_are_told(hub: HfEmulator, job: HfJob) -> None:
     handle = job.create(ask())
     wait_for_state(job, handle, BoxState.RUNNING)
