@@ -260,9 +260,10 @@ class PieceState(StrEnum):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """What a batch never splits: a file, a video, a folder of pictures. weight: frames or bytes.
-    worker, round: who has it, or had it last; 0 for nobody yet. tries: how often it failed; lost:
-    how often a worker was lost that was at work on it. seconds: its share of its round's time."""
+    """What a batch never splits: a file, a video, a folder of pictures. weight: in one unit for all
+    of a batch, seconds or bytes. worker, round: who has it, or had it last; 0 for nobody yet.
+    tries: how often it failed; lost: how often a worker was lost that was at work on it. seconds:
+    its share of its round's time. bytes: of its files, as the batch began."""
 
     name: str
     weight: float
@@ -273,6 +274,7 @@ class Piece(msgspec.Struct, frozen=True):
     lost: int = 0
     seconds: float | None = None
     error: str = ""
+    bytes: int = 0
 
 
 class WorkerState(StrEnum):

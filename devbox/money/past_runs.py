@@ -18,7 +18,8 @@ _LATEST = 500  # runs of one job that are looked at
 
 class PastRun(msgspec.Struct, frozen=True):
     """state, status: as stored. seconds: of all its attempts; items: those it finished. provider,
-    hardware: where it ran. batch: the one that it is a part of, or ''."""
+    hardware: where it ran. batch: the one that it is a part of, or ''. created: when it was asked
+    for. sources: input → the file or folder that was sent."""
 
     id: str
     batch: str
@@ -28,6 +29,8 @@ class PastRun(msgspec.Struct, frozen=True):
     items: int
     provider: str
     hardware: str
+    created: float = 0.0
+    sources: dict[str, str] = {}
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -46,7 +49,8 @@ def of_job(
     found = []
     for row in store.database.rows(_RUNS, job.name, _LATEST):
         try:
-            request = json.loads(row["request"])["request"]
+            journalled = json.loads(row["request"])
+            request, sources = journalled["request"], journalled.get("sources")
             same = (
                 (request.get("args") or {}) == dict(args)
                 and request.get("module", "") == job.module
@@ -68,6 +72,8 @@ def of_job(
                     items,
                     row["provider"],
                     row["hardware"],
+                    row["created"],
+                    sources if isinstance(sources, dict) else {},
                 )
             )
     return found
@@ -115,7 +121,8 @@ def _work(status: Any) -> tuple[int, float | None]:
 
 
 _RUNS = """
-    SELECT r.id, r.batch, r.state, r.request, r.status, r.started, r.ended, i.provider, i.hardware
+    SELECT r.id, r.batch, r.state, r.request, r.status, r.created, r.started, r.ended,
+           i.provider, i.hardware
     FROM (SELECT * FROM runs WHERE job = ? AND started IS NOT NULL
           ORDER BY created DESC LIMIT ?) r
     JOIN intervals i ON i.box_id = r.box_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +16,10 @@ from devbox.jobs import catalogue, queries, submit
 from devbox.jobs.arguments import Value
 from devbox.jobs.fetch import NOTES
 from devbox.model import Batch, Piece, PieceState, Run, RunState
+from devbox.money import past_runs
+from devbox.scale import weights
 from devbox.spec import BoxSpec, JobSpec, Spec
-from devbox.text import clean
+from devbox.text import clean, counted
 from devbox.wire import codec
 from devbox.wire.jobs import Attempt, Counts, Failure, JobStatus
 from devbox.wire.messages import End
@@ -119,7 +120,9 @@ def create(
     asked: Asked,
 ) -> Batch:
     """Write a new batch down, with all its pieces; nothing is started yet."""
-    found = files(job, asked.input, sources[asked.input])
+    source = sources[asked.input]
+    found = files(job, asked.input, source)
+    pieces = _weighed(ws, job, args, asked.input, source, found)
     now = ws.clock()
     batch = Batch(
         id=submit.new_id(job.name, now),
@@ -134,7 +137,7 @@ def create(
     notes.mkdir(parents=True, exist_ok=True)
     lines = b"".join(msgspec.json.encode(name) + b"\n" for name in found)
     write_atomic(notes / "pieces.jsonl", lines, mode=0o644)
-    ws.store.batches.insert(batch, [Piece(name, _weight(each)) for name, each in found.items()])
+    ws.store.batches.insert(batch, pieces)
     return batch
 
 
@@ -273,16 +276,23 @@ def lock_file(home: Path, batch: Batch) -> Path:
     return private_dir(home / "locks") / f"{batch.id}.lock"
 
 
-def _weight(found: Sequence[Path]) -> float:
-    """Bytes, at least one."""
-    total = 0
-    for path in found:
-        try:
-            total += os.stat(path).st_size
-        except OSError as error:
-            raise UsageError(
-                f"{clean(str(path), 200)} cannot be read: {error.strerror}",
-                means="nothing was started",
-                fix="repair or remove it",
-            ) from error
-    return float(max(1, total))
+def _weighed(
+    ws: Workspace,
+    job: JobSpec,
+    args: Mapping[str, Value],
+    which: str,
+    source: Path,
+    found: Mapping[str, Sequence[Path]],
+) -> list[Piece]:
+    """The pieces with their weights, by what earlier runs with these arguments tell."""
+    sizes = weights.sizes(found)
+    past = past_runs.of_job(ws.store, job, args, ())
+    took = weights.seconds(
+        ws.store, past, ws.spec.root / "results", sizes, which=which, source=source
+    )
+    if took:
+        ws.narrate(
+            f"{len(took)} of {counted(len(sizes), 'piece')}: weighed by what each took before"
+        )
+    weighed = weights.weigh({name: size.bytes for name, size in sizes.items()}, took)
+    return [Piece(name, weighed[name], bytes=size.bytes) for name, size in sizes.items()]

@@ -69,7 +69,7 @@ def retry(
         )
     board = Board((), ws.store.batches.workers(batch.id))
     ended = [each for w in board.workers for each in board.end(w.number).workers]
-    again = [Piece(piece.name, piece.weight) for piece in left]
+    again = [Piece(piece.name, piece.weight, bytes=piece.bytes) for piece in left]
     ws.store.batches.record(batch.id, again, ended)
     asked = msgspec.structs.replace(
         asked, ceiling=ceiling or asked.ceiling, then=then or asked.then, detached=False

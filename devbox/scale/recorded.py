@@ -30,11 +30,13 @@ class Times(NamedTuple):
 
 class Record(NamedTuple):
     """What a run or a batch tells of its items. what: "run ID". seconds: of each. load: those
-    before the first; None where it does not tell."""
+    before the first; None where it does not tell. bytes: of each item's files then; None for a
+    run."""
 
     what: str
     seconds: dict[str, float]
     load: float | None
+    bytes: dict[str, int] | None = None
 
 
 def times(
@@ -87,12 +89,12 @@ def of_run(results: Path, run: PastRun) -> Record | None:
 def of_batch(store: Store, batch: str, runs: Sequence[PastRun]) -> Record | None:
     """By what its parts among `runs` finished."""
     workers = {run.id.rpartition("-w")[2] for run in runs if run.batch == batch}
-    done = {
-        piece.name: piece.seconds
-        for piece in store.batches.pieces(batch)
-        if piece.state is PieceState.DONE and piece.seconds and str(piece.worker) in workers
-    }
-    return Record(f"batch {batch}", done, None) if done else None
+    done: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    for piece in store.batches.pieces(batch):
+        if piece.state is PieceState.DONE and piece.seconds and str(piece.worker) in workers:
+            done[piece.name], sizes[piece.name] = piece.seconds, piece.bytes
+    return Record(f"batch {batch}", done, None, sizes) if done else None
 
 
 class _Line(msgspec.Struct):

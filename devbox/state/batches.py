@@ -21,7 +21,7 @@ from devbox.state.database import Database
 from devbox.text import clean
 
 _BATCH = "id, job, box_name, root, state, created, ended, message, request"
-_PIECE = "name, weight, state, worker, round, tries, lost, seconds, error"
+_PIECE = "name, weight, state, worker, round, tries, lost, seconds, error, bytes"
 _WORKER = "number, box_name, state, box_id, run, rounds, message"
 _LONGEST = 500  # characters of an error that are kept
 
@@ -40,7 +40,7 @@ class Batches:
                 _values(batch, _BATCH),
             )
             connection.executemany(
-                f"INSERT INTO batch_pieces (batch_id, {_PIECE}) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+                f"INSERT INTO batch_pieces (batch_id, {_PIECE}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
                 ((batch.id, *_values(piece, _PIECE)) for piece in pieces),
             )
 

@@ -191,6 +191,17 @@ def batches_are_kept(connection: sqlite3.Connection) -> None:
     )
 
 
+def pieces_have_bytes(connection: sqlite3.Connection) -> None:
+    """What a piece weighs is no longer always its bytes, by which it is known again."""
+    _execute(
+        connection,
+        """
+    ALTER TABLE batch_pieces ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE batch_pieces SET bytes = CAST(weight AS INTEGER)
+    """,
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     boxes_belong_to_projects,
@@ -202,6 +213,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     usage_is_kept,
     budgets_are_kept,
     batches_are_kept,
+    pieces_have_bytes,
 )
 #: those that change JSON bodies
 BODIES: tuple[Migration, ...] = (connections_hold_settings, idle_vram_after_is_named)
