@@ -39,6 +39,7 @@ MOST = 1 << 20  # bytes of a request
 _SERVER = "devbox.providers.local.server"
 _ROOM = 1 << 15  # bytes for the environment of a fork, as others see it
 _LINE = 512  # bytes for its arguments
+_NUMBER = 20  # bytes of a pid or status that is told
 _starting = threading.Lock()
 _inherited: list[socket.socket] = []
 
@@ -96,13 +97,13 @@ class Popen(subprocess.Popen[Any]):
         finally:
             os.close(told)
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
-        self.pid = int(os.read(self._status, 20))
+        self.pid = int(os.read(self._status, _NUMBER))
         self._child_created = True
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         if not select.select([self._status], [], [], 0 if wait_flags else None)[0]:
             return 0, 0
-        said = os.read(self._status, 20)
+        said = os.read(self._status, _NUMBER)
         os.close(self._status)
         return self.pid, int(said or b"9")  # the server was killed
 
@@ -202,8 +203,9 @@ def _serve(ask: socket.socket) -> None:
 
 
 def _tell(asker: int, number: int) -> None:
+    # As long as what is read: a program that ends at once has told two before the first is read.
     with suppress(BrokenPipeError):  # who asked was killed
-        os.write(asker, str(number).encode())
+        os.write(asker, str(number).ljust(_NUMBER).encode())
 
 
 def _become(request: dict[str, Any], descriptors: list[int]) -> None:
