@@ -145,6 +145,11 @@ def results(batch: Batch) -> Path:
     return Path(batch.root) / "results" / batch.id
 
 
+def staging(batch: Batch) -> Path:
+    """Where the results of rounds come before they are merged."""
+    return results(batch) / NOTES / "rounds"
+
+
 def names_file(batch: Batch) -> Path:
     """Where the names of all pieces are here."""
     return results(batch) / NOTES / "pieces.jsonl"

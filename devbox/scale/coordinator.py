@@ -4,6 +4,7 @@ how it goes. When it ends early, the boxes finish what they hold, and the next o
 from __future__ import annotations
 
 import queue
+import shutil
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
@@ -183,6 +184,8 @@ class _Coordinator:
                 why = f"more would cost over {dollars(self._team.asked.ceiling)}"
             message = f"{left} not worked on: {why}"
         if ws.store.batches.end(batch.id, state, message, ws.clock()):
+            # What had come of a round when its worker was lost.
+            shutil.rmtree(batches.staging(batch), ignore_errors=True)
             kind = "run-finished" if state is RunState.SUCCEEDED else "run-failed"
             for worker in ws.store.batches.workers(batch.id)[-1:]:
                 if worker.box_id:

@@ -270,12 +270,7 @@ class _Member:
         held = {each.number for each in self.team.held(self.number)}
         for done in answer.finished:
             if done.number in held:
-                staged = (
-                    batches.results(self.team.batch)
-                    / NOTES
-                    / "rounds"
-                    / f"{self.name_of_part}-r{done.number}"
-                )
+                staged = batches.staging(self.team.batch) / f"{self.name_of_part}-r{done.number}"
                 staged.mkdir(parents=True, exist_ok=True)
                 there = f"{self._folder(done.number)}/out"
                 fetch.outputs(self.ws, self.box, self.run, there, staged)

@@ -67,7 +67,11 @@ def test_a_coordinator_that_is_killed_is_continued_by_attach(workshop: Shop) -> 
     with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.2") as running:
         until(lambda: workshop.worked > 4)
         running.send_signal(signal.SIGKILL)
+    half = workshop.results / ".devbox" / "rounds" / "w7-r7"  # of a worker that was lost then
+    half.mkdir(parents=True)
+    (half / "t0000.txt.out").write_text("half")
     done = workshop.devbox("attach")
+    assert not half.parent.exists()
     assert done.returncode == 0, done.stderr
     workshop.require_all(40)
     assert max(Counter(workshop.trace.read_text().split()).values()) == 1
