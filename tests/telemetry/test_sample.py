@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {
     "net": {"rx_bps": 5, "tx_bps": 6},
     "ssh": {"sessions": 1, "rx_bytes": 7, "tx_bytes": 8},
     "tty": {"count": 1, "input_at": 1795310800.0},
-    "requests": 9, "in_flight": 2, "jobs": ["run-1"],
+    "requests": 9, "in_flight": 2, "jobs": ["run-1"], "waiting": ["run-2"],
     "gpus": [{"index": 0, "uuid": "GPU-1", "name": "A10G", "util": 97, "mem_util": 61,
               "mem_used": 5, "mem_total": 6, "power_w": 298.6, "power_limit_w": 300.0, "temp_c": 71,
               "sm_mhz": 1560, "mem_mhz": 6250, "throttle": ["sw_power_cap"], "ecc_errors": 0,
