@@ -67,7 +67,7 @@ def test_from_up_to_down_in_a_terminal(terminal: Terminal, ws: Workspace) -> Non
     it.shows("Run what on demo?")
     it.press("Enter")
     it.shows("Run hi on demo")
-    it.press("Tab", "Tab")
+    it.press("Tab", "Tab", "Tab")
     it.focuses("Run")
     it.press("Enter")
     it.shows("✔ succeeded")
