@@ -163,7 +163,7 @@ def _started(worker: int) -> socket.socket:
             env=clean | {"HOME": "/", "ROOM": " " * _ROOM},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-        )
+        ).wait()
     return ours
 
 
@@ -278,6 +278,8 @@ def _load() -> None:
 
 
 if __name__ == "__main__":
+    if os.fork():  # no child of who asks: a dashboard ends all of its process
+        os._exit(0)
     _load()
     _serve(socket.socket(fileno=int(sys.argv[1])))
     sys.modules.pop(sys.argv[0], None)

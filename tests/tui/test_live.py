@@ -29,6 +29,7 @@ from devbox.tui.operation_manager import Operations
 from devbox.tui.queries import Asks
 from devbox.tui.settings import Settings
 from devbox.workspace import Workspace
+from tests import warm
 from tests.processes import alive, command_line
 
 pytestmark = pytest.mark.real_time
@@ -198,8 +199,11 @@ async def test_a_question_that_is_cut_off_sees_how_its_program_ended() -> None:
     process = subprocess.Popen(["sleep", "60"])
     waiting = asyncio.create_task(background.call(process.wait))
     await asyncio.sleep(0)
+    warm.run([sys.executable, "-m", "devbox.cli.main", "--version"], capture_output=True)
     await asyncio.to_thread(background.end_children)
     assert await waiting == -signal.SIGTERM
+    again = warm.run([sys.executable, "-m", "devbox.cli.main", "--version"], capture_output=True)
+    assert again.returncode == 0, "programs of other tests still begin"
 
 
 async def test_answers_and_errors_come_back_from_the_thread() -> None:
