@@ -111,6 +111,10 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         if follow:
             self._to_end()
 
+    def on_resize(self) -> None:
+        if self.follow:
+            self._to_end()
+
     def on_mouse_scroll_up(self) -> None:
         self.follow = False
 

@@ -164,6 +164,21 @@ async def test_logs_follow_hold_search_and_change_source(dashboard: Open) -> Non
         assert not it.app.in_details
 
 
+async def test_a_log_that_is_followed_shows_its_end_at_any_size(dashboard: Open) -> None:
+    async with dashboard(size=(120, 50)) as it:
+        await it.select("train")
+        await it.press("L")
+        await it.until(lambda: "epoch 199" in it.text)
+        for size in ((120, 30), (100, 45), (80, 24)):
+            await it.pilot.resize_terminal(*size)
+            await it.until(lambda: "epoch 199" in it.text, seconds=20)
+        await it.press("k")
+        await it.pilot.resize_terminal(120, 20)
+        await it.pilot.pause()
+        assert "held" in it.text
+        assert "epoch 199" not in it.text
+
+
 async def test_the_log_of_the_chosen_run(dashboard: Open) -> None:
     feed = fakes.fleet()
     async with dashboard(feed=feed) as it:
