@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 from hypothesis import HealthCheck, settings
 
 from devbox.remote import agent_bootstrap
@@ -46,11 +47,16 @@ with suppress(OSError):
 _PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked real_time, and no others, get a second try; one that needs a third fails."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked real_time, and no others, get a second try; one that needs a third fails. Those
+    of one xdist_group run in one worker."""
     for item in items:
         if item.get_closest_marker("real_time"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+        group = item.get_closest_marker("xdist_group")
+        if group and getattr(config.option, "loadgroup", False):
+            # As pytest-xdist 3.8.0 does by a field that pytest 9.2 no longer has.
+            item._id = coerce_node_id(f"{item.nodeid}@{group.args[0]}")
 
 
 @pytest.fixture(scope="session", autouse=True)
