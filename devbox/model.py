@@ -261,9 +261,10 @@ class PieceState(StrEnum):
 
 class Piece(msgspec.Struct, frozen=True):
     """What a batch never splits: a file, a video, a folder of pictures. weight: in one unit for all
-    of a batch, seconds or bytes. worker, round: who has it, or had it last; 0 for nobody yet.
-    tries: how often it failed; lost: how often a worker was lost that was at work on it. seconds:
-    its share of its round's time. bytes: of its files, as the batch began."""
+    of a batch, seconds or bytes. worker, round: who has it, or had it last; 0 for nobody yet;
+    also_worker, also_round: who has it as well. tries: how often it failed; lost: how often a
+    worker was lost that was at work on it. seconds: its share of its round's time. bytes: of its
+    files, as the batch began."""
 
     name: str
     weight: float
@@ -275,6 +276,8 @@ class Piece(msgspec.Struct, frozen=True):
     seconds: float | None = None
     error: str = ""
     bytes: int = 0
+    also_worker: int = 0
+    also_round: int = 0
 
 
 class WorkerState(StrEnum):

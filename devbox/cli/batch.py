@@ -42,6 +42,7 @@ def start(
     workers: str,
     provider: str | None,
     max_cost: float | None,
+    speculate: bool,
     then: str | None,
     no_sync: bool,
     no_setup: bool,
@@ -51,6 +52,12 @@ def start(
 ) -> None:
     """`devbox run JOB --workers N`: divide its input, bring the boxes up, and see it through."""
     count = Workers.parse(workers)
+    if speculate and detach:
+        raise UsageError(
+            "--speculate watches the workers, and with --detach nobody does",
+            means="nothing was started",
+            fix="leave out one of them",
+        )
     which = batches.divided(job, given.inputs)
     name, table = batches.worker_table(ws.spec, box_name, provider or "")
     if table.command:
@@ -73,6 +80,7 @@ def start(
         then=end,
         ceiling=ceiling,
         detached=detach,
+        speculate=speculate,
         no_sync=no_sync,
         no_setup=no_setup,
     )

@@ -87,6 +87,11 @@ _max_cost_option = click.option(
 )
 @provider_option("Where the workers are, in place of what their table says.")
 @_max_cost_option
+@click.option(
+    "--speculate",
+    is_flag=True,
+    help="Of a batch: have idle workers also do the last pieces of slow ones; the first counts.",
+)
 @then_option
 @gpus_option
 @click.option(
@@ -117,6 +122,7 @@ def run_command(
     workers: str | None,
     provider: str | None,
     max_cost: float | None,
+    speculate: bool,
     then: str | None,
     gpus: int | None,
     after: tuple[str, ...],
@@ -161,7 +167,9 @@ def run_command(
 
     ws = workspace(quiet=quiet)
     words: list[str] = ctx.meta["devbox.words"]
-    _refuse_without_workers(workers, {"provider": provider, "max-cost": max_cost})
+    _refuse_without_workers(
+        workers, {"provider": provider, "max-cost": max_cost, "speculate": speculate or None}
+    )
     if job_name is None and not words and up:
         raise UsageError("--up is for a run", fix="devbox run train --up --then pause")
     if job_name is None and not words and then:
@@ -197,6 +205,7 @@ def run_command(
             workers=workers,
             provider=provider,
             max_cost=max_cost,
+            speculate=speculate,
             then=then,
             no_sync=no_sync,
             no_setup=no_setup,

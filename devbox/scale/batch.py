@@ -50,8 +50,8 @@ class Workers(NamedTuple):
 
 class Asked(msgspec.Struct, frozen=True):
     """What was asked for. input: the one that is divided, at `source` here; sources: the others.
-    ceiling: micro-dollars. detached: all rounds were given at once. no_sync, no_setup: as of
-    `devbox run`."""
+    ceiling: micro-dollars. detached: all rounds were given at once. speculate: a round that is
+    begun may be given to a second worker. no_sync, no_setup: as of `devbox run`."""
 
     input: str
     source: str
@@ -63,6 +63,7 @@ class Asked(msgspec.Struct, frozen=True):
     then: End | None = None
     ceiling: int | None = None
     detached: bool = False
+    speculate: bool = False
     no_sync: bool = False
     no_setup: bool = False
 

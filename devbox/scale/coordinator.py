@@ -105,7 +105,7 @@ class _Coordinator:
         if now - self._priced >= _PRICES:
             self._priced = now
             self._cost = batches.cost(self._ws, self._batch)
-            self._board.spent = self._cost or 0
+            self._board.ceiling.spent = self._cost or 0
         for _ in range(0 if team.cancelled else team.wanted()):
             try:
                 self._begin(team.start_worker().number)

@@ -52,6 +52,17 @@ class Given(NamedTuple):
     pieces: tuple[Piece, ...]
 
 
+class Going(NamedTuple):
+    """A round that its worker has. weight: of its pieces. seconds: that it has been worked on; 0
+    where it has not begun. may: whether another worker may begin it as well."""
+
+    worker: int
+    number: int
+    weight: float
+    seconds: float
+    may: bool = True
+
+
 class Pool:
     """The pieces that wait, the largest first. weight: of all of them."""
 
@@ -188,6 +199,30 @@ def to_withdraw(
         if ends + gain <= left[each.worker] / rates[each.worker]:
             return each
     return None
+
+
+def to_repeat(
+    loads: Iterable[Load], going: Iterable[Going], worker: int, *, lag: float = 0.0
+) -> Going | None:
+    """The round that `worker`, for which nothing waits, begins as well (`--speculate`): of those
+    that would end GAIN seconds sooner there, the one that ends last where it is. None for none, and
+    while no rate is known. A round that takes longer than its worker's rate says is taken to need
+    as long again as it is late. lag: seconds until `worker` can begin."""
+    told = [*loads]
+    if all(load.rate is None for load in told):
+        return None
+    rates = _rates(told)
+    ends: dict[int, float] = {}
+    found, last = None, 0.0
+    for each in sorted(going, key=lambda each: (each.worker, each.number)):
+        if each.worker == worker:
+            continue
+        left = abs(each.weight / rates[each.worker] - each.seconds)
+        end = ends[each.worker] = ends.get(each.worker, 0.0) + left
+        sooner = lag + each.weight / rates[worker] + GAIN <= end
+        if each.may and sooner and end > last:
+            found, last = each, end
+    return found
 
 
 def worth_another(waiting: float, loads: Sequence[Load], rate: float | None, start: float) -> bool:

@@ -10,8 +10,9 @@ _REST = 0.02  # of a round that takes longer than was thought
 
 
 class Slot:
-    """A worker that is not over. held: its rounds that are not settled; begun: those of them that
-    it has begun; back: those that others wait for."""
+    """A worker that is not over. held: its rounds that are not settled, one without pieces where
+    those are settled elsewhere; begun: those of them that it has begun; back: those that others
+    wait for."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
@@ -34,8 +35,32 @@ class Slot:
 
     def release(self, round_: int) -> tuple[str, ...]:
         """The pieces of a round that it no longer holds."""
+        self.begun.discard(round_)
+        self.back.discard(round_)
         self._weights.pop(round_, None)
         return self.held.pop(round_, ())
+
+    def void(self, round_: int) -> None:
+        """It has that round, which counts no more."""
+        self.hold(round_, (), 0.0)
+
+    @property
+    def due(self) -> set[int]:
+        """Rounds that it is to give back, as it has not begun them: those that others wait for,
+        those that count no more, and all behind one that it works on and counts no more."""
+        ahead = self.held.keys() - self.begun
+        if any(not self.held[round_] for round_ in self.begun):
+            return ahead
+        return {round_ for round_ in ahead if round_ in self.back or not self.held[round_]}
+
+    @property
+    def is_spare(self) -> bool:
+        """Nothing that it has counts, and it cannot be asked to give it back."""
+        void = bool(self.held) and not any(self.held.values())
+        return void and (bool(self.begun) or not self.reachable)
+
+    def weigh(self, round_: int) -> float:
+        return self._weights[round_]
 
     def left(self, now: float) -> float:
         """Weight that it was given and has not finished: of the round that it works on, what the
@@ -54,4 +79,4 @@ class Slot:
     @property
     def is_at_work(self) -> bool:
         """It answers, and may be given rounds."""
-        return self.reachable and self.worker.state is WorkerState.OPEN
+        return self.reachable and self.worker.state is WorkerState.OPEN and not self.is_spare

@@ -7,6 +7,7 @@ that goes in between finds the batch as it stands.
 from __future__ import annotations
 
 import queue
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from devbox.jobs.follow import Note
 from devbox.model import Batch, Box, Worker, WorkerState
 from devbox.scale import batch as batches
 from devbox.scale.batch import Asked
-from devbox.scale.board import Board, Changed, Round, Turn
+from devbox.scale.board import Board
 from devbox.scale.merge import merge
+from devbox.scale.turns import Changed, Round, Turn
 from devbox.spec import JobSpec
 from devbox.wire.jobs import RoundDone
 from devbox.workspace import Workspace
@@ -59,6 +61,7 @@ class Team:
             least=asked.least,
             most=asked.most,
             ceiling=asked.ceiling,
+            speculate=asked.speculate,
         )
 
     def say(self, text: str) -> None:
@@ -155,10 +158,21 @@ class Team:
         with self._turn():
             return self.board.held(number)
 
-    def heard(self, number: int, begun: tuple[int, ...], withdrawn: tuple[int, ...]) -> None:
+    def heard(
+        self,
+        number: int,
+        begun: tuple[int, ...],
+        withdrawn: tuple[int, ...],
+        waiting: tuple[int, ...] = (),
+    ) -> None:
         with self._turn():
             if self.board.worker(number):
-                self._write(self.board.heard(number, begun, withdrawn))
+                self._write(self.board.heard(number, begun, withdrawn, waiting))
+
+    def is_spare(self, number: int) -> bool:
+        """Whether all that it works on was finished by others."""
+        with self._turn():
+            return self.board.is_spare(number)
 
     def seconds_held(self, number: int) -> float | None:
         with self._turn():
@@ -166,12 +180,19 @@ class Team:
 
     def settle(self, number: int, done: RoundDone, staged: Path) -> None:
         """Put the results of a round among those of the batch, and its pieces down as done, once.
-        staged: where its results are here now."""
+        staged: where its results are here now. Those of a round that others finished first are
+        dropped."""
         with self._merging:
             held = {each.number: each.pieces for each in self.held(number)}
             if done.number not in held:
                 return  # its pieces were given to another, because this one was taken for lost
             mark = f"w{number}-r{done.number}"
+            if not held[done.number]:
+                shutil.rmtree(staged, ignore_errors=True)
+                with self._turn():
+                    self.board.settle(number, done.number, done.seconds, {})
+                self.say(f"{mark}: another worker finished it first; these results are dropped")
+                return
             beside = merge(staged, batches.results(self.batch), mark)
             failed = blamed(held[done.number], {each.item: each.error for each in done.failed})
             with self._turn():

@@ -28,8 +28,8 @@ from devbox.remote.agent_bootstrap import FOLDER
 from devbox.remote.exec import Exec
 from devbox.scale import batch as batches
 from devbox.scale import losses
-from devbox.scale.board import Round
 from devbox.scale.team import Cancelled, Ended, Team
+from devbox.scale.turns import Round
 from devbox.sync import before, rsync_process
 from devbox.wire import jobs as wire
 from devbox.wire.jobs import RoundsAnswer, RoundsAsked
@@ -133,9 +133,14 @@ class _Member:
         team.board.starts = max(1.0, ws.clock() - began)
 
     def rounds(self) -> None:
-        """Until it is told that no more come, and its part has ended. Lost."""
+        """Until it is told that no more come, and its part has ended; or until all that it works on
+        was finished by others. Lost."""
         while True:
             self._check()
+            if self.team.is_spare(self.number):
+                self.team.say(f"{self.name}: what it works on is finished elsewhere; its part ends")
+                self._run = losses.cancel(self.ws, self.run)
+                return
             try:
                 answer = self._ask()
                 self._take(answer)
@@ -231,14 +236,14 @@ class _Member:
         self.closed = self.closed or turn.close
         add = []
         for each in self.team.held(self.number):
-            if each.number not in self._known and self._send(each):
+            if each.number not in self._known and each.pieces and self._send(each):
                 add.append(wire.Round(each.number, self._place(each.number), each.pieces))
         if add:
             self._sent = self.ws.clock()
             self._lag = self._sent - began
         answer = self._said(RoundsAsked(tuple(add), turn.withdraw, self.closed, self._seen))
         self._learn(answer)
-        self.team.heard(self.number, answer.begun, answer.withdrawn)
+        self.team.heard(self.number, answer.begun, answer.withdrawn, answer.waiting)
         return answer
 
     def _said(self, asked: RoundsAsked) -> RoundsAnswer:
@@ -267,13 +272,14 @@ class _Member:
 
     def _take(self, answer: RoundsAnswer) -> None:
         """Fetch what is finished."""
-        held = {each.number for each in self.team.held(self.number)}
+        held = {each.number: each.pieces for each in self.team.held(self.number)}
         for done in answer.finished:
             if done.number in held:
                 staged = batches.staging(self.team.batch) / f"{self.name_of_part}-r{done.number}"
-                staged.mkdir(parents=True, exist_ok=True)
-                there = f"{self._folder(done.number)}/out"
-                fetch.outputs(self.ws, self.box, self.run, there, staged)
+                if held[done.number]:
+                    staged.mkdir(parents=True, exist_ok=True)
+                    there = f"{self._folder(done.number)}/out"
+                    fetch.outputs(self.ws, self.box, self.run, there, staged)
                 self.team.settle(self.number, done, staged)
                 self._tries = 0
             self._seen += 1

@@ -21,7 +21,8 @@ from devbox.state.database import Database
 from devbox.text import clean
 
 _BATCH = "id, job, box_name, root, state, created, ended, message, request"
-_PIECE = "name, weight, state, worker, round, tries, lost, seconds, error, bytes"
+_PIECE = "name, weight, state, worker, round, tries, lost, seconds, error, bytes, "
+_PIECE += "also_worker, also_round"
 _WORKER = "number, box_name, state, box_id, run, rounds, message"
 _LONGEST = 500  # characters of an error that are kept
 
@@ -40,7 +41,7 @@ class Batches:
                 _values(batch, _BATCH),
             )
             connection.executemany(
-                f"INSERT INTO batch_pieces (batch_id, {_PIECE}) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+                f"INSERT INTO batch_pieces (batch_id, {_PIECE}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
                 ((batch.id, *_values(piece, _PIECE)) for piece in pieces),
             )
 
@@ -103,11 +104,13 @@ class Batches:
                 return False
             connection.executemany(
                 "UPDATE batch_pieces SET state = ?, worker = ?, round = ?, tries = ?, lost = ?, "
-                "seconds = ?, error = ? WHERE batch_id = ? AND name = ?",
+                "seconds = ?, error = ?, also_worker = ?, also_round = ? "
+                "WHERE batch_id = ? AND name = ?",
                 (
                     (
                         *(piece.state, piece.worker, piece.round, piece.tries, piece.lost),
-                        *(piece.seconds, clean(piece.error, _LONGEST), batch_id, piece.name),
+                        *(piece.seconds, clean(piece.error, _LONGEST)),
+                        *(piece.also_worker, piece.also_round, batch_id, piece.name),
                     )
                     for piece in pieces
                 ),

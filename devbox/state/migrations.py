@@ -202,6 +202,17 @@ def pieces_have_bytes(connection: sqlite3.Connection) -> None:
     )
 
 
+def pieces_may_be_held_twice(connection: sqlite3.Connection) -> None:
+    """By a second worker, with --speculate."""
+    _execute(
+        connection,
+        """
+    ALTER TABLE batch_pieces ADD COLUMN also_worker INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE batch_pieces ADD COLUMN also_round INTEGER NOT NULL DEFAULT 0
+    """,
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     first_tables,
     boxes_belong_to_projects,
@@ -214,6 +225,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     budgets_are_kept,
     batches_are_kept,
     pieces_have_bytes,
+    pieces_may_be_held_twice,
 )
 #: those that change JSON bodies
 BODIES: tuple[Migration, ...] = (connections_hold_settings, idle_vram_after_is_named)

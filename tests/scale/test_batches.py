@@ -18,7 +18,7 @@ def store(home: Path) -> Store:
 
 
 BATCH = Batch("b1", "track", "gpu", "/p", RunState.RUNNING, 10.0, request=b'{"a":1}')
-PIECES = [Piece("x", 2.0), Piece("y", 3.0), Piece("z", 5.0)]
+PIECES = [Piece("x", 2.0), Piece("y", 3.0, bytes=7), Piece("z", 5.0)]
 
 
 def test_a_batch_comes_back_with_pieces_and_workers(store: Store) -> None:
@@ -27,7 +27,7 @@ def test_a_batch_comes_back_with_pieces_and_workers(store: Store) -> None:
     assert store.batches.latest() == store.batches.open() == [BATCH]
     assert store.batches.pieces("b1") == PIECES
     worker = Worker(1, "gpu-1", WorkerState.OPEN, "id", "b1-w1", 2)
-    given = Piece("y", 3.0, PieceState.GIVEN, 1, 2)
+    given = Piece("y", 3.0, PieceState.GIVEN, 1, 2, bytes=7, also_worker=2, also_round=5)
     done = Piece("x", 2.0, PieceState.DONE, 1, 1, seconds=4.0)
     assert store.batches.record("b1", [given, done], [worker])
     assert store.batches.pieces("b1") == [done, given, PIECES[2]]

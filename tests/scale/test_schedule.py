@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devbox.scale import schedule
-from devbox.scale.schedule import Given, Load, Piece, Pool
+from devbox.scale.schedule import GAIN, Given, Going, Load, Piece, Pool
 
 WEIGHTS = st.lists(st.floats(0.01, 1000.0), min_size=1, max_size=120)
 RATES = st.lists(st.floats(0.5, 2.0), min_size=1, max_size=8)  # up to 4 times as fast
@@ -287,3 +287,48 @@ def test_one_more_worker_is_worth_its_start_or_not() -> None:
     assert not schedule.worth_another(400.0, two, None, 180.0)  # 300 s become 260
     assert not schedule.worth_another(3400.0, two, 0.1, 180.0), "a slow one saves 77 s"
     assert not schedule.worth_another(3400.0, [Load(0, None, 9.0)], None, 1.0), "nothing is known"
+
+
+GOING = st.lists(
+    st.builds(
+        Going,
+        st.integers(0, 3),
+        st.integers(1, 9),
+        st.floats(0.1, 1000.0),
+        st.floats(0, 1000.0),
+        st.booleans(),
+    ),
+    max_size=12,
+    unique_by=lambda each: each[:2],
+)
+
+
+@given(GOING, st.lists(st.floats(0.1, 10.0), min_size=4, max_size=4), st.floats(0, 60))
+def test_a_round_is_repeated_only_where_it_ends_sooner(
+    going: list[Going], rates: list[float], lag: float
+) -> None:
+    found = schedule.to_repeat([Load(w, rate) for w, rate in enumerate(rates)], going, 0, lag=lag)
+
+    def ends(each: Going) -> float:
+        ahead = [g for g in going if g.worker == each.worker and g.number <= each.number]
+        return sum(abs(g.weight / rates[g.worker] - g.seconds) for g in ahead)
+
+    able = [
+        each
+        for each in going
+        if each.worker != 0 and each.may and lag + each.weight / rates[0] + GAIN < ends(each) - 1e-6
+    ]
+    if found is None:
+        assert not able
+        return
+    assert found.may
+    assert found.worker != 0
+    assert lag + found.weight / rates[0] + GAIN <= ends(found) + 1e-6
+    assert all(ends(each) <= ends(found) + 1e-6 for each in able)
+
+
+def test_nothing_is_repeated_while_no_speed_is_known() -> None:
+    late = Going(1, 1, 1.0, 1000.0)
+    assert schedule.to_repeat([Load(0), Load(1)], [late], 0) is None
+    assert schedule.to_repeat([Load(0, 1.0), Load(1)], [late], 0) == late
+    assert schedule.to_repeat([Load(0), Load(1, 1.0)], [late], 0) == late, "as fast as the mean"
