@@ -277,7 +277,7 @@ class Board:
         return Changed(changed, [])
 
     def drop(self, number: int, round_: int, gone: Mapping[str, str]) -> Changed:
-        """A round that was given and never sent: what is `gone` of it has failed for good, and the
+        """A round that was given and never sent: what is `gone` of it has failed, and the
         rest waits again."""
         released = self._release(self._slots[number], round_)
         changed = [outcome.dropped(piece, gone.get(piece.name)) for piece in released]

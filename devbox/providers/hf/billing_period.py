@@ -58,7 +58,7 @@ def moves(notes: Notes, runtime: Runtime, wanted: str, now: float) -> None:
 
 
 def _moved(hub: Hub, handle: str, since: float, now: float) -> float:
-    """When a Space came to run on other hardware, which somebody asked for on its page: its run log
+    """When a Space came to run on other hardware, asked for on its page: its run log
     begins again there."""
     start = logs.first(hub, f"/api/spaces/{handle}/logs/run")
     told = start.at if start else None
