@@ -73,11 +73,12 @@ def printed(*args: str) -> list[dict[str, Any]]:
 def test_history_after_and_recent(history: History) -> None:
     now = time.time()
     for seq in range(1, 41):
-        history.append(sample(seq, t=now - 400 + seq * 10))
-    assert [m["seq"] for m in printed("--history", "105")] == list(range(30, 41))
+        history.append(sample(seq, t=now - 4000 + seq * 100))
+    # The present one, to show something at once; first here, as it is present for seconds only.
+    assert [m["seq"] for m in printed()] == [40]
+    assert [m["seq"] for m in printed("--history", "1050")] == list(range(30, 41))
     assert [m["seq"] for m in printed("--after", "b1:37")] == [38, 39, 40]
     assert [m["seq"] for m in printed("--after", "unknown:3")] == list(range(1, 41))
-    assert [m["seq"] for m in printed()] == [40]  # the present one, to show something at once
 
 
 def test_following_passes_on_what_comes(history: History) -> None:
