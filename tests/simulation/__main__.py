@@ -47,16 +47,15 @@ def lived(seed: int, size: Size = NINETY_DAYS) -> tuple[list[str], str]:
 
 def _told(life: Life) -> str:
     machines = checks.machines(life)
-    hours = sum(
-        ((each.end or 0.0) - each.start) / 3600 for each in life.world.hub.meter.intervals()
-    )
+    hours = sum(((each.end or 0.0) - each.start) / 3600 for _, each in life.world.metered())
+    calls = len(life.world.hub.calls.records) + len(life.world.modal.calls.records)
     verbs = sum(life.done[name] for name in ("up", "pause", "down", "keep", "look", "reconcile"))
     stops = [stop for machine in machines for stop in machine.stops]
     capped = sum(stop.cause == "budget" for stop in stops)
     kills = sum(laptop.kills for laptop in life.laptops)
     refused = sum(laptop.errors.get("BudgetError", 0) for laptop in life.laptops)
     return (
-        f"{verbs} verbs ({kills} killed), {len(life.world.hub.calls.records)} calls, "
+        f"{verbs} verbs ({kills} killed), {calls} calls, "
         f"{len(machines)} lives of boxes, {len(stops)} pauses by the box, "
         f"{capped} pauses at a budget, "
         f"{refused} refused by a budget, {hours:.0f} box-hours, "

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from devbox.model import Box, Interval
-from devbox.providers.hf import tags
 from devbox.state.costs import run_cost
 from tests.emulators.common import Interval as Metered
-from tests.simulation import budgets, prices
+from tests.simulation import budgets, files, prices
 from tests.simulation.laptop import Laptop
 from tests.simulation.life import Life
 from tests.simulation.machine import Machine
@@ -38,7 +37,14 @@ class Sums(NamedTuple):
 
 def all_wrong(life: Life) -> list[str]:
     kept = [*budgets.of_boxes(life), *budgets.of_computers(life)]
-    return [*ledger(life), *pauses(life), *kept, *notices(life), *tracked(life)]
+    return [
+        *ledger(life),
+        *pauses(life),
+        *kept,
+        *notices(life),
+        *tracked(life),
+        *files.resumed(life),
+    ]
 
 
 def ledger(life: Life) -> list[str]:
@@ -55,8 +61,8 @@ def sums(life: Life) -> Iterator[Sums]:
     """Of each box that one computer alone uses: another's ledger is not known here."""
     now = life.world.clock.now()
     meters: dict[str, list[Metered]] = {}
-    for each in life.world.hub.meter.intervals():
-        meters.setdefault(_name(life, each.handle), []).append(each)
+    for name, each in life.world.metered():
+        meters.setdefault(name, []).append(each)
     for name, laptop in life.home.items():
         if name not in life.shared:
             ours, theirs = intervals(laptop, name), meters.get(name, [])
@@ -73,14 +79,6 @@ def intervals(laptop: Laptop, name: str) -> list[Interval]:
 
 def _spent(found: list[Interval], now: float) -> float:
     return sum(run_cost([each], 0, now) or 0 for each in found)
-
-
-def _name(life: Life, handle: str) -> str:
-    job = life.world.hub.jobs.get(handle)
-    if job is None:
-        return handle.partition("/")[2].removeprefix(tags.PREFIX)
-    tag = tags.of_labels(job.labels)
-    return tag.name if tag else ""
 
 
 def machines(life: Life) -> list[Machine]:
@@ -120,7 +118,9 @@ def notices(life: Life) -> list[str]:
     wrong = [
         f"{receiver.taken[id_]} times: {receiver.told[id_].text}"
         for id_ in receiver.taken
-        if receiver.taken[id_] > 1 and id_ not in receiver.unanswered
+        # What nobody tracks is found by each computer, and has the same name at both.
+        if receiver.taken[id_] > (1 if receiver.told[id_].box else len(life.laptops))
+        and id_ not in receiver.unanswered
     ]
     wrong += twice
     for machine in machines(life):
@@ -146,12 +146,11 @@ def tracked(life: Life) -> list[str]:
             known.setdefault(box.handle, []).append(box)
             if store.ledger.current(box.id) and box.state.value != "running":
                 wrong.append(f"{laptop.name}: {box.name} is {box.state} and billed")
-    billing = set(life.world.hub.meter.billing())
-    for handle in life.world.tracked():
+    billing, lives = life.world.billing(), life.world.tracked()
+    for handle, key in lives.items():
         if handle not in known:
             wrong.append(f"{handle} lives, and nobody knows")
             continue
-        key = handle if handle in life.world.hub.spaces else handle.partition("/")[2]
         for box in known[handle]:
             if (box.state.value == "running") != (key in billing):
                 wrong.append(f"{box.name} is {box.state}; billing: {key in billing}")

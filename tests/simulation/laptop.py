@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from unittest import mock
@@ -22,8 +21,11 @@ from devbox.notify import channels, deliver
 from devbox.notify.channels import Channel
 from devbox.providers.hf.job import HfJob
 from devbox.providers.hf.space import HfSpace
+from devbox.providers.modal import account as modal_account
+from devbox.providers.modal import provider as modal_provider
+from devbox.providers.modal.provider import Modal
 from devbox.remote import agent_bootstrap, keys
-from devbox.spec import HfSettings
+from devbox.spec import HfSettings, ModalSettings
 from devbox.state.store import Store
 from devbox.telemetry import rearm
 from devbox.workspace import Workspace
@@ -155,7 +157,10 @@ class Laptop:
             for name in _CALLS:
                 if hasattr(provider, name):
                     setattr(provider, name, self._mortal(getattr(provider, name)))
-        self.ws = Process(loaded, providers=made, clock=self.clock, sleep=self._sleep)
+        modal = Modal(ModalSettings(), clock=self.clock)
+        for name in ("rpc", "do"):  # a verb makes many calls, and may end at each
+            setattr(modal._account, name, self._mortal(getattr(modal._account, name)))
+        self.ws = Process(loaded, providers=[*made, modal], clock=self.clock, sleep=self._sleep)
         self.ws.on_step = lambda *_: self._one_nearer()
         self.ws.on_wait = lambda _: None
         self.ws.integrate = False
@@ -202,6 +207,8 @@ def seams(world: World) -> Iterator[None]:
 
     host_key = keys.new_host_key()
     nothing = mock.Mock(return_value=None)
+    half = world.folder / "devbox-box-simulated.pyz"
+    half.write_bytes(b"")
     ways = [Channel("webhook", world.receiver.post)]
     with ExitStack() as stack:
         for where, name, what in (
@@ -214,13 +221,23 @@ def seams(world: World) -> Iterator[None]:
             (rearm, "Exec", line),
             (lifecycle_watchdog, "Exec", line),
             (keys, "new_host_key", lambda: host_key),
-            (agent_bootstrap, "build", lambda: Path("devbox-box-simulated.pyz")),
+            (agent_bootstrap, "build", lambda: half),
+            (observe, "_AT_ONCE", 1),  # a seed is one life
+            (modal_provider, "_AT_ONCE", 1),
             (channels, "of", lambda wanted: ways),
         ):
             stack.enter_context(mock.patch.object(where, name, what))
-        env = {**world.hub.env(), "SIMULATED_PAUSE": PAUSE_TOKEN, "HOME": str(world.folder)}
+        stack.callback(_close_clients)
+        env = {**world.hub.env(), **world.modal.env(), "HOME": str(world.folder)}
+        env["SIMULATED_PAUSE"] = PAUSE_TOKEN
         stack.enter_context(mock.patch.dict(os.environ, env))
         yield
+
+
+def _close_clients() -> None:
+    """Each life has a Modal workspace of its own."""
+    while modal_account._clients:
+        modal_account._clients.popitem()[1].close()
 
 
 def verbs() -> dict[str, Callable[[Workspace, str], Any]]:

@@ -10,9 +10,14 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from modal_proto import api_pb2
+
 from devbox import lifecycle
+from devbox.providers.modal.sizes import size_of
+from devbox.spec import BoxSpec
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
+from tests.emulators.modal import prices
 from tests.simulation.laptop import Laptop, seams, verbs
 from tests.simulation.machine import HELD, Machine, Phase
 from tests.simulation.prices import Change
@@ -21,6 +26,8 @@ from tests.simulation.world import START, World
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland")
 HARDWARE = ("t4-small", "l4x1", "a10g-small", "a100-large", "cpu-upgrade")
+MODALS = ("T4", "L4", "A10", "A100-40GB", "cpu")
+UPTIMES = (2, 4, 8, 36)
 AFTER = (600, 1800, 3600)
 #: calls at which a reply is lost, or the Hub is out of order, and where nothing is to be had
 STRUCK = {
@@ -28,6 +35,11 @@ STRUCK = {
     "hf-space": (
         *("create_repo", "commit", "request_hardware", "restart", "pause", "delete_repo"),
         *("repo_info", "get_variables", "space_runtime"),
+    ),
+    "modal": (
+        *("SandboxCreate", "SandboxList", "SandboxTagsGet", "SandboxTagsSet", "SandboxTerminate"),
+        *("TaskSnapshotFilesystem", "SandboxGetExitSnapshot", "SandboxGetTunnels"),
+        *("ImageGetOrCreate", "ImageFromId", "SecretGetOrCreate"),
     ),
 }
 REFUSED = ("run_job", "request_hardware", "restart")
@@ -41,6 +53,22 @@ _FAULTS = (
     Fault.server_error(),
     Fault.rate_limited(2.0),
     Fault.cut_body(),
+)
+_MODAL_FAULTS = (
+    Fault.reply_lost(),
+    Fault.reply_lost(),
+    Fault.server_error(),
+    Fault.error(429, "Too many requests"),
+    Fault.reset(),
+)
+#: how often: Modal's client tries again by itself, three times
+_TIMES = (1, 4, 6)
+_RESULT, _LEFT = api_pb2.GenericResult, api_pb2.SandboxGetExitSnapshotResponse
+#: how sandboxes end by themselves
+CRASHES = (
+    _RESULT.GENERIC_STATUS_INTERNAL_FAILURE,
+    _RESULT.GENERIC_STATUS_MEMORY_MANAGER_EVICTION,
+    _RESULT.GENERIC_STATUS_FAILURE,
 )
 
 
@@ -68,9 +96,11 @@ class Life:
             for name in HARDWARE
         }
         self.providers = {
-            f"b{index:02d}": "hf-job" if index % 2 else "hf-space" for index in range(size.boxes)
+            f"b{index:02d}": "modal" if index % 5 == 4 else "hf-job" if index % 2 else "hf-space"
+            for index in range(size.boxes)
         }
         self.budgets = self._budgeted(Random(-seed))
+        self.hardware: dict[str, str] = {}
         self._toml = self._written()
         self.shared = set(self.chance.sample(sorted(self.providers), min(SHARED, size.boxes)))
 
@@ -109,11 +139,16 @@ class Life:
 
     def _written(self) -> str:
         """devbox.toml."""
+        uptimes = Random(-self.seed - 2000)
         lines = ['project = "p"', "[providers.hf]", 'pause_token = "env:SIMULATED_PAUSE"']
         for name, provider in self.providers.items():
-            hardware, after = self.chance.choice(HARDWARE), self.chance.choice(AFTER)
+            there = MODALS if provider == "modal" else HARDWARE
+            hardware, after = self.chance.choice(there), self.chance.choice(AFTER)
+            self.hardware[name] = hardware
             lines += [f"[boxes.{name}]", f'provider = "{provider}"', f'hardware = "{hardware}"']
             lines += [f"budget = {self.budgets[name]}"] if name in self.budgets else []
+            if provider == "modal":
+                lines += [f'max_uptime = "{uptimes.choice(UPTIMES)}h"', 'start_timeout = "3m"']
             lines += [f"[boxes.{name}.idle]", f'after = "{after}s"', f'warn = "{after // 4}s"']
         return "\n".join(lines) + "\n"
 
@@ -134,12 +169,14 @@ class Life:
             return
         if self._machine(name) is None:
             self.world.plans[name] = self._work()
+        if self.providers[name] == "modal" and self.chance.random() < 0.1:
+            self._fill(self.hardware[name])
         self._verb(laptop, "up", name)
         chance, begun = self.chance, self.world.clock.now()
         length = self.world.plans[name][-1].end
         if chance.random() < 0.4:
-            what = "down" if self.providers[name] == "hf-job" or chance.random() < 0.3 else "pause"
-            self._later(chance.uniform(0.3, 1.3) * length, lambda: self._end(what, name))
+            end = "down" if self.providers[name] == "hf-job" or chance.random() < 0.3 else "pause"
+            self._later(chance.uniform(0.3, 1.3) * length, lambda: self._end(end, name))
         for what, share in (("keep", 0.15), ("look", 0.15), ("up", 0.05)):
             if chance.random() < share:
                 moment = chance.uniform(0, 1.2) * length
@@ -147,6 +184,8 @@ class Life:
         if chance.random() < 0.06:
             step = chance.choice((-1, 1)) * chance.uniform(30, 2 * HOUR)
             self._later(chance.uniform(0, length), lambda: self._jump(name, step, begun))
+        if self.providers[name] == "modal" and chance.random() < 0.2:
+            self._later(chance.uniform(0, length), lambda: self._crash(name))
         if chance.random() < 0.04:
             self._later(chance.uniform(0, length), lambda: self._kill_watchdog(name))
 
@@ -178,8 +217,13 @@ class Life:
             laptop.doom = chance.randint(0, 30)
         struck = ""
         if chance.random() < 0.15:
-            struck = chance.choice(STRUCK[self.providers[name]])
-            self.world.hub.knobs.set(struck, chance.choice(_FAULTS))
+            provider = self.providers[name]
+            struck = chance.choice(STRUCK[provider])
+            if provider == "modal":
+                fault, times = chance.choice(_MODAL_FAULTS), chance.choice(_TIMES)
+                self.world.modal.knobs.set(struck, fault, times=times)
+            else:
+                self.world.hub.knobs.set(struck, chance.choice(_FAULTS))
             self.done[f"fault {struck}"] += 1
         if chance.random() < 0.08:
             laptop.nap = chance.expovariate(1 / (3 * HOUR))
@@ -215,6 +259,9 @@ class Life:
             world.at(start, lambda fault=fault: world.hub.knobs.set(PAUSED, fault))  # type: ignore[misc]
 
     def _price_changes(self) -> None:
+        if self.chance.random() < 0.25:
+            self._modal_price_changes()
+            return
         kind, name = self.chance.choice(("spaces", "jobs")), self.chance.choice(HARDWARE)
         flavors = self.world.hub.hub.flavors[kind]
         before = flavors[name].micro_usd_per_second * 3600
@@ -223,6 +270,18 @@ class Life:
         after = flavors[name].micro_usd_per_second * 3600
         provider = {"spaces": "hf-space", "jobs": "hf-job"}[kind]
         self.price_changes.append(Change(self.world.clock.now(), provider, name, before, after))
+
+    def _modal_price_changes(self) -> None:
+        """Of a GPU; what is reserved with it stays as it was."""
+        name, modal = self.chance.choice(MODALS[:-1]), self.world.modal
+        size = size_of(name, BoxSpec())
+        beside = (size.cores * prices.CPU_CORE + size.mib / 1024 * prices.MEMORY_GIB) * 3600
+        before = modal.world.gpus[name] * 3600
+        after = prices.GPU[name] * 3600 * self.chance.uniform(0.7, 1.4)
+        modal.reprice(name, after / 1e6)
+        self.price_changes.append(
+            Change(self.world.clock.now(), "modal", name, before + beside, after + beside)
+        )
 
     def _plan_laptop(self, laptop: Laptop, end: float) -> None:
         chance, world = self.chance, self.world
@@ -250,6 +309,20 @@ class Life:
             self.done["box clock set"] += 1
             machine.jump(seconds)
 
+    def _fill(self, gpu: str) -> None:
+        """Modal has none free for a while: what asks for one stays in the queue."""
+        self.done["queue"] += 1
+        self.world.modal.full.add(gpu)
+        over = self.chance.choice((MINUTE, 2 * MINUTE, 10 * MINUTE, HOUR))
+        self._later(over, lambda: self.world.modal.full.discard(gpu))
+
+    def _crash(self, name: str) -> None:
+        """With its files, for the most part."""
+        lost = self.chance.random() < 0.3
+        left = _LEFT.ERROR_CODE_FILESYSTEM_INCONSISTENT if lost else 0
+        if self.world.crash(name, self.chance.choice(CRASHES), left):
+            self.done["sandbox crashed"] += 1
+
     def _kill_watchdog(self, name: str) -> None:
         machine = self._machine(name)
         if machine is not None:
@@ -261,6 +334,8 @@ class Life:
     def _settle(self) -> None:
         """Nothing goes wrong any more, and both computers look until all is settled."""
         self.world.hub.knobs.clear()
+        self.world.modal.knobs.clear()
+        self.world.modal.full.clear()
         self.world.receiver.down.clear()
         for laptop in self.laptops:
             _set_clock(laptop, 0.0)

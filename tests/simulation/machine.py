@@ -4,15 +4,16 @@ what measures the machine: samples are made up from what is done."""
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from devbox.box.notices import about, outbox
-from devbox.box.watchdog import config, pause_recipe, policy
+from devbox.box.watchdog import arm, config, pause_recipe, policy
 from devbox.box.watchdog.agent import _is_amended
 from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.escalation import CALM, PAUSING, WARNED, Report, Watchdog
+from devbox.wire.codec import plain
 from devbox.wire.messages import BoxEvent, PauseRecipe, Verdict, WatchdogConfig
 from devbox.wire.notices import Notice
 from tests.idle.traces import GB, Sample, gpu, sample
@@ -70,8 +71,8 @@ class Done(NamedTuple):
 
 
 class Machine:
-    """root: of its own files. clock: the true time. tell: posts a notice. touch: makes a file of
-    the box, by whose path its main process ends. environ: of the box."""
+    """root: of its own files. clock: the true time. post: posts a notice. execute: runs a command
+    of the box, by which its main process may end; whether it did. environ: of the box."""
 
     def __init__(
         self,
@@ -81,12 +82,12 @@ class Machine:
         phases: list[Phase],
         *,
         post: Callable[[Notice], outbox.Answer],
-        touch: Callable[[str], bool],
+        execute: Callable[[Sequence[str]], bool],
         environ: dict[str, str],
         wake: Callable[[Machine, float], None],
     ) -> None:
         self.name, self.root, self._clock = name, root, clock
-        self.phases, self._post, self._touch = phases, post, touch
+        self.phases, self._post, self._execute = phases, post, execute
         self._environ, self._wake = environ, wake
         self.booted = clock()
         self.ahead = 0.0  # seconds by which its wall clock is wrong
@@ -109,6 +110,14 @@ class Machine:
         return Moment(now + self.ahead, now - self.booted)
 
     # What reaches it from outside ----------------------------------------------
+
+    def guard(self, orders: bytes) -> None:
+        """It follows the orders it was made with, from its first second."""
+        self.arm(plain(arm.first_orders(orders, self.moment().wall, self.moment())))
+
+    def cut(self) -> None:
+        """It ends, whatever its watchdog has yet to do."""
+        self.lost_post = self._posting
 
     def arm(self, body: dict[str, Any]) -> None:
         now = self.moment()
@@ -303,9 +312,8 @@ class Machine:
     def _attempt(self, recipe: PauseRecipe) -> pause_recipe.Outcome:
         if recipe.kind == "http":
             return pause_recipe.attempt(recipe, self._environ)
-        assert recipe.argv[0] == "touch", recipe
-        ok = self._touch(recipe.argv[1])
-        return pause_recipe.Outcome(ok, "accepted" if ok else "touch: no such process waits for it")
+        ok = self._execute(recipe.argv)
+        return pause_recipe.Outcome(ok, "accepted" if ok else "no such process waits for it")
 
     def _deliver(self) -> None:
         """As the courier does."""

@@ -18,6 +18,8 @@ from devbox.box.watchdog.signals.work import Jobs
 from devbox.lifecycle import billing
 from devbox.money import limits
 from devbox.providers.hf.hardware import Rates
+from devbox.providers.modal import record
+from devbox.providers.modal.sandbox_lineage import Generations
 from devbox.wire.messages import Policy
 from tests.idle.traces import T0
 from tests.simulation.__main__ import lived
@@ -27,6 +29,7 @@ from tests.simulation.machine import OTHER, STEP, USES, Phase, shown
 
 SMALL = Size(days=20, boxes=10, sessions=2.0)
 DEARER = SMALL._replace(prices=300)
+MODALS = SMALL._replace(sessions=6.0)
 
 
 @pytest.mark.parametrize("seed", range(1, 21))
@@ -66,6 +69,17 @@ def _old_prices(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that is there once is never asked for again."""
     renew = Rates._renew
     monkeypatch.setattr(Rates, "_renew", lambda self, age: not self._kept() and renew(self, age))
+
+
+def _no_end_at_modal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a sandbox ended is taken to be when that is seen."""
+    of_info = record.of_info
+    monkeypatch.setattr(record, "of_info", lambda info: of_info(info)._replace(ended=None))
+
+
+def _old_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box is resumed from what its sandbox began with."""
+    monkeypatch.setattr(Generations, "image", lambda self, found: found.base)
 
 
 def _no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,13 +124,15 @@ def _keeps_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, int, Size]] = {
     "stretches end a quarter of an hour late": (_late_end, "the ledger is off", 5, SMALL),
     "prices stay as they were": (_old_prices, "the ledger is off", 5, DEARER),
+    "ends of sandboxes are not read": (_no_end_at_modal, "the ledger is off", 6, MODALS),
+    "sandboxes begin with old files": (_old_files, "began again", 5, MODALS),
     "no warning": (_no_warning, "without a warning", 5, SMALL),
     "notices are put twice": (_told_twice, "tells twice", 5, SMALL),
     "idle time begins two minutes late": (_slow_to_idle, "s without use", 5, SMALL),
     "jobs do not count": (_deaf_to_jobs, "although busy: job", 5, SMALL),
-    "no budget is kept": (_keeps_no_budget, "of its budget", 3, SMALL),
+    "no budget is kept": (_keeps_no_budget, "of its budget", 16, SMALL),
     "no day's budget is kept": (_keeps_no_budget, "daily budget", 12, SMALL),
-    "no month's budget is kept": (_keeps_no_budget, "monthly budget", 12, SMALL),
+    "no month's budget is kept": (_keeps_no_budget, "monthly budget", 12, MODALS),
 }
 
 

@@ -1,22 +1,27 @@
-"""The emulated Hub, what runs on it, and what is due next."""
+"""The emulated Hub and Modal workspace, what runs on them, and what is due next."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from devbox.providers.hf import job_command, tags
-from tests.emulators.common import Clock
+from devbox.providers.modal import entrypoint
+from tests.emulators.common import Clock, Interval
 from tests.emulators.hf import HfEmulator, Times
+from tests.emulators.modal import ModalEmulator, Sandbox, Stages
 from tests.simulation.machine import Machine, Phase
 from tests.simulation.receiver import Receiver
 
 START = 1_790_000_000.0
 PAUSE_TOKEN = "hf_pause"
+_SANDBOX = "sb-"
+#: of Modal. A call that waits for a stage would wait for ever, as time stands still meanwhile
+_STAGES = Stages(image_build=0.0, scheduling=0.3, stopping=0.3, snapshot=0.0, queue=60.0)
 
 
 class _Due(NamedTuple):
@@ -40,9 +45,12 @@ class World:
         self.hub.account.ssh_keys = None
         self.hub.account.add_token(PAUSE_TOKEN)
         self.hub.__enter__()
+        self.modal = ModalEmulator(clock=self.clock, stages=_STAGES, hollow=True)
+        self.modal.world.on_boot = self._booted
+        self.modal.__enter__()
         self.receiver = Receiver(chance, self.clock.now)
         self.plans: dict[str, list[Phase]] = {}
-        #: handle at the Hub (without the namespace of a Job) → its present life
+        #: Space, Job (without its namespace) or sandbox → its present life
         self.machines: dict[str, Machine] = {}
         self.past: list[Machine] = []
         self._boots: list[tuple[float, str]] = []
@@ -51,6 +59,7 @@ class World:
         self._lives = itertools.count()
 
     def close(self) -> None:
+        self.modal.__exit__(None, None, None)
         self.hub.__exit__(None, None, None)
 
     def at(self, when: float, act: Callable[[], None]) -> None:
@@ -66,6 +75,7 @@ class World:
             now = self.clock.now()
             if target > now or stage <= now:
                 self.clock.advance(max(0.0, target - now))
+                self.modal.settle()
             self._begin_lives()
             if self._queue and self._queue[0].when <= self.clock.now():
                 heapq.heappop(self._queue).act()
@@ -76,9 +86,17 @@ class World:
 
     def machine(self, handle: str) -> Machine | None:
         """What answers for a handle of devbox's."""
-        key = handle if handle in self.hub.spaces else handle.partition("/")[2]
+        key = self._key(handle)
         found = self.machines.get(key)
         return found if found and self._lives_on(key) else None
+
+    def _key(self, handle: str) -> str:
+        if handle.startswith(_SANDBOX):
+            return handle.partition(":")[0]
+        return handle if handle in self.hub.spaces else handle.partition("/")[2]
+
+    def sandbox(self, key: str) -> Sandbox:
+        return self.modal.world.sandboxes[key]
 
     def _booted(self, key: str) -> None:
         self._boots.append((self.clock.now(), key))
@@ -94,6 +112,8 @@ class World:
                 self._begin(at, key)
 
     def _lives_on(self, key: str) -> bool:
+        if key.startswith(_SANDBOX):
+            return self.sandbox(key).state == "running"
         if key in self.hub.spaces:
             return self.hub.spaces[key].container is not None
         return key in self.hub.jobs and not self.hub.jobs[key].over
@@ -108,21 +128,48 @@ class World:
             self.clock.now,
             plan,
             post=self.receiver.post,
-            touch=lambda path: self._touched(key, token, path),
+            execute=lambda argv: self._executed(key, token, argv),
             environ={tags.PAUSE_TOKEN: PAUSE_TOKEN},
             wake=self._wake,
         )
         self.machines[key] = machine
+        if key.startswith(_SANDBOX):
+            self._enter(self.sandbox(key), machine)
+            return
         unarmed = float(told.get(tags.UNARMED) or 1800.0)
         self.at(at + unarmed, lambda: self._end_unarmed(key, machine))
 
     def _told(self, key: str) -> dict[str, str]:
         """What devbox wrote on it."""
+        if key.startswith(_SANDBOX):
+            written = self.sandbox(key).tags
+            return {tags.NAME: written["devbox-name"], tags.TOKEN: written["devbox-token"]}
         if key in self.hub.spaces:
             return {name: each.value for name, each in self.hub.spaces[key].variables.items()}
         tag = tags.of_labels(self.hub.jobs[key].labels)
         assert tag is not None
         return {tags.NAME: tag.name, tags.TOKEN: tag.token}
+
+    def _enter(self, sandbox: Sandbox, machine: Machine) -> None:
+        """What the main process of a sandbox does first (devbox.providers.modal.entrypoint)."""
+        latest = int(sandbox.definition.entrypoint_args[-1])
+        if self.clock.now() > latest:
+            self.modal.leave(sandbox, entrypoint.TOO_LATE)
+        else:
+            machine.guard(sandbox.env[entrypoint.ORDERS].encode())
+
+    def crash(self, name: str, status: int, left: int) -> bool:
+        """The sandbox of a box ends at once with that `GenericStatus`; left: the error that Modal
+        answers instead of what is left of its files, 0 for none. Whether there was one."""
+        for key, machine in self.machines.items():
+            if machine.name == name and key.startswith(_SANDBOX) and self._lives_on(key):
+                machine.cut()
+                self.sandbox(key).exit_error = left
+                self.modal.end(self.sandbox(key), status)
+                self.modal.settle()
+                self._begin_lives()
+                return True
+        return False
 
     def _end_unarmed(self, key: str, machine: Machine) -> None:
         """What a box does of itself when nobody armed it (devbox.providers.guarded, serve.py)."""
@@ -135,11 +182,16 @@ class World:
         else:
             self.hub.leave(key)
 
-    def _touched(self, key: str, token: str, path: str) -> bool:
-        if path != job_command.stop_file(token):
-            return False
-        self.hub.leave(key)
-        return True
+    def _executed(self, key: str, token: str, argv: Sequence[str]) -> bool:
+        if key.startswith(_SANDBOX):
+            ends = bool(list(argv) == entrypoint.stop()["argv"])
+            if ends:
+                self.modal.leave(self.sandbox(key))
+        else:
+            ends = list(argv) == ["touch", job_command.stop_file(token)]
+            if ends:
+                self.hub.leave(key)
+        return ends
 
     def _wake(self, machine: Machine, when: float) -> None:
         """Have the machine looked at again; an earlier appointment falls."""
@@ -157,8 +209,27 @@ class World:
 
         self.at(when, look)
 
-    def tracked(self) -> dict[str, Any]:
-        """Everything that lives at the Hub, by devbox's handle."""
-        spaces: dict[str, Any] = dict(self.hub.spaces)
-        jobs = {f"{job.namespace}/{key}": job for key, job in self.hub.jobs.items() if not job.over}
-        return spaces | jobs
+    # What is there, and what it costs ----------------------------------------------
+
+    def tracked(self) -> dict[str, str]:
+        """Everything that lives, by devbox's handle: its name at the meter."""
+        spaces = {key: key for key in self.hub.spaces}
+        jobs = {f"{job.namespace}/{key}": key for key, job in self.hub.jobs.items() if not job.over}
+        sandboxes = self.modal.world.sandboxes.items()
+        return spaces | jobs | {key: key for key, each in sandboxes if each.result is None}
+
+    def billing(self) -> set[str]:
+        return {*self.hub.meter.billing(), *self.modal.meter.billing()}
+
+    def metered(self) -> Iterator[tuple[str, Interval]]:
+        """Name of a box and one of its intervals, by the providers' meters."""
+        for each in (*self.hub.meter.intervals(), *self.modal.meter.intervals()):
+            yield self._name(each.handle), each
+
+    def _name(self, key: str) -> str:
+        if key.startswith(_SANDBOX) or key in self.hub.spaces:
+            return self._told(key)[tags.NAME]
+        if key not in self.hub.jobs:  # a Space that is deleted
+            return key.partition("/")[2].removeprefix(tags.PREFIX)
+        tag = tags.of_labels(self.hub.jobs[key].labels)
+        return tag.name if tag else ""

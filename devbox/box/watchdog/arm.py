@@ -30,6 +30,7 @@ from devbox.box.format import brief
 from devbox.box.runs import then
 from devbox.box.watchdog import config, daemon
 from devbox.box.watchdog.agent import RunningAgent, running_code
+from devbox.box.watchdog.deadline import Moment
 from devbox.wire.codec import decode, load, plain
 from devbox.wire.messages import Identity, WatchdogConfig
 
@@ -72,9 +73,7 @@ def guard(args: List[str]) -> int:
             return 0
         now = config.moment()
         try:
-            first = decode(file.read_bytes(), WatchdogConfig)
-            deadline = None if first.max_uptime is None else started + first.max_uptime
-            first = first._replace(deadline=deadline, started=started, sent=now.wall)
+            first = first_orders(file.read_bytes(), started, now)
             given = config.receive(root, plain(first), now)
         except (OSError, ValueError) as error:
             print(f"the box's first orders cannot be followed: {error}", file=sys.stderr)
@@ -82,6 +81,14 @@ def guard(args: List[str]) -> int:
         _forget(root, given)
     event_log.append(root, "armed", f"from its first second: {_summary(given)}")
     return 0
+
+
+def first_orders(data: bytes, started: float, now: Moment) -> WatchdogConfig:
+    """The orders a box was made with, as those of a life that began at `started`. ValueError when
+    it holds none."""
+    first: WatchdogConfig = decode(data, WatchdogConfig)
+    deadline = None if first.max_uptime is None else started + first.max_uptime
+    return first._replace(deadline=deadline, started=started, sent=now.wall)
 
 
 def _forget(root: Path, given: WatchdogConfig) -> None:

@@ -15,6 +15,7 @@ from devbox.providers.hf.stages import Runtime
 
 _SLACK = 1.0  # seconds between the Hub's clock and ours that order nothing
 _PATIENCE = 600.0
+_LATER = 60.0  # seconds after which what a Space prints is of a life that a pause did not end
 _HEARTBEAT = "devbox: "
 
 
@@ -120,11 +121,12 @@ def _began(hub: Hub, handle: str, notes: Notes, now: float, created: float, *, f
 def _ended(
     hub: Hub, handle: str, notes: Notes, runtime: Runtime, now: float, *, free: bool
 ) -> float:
-    if notes.asked_stop is not None:
-        return min(notes.asked_stop, now)
-    if free:
-        return now
+    asked = None if notes.asked_stop is None else min(notes.asked_stop, now)
+    if free or (asked is not None and now - asked <= _LATER):
+        return now if asked is None else asked
     since, told = notes.since or 0.0, _told_end(hub, handle, runtime)
+    if asked is not None:  # where it ran on, it was not that pause that ended it
+        return told if told is not None and asked + _LATER < told <= now else asked
     return told if told is not None and since <= told <= now else now
 
 

@@ -153,6 +153,8 @@ class HfSpace(
         handle = repo_id(handle)
         notes = self._notebook.read(handle)
         billing_period.follow_clock(self._hub, notes)
+        if notes.asked_stop is not None and self._look.runtime(handle).stage == "PAUSED":
+            return handle  # by an earlier call, whose reply was lost: it ended then, and not now
         notes.asked_stop = self._clock()
         self._notebook.write(handle, notes)
         try:

@@ -20,7 +20,11 @@ retry for as long as it is told to; without one the client raises at once.
 ``WorkspaceBillingRates`` has the names and the unit that public users printed
 (see :mod:`prices`); an idle timeout ends as IDLE_TIMEOUT, as api.proto says.
 Assumed, for want of documentation: retries with one idempotency key have one
-effect (``dedupe_retries``); a sandbox's tags are in the billing report.
+effect (``dedupe_retries``); a sandbox's tags are in the billing report; a
+sandbox costs until its end what its resources cost when it began (``reprice``).
+
+``hollow=True``: nothing runs in sandboxes, for a simulation that plays what
+happens in them (:mod:`hollow`); it needs neither root nor Linux namespaces.
 """
 
 from __future__ import annotations

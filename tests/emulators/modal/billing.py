@@ -27,7 +27,7 @@ class Billing:
         self._world = world
 
     async def WorkspaceBillingRates(self, _request: Any, _metadata: Metadata) -> Any:
-        rates = prices.rates()
+        rates = prices.rates(self._world.gpus)
         lines = [f"{name}: ${value}" for name, value in rates.items()]
         return api_pb2.WorkspaceBillingRatesResponse(rates=rates, formatted="\n".join(lines))
 
@@ -92,5 +92,5 @@ class Billing:
         overlap = min(stop, end) - max(interval.start, begin)
         if overlap <= 0:
             return {}
-        definition = self._world.sandboxes[interval.handle].definition
-        return {name: rate * overlap for name, rate in prices.by_resource(definition).items()}
+        shares = self._world.sandboxes[interval.handle].shares
+        return {name: rate * overlap for name, rate in shares.items()}

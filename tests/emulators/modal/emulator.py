@@ -20,6 +20,7 @@ from tests.emulators.modal.account import Account
 from tests.emulators.modal.billing import Billing
 from tests.emulators.modal.building import Building
 from tests.emulators.modal.functions import Deployed, Functions
+from tests.emulators.modal.hollow import HollowProcess
 from tests.emulators.modal.images import Image
 from tests.emulators.modal.logs import Logs
 from tests.emulators.modal.router import Router
@@ -45,6 +46,7 @@ class ModalEmulator:
         strict_builds: a failing RUN fails its build.
         reach: ports of this host's loopback that sandboxes find on theirs,
             for the emulators and servers a box is to talk to.
+        hollow: nothing runs in sandboxes; see :mod:`tests.emulators.modal.hollow`.
 
     Raises:
         RuntimeError: this host cannot isolate sandboxes (needs root, Linux, overlayfs).
@@ -61,8 +63,9 @@ class ModalEmulator:
         strict_builds: bool = False,
         reach: Sequence[int] = (),
         workspace: str = "emulated-workspace",
+        hollow: bool = False,
     ) -> None:
-        self._store = Store()
+        self._store = Store(hollow=hollow)
         self.clock = clock or Clock()
         self.world = World(
             clock=self.clock,
@@ -173,6 +176,31 @@ class ModalEmulator:
             sandbox.end(status)
 
         self._thread.run(now())
+
+    def leave(self, sandbox: Sandbox, code: int = 0) -> None:
+        """The main process ends with that code, where nothing really runs in sandboxes."""
+
+        async def work() -> None:
+            assert isinstance(sandbox.main, HollowProcess)
+            sandbox.main.leave(code)
+            await sandbox.done.wait()
+
+        self._thread.run(work())
+
+    def reprice(self, gpu: str, usd_per_hour: float) -> None:
+        """Another price for a GPU, in sandboxes that begin from now on."""
+        self.world.gpus[gpu] = usd_per_hour * 1e6 / 3600
+
+    def settle(self) -> None:
+        """Wait for the boots and ends that timers have begun."""
+        if not self.world.begun:
+            return
+
+        async def work() -> None:
+            while self.world.begun:
+                await asyncio.wait(set(self.world.begun))
+
+        self._thread.run(work())
 
     async def _open(self, port: int) -> Server:
         world = self.world

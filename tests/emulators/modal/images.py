@@ -27,6 +27,7 @@ from tests.emulators.modal.dockerfile import (
     parse,
 )
 from tests.emulators.modal.feed import STDERR, STDOUT, SYSTEM, Feed, LogLine
+from tests.emulators.modal.hollow import machine
 from tests.emulators.modal.machine import Machine
 from tests.emulators.modal.world import MountedFile, World, new_id
 
@@ -114,7 +115,7 @@ class Build:
             image.entrypoint, image.cmd = list(inherited.entrypoint), list(inherited.cmd)
         if any(each.word in ACTING for each in instructions):
             layers = (self._world.store.shims, *image.layers)
-            self._machine = Machine(self._world.store, layers, "builder")
+            self._machine = machine(self._world.store, layers, "builder", stays=False)
             await self._machine.start()
         for number, instruction in enumerate(instructions):
             self._say(SYSTEM, f"=> Step {number}: {instruction.text}\n")

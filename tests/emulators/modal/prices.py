@@ -58,14 +58,14 @@ def gpu_name(resources: Any) -> str:
     return name
 
 
-def by_resource(definition: Any) -> dict[str, float]:
+def by_resource(definition: Any, gpus: Mapping[str, float] = GPU) -> dict[str, float]:
     """Micro-USD per second of each resource that an ``api_pb2.Sandbox`` reserves, where it is."""
     resources = definition.resources
     cores = max(resources.milli_cpu, MIN_MILLI_CPU) / 1000
     gib = max(resources.memory_mb, MIN_MEMORY_MIB) / 1024
     shares = {"CPU": cores * CPU_CORE, "Memory": gib * MEMORY_GIB}
     if name := gpu_name(resources):
-        shares[name] = GPU[name] * max(1, resources.gpu_config.count)
+        shares[name] = gpus[name] * max(1, resources.gpu_config.count)
     factor = surcharge(list(definition.scheduler_placement.regions))
     return {name: value * factor for name, value in shares.items()}
 
@@ -76,7 +76,7 @@ def surcharge(regions: Sequence[str]) -> float:
     return min(factors, default=1.0)
 
 
-def rates() -> dict[str, str]:
+def rates(gpus: Mapping[str, float] = GPU) -> dict[str, str]:
     """USD per hour as decimal text: the answer of ``WorkspaceBillingRates``. What functions pay
     for CPU and memory is a third of what sandboxes do."""
     hourly = {
@@ -84,7 +84,7 @@ def rates() -> dict[str, str]:
         "cpu_hour_cost_sandbox": CPU_CORE * 3600,
         "mem_gib_hour_cost": MEMORY_GIB * 3600 / 3,
         "mem_gib_hour_cost_sandbox": MEMORY_GIB * 3600,
-        **{f"gpu_hour_cost_{RATES[name]}": micro * 3600 for name, micro in GPU.items()},
+        **{f"gpu_hour_cost_{RATES[name]}": micro * 3600 for name, micro in gpus.items()},
         "gpu_hour_cost_b300": 7_100_000.0,
         "volume_storage_gib_month_cost": 90_000.0,
         "egress_gib_cost": 40_000.0,

@@ -16,8 +16,9 @@ from modal_proto import api_pb2
 from tests.emulators.common import Timer
 from tests.emulators.modal import prices
 from tests.emulators.modal.feed import STDERR, STDOUT, Feed, LogLine
+from tests.emulators.modal.hollow import machine
 from tests.emulators.modal.images import Image
-from tests.emulators.modal.machine import Bind, Machine
+from tests.emulators.modal.machine import Bind
 from tests.emulators.modal.process import OnData, Process
 from tests.emulators.modal.tunnels import Opening, Tunnel
 from tests.emulators.modal.world import V1_LENGTH, V2_LENGTH, App, World, new_id
@@ -73,14 +74,16 @@ class Sandbox:
         self.exit_error: Any = 0
         """Knob: an ``ErrorCode`` that is answered instead of the exit snapshot, while it is set."""
         self.log: Feed[LogLine] = Feed()
+        self.shares: dict[str, float] = {}
+        """Micro-USD per second by resource, as they were when it began to be billed."""
         self.execs: dict[str, Exec] = {}
         self.tunnels: dict[int, Tunnel] = {}
         self._openings: list[Opening] = []
         self.main: Process | None = None
-        self.machine = Machine(world.store, [*layers, *image.layers], "modal", self._binds())
+        self.machine = machine(world.store, [*layers, *image.layers], "modal", self._binds())
         self.done = asyncio.Event()
         self._booted = asyncio.Event()
-        self._env = {**image.env, **self._own_env(), **env}
+        self.env = {**image.env, **self._own_env(), **env}
         self._ending = False
         self._boot: asyncio.Task[None] | None = None
         self._winding_down: asyncio.Task[None] | None = None
@@ -113,8 +116,9 @@ class Sandbox:
         return bool(self.definition.experimental_options_v2.get("enable_exit_snapshot") == "True")
 
     async def booted(self, limit: float = BOOT_LIMIT) -> bool:
-        """Wait (wall time) until commands can run; false when that did not happen."""
-        if self._booted.is_set() or self.result is not None:
+        """Wait (wall time) until commands can run; false when that did not happen. A hollow one is
+        not waited for: its time stands still meanwhile."""
+        if self._booted.is_set() or self.result is not None or self._world.store.hollow:
             return self._booted.is_set()
         waits = [asyncio.ensure_future(each.wait()) for each in (self._booted, self.done)]
         await asyncio.wait(waits, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -142,7 +146,7 @@ class Sandbox:
     ) -> Process:
         """Run a command in it, in the image's directory unless told otherwise."""
         where = directory or self.definition.workdir or self.image.directory or "/"
-        return self.machine.spawn(argv, {**self._env, **(env or {})}, where, on_stdout, on_stderr)
+        return self.machine.spawn(argv, {**self.env, **(env or {})}, where, on_stdout, on_stderr)
 
     def start_exec(
         self,
@@ -182,7 +186,7 @@ class Sandbox:
             if timer is not None:
                 timer.cancel()
         result = RESULT(status=status, exitcode=exitcode, exception=exception)
-        self._winding_down = asyncio.ensure_future(self._wind_down(result))
+        self._winding_down = self._world.begin(self._wind_down(result))
 
     @contextmanager
     def activity(self) -> Iterator[None]:
@@ -199,16 +203,16 @@ class Sandbox:
         now = self._now()
         gpu = prices.gpu_name(self.definition.resources) or "cpu"
         if gpu in self._world.full:
-            due = now + max(self._world.stages.scheduling, 0.05)
+            due = now + max(self._world.stages.scheduling, self._world.stages.queue)
             self._timers.append(self._world.clock.call_at(due, self._begin))
             return
         self.started_at = now
-        shares = prices.by_resource(self.definition)
-        self._world.meter.start(self.id, sum(shares.values()), gpu)
+        self.shares = prices.by_resource(self.definition, self._world.gpus)
+        self._world.meter.start(self.id, sum(self.shares.values()), gpu)
         due = now + self.definition.timeout_secs
         timed_out = RESULT.GENERIC_STATUS_TIMEOUT
         self._timers.append(self._world.clock.call_at(due, lambda: self.end(timed_out)))
-        self._boot = asyncio.ensure_future(self._boot_up())
+        self._boot = self._world.begin(self._boot_up())
 
     async def _boot_up(self) -> None:
         try:
@@ -231,6 +235,7 @@ class Sandbox:
         self.main = self.spawn(argv, on_stdout=stdout, on_stderr=stderr)
         self.main.exited.add_done_callback(self._main_exited)
         self._booted.set()
+        self._world.on_boot(self.id)
 
     def _main_exited(self, exited: asyncio.Future[int]) -> None:
         code = exited.result()

@@ -37,18 +37,22 @@ PYTHON_WITHOUT_PIP = (
 
 
 class Store:
-    """One directory in shared memory, gone when the emulator closes."""
+    """One directory in shared memory, gone when the emulator closes. hollow: for machines in which
+    nothing runs, so it holds no files, may be on any disk, and the host need not isolate."""
 
-    def __init__(self) -> None:
-        require_isolation()
+    def __init__(self, *, hollow: bool = False) -> None:
+        self.hollow = hollow
+        if not hollow:
+            require_isolation()
         sweep()
         name = f"{PREFIX}{os.getpid()}-"
-        self.directory = Path(tempfile.mkdtemp(prefix=name, dir=SHARED_MEMORY))
+        place = SHARED_MEMORY if SHARED_MEMORY.is_dir() or not hollow else None
+        self.directory = Path(tempfile.mkdtemp(prefix=name, dir=place))
         self._numbers = itertools.count(1)
         for room in ("layers", "machines", "volumes"):
             (self.directory / room).mkdir()
-        self.base = (self._make_base(), "/")
-        self.shims = self._make_shims()
+        self.base: tuple[str, ...] = () if hollow else (self._make_base(), "/")
+        self.shims = "shims" if hollow else self._make_shims()
 
     def new_layer(self) -> str:
         """An empty layer's name, relative to the store."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from grpclib import GRPCError, Status
 
 from tests.emulators.common import Calls, Clock, Knobs, Meter
+from tests.emulators.modal import prices
 from tests.emulators.modal.store import Store
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class Stages:
     scheduling: float = 0.1
     stopping: float = 0.05
     snapshot: float = 0.1
+    queue: float = 0.05
+    """Between two tries of a sandbox for which there was no machine."""
 
 
 @dataclass
@@ -105,6 +109,12 @@ class World:
         self.layouts: dict[str, Layout] = {}  # by app id, of those that were published
         self.full: set[str] = set()
         """Knob: GPUs of which none is free; a sandbox that asks for one stays in the queue."""
+        self.gpus = dict(prices.GPU)
+        """Micro-USD per second of each GPU, for sandboxes that begin."""
+        self.on_boot: Callable[[str], None] = lambda sandbox_id: None
+        """Knob: called with the id of each sandbox that begins to run."""
+        self.begun: set[asyncio.Task[None]] = set()
+        """Boots and ends of sandboxes that are under way."""
         self._last_moment = 0.0
 
     def app(self, app_id: str) -> App:
@@ -130,6 +140,13 @@ class World:
             if sandbox.task_id == task_id:
                 return sandbox
         raise GRPCError(Status.NOT_FOUND, f"Task '{task_id}' not found")
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do a part of a sandbox's life in the background."""
+        task = asyncio.ensure_future(work)
+        self.begun.add(task)
+        task.add_done_callback(self.begun.discard)
+        return task
 
     def moment(self) -> float:
         """Now, but never the same moment twice: listings page by it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from devbox.errors import Unavailable
 from devbox.model import BoxState
 from devbox.providers.base import Observation, Request
 from devbox.providers.hf.space import HfSpace
@@ -169,6 +170,42 @@ def test_a_pause_that_nobody_confirmed(hub: HfEmulator, space: HfSpace, request_
     assert seen.ended_at is not None
     assert seen.billed_since is not None
     assert seen.ended_at < seen.billed_since
+
+
+def test_a_pause_that_was_ignored_and_an_end_by_itself_later(
+    hub: HfEmulator, space: HfSpace, request_: Request
+) -> None:
+    space.create(request_)
+    hub.advance(100)
+    look(space)
+    hub.knobs.set("pause", Fault.stop_ignored())
+    space.pause("me/devbox-b")
+    hub.advance(300)
+    assert look(space).billed
+    hub.advance(5000)
+    hub.app_prints("me/devbox-b", "devbox: alive")
+    hub.pause_space("me/devbox-b")
+    hub.advance(7000)
+    assert look(fresh(hub)).ended_at == pytest.approx(ended(hub), abs=0.001)
+
+
+@pytest.mark.parametrize("fault", [Fault.reply_lost(), Fault.server_error()])
+def test_a_pause_asked_for_twice_with_hours_between(
+    hub: HfEmulator, space: HfSpace, request_: Request, fault: Fault
+) -> None:
+    """The computer slept before it tried again: what the first call did ended then."""
+    space.create(request_)
+    hub.advance(30)
+    assert look(space).state is BoxState.RUNNING
+    hub.knobs.set("pause", fault)
+    hub.advance(100)
+    with pytest.raises(Unavailable):
+        space.pause("me/devbox-b")
+    hub.advance(4 * 3600)
+    space.pause("me/devbox-b")
+    seen = look(space)
+    assert seen.state is BoxState.PAUSED
+    assert seen.ended_at == pytest.approx(ended(hub), abs=0.001)
 
 
 def test_a_pause_whose_reply_was_lost(hub: HfEmulator, space: HfSpace, request_: Request) -> None:
