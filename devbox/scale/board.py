@@ -218,7 +218,7 @@ class Board:
             given = again
         else:
             may = self.speculate and not self.stopped
-            stays = may and self._twins.may_come(self._slots, self.now)
+            stays = may and self._twins.may_come(self._slots)
             return Turn(close=not stays), nothing
         return Turn(give=given), Changed([self.pieces[n] for n in given.pieces], [slot.worker])
 

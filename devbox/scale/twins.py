@@ -45,12 +45,13 @@ class Twins:
         sooner."""
         return schedule.to_repeat(loads, self._going(slots, now), worker, lag=lag)
 
-    def may_come(self, slots: Mapping[int, Slot], now: float) -> bool:
+    def may_come(self, slots: Mapping[int, Slot]) -> bool:
         """Whether a worker that has nothing is to stay: no more of them than there are rounds that
-        may turn out to be slow."""
-        idle = sum(s.worker.state is WorkerState.OPEN and not s.held for s in slots.values())
-        may = [going for going in self._going(slots, now) if going.may]
-        return idle <= len(may)
+        may turn out to be slow, also of those that were not seen to begin yet."""
+        there = {n: s for n, s in slots.items() if s.worker.state is WorkerState.OPEN}
+        idle = sum(not slot.held for slot in there.values())
+        held = [(n, round_) for n, s in there.items() for round_, names in s.held.items() if names]
+        return idle <= sum(key not in self._twice for key in held)
 
     def _going(self, slots: Mapping[int, Slot], now: float) -> list[Going]:
         """What the workers hold, each in the order of its rounds. May be repeated: what is begun,

@@ -568,3 +568,16 @@ def test_a_piece_whose_file_is_gone_stays_with_who_has_it() -> None:
     assert (board.pieces[name].state, board.pieces[name].worker) == (PieceState.GIVEN, one)
     board.now = 100.0
     assert not board.turn(two)[0].give, "it is not tried again and again"
+
+
+def test_an_idle_worker_stays_for_a_round_that_was_not_seen_to_begin() -> None:
+    board = Board(pieces([1] * 3), least=2, most=2, speculate=True)
+    one, two = opened(board, 2)
+    settled(board, one, 1.0)
+    settled(board, two, 1.0)
+    last = board.turn(one)[0].give
+    assert last
+    assert not board.turn(two)[0].close
+    board.heard(one, [last.number], [])
+    board.now = 10.0
+    assert repeated(board, two).pieces == last.pieces
