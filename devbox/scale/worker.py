@@ -186,17 +186,22 @@ class _Member:
         return self._run is not None or not self.team.is_finished()
 
     def stop(self) -> None:
-        """Its box came up for nothing: what is ordered for after the work is done at once, where
-        the box was made for this."""
-        asked, batch = self.team.asked, self.team.batch
+        """Its box came up for nothing."""
         self.team.over(self.number)
         self.team.say(f"{self.name} is up, and nothing is left for it")
-        if asked.then and self.box.created >= batch.created:
-            with self._told():
-                (down if asked.then == "down" else pause)(self.ws, self.box)
+        self._let_go()
 
     def lose(self, why: str) -> None:
         losses.lose(self.team, self.ws, self.number, self._run, why)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Do at once with its box what is ordered for after the work, where it was made for this.
+        Also one that is up half-way, or whose part cannot go on, may cost."""
+        asked, box = self.team.asked, self.ws.store.boxes.own(self.name, self.ws.here)
+        if asked.then and box and not box.state.is_over and box.created >= self.team.batch.created:
+            with self._told():
+                (down if asked.then == "down" else pause)(self.ws, box)
 
     def cancel(self) -> None:
         """End its part, where it has one."""

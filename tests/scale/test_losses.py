@@ -126,3 +126,16 @@ def test_a_part_that_could_not_be_ended_is_told_and_ended_by_a_second_try(worksh
     hidden.with_name("elsewhere").rename(hidden)
     assert workshop.devbox("cancel", workshop.batch()["id"]).returncode == 0
     assert workshop.batch()["parts"][0]["state"] == "cancelled"
+
+
+def test_a_box_on_which_no_part_can_begin_is_not_left_running(workshop: Shop) -> None:
+    toml = workshop.root / "devbox.toml"
+    toml.write_text(toml.read_text().replace("[boxes.w]\n", '[boxes.w]\nsetup = ["false"]\n'))
+    assert workshop.devbox("trust", "--yes").returncode == 0
+    workshop.texts(3)
+    words = ("run", "copy", "--workers", "2", "--then", "down", "--", "--texts", "texts")
+    done = workshop.devbox(*words)
+    assert done.returncode == 11, done.stderr
+    assert "the setup of w-1 failed" in done.stderr
+    assert workshop.batch()["state"] == "failed"
+    assert not left_running(workshop)
