@@ -14,6 +14,7 @@ from devbox.lifecycle.observe import refresh
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState
 from devbox.workspace import Workspace
+from tests.remote.sshd import wait_until
 
 
 @pytest.fixture
@@ -115,11 +116,13 @@ def test_what_another_process_observed_between_two_steps_is_built_on(
 ) -> None:
     """It sees that the box runs before `up` looks for the first time."""
     seen: list[Box] = []
-    _at_step(
-        ws, ("observe", "before"), lambda: seen.extend(refresh(other, other.store.boxes.all()))
-    )
+
+    def runs() -> bool:
+        seen[:] = refresh(other, other.store.boxes.all())
+        return seen[0].state is BoxState.RUNNING
+
+    _at_step(ws, ("observe", "before"), lambda: wait_until(runs, "the other sees that it runs"))
     box = lifecycle.up(ws, "b")
-    assert seen[0].state is BoxState.RUNNING
     assert (box.state, box.endpoint) == (BoxState.RUNNING, seen[0].endpoint)
     assert _bills(ws, box) == [True]
     messages = [event.message for event in ws.store.events.of_box(box.id)]
