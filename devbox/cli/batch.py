@@ -61,7 +61,11 @@ def start(
     which = batches.divided(job, given.inputs)
     name, table = batches.worker_table(ws.spec, box_name, provider or "")
     if table.command:
-        raise UsageError(f"{name} is a command, and can be no worker", means="nothing was started")
+        raise UsageError(
+            f"{name} is a command, and can be no worker",
+            means="nothing was started",
+            fix="name a box whose table has no command, with --box",
+        )
     end = wanted(then)
     if end:
         found = [after_run.order(ws, end, c, name, stays=not detach) for c in spec.choices(table)]

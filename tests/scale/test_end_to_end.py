@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
+from pathlib import Path
 
 from devbox.model import BoxState
 from devbox.workspace import Workspace
 from tests.jobs.conftest import until
-from tests.scale.conftest import Shop
+from tests.scale.conftest import Shop, opened
 
 RUN = ("run", "copy", "--workers", "2")
 
@@ -191,3 +192,13 @@ def test_a_batch_grows_while_another_box_pays(workshop: Shop) -> None:
     workshop.require_all(120)
     assert [worker["box"] for worker in workshop.batch()["workers"]] == ["w-1", "w-2"]
     assert not states(workshop)
+
+
+def test_a_box_that_is_a_command_is_refused_as_a_worker(home: Path) -> None:
+    shop = opened(home, 'provider = "hf-job"\ncommand = ["true"]')
+    shop.texts(1)
+    done = shop.devbox("run", "copy", "--workers", "2", "--", "--texts", "texts")
+    assert done.returncode == 2, done.stderr
+    assert "w is a command, and can be no worker\nnothing was started" in done.stderr
+    assert shop.json("ls")["boxes"] == []
+    assert shop.json("runs")["runs"] == []
