@@ -126,13 +126,20 @@ def _read(pid: int) -> Optional[Process]:
     if not sys.platform.startswith("linux"):
         found = _ps(["-p", str(pid)])
         return found[0] if found else None
-    try:
-        with open(f"{PROC}/{pid}/stat", "rb") as stream:
-            text = stream.read()
-    except OSError:
-        return None
+    text = b""
+    for _ in range(2):  # a live process once read as a line without its name
+        try:
+            with open(f"{PROC}/{pid}/stat", "rb") as stream:
+                text = stream.read()
+        except OSError:
+            return None
+        if b")" in text:
+            break
     # The name in parentheses may itself hold parentheses and spaces.
-    fields = text[text.rindex(b")") + 2 :].split()
+    _, name_end, rest = text.rpartition(b")")
+    if not name_end:
+        raise ValueError(f"/proc/{pid}/stat reads {text[:80]!r}")
+    fields = rest.split()
     return Process(
         pid,
         int(fields[1]),

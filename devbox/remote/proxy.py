@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
 
 from devbox.model import Endpoint
 
@@ -23,7 +24,8 @@ def expanded(endpoint: Endpoint) -> str:
 
 class ProxySocket(socket.socket):
     """Our end of a socket pair whose other end is the command's stdin and stdout. Closing it ends
-    the command; `said` is then the end of what it printed on stderr."""
+    the command; `said` is then the end of what it printed on stderr. Two threads may close it at
+    once, paramiko's and the caller's: each returns when the command has ended."""
 
     said = ""
 
@@ -32,6 +34,7 @@ class ProxySocket(socket.socket):
         super().__init__(ours.family, ours.type, ours.proto, ours.detach())
         # It must never ask on the terminal that another program may be using.
         environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}
+        self._closing = threading.Lock()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the socket
         with theirs:
             self._process = subprocess.Popen(
@@ -45,15 +48,16 @@ class ProxySocket(socket.socket):
 
     def close(self) -> None:
         super().close()
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if not self._stderr.closed:
-            end = self._stderr.seek(0, os.SEEK_END)
-            self._stderr.seek(max(0, end - _LAST_WORDS))
-            self.said = self._stderr.read().decode(errors="replace").strip()
-            self._stderr.close()
+        with self._closing:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(_PATIENCE)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+            if not self._stderr.closed:
+                end = self._stderr.seek(0, os.SEEK_END)
+                self._stderr.seek(max(0, end - _LAST_WORDS))
+                self.said = self._stderr.read().decode(errors="replace").strip()
+                self._stderr.close()
