@@ -5,6 +5,7 @@ Linux answers from /proc; elsewhere (a local box on macOS) `ps` does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,7 +29,8 @@ class Process(NamedTuple):
 
 
 def identity(pid: int) -> Optional[Identity]:
-    """Who has that pid now; None when nobody does, or only a zombie."""
+    """Who has that pid now; None when nobody does, or only a zombie. ValueError when the process
+    table says nothing that can be read: that is no word that the process is gone."""
     process = _read(pid)
     if process is None or process.state == "Z":
         return None
@@ -52,8 +54,13 @@ def table() -> List[Process]:
     """Every process that can be seen, zombies included."""
     if not sys.platform.startswith("linux"):
         return _ps(["-A"])
-    found = (_read(int(name)) for name in os.listdir(PROC) if name.isdigit())
-    return [process for process in found if process]
+    found = []
+    for name in os.listdir(PROC):
+        with contextlib.suppress(ValueError):  # one odd line must not hide the others
+            process = _read(int(name)) if name.isdigit() else None
+            if process:
+                found.append(process)
+    return found
 
 
 def descendants(root: int, processes: Iterable[Process]) -> List[Process]:
@@ -126,20 +133,18 @@ def _read(pid: int) -> Optional[Process]:
     if not sys.platform.startswith("linux"):
         found = _ps(["-p", str(pid)])
         return found[0] if found else None
-    text = b""
-    for _ in range(2):  # a live process once read as a line without its name
+    for again in (True, False):
         try:
             with open(f"{PROC}/{pid}/stat", "rb") as stream:
                 text = stream.read()
         except OSError:
             return None
-        if b")" in text:
+        # The name in parentheses may itself hold parentheses and spaces.
+        fields = text.rpartition(b")")[2].split()
+        if b")" in text and len(fields) > 21:
             break
-    # The name in parentheses may itself hold parentheses and spaces.
-    _, name_end, rest = text.rpartition(b")")
-    if not name_end:
-        raise ValueError(f"/proc/{pid}/stat reads {text[:80]!r}")
-    fields = rest.split()
+        if not again:  # a live process was once seen without its name, and had it a moment later
+            raise ValueError(f"{PROC}/{pid}/stat reads {text[:80]!r}")
     return Process(
         pid,
         int(fields[1]),
