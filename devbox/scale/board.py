@@ -17,13 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from devbox.model import Piece, PieceState, Worker, WorkerState
-from devbox.scale import outcome, schedule
-from devbox.scale.ceiling import Ceiling, highest_price
+from devbox.scale import pieces, schedule
+from devbox.scale.pieces import Waiting
 from devbox.scale.schedule import Load
-from devbox.scale.slot import Slot
-from devbox.scale.turns import Changed, Round, Turn
+from devbox.scale.slot import Ceiling, Changed, Round, Slot, Turn, highest_price
 from devbox.scale.twins import Twins
-from devbox.scale.waiting import Waiting
 
 STARTS = 60.0  # seconds that a worker takes to begin, before one was seen to
 
@@ -190,7 +188,7 @@ class Board:
         changed = []
         for round_ in list(slot.held):
             at_work = bool(why) and round_ in slot.begun
-            changed += [outcome.lost(p, at_work=at_work) for p in self._release(slot, round_)]
+            changed += [pieces.lost(p, at_work=at_work) for p in self._release(slot, round_)]
         del self._slots[number]
         self._keep(changed)
         state = WorkerState.LOST if why else WorkerState.OVER
@@ -231,8 +229,8 @@ class Board:
         changed: list[Piece] = []
         loads = [Load(n, s.rate, s.left(self.now), s.weight) for n, s in slots.items()]
         for number, share in schedule.shares(waiting, loads).items():
-            for pieces in schedule.rounds(share):
-                given = self._give(slots[number], [piece.name for piece in pieces])
+            for together in schedule.rounds(share):
+                given = self._give(slots[number], [piece.name for piece in together])
                 changed += [self.pieces[name] for name in given.pieces]
         return Changed(changed, [slot.worker for slot in slots.values()])
 
@@ -251,7 +249,7 @@ class Board:
             slot.since = self.now
         changed = []
         for round_ in set(withdrawn) & slot.held.keys():
-            changed += [outcome.waits(piece) for piece in self._release(slot, round_)]
+            changed += [pieces.waits(piece) for piece in self._release(slot, round_)]
         self._keep(changed)
         return Changed(changed, [])
 
@@ -272,7 +270,7 @@ class Board:
         for name in names:
             piece = replace(self.pieces[name], worker=number, round=round_)
             took = seconds * piece.weight / weight if weight else 0.0
-            changed.append(outcome.finished(piece, took, failed.get(name)))
+            changed.append(pieces.finished(piece, took, failed.get(name)))
         self._keep(changed)
         return Changed(changed, [])
 
@@ -280,7 +278,7 @@ class Board:
         """A round that was given and never sent: what is `gone` of it has failed, and the
         rest waits again."""
         released = self._release(self._slots[number], round_)
-        changed = [outcome.dropped(piece, gone.get(piece.name)) for piece in released]
+        changed = [pieces.dropped(piece, gone.get(piece.name)) for piece in released]
         self._keep(changed)
         return Changed(changed, [])
 

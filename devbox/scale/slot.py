@@ -1,10 +1,12 @@
-"""A worker as the board of a batch knows it."""
+"""A worker as the board of a batch knows it: what it holds, does next and costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
-from devbox.model import Worker, WorkerState
+from devbox.model import Piece, Worker, WorkerState
+from devbox.scale import schedule
 
 _REST = 0.02  # of a round that takes longer than was thought
 
@@ -80,3 +82,56 @@ class Slot:
     def is_at_work(self) -> bool:
         """It answers, and may be given rounds."""
         return self.reachable and self.worker.state is WorkerState.OPEN and not self.is_spare
+
+
+class Round(NamedTuple):
+    """Pieces that a worker holds."""
+
+    number: int
+    pieces: tuple[str, ...]
+
+
+class Turn(NamedTuple):
+    """What a worker is to be asked next. give: written down as given already."""
+
+    give: Round | None = None
+    withdraw: tuple[int, ...] = ()
+    close: bool = False
+
+
+class Changed(NamedTuple):
+    """What is to be written down in one transaction."""
+
+    pieces: list[Piece]
+    workers: list[Worker]
+
+
+class Ceiling:
+    """What a batch may cost at most. limit: micro-dollars, None for any cost; spent: as the ledger
+    has it now."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.spent = 0
+
+    def affords(
+        self, seconds: float, price: int | None, slots: Collection[Slot], now: float
+    ) -> bool:
+        """Whether so much more of a worker fits, after all that is under way. price: micro-dollars
+        an hour; one that is not known fits under no limit."""
+        if self.limit is None:
+            return True
+        if price is None:
+            return False
+        committed = float(self.spent)
+        for slot in slots:
+            left = slot.left(now)
+            took = left / slot.rate if slot.rate else schedule.LEAST * bool(left)
+            committed += took * (slot.price or 0) / 3600
+        return committed + seconds * price / 3600 <= self.limit
+
+
+def highest_price(slots: Collection[Slot]) -> int | None:
+    """Of any worker, in micro-dollars an hour; None where one is not known."""
+    prices = [slot.price for slot in slots]
+    return None if None in prices else max(filter(None, prices), default=0)

@@ -20,7 +20,7 @@ from devbox.scale import batch as batches
 from devbox.scale.batch import Asked
 from devbox.scale.board import Board
 from devbox.scale.merge import merge
-from devbox.scale.turns import Changed, Round, Turn
+from devbox.scale.slot import Changed, Round, Turn
 from devbox.spec import JobSpec
 from devbox.wire.jobs import RoundDone
 from devbox.workspace import Workspace

@@ -28,8 +28,8 @@ from devbox.remote.agent_bootstrap import FOLDER
 from devbox.remote.exec import Exec
 from devbox.scale import batch as batches
 from devbox.scale import losses
+from devbox.scale.slot import Round
 from devbox.scale.team import Cancelled, Ended, Team
-from devbox.scale.turns import Round
 from devbox.sync import before, rsync_process
 from devbox.wire import jobs as wire
 from devbox.wire.jobs import RoundsAnswer, RoundsAsked

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from devbox.model import Piece, PieceState, Worker, WorkerState
 from devbox.scale.board import Board
-from devbox.scale.outcome import LOSSES, TRIES
-from devbox.scale.turns import Changed, Round
+from devbox.scale.pieces import LOSSES, TRIES
+from devbox.scale.slot import Changed, Round
 
 CHOICES = st.lists(st.integers(0, 999), min_size=40, max_size=400)
 
