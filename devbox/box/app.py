@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import List, Mapping, Optional
 
 from devbox.box import json_file
 
@@ -44,7 +44,7 @@ def main(args: List[str]) -> int:
     return NOT_AGAIN
 
 
-def _supervisor(known: Optional[Dict[str, Any]]) -> Optional[int]:
+def _supervisor(known: Optional[Mapping[str, object]]) -> Optional[int]:
     """The pid in the file when it is a supervisor that we may signal: pids are used again."""
     pid = known.get("pid") if known else None
     if not isinstance(pid, int) or isinstance(pid, bool) or pid < 1:

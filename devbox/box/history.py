@@ -15,8 +15,9 @@ import os
 import re
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from devbox.box.json_file import number
 from devbox.wire import codec
 
 Position = Tuple[str, int]  # (boot, seq)
@@ -56,10 +57,10 @@ class History:
         self._size = 0
         self._began = 0.0
 
-    def append(self, sample: Dict[str, Any]) -> bool:
+    def append(self, sample: Mapping[str, object]) -> bool:
         """Store one sample with a single write. False when the disk did not take it; it is then
         missing from the history, and the next one is tried again."""
-        line, t = codec.encode(sample), float(sample["t"])
+        line, t = codec.encode(sample), number(sample.get("t")) or 0.0
         full = self._size + len(line) > self._segment_bytes
         if full or not 0 <= t - self._began < self._segment_age:
             self.close()
@@ -105,8 +106,8 @@ class History:
     def _prune(self) -> None:
         room = self._max_bytes - self._segment_bytes  # what the present segment will grow to
         newest: Optional[float] = None
-        for number, path in reversed(_segments(self.folder)):
-            if number == self._number and path.suffix != ".gz":
+        for place, path in reversed(_segments(self.folder)):
+            if place == self._number and path.suffix != ".gz":
                 continue
             found = path.stat()
             newest = found.st_mtime if newest is None else newest

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Set, Tuple
+from typing import Dict, Mapping, Set, Tuple
 
 _ERROR = 500  # characters of an item's error that are kept
 _SETTLED = ("done", "failed", "skipped")
@@ -26,7 +26,7 @@ class Items:
     def __init__(self, path: Path, attempt: int) -> None:
         self.path, self._attempt = path, attempt
         #: name → state, attempt and error of its last record
-        self._known: Dict[str, Tuple[str, Any, str]] = {}
+        self._known: Dict[str, Tuple[str, object, str]] = {}
         #: how many are done, failed or skipped
         self.settled = 0
         for name, record in read_items(path).items():
@@ -62,41 +62,39 @@ class Items:
         return any(state == "failed" for state, _, _ in self._known.values())
 
     def begin(self, name: str) -> None:
-        self._add({"item": name, "state": "started"})
+        self._add(name, {"state": "started"})
 
     def settle(self, name: str, state: str, seconds: float = 0.0, error: str = "") -> None:
         """It is done, failed or skipped."""
-        self._add(
-            {"item": name, "state": state, "seconds": round(seconds, 6), "error": error[:_ERROR]}
-        )
+        self._add(name, {"state": state, "seconds": round(seconds, 6), "error": error[:_ERROR]})
 
     def again(self, name: str) -> None:
         """What became of it no longer counts."""
-        self._add({"item": name, "state": "again"})
+        self._add(name, {"state": "again"})
 
-    def _add(self, record: Dict[str, Any]) -> None:
-        record["attempt"] = self._attempt
+    def _add(self, name: str, change: Mapping[str, object]) -> None:
+        record = {"item": name, **change, "attempt": self._attempt}
         with self._lock:
             append(self.path, record)
-            self._take(record["item"], record)
+            self._take(name, record)
 
-    def _take(self, name: str, record: Dict[str, Any]) -> None:
+    def _take(self, name: str, record: Mapping[str, object]) -> None:
         state, error = record.get("state"), record.get("error")
         known = sys.intern(state) if isinstance(state, str) else ""
         self.settled += (known in _SETTLED) - self.is_settled(name)
         self._known[name] = known, record.get("attempt"), error if isinstance(error, str) else ""
 
 
-def append(path: Path, record: Dict[str, Any]) -> None:
+def append(path: Path, record: Mapping[str, object]) -> None:
     """One record with its time, as one line."""
     line = json.dumps({"t": round(time.time(), 3), **record}, separators=(",", ":")) + "\n"
     with path.open("ab") as stream:
         stream.write(line.encode())
 
 
-def read_items(path: Path) -> Dict[str, Dict[str, Any]]:
+def read_items(path: Path) -> Dict[str, Dict[str, object]]:
     """Item name → its last record. A torn last line is left out."""
-    last: Dict[str, Dict[str, Any]] = {}
+    last: Dict[str, Dict[str, object]] = {}
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:

@@ -252,7 +252,7 @@ class Job:
             raise ValueError(f"output {path!r} must be a relative path inside the output folder")
         return self.out / pure
 
-    def _report(self, report: Dict[str, Any]) -> None:
+    def _report(self, report: Mapping[str, object]) -> None:
         with self._lock:
             append(self._kept.reports, report)
 

@@ -14,7 +14,7 @@ import fnmatch
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Literal, Sequence, Tuple
+from typing import Dict, Iterable, List, Literal, Sequence, Tuple
 
 Spread = Literal["files", "sequences", "scenes"]
 
@@ -91,10 +91,13 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEOS
 
 
-def natural(path: Path) -> List[Tuple[int, Any]]:
+def natural(path: Path) -> List[Tuple[int, int, str]]:
     """Sorts paths as a user counts: frame2 before frame10."""
     parts = re.split(r"([0-9]+)", str(path))
-    return [(1, int(part)) if part.isdecimal() and part.isascii() else (0, part) for part in parts]
+    return [
+        (1, int(part), "") if part.isdecimal() and part.isascii() else (0, 0, part)
+        for part in parts
+    ]
 
 
 def _parts(path: Path) -> Tuple[str, ...]:

@@ -11,26 +11,28 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Deque, Iterable, NamedTuple, Optional
+from typing import Callable, Deque, Generic, Iterable, TypeVar
 
 from devbox.box.job import Job
 
+L = TypeVar("L")  # what is loaded
+R = TypeVar("R")  # what the work makes of it
 
-class _Begun(NamedTuple):
+
+class _Begun(Generic[L]):
     """An item whose load was begun, at `at` on the monotonic clock."""
 
-    name: str
-    at: float
-    loaded: "Future[Any]"
+    def __init__(self, name: str, at: float, loaded: "Future[L]") -> None:
+        self.name, self.at, self.loaded = name, at, loaded
 
 
 def run(
     job: Job,
     names: Iterable[str],
     *,
-    load: Callable[[str], Any],
-    work: Callable[[str, Any], Any],
-    save: Callable[[str, Any], object],
+    load: Callable[[str], L],
+    work: Callable[[str, L], R],
+    save: Callable[[str, R], object],
     ahead: int = 2,
     behind: int = 2,
 ) -> None:
@@ -42,21 +44,21 @@ def run(
     was only loaded is left for the next attempt. An item that may have crashed an earlier worker
     runs with nothing beside it, so that a second crash has one cause."""
     loader, saver = (ThreadPoolExecutor(1, f"pipeline-{part}") for part in ("load", "save"))
-    waiting: Deque[_Begun] = deque()
+    waiting: Deque[_Begun[L]] = deque()
     saving: Deque["Future[None]"] = deque()
 
     def advance(keep: int) -> None:
         """Work on what is loaded, the oldest first, until only `keep` items wait."""
         while len(waiting) > keep and not job.cancelled:
             item = waiting.popleft()
-            result, error = None, None
+            done: Future[R] = Future()
             try:
-                result = work(item.name, item.loaded.result())
+                done.set_result(work(item.name, item.loaded.result()))
             except Exception as raised:
-                error = raised
+                done.set_exception(raised)
             while len(saving) >= behind:
                 saving.popleft().result()
-            saving.append(saver.submit(_finish, job, item, save, result, error))
+            saving.append(saver.submit(_finish, job, item, save, done))
         while not keep and saving:
             saving.popleft().result()
 
@@ -75,12 +77,9 @@ def run(
 
 def _finish(
     job: Job,
-    item: _Begun,
-    save: Callable[[str, Any], object],
-    result: object,
-    error: Optional[Exception],
+    item: _Begun[L],
+    save: Callable[[str, R], object],
+    done: "Future[R]",
 ) -> None:
     with job.item(item.name, begun=item.at):
-        if error is not None:
-            raise error
-        save(item.name, result)
+        save(item.name, done.result())

@@ -61,7 +61,9 @@ class Meter:
         self.proc.refresh()
         found = self.traffic.read(self._now)
         assert found is not None
-        return found
+        counted = {name: count for name, count in found.items() if count is not None}
+        assert counted.keys() == found.keys()
+        return counted
 
     def total(self) -> int:
         found = self.read()

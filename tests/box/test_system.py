@@ -72,7 +72,10 @@ def test_a_machine_of_its_own_is_read_from_proc(tmp_path: Path, proc: Path) -> N
     assert disk is not None
     assert (disk["read_bps"], disk["write_bps"]) == (20 * 256, 40 * 256)
     assert disk["path"] == str(tmp_path)
-    assert 0 < disk["used"] < disk["total"]
+    used, total = disk["used"], disk["total"]
+    assert isinstance(used, int)
+    assert isinstance(total, int)
+    assert 0 < used < total
     assert net == {"rx_bps": 1000, "tx_bps": 0}
 
 
@@ -149,6 +152,7 @@ def test_this_machine_agrees_with_psutil(tmp_path: Path) -> None:
         assert mem["used"] == pytest.approx(psutil.virtual_memory().used, rel=0.5, abs=GIB)
     cpu = found["cpu"](time.time())
     assert cpu is not None
+    assert isinstance(cpu["count"], int)
     assert cpu["count"] >= 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ class Parts:
         assert isinstance(made, dict)
         return {"v": 1, "boot": "b", "seq": 1, "t": now, **made}
 
-    def append(self, one: dict[str, Any]) -> bool:
-        self.kept.append(one)
+    def append(self, one: Mapping[str, object]) -> bool:
+        self.kept.append(dict(one))
         return not self.full
 
     def close(self) -> None:

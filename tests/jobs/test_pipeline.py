@@ -20,7 +20,9 @@ NAMES = list("abcdefgh")
 
 
 def states(folder: Path) -> dict[str, str]:
-    return {name: record["state"] for name, record in read_items(folder / "items.jsonl").items()}
+    return {
+        name: str(record["state"]) for name, record in read_items(folder / "items.jsonl").items()
+    }
 
 
 def run(job: Job, **parts: Callable[..., Any]) -> list[str]:

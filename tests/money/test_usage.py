@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ class Kept:
         self.rows: list[dict[str, Any]] = []
         self.full = False
 
-    def append(self, one: dict[str, Any]) -> bool:
-        self.rows.append(one)
+    def append(self, one: Mapping[str, object]) -> bool:
+        self.rows.append(dict(one))
         return not self.full
 
     def close(self) -> None:

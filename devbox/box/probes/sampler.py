@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
 from devbox.box import json_file
 from devbox.box.json_file import number
 from devbox.box.probes import gpu
-from devbox.box.probes.system import Probe, probes
+from devbox.box.probes.system import Part, Probe, probes
 from devbox.box.probes.system.process_list import ProcessList
 from devbox.box.probes.system.ssh import SshTraffic
 from devbox.box.runs import folder
@@ -41,7 +41,7 @@ class Sampler:
         self._processes = ProcessList()
         self._gpus = gpus if gpus is not None else gpu.detect()
 
-    def sample(self, now: float) -> Dict[str, Any]:
+    def sample(self, now: float) -> Dict[str, object]:
         """The sample at unix time `now`. Call it about once a second: rates are since the last."""
         self.seq += 1
         processes = self._processes.read(now)
@@ -62,7 +62,7 @@ class Sampler:
         self._gpus.close()
 
 
-def _read(probe: Probe, now: float) -> Optional[Dict[str, Any]]:
+def _read(probe: Probe, now: float) -> Optional[Part]:
     """A part that cannot be read now is None; the others are still told."""
     try:
         return probe(now)
@@ -85,7 +85,7 @@ class Work:
         self._requests: Optional[int] = None
         self._in_flight: Optional[int] = None
 
-    def read(self, now: float) -> Dict[str, Any]:
+    def read(self, now: float) -> Dict[str, object]:
         if not 0 <= now - self._looked_at < _LOOK_EVERY:
             self._looked_at = now
             self._look([folder.RunFolder(name) for name in folder.active()])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Dict, List, Optional, Set
 
 from devbox.box import processes
 from devbox.wire.codec import clean
@@ -31,7 +31,7 @@ class Terminals:
         self._found: Set[Path] = set()
         self._searched_at = float("-inf")
 
-    def look(self, now: float) -> Optional[Dict[str, Any]]:
+    def look(self, now: float) -> Optional[Dict[str, Optional[float]]]:
         """The "tty" part of a sample; None where terminals cannot be seen. now: any clock."""
         if not self._folder.is_dir():
             return None

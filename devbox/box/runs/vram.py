@@ -87,7 +87,8 @@ def _shared(cards: List[Dict[str, Any]]) -> Optional[int]:
     """The machine's memory, when one of these GPUs works and so uses it; None for lost ones."""
     works = any(card.get(key) is not None for card in cards for key in ("util", "temp_c"))
     memory = probes(Path("/"))["mem"](time.time()) if works else None
-    return (memory or {}).get("total")
+    total = (memory or {}).get("total")
+    return total if isinstance(total, int) else None
 
 
 class GpuReader:

@@ -11,7 +11,7 @@ import stat
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Deque, Dict, NamedTuple, Optional, Protocol, Tuple, TypeVar
+from typing import Callable, Deque, Dict, Mapping, NamedTuple, Optional, Protocol, Tuple, TypeVar
 
 from devbox.box import event_log, json_file, processes
 from devbox.box.files import volume_save
@@ -47,13 +47,13 @@ _OWN_ECHO = 3.0  # seconds in which our own line on a terminal passes through ss
 
 
 class Sampler(Protocol):
-    def sample(self, now: float) -> Dict[str, Any]: ...
+    def sample(self, now: float) -> Dict[str, object]: ...
 
     def close(self) -> None: ...
 
 
 class History(Protocol):
-    def append(self, sample: Dict[str, Any]) -> bool: ...
+    def append(self, sample: Mapping[str, object]) -> bool: ...
 
     def close(self) -> None: ...
 
@@ -93,9 +93,9 @@ class Agent:
         self._muted_until = float("-inf")
         self._faults: Dict[str, float] = {}
         self._settled_at: Optional[float] = None
-        self._pending: Deque[Tuple[float, Any]] = deque()
+        self._pending: Deque[Tuple[float, object]] = deque()
         self._over = _Over()
-        self._sessions: Any = None
+        self._sessions: object = None
         self._now = Moment(0.0, 0.0)
         self._health = Health()
         self._courier = Courier(root)
@@ -173,7 +173,7 @@ class Agent:
         ladder = Watchdog(given.policy, given.box, effects, can_pause=can_pause, rung=rung)
         return _Watch(given, state, ladder, effects)
 
-    def _sample(self) -> Optional[Dict[str, Any]]:
+    def _sample(self) -> Optional[Dict[str, object]]:
         if self._sampler is None:
             if self._now.mono - self._made_at < _RETRY_SAMPLER:
                 return None
@@ -183,22 +183,22 @@ class Agent:
         sample["tty"] = self._ttys.look(self._now.mono)
         return sample
 
-    def _keep(self, sample: Dict[str, Any]) -> None:
+    def _keep(self, sample: Mapping[str, object]) -> None:
         if not self._history.append(sample):
             raise OSError("the disk does not take it")
 
-    def _digest(self, sample: Dict[str, Any]) -> None:
+    def _digest(self, sample: Mapping[str, object]) -> None:
         if self._digests is not None:
             self._digests.add(sample, self._watch.verdict if self._watch else None)
 
-    def _tell_health(self, sample: Dict[str, Any]) -> None:
+    def _tell_health(self, sample: Mapping[str, object]) -> None:
         for kind, message in self._health.observe(sample.get("gpus"), self._now.mono):
             if self._watch is not None:
                 self._watch.effects.event(kind, message)
             else:
                 event_log.append(self._root, kind, message)
 
-    def _observe(self, watch: _Watch, sample: Optional[Dict[str, Any]]) -> bool:
+    def _observe(self, watch: _Watch, sample: Optional[Mapping[str, object]]) -> bool:
         muted = self._muted()
         ssh = sample.get("ssh") if sample else None
         self._sessions = ssh.get("sessions") if isinstance(ssh, dict) else None
@@ -207,8 +207,8 @@ class Agent:
         return True
 
     def _late(
-        self, sample: Optional[Dict[str, Any]], *, calm: bool, syncing: bool
-    ) -> Optional[Dict[str, Any]]:
+        self, sample: Optional[Mapping[str, object]], *, calm: bool, syncing: bool
+    ) -> Optional[Mapping[str, object]]:
         """The sample with its ssh counters as they were _LATE ago, while a pause is announced."""
         if sample is None or calm or syncing:
             self._pending.clear()

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
 from devbox.box import json_file, processes
 from devbox.box.address import is_readable
@@ -28,7 +28,7 @@ def moment() -> Moment:
     return Moment(time.time(), mono)
 
 
-def receive(root: Path, body: Dict[str, Any], now: Moment) -> WatchdogConfig:
+def receive(root: Path, body: Mapping[str, object], now: Moment) -> WatchdogConfig:
     """Check a config that has just arrived and keep it. ValueError says what is wrong."""
     given = convert(body, WatchdogConfig)
     pause_recipe.check(given.pause)

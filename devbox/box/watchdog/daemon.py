@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
 
 from devbox.box import paths
 from devbox.box.watchdog import config
@@ -20,12 +20,7 @@ from devbox.box.watchdog.digest import FOLDER, Digests
 
 LOCK = "agent.lock"
 #: of the digests: two weeks of them, some 100 KB a day
-_KEPT: Dict[str, Any] = {
-    "max_bytes": 4 << 20,
-    "max_age": 14 * 86400.0,
-    "segment_bytes": 512 << 10,
-    "segment_age": 6 * 3600.0,
-}
+_KEPT_BYTES, _KEPT_FOR, _SEGMENT_FOR = 4 << 20, 14 * 86400.0, 6 * 3600.0
 ANOTHER_RUNS = 3  # exit code of an agent that found the lock taken
 
 
@@ -44,7 +39,14 @@ def main(args: List[str]) -> int:
         root,
         lambda: BoxSampler(root),
         DiskHistory(root / "history"),
-        digests=Digests(DiskHistory(root / FOLDER, **_KEPT)),
+        digests=Digests(
+            DiskHistory(
+                root / FOLDER,
+                max_bytes=_KEPT_BYTES,
+                max_age=_KEPT_FOR,
+                segment_age=_SEGMENT_FOR,
+            )
+        ),
         owns=lambda: _owns(root, lock),
     )
     while not wake.ended and not _is_replaced(root, lock):

@@ -5,7 +5,7 @@ verdict, so that the policy can be replayed over it and the bill be split into b
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Protocol
+from typing import List, Mapping, Optional, Protocol, Sequence
 
 from devbox.box.json_file import number
 from devbox.wire.messages import Verdict
@@ -17,7 +17,7 @@ _GPU_PARTS = ("index", "uuid", "name", "lost", "mem_total")
 
 
 class History(Protocol):
-    def append(self, sample: Dict[str, Any]) -> bool: ...
+    def append(self, sample: Mapping[str, object]) -> bool: ...
 
     def close(self) -> None: ...
 
@@ -27,16 +27,16 @@ class Digests:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._samples: List[Dict[str, Any]] = []
+        self._samples: List[Mapping[str, object]] = []
 
-    def add(self, sample: Dict[str, Any], verdict: Optional[Verdict]) -> None:
+    def add(self, sample: Mapping[str, object], verdict: Optional[Verdict]) -> None:
         """Without a verdict nothing is stored: that time is unknown. OSError when the disk does
         not take it."""
         if verdict is None:
             self._samples = []
             return
         self._samples.append(sample)
-        seconds = sample["t"] - self._samples[0]["t"]
+        seconds = _time(sample) - _time(self._samples[0])
         if 0 <= seconds < EVERY - 1 and len(self._samples) <= EVERY:
             return
         samples, self._samples = self._samples, []
@@ -52,7 +52,7 @@ class Digests:
         self._history.close()
 
 
-def folded(samples: List[Dict[str, Any]]) -> Dict[str, Any]:
+def folded(samples: List[Mapping[str, object]]) -> Mapping[str, object]:
     """One sample for several: means of loads, the most of a GPU's utilisation and memory, and the
     latest of what counts up, and of who waits."""
     last = samples[-1]
@@ -67,47 +67,48 @@ def folded(samples: List[Dict[str, Any]]) -> Dict[str, Any]:
     }
 
 
-def _part(sample: Dict[str, Any], name: str) -> Dict[str, Any]:
+def _time(sample: Mapping[str, object]) -> float:
+    return number(sample.get("t")) or 0.0
+
+
+def _part(sample: Mapping[str, object], name: str) -> Mapping[str, object]:
     found = sample.get(name)
     return found if isinstance(found, dict) else {}
 
 
-def _numbers(samples: List[Dict[str, Any]], part: str, name: str) -> List[float]:
+def _numbers(samples: List[Mapping[str, object]], part: str, name: str) -> List[float]:
     found = (number(_part(sample, part).get(name)) for sample in samples)
     return [value for value in found if value is not None]
 
 
-def _mean(samples: List[Dict[str, Any]], part: str, name: str) -> Optional[float]:
+def _mean(samples: List[Mapping[str, object]], part: str, name: str) -> Optional[float]:
     found = _numbers(samples, part, name)
     return round(sum(found) / len(found), 2) if found else None
 
 
-def _most(samples: List[Dict[str, Any]], part: str, name: str) -> Optional[int]:
+def _most(samples: List[Mapping[str, object]], part: str, name: str) -> Optional[int]:
     found = _numbers(samples, part, name)
     return int(max(found)) if found else None
 
 
-def _largest(values: List[Any]) -> Optional[int]:
+def _largest(values: Sequence[object]) -> Optional[int]:
     found = [value for value in map(number, values) if value is not None]
     return int(max(found)) if found else None
 
 
-def _jobs(samples: List[Dict[str, Any]]) -> Optional[List[str]]:
-    known = [sample["jobs"] for sample in samples if isinstance(sample.get("jobs"), list)]
+def _jobs(samples: List[Mapping[str, object]]) -> Optional[List[str]]:
+    known = [jobs for jobs in (sample.get("jobs") for sample in samples) if isinstance(jobs, list)]
     return sorted({job for jobs in known for job in jobs})[:100] if known else None
 
 
-def _gpus(samples: List[Dict[str, Any]]) -> Optional[List[Dict[str, Any]]]:
+def _gpus(samples: List[Mapping[str, object]]) -> Optional[List[Mapping[str, object]]]:
     latest = samples[-1].get("gpus")
     if not isinstance(latest, list):
         return None
-    found = []
+    found: List[Mapping[str, object]] = []
     for place, gpu in enumerate(latest):
-        rows = [
-            sample["gpus"][place]
-            for sample in samples
-            if isinstance(sample.get("gpus"), list) and place < len(sample["gpus"])
-        ]
+        lists = (sample.get("gpus") for sample in samples)
+        rows = [rows[place] for rows in lists if isinstance(rows, list) and place < len(rows)]
         # Processes say who holds the memory, which the policy reads where the GPU tells none.
         kept = {key: gpu.get(key) for key in (*_GPU_PARTS, "processes")}
         for name in ("util", "mem_used"):

@@ -18,7 +18,7 @@ What counts as use is said in devbox.box.watchdog.signals.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Dict, Final, List, NamedTuple, Optional, Tuple
+from typing import Annotated, Dict, Final, List, Mapping, NamedTuple, Optional, Tuple
 
 from devbox.box.format import brief
 from devbox.box.watchdog import then as after_run
@@ -88,7 +88,7 @@ def begin(
 
 
 def step(
-    policy: Policy, state: State, sample: Optional[Dict[str, Any]], now: Moment
+    policy: Policy, state: State, sample: Optional[Mapping[str, object]], now: Moment
 ) -> Tuple[State, Verdict]:
     """One sample (None: none could be taken) and the verdict after it."""
     state = observe(policy, state, sample, now)
@@ -98,7 +98,7 @@ def step(
 def observe(
     policy: Policy,
     state: State,
-    sample: Optional[Dict[str, Any]],
+    sample: Optional[Mapping[str, object]],
     now: Moment,
     *,
     muted: Tuple[bool, bool] = _MUTED_NONE,

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 LOST, ECC, XID, HOT = "gpu-lost", "gpu-ecc", "gpu-xid", "gpu-slow"
 KINDS = (LOST, ECC, XID, HOT)
@@ -48,7 +48,7 @@ class Health:
         if not isinstance(rows, list):
             return []
         found: List[Trouble] = []
-        listed: Dict[int, Dict[str, Any]] = {
+        listed: Dict[int, Mapping[str, object]] = {
             row["index"]: row for row in rows if isinstance(row.get("index"), int)
         }
         for index in sorted({*self._lost, *listed}):
@@ -63,7 +63,7 @@ class Health:
         self._lost[index] = lost
         return [(LOST, lost_message(index))] if lost and not before else []
 
-    def _errors(self, index: int, row: Dict[str, Any], now: float) -> List[Trouble]:
+    def _errors(self, index: int, row: Mapping[str, object], now: float) -> List[Trouble]:
         found: List[Trouble] = []
         count, xid = row.get("ecc_errors"), row.get("xid")
         if isinstance(count, int):
@@ -77,8 +77,8 @@ class Health:
             found.append((XID, f"GPU {index}: the driver reported Xid {xid}; see NVIDIA's list"))
         return found
 
-    def _heat(self, index: int, row: Dict[str, Any], now: float) -> List[Trouble]:
-        reasons = sorted(THERMAL.intersection(row.get("throttle") or ()))
+    def _heat(self, index: int, row: Mapping[str, object], now: float) -> List[Trouble]:
+        reasons = hot_reasons(row)
         if not reasons:
             self._hot.pop(index, None)
             return []
@@ -88,6 +88,12 @@ class Health:
             return []
         self._hot_told[index] = now
         return [(HOT, hot_message(index, reasons))]
+
+
+def hot_reasons(row: Mapping[str, object]) -> List[str]:
+    """Why a GPU is too hot, sorted; none where it is not, or does not tell."""
+    told = row.get("throttle")
+    return sorted(THERMAL.intersection(told)) if isinstance(told, (list, tuple)) else []
 
 
 def lost_message(index: int) -> str:

@@ -7,9 +7,11 @@ where it is installed. Whatever cannot be measured is None, never a guess.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Callable, Dict, Mapping, Optional, Union
 
-Probe = Callable[[float], Optional[Dict[str, Any]]]
+#: One part of a sample; of a reading that could not be taken a value is None.
+Part = Mapping[str, Union[str, float, None]]
+Probe = Callable[[float], Optional[Part]]
 
 PROC = Path("/proc")
 

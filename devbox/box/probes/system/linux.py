@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
-from devbox.box.probes.system import PROC, Probe
+from devbox.box.probes.system import PROC, Part, Probe
 from devbox.box.probes.system.cgroup import ROOT, Cgroup
 from devbox.box.probes.system.rates import KernelFile, Rate
 from devbox.box.with_timeout import Detached
@@ -40,7 +40,7 @@ class Cpu:
         self._group = group
         self._busy, self._total, self._used = Rate(), Rate(), Rate()
 
-    def read(self, now: float) -> Dict[str, Any]:
+    def read(self, now: float) -> Part:
         cores = self._group.cores() or float(len(os.sched_getaffinity(0)))
         util = self._of_container(now, cores) if self._group.present else None
         if util is None:
@@ -75,7 +75,7 @@ class Memory:
     def __init__(self, proc: Path, group: Cgroup) -> None:
         self._meminfo, self._group = KernelFile(proc / "meminfo"), group
 
-    def read(self, now: float) -> Dict[str, Any]:
+    def read(self, now: float) -> Part:
         found = dict(re.findall(r"(\w+):\s+(\d+) kB", (self._meminfo.read() or "")[:4096]))
         total = int(found["MemTotal"]) * 1024 if "MemTotal" in found else None
         free = int(found["MemAvailable"]) * 1024 if "MemAvailable" in found else None
@@ -99,7 +99,7 @@ class Disk:
         self._fill = Detached(lambda: _fill(path), patience=0.02, stale=30.0)
         self._read, self._written = Rate(), Rate()
 
-    def read(self, now: float) -> Dict[str, Any]:
+    def read(self, now: float) -> Part:
         used, total = self._fill.get(now) or (None, None)
         read, written = self._group.disk_bytes() if self._group.present else (None, None)
         if read is None or written is None:
@@ -128,7 +128,7 @@ class Network:
         self._dev = KernelFile(proc / "net" / "dev")
         self._rx, self._tx = Rate(), Rate()
 
-    def read(self, now: float) -> Dict[str, Any]:
+    def read(self, now: float) -> Part:
         rx: Optional[int] = None
         tx: Optional[int] = None
         for line in (self._dev.read() or "").splitlines()[2:]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Dict, Optional
 
-from devbox.box.probes.system import Probe
+from devbox.box.probes.system import Part, Probe
 from devbox.box.probes.system.rates import Rate
 
 try:
@@ -21,7 +21,7 @@ def probes(disk: Path) -> Dict[str, Probe]:
     return {"cpu": _cpu, "mem": _mem, "disk": _Disk(disk).read, "net": _Net().read}
 
 
-def _cpu(now: float) -> Dict[str, Any]:
+def _cpu(now: float) -> Part:
     return {
         "util": psutil.cpu_percent(None) if psutil else None,
         "count": os.cpu_count(),
@@ -29,7 +29,7 @@ def _cpu(now: float) -> Dict[str, Any]:
     }
 
 
-def _mem(now: float) -> Optional[Dict[str, Any]]:
+def _mem(now: float) -> Optional[Part]:
     if not psutil:
         return None
     found = psutil.virtual_memory()
@@ -40,7 +40,7 @@ class _Disk:
     def __init__(self, path: Path) -> None:
         self._path, self._read, self._written = path, Rate(), Rate()
 
-    def read(self, now: float) -> Dict[str, Any]:
+    def read(self, now: float) -> Part:
         fill = shutil.disk_usage(self._path)
         io = psutil.disk_io_counters() if psutil else None
         return {
@@ -56,7 +56,7 @@ class _Net:
     def __init__(self) -> None:
         self._rx, self._tx = Rate(), Rate()
 
-    def read(self, now: float) -> Optional[Dict[str, Any]]:
+    def read(self, now: float) -> Optional[Part]:
         if not psutil:
             return None
         io = psutil.net_io_counters()

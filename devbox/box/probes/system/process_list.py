@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from devbox.box.probes.system import PROC
+from devbox.box.probes.system import PROC, Part
 
 try:
     import psutil
@@ -42,7 +42,7 @@ class ProcessList:
         self._at = 0.0
         self._due = float("-inf")
 
-    def read(self, now: float) -> Optional[List[Dict[str, Any]]]:
+    def read(self, now: float) -> Optional[List[Part]]:
         """Rows of `devbox.wire.messages.TopProcess`, the busiest first; None between two looks, and
         for the first one, which has nothing to compare with."""
         if self._table is None or (now < self._due and now >= self._at):
@@ -57,7 +57,7 @@ class ProcessList:
         self._due = now + max(wait, _COST * (time.thread_time() - began))
         return rows
 
-    def _compared(self, found: List[Seen], seconds: float) -> List[Dict[str, Any]]:
+    def _compared(self, found: List[Seen], seconds: float) -> List[Part]:
         rows = []
         for each in found:
             used = each.cpu - self._before.get((each.pid, each.born), each.cpu)

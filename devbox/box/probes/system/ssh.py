@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from devbox.box.probes.system import PROC
 from devbox.box.probes.system.sockets import Sockets
@@ -37,7 +37,7 @@ class SshTraffic:
         self._searched_at = float("-inf")
         self._rx, self._tx = _Use(), _Use()
 
-    def read(self, now: float) -> Optional[Dict[str, Any]]:
+    def read(self, now: float) -> Optional[Dict[str, Optional[int]]]:
         """{"sessions", "rx_bytes", "tx_bytes"}; None where nothing here can be measured."""
         counted = _from_server(self._file)
         if counted is not None:
@@ -81,7 +81,7 @@ class _Use:
         return self._total
 
 
-def _from_server(path: Path) -> Optional[Dict[str, Any]]:
+def _from_server(path: Path) -> Optional[Dict[str, Optional[int]]]:
     try:
         found = json.loads(path.read_bytes()[:4096])
     except (OSError, ValueError, RecursionError):

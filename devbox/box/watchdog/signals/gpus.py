@@ -18,7 +18,7 @@ as silent, not as stuck.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from devbox.box.format import brief, size
 from devbox.box.json_file import number
@@ -48,7 +48,7 @@ class Gpu(NamedTuple):
     lost: bool = False
 
     def observe(
-        self, part: Dict[str, Any], tuning: Tuning, now: float, *, serving: bool = False
+        self, part: Mapping[str, object], tuning: Tuning, now: float, *, serving: bool = False
     ) -> Gpu:
         util, memory = number(part.get("util")), _memory(part)
         nxt = self._replace(lost=part.get("lost") is True)
@@ -168,7 +168,7 @@ def _quiet(gpus: List[Gpu], tuning: Tuning) -> List[Finding]:
     return [Finding(QUIET, f"{text} (quiet below {tuning.gpu_util:g} %)")]
 
 
-def _memory(part: Dict[str, Any]) -> Optional[float]:
+def _memory(part: Mapping[str, object]) -> Optional[float]:
     """Memory in use: what the GPU tells, else what its processes hold; None when neither does."""
     memory = number(part.get("mem_used"))
     if memory is not None:
@@ -177,13 +177,13 @@ def _memory(part: Dict[str, Any]) -> Optional[float]:
     return sum(each or 0.0 for each in held) if held else None
 
 
-def _process_memory(part: Dict[str, Any]) -> List[Optional[float]]:
+def _process_memory(part: Mapping[str, object]) -> List[Optional[float]]:
     processes = part.get("processes")
     rows = processes if isinstance(processes, list) else []
     return [number(row.get("mem_used")) for row in rows if isinstance(row, dict)]
 
 
-def _is_held(part: Dict[str, Any], memory: float) -> bool:
+def _is_held(part: Mapping[str, object], memory: float) -> bool:
     held = _process_memory(part)
     if any(each is not None and each >= PROCESS_HOLDS for each in held):
         return True

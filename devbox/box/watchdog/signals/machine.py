@@ -7,7 +7,7 @@ Network: a download of weights uses little of anything else; loopback is not in 
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from devbox.box.format import size
 from devbox.box.json_file import number
@@ -36,8 +36,10 @@ class Cpu(NamedTuple):
     seen: Optional[float] = None
     used: Optional[float] = None
 
-    def observe(self, part: Any, tuning: Tuning, now: float) -> Cpu:
-        util = number(part.get("util")) if isinstance(part, dict) else None
+    def observe(self, part: object, tuning: Tuning, now: float) -> Cpu:
+        if not isinstance(part, dict):
+            return self
+        util = number(part.get("util"))
         if util is None:
             return self
         cores = int(number(part.get("count")) or 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from devbox.box.format import brief
 from devbox.box.json_file import number
@@ -68,5 +68,5 @@ class Requests(NamedTuple):
         return [Finding(kind, f"last request served {brief(now - self.used)} ago")]
 
 
-def _names(part: List[Any]) -> Tuple[str, ...]:
+def _names(part: Sequence[object]) -> Tuple[str, ...]:
     return tuple(clean(str(item), 60) for item in part[:100])
