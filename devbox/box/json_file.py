@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, NamedTuple, Optional, Type, TypeVar
 
 from devbox.wire.codec import Unreadable, convert, plain
 
-M = TypeVar("M", bound=Tuple[Any, ...])
+M = TypeVar("M", bound=NamedTuple)
 
 MAX_BYTES = 1 << 20
 

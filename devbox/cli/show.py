@@ -171,7 +171,7 @@ def status_command(box_name: str | None, wait: bool, as_json: bool) -> None:
     if as_json:
         idle = verdict._asdict() if verdict else None
         told = msgspec.to_builtins(guards)
-        line = [{"id": run.id, **plain(seen.queue)} for run, seen in queued]
+        line = [{"id": run.id, **plain(seen.queue)} for run, seen in queued if seen.queue]
         print_json("status", **box_fields(ws, box), idle=idle, lost=lost, guards=told, queue=line)
         return
     for label, value in _lines(ws, box, verdict, guards):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from devbox.model import Run, RunState
 from devbox.text import clean
-from devbox.wire.codec import LATEST, Unreadable, convert, decode, encode, load, plain
+from devbox.wire.codec import LATEST, Json, Unreadable, convert, decode, encode, load, plain
 from devbox.wire.jobs import Attempt, JobRequest, JobStatus
 from devbox.wire.messages import End, Identity
 
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
 
     command: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
-    args: Mapping[str, Any] = {}
+    args: Mapping[str, Json] = {}
     inputs: Mapping[str, str] = {}
     sources: Mapping[str, str] = {}
 
@@ -41,7 +41,8 @@ def asked(run: Run) -> Asked | None:
         request = convert(found.get("request"), JobRequest)
     except Unreadable:
         return None
-    sources = {str(name): str(path) for name, path in dict(found.get("sources") or {}).items()}
+    listed = found.get("sources")
+    sources = {name: str(path) for name, path in listed.items()} if type(listed) is dict else {}
     return Asked(request.command, request.extra, request.args, request.inputs, sources)
 
 

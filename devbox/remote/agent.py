@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 from devbox.errors import Conflict, DevboxError, NotFound, SshError, UsageError
 from devbox.remote import agent_bootstrap
@@ -19,7 +19,7 @@ from devbox.wire.codec import MAX_LINE, Unreadable, decode, encode
 from devbox.wire.jobs import Refusal, Refused
 from devbox.wire.messages import BoxReport, Kept, Verdict, WatchdogConfig
 
-M = TypeVar("M", bound=tuple[Any, ...])
+M = TypeVar("M", bound=NamedTuple)
 
 _MANY = 64 << 20  # bytes of an answer: the statuses of many runs
 _ERRORS: dict[Refused, type[DevboxError]] = {
@@ -37,7 +37,7 @@ def ask(
     line: Runs,
     kind: type[M],
     *words: str,
-    request: tuple[Any, ...] | None = None,
+    request: NamedTuple | None = None,
     timeout: float = 60.0,
     limit: int = MAX_LINE,
     present: bool = False,
@@ -61,7 +61,7 @@ def ask(
             fix=f"arm it again with: devbox up {name}",
         )
     try:
-        found: M | Refusal = decode(done.out.encode(errors="replace"), Refusal, kind, limit=limit)
+        found = decode(done.out.encode(errors="replace"), Refusal, kind, limit=limit)
     except Unreadable as error:
         said = clean((done.err or done.out).strip()[-300:], 300) or "nothing"
         raise SshError(
@@ -78,7 +78,7 @@ def job(
     line: Runs,
     kind: type[M],
     *words: str,
-    request: tuple[Any, ...] | None = None,
+    request: NamedTuple | None = None,
     timeout: float = 60.0,
 ) -> M:
     """Ask the job runner of the present box half, as `ask`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from devbox.errors import SyncError
 from devbox.ignore.defaults import ARRIVING
@@ -24,7 +24,7 @@ MAX_FILES = 2_000_000
 OUTSIDE_MOST, OUTSIDE_SECONDS, OUTSIDE_NAMED = 20_000, 5.0, 200
 _MAX_SIZE = 1 << 62
 _SECONDS = 600.0
-M = TypeVar("M", bound=tuple[Any, ...])
+M = TypeVar("M", bound=NamedTuple)
 
 
 class Listing(NamedTuple):
@@ -166,7 +166,7 @@ class Asking:
         self._program = Program(box, agent_bootstrap.start("files", verb))
         self.close = self._program.close
 
-    def answer(self, request: tuple[Any, ...]) -> bytes:
+    def answer(self, request: NamedTuple) -> bytes:
         """Its answer; a box without the present box half gets it first. SshError, SyncError."""
         body, words = encode(request), ("files", self._verb)
         code, out, said = _finished(self._program, body, _SECONDS)
@@ -190,7 +190,7 @@ def _finished(program: Program, input: bytes, seconds: float) -> tuple[int, byte
 
 
 def _ask(
-    box: Box, verb: str, request: tuple[Any, ...], kind: type[M], asking: Asking | None = None
+    box: Box, verb: str, request: NamedTuple, kind: type[M], asking: Asking | None = None
 ) -> M:
     answer = (asking or Asking(box, verb)).answer(request)
     return _decoded(answer, kind, f"devbox doctor {box.name}")
@@ -198,8 +198,7 @@ def _ask(
 
 def _decoded(answer: bytes, kind: type[M], fix: str) -> M:
     try:
-        found: M = decode(answer, kind, limit=files.MOST_BYTES)
+        return decode(answer, kind, limit=files.MOST_BYTES)
     except Unreadable as error:
         what = f"the box's answer about its files could not be read: {error}"
         raise SyncError(what, fix=fix) from error
-    return found

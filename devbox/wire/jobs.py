@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Dict, Literal, NamedTuple, Optional, Tuple
+from typing import Annotated, Dict, Literal, NamedTuple, Optional, Tuple
 
-from devbox.wire.codec import Between, Exactly, Most, Text, Time, Word
+from devbox.wire.codec import Between, Exactly, Json, Most, Text, Time, Word
 from devbox.wire.messages import BoxEvent, End, Identity
 
 Cursor = Annotated[str, Exactly("[0-9]{1,15}[.][0-9]{1,18}")]
@@ -93,7 +93,7 @@ class JobRequest(NamedTuple):
     command: Tuple[Word, ...] = ()
     template: bool = False
     extra: Tuple[Word, ...] = ()
-    args: Dict[Word, Any] = {}
+    args: Dict[Word, Json] = {}
     inputs: Dict[Word, Word] = {}
     patterns: Dict[Word, Tuple[Word, ...]] = {}
     checkpoints: Dict[Word, Word] = {}

@@ -6,9 +6,9 @@ says other.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, Optional, Tuple
+from typing import Annotated, Literal, NamedTuple, Optional, Tuple
 
-from devbox.wire.codec import Between, Exactly, Most, Number, Text, Time, Word
+from devbox.wire.codec import Between, Exactly, Json, Most, Number, Text, Time, Word
 from devbox.wire.notices import Notify
 
 VerdictState = Literal["active", "idle", "held", "warned", "saving", "pausing"]
@@ -45,7 +45,7 @@ class PauseRecipe(NamedTuple):
     method: Literal["POST", "PUT", "DELETE", "PATCH", "GET"] = "POST"
     url: Word = ""
     token_env: Word = ""
-    body: Any = None
+    body: Json = None
     armed: Word = ""
 
 

@@ -179,7 +179,7 @@ def test_damage_costs_only_what_is_damaged(folder: Path) -> None:
 
 def seqs_of(path: Path) -> list[int]:
     lines = gzip.decompress(path.read_bytes()).splitlines()
-    return [int(message["seq"]) for message in map(codec.load_or_none, lines) if message]
+    return [int(str(message["seq"])) for message in map(codec.load_or_none, lines) if message]
 
 
 @pytest.mark.parametrize("stage", ["before packing", "packed, not yet removed", "half packed"])

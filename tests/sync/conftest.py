@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -82,7 +82,7 @@ def files(folder: Path) -> dict[str, str]:
     return out
 
 
-def by_the_box(verb: str, request: tuple[Any, ...], python: Sequence[str] = ("python3",)) -> bytes:
+def by_the_box(verb: str, request: NamedTuple, python: Sequence[str] = ("python3",)) -> bytes:
     """What the box half of this checkout answers to `files VERB`."""
     done = subprocess.run(
         [*python, "-S", "-m", "devbox.box", "files", verb],

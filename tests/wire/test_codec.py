@@ -82,11 +82,11 @@ def values(hint: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one a kind o
     origin, args = get_origin(hint), get_args(hint)
     if hasattr(hint, "_fields"):
         return message(hint)
-    if origin is Union:
+    if origin is Union and len(args) == 2:
         return st.none() | values(args[0])
     if origin is Literal:
         return st.sampled_from(args)
-    if hint is Any:
+    if origin is Union:  # Json
         small = st.floats(-BIG, BIG) | st.integers(-(1 << 53), 1 << 53) | st.text()
         return st.none() | small | st.lists(small) | st.dictionaries(st.text(), small)
     if hint is bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple
 
 from devbox.box import packages
 from devbox.box.checkpoints import bucket, hub, provide, source
@@ -41,7 +41,7 @@ def main(argv: List[str]) -> int:
         print(f"checkpoints: the request {error}", file=sys.stderr)
         return 2
 
-    def say(line: object) -> None:
+    def say(line: NamedTuple) -> None:
         out.write(encode(line))
         out.flush()
 

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Type, TypeVar, Union
 
 from devbox.box import json_file, paths, processes
 from devbox.box.runs import inputs, queue, rounds, then, turn
@@ -48,7 +48,7 @@ MAX_REQUEST = 4 << 20  # bytes
 MAX_LISTED = 500
 _START_PATIENCE = 60.0
 Answer = Union[JobAnswer, JobList, RoundsAnswer, InputAnswer, ThenAnswer, Refusal]
-M = TypeVar("M", bound=Tuple[Any, ...])
+M = TypeVar("M", bound=NamedTuple)
 _ENDS: Dict[str, End] = {"pause": "pause", "down": "down"}
 
 
@@ -245,7 +245,6 @@ def _read_request() -> JobRequest:
 def _read(kind: Type[M], limit: int) -> M:
     """The message on stdin."""
     try:
-        found: M = decode(sys.stdin.buffer.read(limit + 1), kind, limit=limit)
+        return decode(sys.stdin.buffer.read(limit + 1), kind, limit=limit)
     except Unreadable as error:
         raise BadRequest("bad_request", f"the request cannot be carried out: {error}") from None
-    return found

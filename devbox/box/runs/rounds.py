@@ -176,7 +176,9 @@ class Rounds:
         """Add them, and take them in. Held: the lock."""
         if not records:
             return
-        lines = b"".join(encode(plain(each)) for each in records)
+        lines = b"".join(
+            encode({name: plain(one) for name, one in each.items()}) for each in records
+        )
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.ftruncate(handle, self._offset)  # what a crash left of a line
