@@ -11,8 +11,8 @@ VERBS = {
     "arm": "devbox.box.watchdog.arm",  # config JSON on stdin → written, agent (re)started
     "guard": "devbox.box.watchdog.arm:guard",  # the orders a box was made with
     "agent": "devbox.box.watchdog.daemon",  # the sampler and watchdog loop
-    "keep": "devbox.box.watchdog.keep",
-    "verdict": "devbox.box.watchdog.verdict",  # the watchdog's present verdict as JSON
+    "keep": "devbox.box.watchdog.commands:keep",
+    "verdict": "devbox.box.watchdog.commands:verdict",  # the watchdog's present verdict as JSON
     "stream": "devbox.box.stream",  # samples and events as JSON lines
     "job": "devbox.box.runs.commands",  # job start|follow|cancel|list …
     "setup": "devbox.box.setup.commands",  # setup look: what a box has of its setup

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devbox.box import processes
-from devbox.box.watchdog import config, keep
+from devbox.box.watchdog import commands, config
 from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.escalation import Report
 from devbox.wire.codec import convert
@@ -126,7 +126,7 @@ def test_keep_does_not_pass_it(
 ) -> None:
     world = World(budget=MONEY)
     monkeypatch.setattr(config, "moment", world.now)
-    assert keep.main(["--until", str(T0 + 9 * HOUR), "--now", str(T0)]) == 0
+    assert commands.keep(["--until", str(T0 + 9 * HOUR), "--now", str(T0)]) == 0
     assert f'"until":{T0 + 2 * HOUR}' in capfdbinary.readouterr().out.decode()
 
 

@@ -7,7 +7,9 @@ is not counted, since whoever looks whether it is well does not use it.
 
 from __future__ import annotations
 
+import hmac
 import importlib
+import json
 import signal
 import socket
 import threading
@@ -18,7 +20,6 @@ from typing import Any, Dict
 
 from devbox.box import json_file
 from devbox.box.service import Service
-from devbox.box.services.token import Guarded
 
 PACKAGES = ("starlette>=0.37", "uvicorn>=0.30")
 _WRITE_EVERY = 1.0
@@ -52,10 +53,10 @@ def run(
     token: str = "",
 ) -> None:
     """Until SIGTERM, or `service.fail`. drain: seconds for requests in flight. token: asked
-    for with each request. What `create_app`
-    raises comes through."""
+    for with each request. What `create_app` raises comes through."""
     import uvicorn
 
+    # A refused request is not counted as use, so that strangers cannot keep a box up.
     app = Counted(importlib.import_module(module).create_app(service), health, served)
     config = uvicorn.Config(
         Guarded(app, token, health) if token else app,
@@ -118,3 +119,38 @@ class Counted:
                 state = {"count": self._count, "in_flight": self._in_flight}
                 json_file.write(self._served, state)
             time.sleep(_WRITE_EVERY)
+
+
+class Guarded:
+    """The app of a public service, which lets a request in only with `Authorization: Bearer TOKEN`.
+    One without it is answered 401; a WebSocket is closed. The health path is open, since whoever
+    looks whether it is well has no token."""
+
+    def __init__(self, app: Any, token: str, open_path: str) -> None:
+        if not token:
+            raise ValueError("a public service needs a token")
+        self._app, self._open = app, open_path
+        self._wanted = b"Bearer " + token.encode()
+
+    async def __call__(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
+        kind = scope["type"]
+        if kind == "lifespan" or self._may_pass(scope):
+            await self._app(scope, receive, send)
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            body = json.dumps({"error": "the token is missing or wrong"}).encode()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"www-authenticate", b"Bearer"),
+            ]
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    def _may_pass(self, scope: Dict[str, Any]) -> bool:
+        if scope["type"] == "http" and scope["path"] == self._open:
+            return True
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        # Each is compared, in a time that does not tell how much of it is right.
+        return len(given) == 1 and hmac.compare_digest(given[0], self._wanted)
