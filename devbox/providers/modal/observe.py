@@ -66,7 +66,9 @@ def paused(found: Record, image: str) -> Observation:
     until = "for 30 days"
     if found.ended:
         until = f"until {datetime.fromtimestamp(found.ended + KEPT, UTC):%Y-%m-%d}"
-    by_itself = "" if found.state == PAUSED else f"{_why(found)}; "
+    by_itself = "" if found.whole else f"{_why(found)}; "
+    if by_itself and image == found.image and not found.untouched:
+        by_itself += "its files are those of a pause before that, as Modal has no newer ones; "
     return _seen(found, record.handle(found.id, image), BoxState.PAUSED)._replace(
         stage="snapshot",
         message=f"{by_itself}files are kept {until}, its processes are gone",

@@ -2,7 +2,8 @@
 
 The handle is the sandbox's id, and `sandbox:image` while the box is paused. The truth of a paused
 box is at Modal: before a sandbox is ended for a pause it is tagged with its snapshot, so that a
-crash at any point leaves either a running sandbox or one that names its files.
+crash at any point leaves either a running sandbox or one that names its files. After a crash before
+the end the sandbox works on; what Modal kept at its end is newer then (`Generations.image`).
 """
 
 from __future__ import annotations
@@ -159,8 +160,7 @@ class Modal(
             raise later
         for each in every[:1]:
             if each.over and each.state != ENDED:
-                left = self._generations.image(each)
-                if left and left != each.base:
+                for left in filter(None, {self._generations.image(each), each.image} - {each.base}):
                     self._sandboxes.delete_image(left)
                 self._sandboxes.tag(each.id, {"devbox-state": ENDED})
         if not every and kept:
@@ -190,11 +190,12 @@ class Modal(
             )
         made = self._made.setdefault(found.id, {found.image})
         made.add(kept)
-        tags = {"devbox-state": PAUSED, "devbox-image": kept}
+        tags = {"devbox-state": PAUSED, "devbox-image": kept, "devbox-whole": "no"}
         step("tag", lambda: self._sandboxes.tag(found.id, tags))
         for earlier in made - {kept, found.base, ""}:
             self._drop(earlier)
         step("end", lambda: self._end(found.id))
+        self._mark_whole(found.id, kept)
         del self._made[found.id]
         return record.handle(found.id, kept)
 
@@ -353,8 +354,8 @@ class Modal(
         raise Gone(f"Modal does not know {clean(handle, 60)}", fix="see: devbox ls --refresh")
 
     def _lives_on(self, found: Record) -> bool:
-        """Runs, or can be brought back."""
-        return not found.over or bool(self._generations.image(found))
+        """Runs, or can be brought back, or Modal has not told yet whether it can."""
+        return not found.over or self._generations.image(found) is not None
 
     def _handle(self, found: Record) -> str:
         kept = self._generations.image(found) if found.over else ""
@@ -381,6 +382,13 @@ class Modal(
         if tunnel is not None:
             self._tunnels[sandbox] = tunnel
         return tunnel
+
+    def _mark_whole(self, sandbox: str, image: str) -> None:
+        """Tag a sandbox as ended by the pause that took this snapshot."""
+        try:
+            self._sandboxes.tag(sandbox, {"devbox-whole": image})
+        except DevboxError:
+            return  # why: the pause is done; without the tag Modal is asked for its exit snapshot
 
     def _drop(self, image: str) -> None:
         """Delete a snapshot that a later one has replaced."""

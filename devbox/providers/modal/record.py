@@ -10,6 +10,8 @@ it costs, and the snapshot of a paused one. Modal allows letters, digits and ._-
     devbox-state   paused: its files are in devbox-image, and it may end or has ended
                    ended: its end permanently was asked for
     devbox-image   the snapshot of a paused box
+    devbox-whole   no with a new devbox-image; that snapshot's id once Modal has accepted the end
+                   that follows it. Not there on a box that an older devbox paused
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from devbox.providers.modal.sizes import Size
 from devbox.text import clean
 
 _LATE = (2, entrypoint.TOO_LATE)  # GENERIC_STATUS_FAILURE
+_TERMINATED = 3  # GENERIC_STATUS_TERMINATED
 PAUSED, ENDED = "paused", "ended"
 OURS = {"devbox": "1"}
 _HANDLE = re.compile(r"(sb-[A-Za-z0-9]{1,64})(?::(im-[A-Za-z0-9]{1,64}))?")
@@ -83,6 +86,14 @@ class Record(NamedTuple):
         """The snapshot that holds its files; empty when there is none."""
         image = self.tags.get("devbox-image", "")
         return image if self.state == PAUSED and _IMAGE.fullmatch(image) else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether that snapshot has its last files: the pause ended it right after. A sandbox
+        whose pause was cut off before that may have written more. Of one that an older devbox
+        paused, an end that was asked for counts as the pause's."""
+        asked = self.tags.get("devbox-whole", self.image) == self.image
+        return bool(self.image) and asked and self.status == _TERMINATED
 
     @property
     def ours(self) -> bool:

@@ -7,6 +7,7 @@ that a lost reply, a second computer or an old handle all lead to the same place
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ from devbox.providers.modal.sandboxes import KEPT, Sandboxes
 
 #: seconds a box can be of use: its longest life, then its snapshot's
 HORIZON = LONGEST + KEPT + 3600.0
+#: seconds after its end in which Modal is asked for its files before those of a pause are taken
+_TELLS = 3600.0
 
 
 class Generations:
@@ -87,10 +90,23 @@ class Generations:
             return None
 
     def image(self, found: Record) -> str | None:
-        """The image with the files of a finished sandbox: the snapshot of its pause, else what
-        Modal kept when it ended. Empty while that is being made; None when there is none."""
-        if found.image or found.state == ENDED:
+        """The image with the newest files of a finished sandbox. Empty while Modal has not told;
+        None when there is none.
+
+        That is the snapshot of its pause, where the pause ended it. Where the pause was cut off
+        before that, the sandbox may have written more files: then it is the image that Modal made
+        at its end, and the snapshot only when there is no such image.
+        """
+        if found.state == ENDED or found.whole:
             return found.image or None
+        left = self._at_end(found)
+        if not found.image:
+            return left
+        if left == "" and self._clock() - (found.ended or math.inf) < _TELLS:
+            return left
+        return left if left and self._sandboxes.has_image(left) else found.image
+
+    def _at_end(self, found: Record) -> str | None:
         if found.id not in self._left:
             left = (
                 self._started_from(found)

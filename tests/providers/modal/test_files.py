@@ -258,3 +258,18 @@ def test_a_resume_that_waits_for_an_end_takes_no_more_snapshots(
         with pytest.raises(Unavailable):
             provider.resume(request, paused)
     assert len(snapshots(emulator)) == 1
+
+
+def test_a_box_whose_files_modal_may_still_have_is_not_made_again(
+    harness: ModalHarness, provider: Modal, emulator: ModalEmulator
+) -> None:
+    request = harness.request()
+    handle = provider.create(request)
+    harness.running(provider, handle)
+    only(emulator).exit_error = ERRORS.ERROR_CODE_INTERNAL
+    emulator.end(only(emulator), api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE)
+    harness.until(provider, handle, lambda s: s is None or s.stage == "saving its files")
+    with pytest.raises(Unavailable, match="still saving"):
+        provider.create(request)
+    only(emulator).exit_error = 0
+    assert provider.create(request) == f"{handle}:{only(emulator).exit_image}"
