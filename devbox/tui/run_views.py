@@ -8,7 +8,6 @@ from contextlib import suppress
 from devbox.errors import DevboxError
 from devbox.jobs import queries
 from devbox.model import Run
-from devbox.scale import batch as batches
 from devbox.tui.feed import RunView
 from devbox.workspace import Workspace
 
@@ -37,6 +36,8 @@ def refresh(ws: Workspace, runs: list[Run]) -> list[Run]:
 
 def _batch(ws: Workspace, part: Run) -> list[RunView]:
     """The batch of that part, then all of its parts."""
+    from devbox.scale import batch as batches  # why here: few boxes work on one, and it takes long
+
     batch = ws.store.batches.get(part.batch)
     if batch is None:
         return [_view(ws, part)]

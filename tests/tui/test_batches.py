@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -46,6 +49,25 @@ def test_a_box_shows_its_batches_with_all_parts_and_its_own_runs(
     assert [view.run for view in rest] == [*parts, own]
     assert not any(view.is_batch for view in rest)
     assert [view.run for view in run_views.of_box(local_workspace, "id-lab")[1:]] == parts
+
+
+def test_runs_of_no_batch_are_shown_without_what_takes_long_to_load(
+    local_workspace: Workspace,
+) -> None:
+    local_workspace.store.runs.put(fakes.run(5, RunState.SUCCEEDED))
+    code = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "import devbox.tui.start\n"
+        "from devbox.tui import run_views\n"
+        "from devbox.workspace import Workspace\n"
+        "shown = run_views.of_box(Workspace.open(Path.cwd()), 'id-train')\n"
+        "print(json.dumps([len(shown), sorted(sys.modules)]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown, loaded = json.loads(done.stdout)
+    assert shown == 1
+    assert not {"devbox.scale.batch", "devbox.lifecycle", "devbox.sync.rsync"} & set(loaded)
 
 
 async def test_the_jobs_tab_has_it_as_one_run_that_can_be_cancelled(
