@@ -24,6 +24,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync tmux:tmux \
+		"gcc:gcc libc6-dev" \
 		chromium:chromium chromedriver:chromium-driver \
 		dockerd:docker.io debootstrap:debootstrap docker-registry:docker-registry
 	# Half of the tests' time is waiting for real processes, so that two cores feed four workers.
@@ -31,7 +32,8 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 4 --dist loadgroup -r R --timeout 400
 
 coverage: $(VENV)/.dev
-	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync
+	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync \
+		"gcc:gcc libc6-dev"
 	$(BIN)/python -m tools.branches
 
 check: $(VENV)/.dev

@@ -36,6 +36,8 @@ from devbox.providers.local import launch
 
 ROOT = Path(__file__).parents[1]
 MOST = 1 << 20  # bytes of a request
+BOX_PROGRAM = "TESTED_BOX_PROGRAM"
+"""Environment variable: the module that local boxes run in place of their own server."""
 _SERVER = "devbox.providers.local.server"
 _ROOM = 1 << 15  # bytes for the environment of a fork, as others see it
 _LINE = 512  # bytes for its arguments
@@ -76,6 +78,9 @@ class Popen(subprocess.Popen[Any]):
         *rest: Any,
     ) -> None:
         words = [os.fsdecode(word) for word in args]
+        is_box = _module(words)[0] == _SERVER
+        if is_box:
+            words[words.index(_SERVER)] = os.environ.get(BOX_PROGRAM, _SERVER)
         assert words[: -len(_module(words))] in ([sys.executable, *x, "-m"] for x in ([], ["-P"]))
         assert not any((preexec_fn, pass_fds, shell, executable))
         self._status, told = os.pipe()
@@ -90,7 +95,7 @@ class Popen(subprocess.Popen[Any]):
         try:
             ask = _server()
             # A box may outlive who asked for it; any other program asks for boxes itself.
-            more = [] if _module(words)[0] == _SERVER else [ask.fileno()]
+            more = [] if is_box else [ask.fileno()]
             data = json.dumps(request).encode()
             assert len(data) < MOST
             socket.send_fds(ask, [data], [*streams, told, *more])

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make sure programs are there: need.sh PROGRAM:DEBIAN-PACKAGE … ; installs them when root on
+# Make sure programs are there: need.sh PROGRAM:DEBIAN-PACKAGES … ; installs them when root on
 # Debian, otherwise names what to install. `ensurepip` stands for Python's own module.
 set -eu
 missing=""

@@ -1,5 +1,9 @@
-"""A project with one box: local, at the embedded ssh server, and for tests that are marked
-`openssh` once more on a machine with a real sshd."""
+"""A project with one box, at one of three servers:
+
+- `embedded`: a local box with its own ssh server;
+- `openssh`: a local box whose ssh server is OpenSSH's, once more for tests marked `openssh`;
+- `machine`: a machine with a real sshd, through the ssh provider, for tests marked `machine`.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,32 @@ import pytest
 
 from devbox import lifecycle, spec
 from devbox.workspace import Workspace
+from tests import warm
 from tests.providers.host.machine import Machine
+from tests.remote import openssh_box
 from tests.remote.sshd import close_masters
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.definition.get_closest_marker("openssh"):
-        metafunc.parametrize("server", ["embedded", "openssh"], indirect=True)
+    """A test says by its marks which servers it also runs at."""
+    also = [name for name in ("openssh", "machine") if metafunc.definition.get_closest_marker(name)]
+    if also:
+        metafunc.parametrize("server", ["embedded", *also], indirect=True)
 
 
-@pytest.fixture
-def server(request: pytest.FixtureRequest, home: Path) -> Iterator[Machine | None]:
+@pytest.fixture(autouse=True)
+def server(
+    request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Machine | None]:
     """The machine that is box b; None for a local box."""
-    if getattr(request, "param", "embedded") == "embedded":
+    which = getattr(request, "param", "embedded")
+    if which == "openssh":
+        openssh_box.prepare(home)
+        monkeypatch.setenv(warm.BOX_PROGRAM, "tests.remote.openssh_box")
+        yield None
+        assert openssh_box.served(home)
+        return
+    if which == "embedded":
         yield None
         return
     machine = Machine(home, "lab")

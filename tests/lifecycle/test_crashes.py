@@ -25,6 +25,13 @@ TRIALS = [
     *(("down", step) for step in ("terminate", "confirm", "forget")),
 ]
 PHASES = ("before", "after")
+CASES = [
+    *((*trial, phase, "embedded") for trial in TRIALS for phase in PHASES),
+    # Those in which the next devbox finds what the last one left on the box.
+    *((verb, step, "after", "openssh") for verb, step in (("up", "login"), ("up", "arm"))),
+    *((verb, verb, "after", "openssh") for verb in ("pause", "resume")),
+    ("down", "terminate", "after", "openssh"),
+]
 GOAL = {
     "up": BoxState.RUNNING,
     "resume": BoxState.RUNNING,
@@ -97,8 +104,7 @@ def recall(ws: Workspace) -> str:
     return done.stdout.decode().strip()
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize(("verb", "step"), TRIALS)
+@pytest.mark.parametrize(("verb", "step", "phase", "server"), CASES, indirect=["server"])
 def test_a_crash_is_finished_by_reconcile(ws: Workspace, verb: str, step: str, phase: str) -> None:
     if verb != "up":
         lifecycle.up(ws, "b")

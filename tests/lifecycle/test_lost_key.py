@@ -29,6 +29,7 @@ def _log_in(ws: Workspace) -> bytes:
 
 
 @pytest.mark.openssh
+@pytest.mark.machine
 def test_no_verb_makes_a_new_key_in_silence(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
     _lose_the_key()
@@ -57,6 +58,7 @@ def test_up_says_it_and_has_the_box_take_a_new_key(ws: Workspace, between: str) 
 
 
 @pytest.mark.openssh
+@pytest.mark.machine
 def test_a_key_from_a_backup_needs_nothing(ws: Workspace, home: Path) -> None:
     lifecycle.up(ws, "b")
     kept = home / "backup"

@@ -111,6 +111,7 @@ def test_without_the_save_nothing_counts_as_fetched(ws: Workspace, box: Box, the
     assert "fetched first" not in "\n".join(looked(ws, box, save=False).lines())
 
 
+@pytest.mark.openssh
 def test_down_fetches_what_the_rules_cover_and_no_more(
     ws: Workspace, box: Box, here: Path, there: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_walk_that_hits_its_bound_says_so(
     assert "at least 3 files outside the synced folder" in "\n".join(looked(ws, box).lines())
 
 
+@pytest.mark.openssh
 def test_a_box_that_does_not_answer_is_unknown_not_empty(ws: Workspace, box: Box) -> None:
     paused = lifecycle.pause(ws, box)
     assert looked(ws, paused).lines() == ["b: it is paused: what is on it and not here is unknown"]
@@ -199,6 +201,7 @@ def test_without_a_terminal_an_end_needs_yes_and_names_what_is_lost(
     assert (here / "notes.txt").read_text() == "new"
 
 
+@pytest.mark.openssh
 def test_results_that_were_never_fetched_are_named_then_saved(ws: Workspace, box: Box) -> None:
     run = ended(ws, box, "echo precious >$DEVBOX_OUT/model.pt")
     ended(ws, box, "true")
@@ -220,6 +223,7 @@ def test_what_was_fetched_anywhere_is_not_named_again(ws: Workspace, box: Box, h
     assert "were never fetched" in looked(ws, box).lines()[0]
 
 
+@pytest.mark.openssh
 def test_a_run_that_goes_on_is_named_before_its_box_is_paused_or_ended(
     ws: Workspace, box: Box
 ) -> None:

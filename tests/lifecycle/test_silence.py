@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,8 @@ from devbox.providers.abilities import CanPause
 from devbox.workspace import Workspace
 from tests import warm
 from tests.remote.sshd import wait_until
+
+pytestmark = pytest.mark.openssh
 
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 
@@ -83,12 +84,10 @@ def test_a_program_that_ends_with_ssh_s_own_code_is_no_silence(ws: Workspace, ho
 
 def test_signals_of_exec_are_the_programs(ws: Workspace, home: Path) -> None:
     lifecycle.up(ws, "b")
-    line = [*DEVBOX, "exec", "b", "sh", "-c", "echo up; exec sleep 60"]
+    line = [*DEVBOX, "exec", "b", "sh", "-c", "echo up; exec sleep 600"]
     for number in (signal.SIGTERM, signal.SIGHUP):
         with subprocess.Popen(line, cwd=home / "project", stdout=subprocess.PIPE) as running:
             assert running.stdout is not None
             assert running.stdout.readline() == b"up\n"
             os.kill(running.pid, number)
-            began = time.monotonic()
             assert running.wait(60) != 0
-            assert time.monotonic() - began < 10

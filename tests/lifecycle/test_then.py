@@ -59,6 +59,7 @@ def paused(ws: Workspace, name: str = "b") -> Box:
     return lifecycle.observe_now(ws, box)
 
 
+@pytest.mark.openssh
 def test_a_waiting_terminal_fetches_then_pauses_the_box_also_after_a_failure(
     ws: Workspace, devbox: Devbox, project: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_waiting_terminal_fetches_then_pauses_the_box_also_after_a_failure(
     assert (results / "made").read_text() == "made\n"
 
 
+@pytest.mark.openssh
 def test_a_box_stops_itself_with_the_laptop_closed_and_attach_says_how_to_go_on(
     ws: Workspace, devbox: Devbox, project: Path
 ) -> None:

@@ -39,6 +39,7 @@ def ws(home: Path) -> Iterator[Workspace]:
         lifecycle.down(workspace, box, save=False)
 
 
+@pytest.mark.openssh
 def test_the_whole_life_of_a_box(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
     assert box.state is BoxState.RUNNING
@@ -247,6 +248,7 @@ def test_passing_faults_are_retried_with_the_waits_the_provider_asks_for(home: P
         with_retries(ws, never)
 
 
+@pytest.mark.openssh
 def test_up_mends_a_known_hosts_file_that_was_lost(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
     paths.known_hosts().unlink()

@@ -46,7 +46,7 @@ def said(ws: Workspace) -> list[str]:
     return lines
 
 
-@pytest.mark.openssh
+@pytest.mark.machine
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_dead_watchdog_is_armed_again_by(verb: str, ws: Workspace, said: list[str]) -> None:
     box = lifecycle.up(ws, "b")
@@ -66,6 +66,7 @@ def test_a_dead_watchdog_is_armed_again_by(verb: str, ws: Workspace, said: list[
     assert not any(SAID in line for line in said), "it runs now"
 
 
+@pytest.mark.openssh
 def test_a_watchdog_whose_folder_is_gone_is_armed_again(ws: Workspace, said: list[str]) -> None:
     box = lifecycle.up(ws, "b")
     with connect(box) as connection:
