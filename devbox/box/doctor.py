@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import List
 
 from devbox.box import event_log
 from devbox.box.format import size
@@ -106,7 +106,7 @@ def _gpu() -> List[Check]:
     return [*(Check("ok", f"GPU {line}") for line in lines), *noted]
 
 
-def _rows(patience: float = 5.0) -> List[Dict[str, Any]]:
+def _rows(patience: float = 5.0) -> List[gpu.Row]:
     """The GPUs as samples have them: through NVML, also where nvidia-smi is missing."""
     source = gpu.detect()
     try:
@@ -118,7 +118,7 @@ def _rows(patience: float = 5.0) -> List[Dict[str, Any]]:
         source.close()
 
 
-def _listed(row: Dict[str, Any]) -> Check:
+def _listed(row: gpu.Row) -> Check:
     memory = row.get("mem_total")
     shown = size(memory) if memory is not None else "memory shared with the machine, or not told"
     return Check(
@@ -126,18 +126,18 @@ def _listed(row: Dict[str, Any]) -> Check:
     )
 
 
-def _health(rows: List[Dict[str, Any]]) -> List[Check]:
+def _health(rows: List[gpu.Row]) -> List[Check]:
     checks: List[Check] = []
     for row in rows:
         index = int(row.get("index") or 0)
-        hot = sorted(health.THERMAL.intersection(row.get("throttle") or ()))
+        hot = health.hot_reasons(row)
         if row.get("lost"):
             checks.append(
                 Check("fail", health.lost_message(index), "devbox pause, then devbox resume")
             )
-        if row.get("ecc_errors"):
+        if errors := row.get("ecc_errors"):
             fix = "use other hardware; a restart of the box may bring another GPU"
-            checks.append(Check("warn", health.ecc_message(index, row["ecc_errors"]), fix))
+            checks.append(Check("warn", health.ecc_message(index, errors), fix))
         if hot:
             fix = "none from here: its cooling is the provider's, or your machine's"
             checks.append(Check("warn", health.hot_message(index, hot), fix))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import pytest
 
-from devbox.box.probes.gpu import Detachment
+from devbox.box.probes.gpu import Detachment, Row
 from devbox.box.probes.gpu.nvml import Nvml
 from tests.box.fake_nvml import FakeNvml
 
 MIB = 1 << 20
 
 
-def read(fixture: str, now: float = 100.0) -> list[dict[str, Any]]:
+def read(fixture: str, now: float = 100.0) -> list[Row]:
     source = Nvml(FakeNvml(fixture))
     assert source.open()
     rows = source.read(now)
@@ -67,7 +66,7 @@ def test_mig_memory_and_processes_come_from_the_instances() -> None:
     assert (row["util"], row["mem_util"], row["ecc_errors"]) == (None, None, None)
     assert row["mem_used"] == (14366 + 36) * MIB
     assert row["mem_total"] == 2 * 19968 * MIB
-    assert [process["pid"] for process in row["processes"]] == [777]
+    assert [process["pid"] for process in row["processes"] or []] == [777]
 
 
 def test_a_lost_gpu_is_null_and_hides_no_other() -> None:

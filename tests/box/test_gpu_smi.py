@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from devbox.box.probes.gpu import Row
 from devbox.box.probes.gpu.csv import FIELDS, parse_gpu, parse_process, without
 from devbox.box.probes.gpu.smi import Smi
 from tests.box.fake_nvml import FIXTURES
@@ -23,7 +24,7 @@ MIB = 1 << 20
 ALL = list(FIELDS)
 
 
-def row(name: str, line: int = 0, fields: list[str] | None = None) -> dict[str, Any]:
+def row(name: str, line: int = 0, fields: list[str] | None = None) -> Row:
     text = (FIXTURES / name).read_text().splitlines()[line]
     found = parse_gpu(text, fields or ALL)
     assert found is not None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devbox.box.probes.gpu import Process, Row
 from devbox.box.runs.devices import Device, environment, usable
 from devbox.box.runs.order import PASS, Entry, Verdict, judge
 
@@ -183,7 +184,7 @@ def test_nobody_is_held_up_beyond_the_bound_by_those_that_pass(
             assert not needed or all(100.0 + mine.lasts <= each.since + PASS for each in fits)
 
 
-ROWS: list[dict[str, Any]] = [
+ROWS: list[Row] = [
     {"index": 0, "uuid": "GPU-aa", "mem_used": 5, "mig": False, "lost": False},
     {"index": 1, "uuid": "GPU-ab", "mem_used": None, "mig": False, "lost": False},
     {"index": 2, "uuid": None, "mem_used": 7, "mig": None, "lost": False},
@@ -214,7 +215,9 @@ def test_which_gpus_a_box_can_give(visible: str | None, names: list[str]) -> Non
 
 
 def test_memory_that_the_driver_does_not_tell_is_that_of_its_processes() -> None:
-    row: dict[str, Any] = {"index": 0, "uuid": "GPU-a", "processes": [{"mem_used": 3 * GB}, {}]}
+    told: Process = {"pid": 5, "name": "x", "mem_used": 3 * GB}
+    untold: Process = {"pid": 6, "name": "y", "mem_used": None}
+    row: Row = {"index": 0, "uuid": "GPU-a", "processes": [told, untold]}
     assert usable([row])[0].used == 3 * GB
     row["processes"] = []
     assert usable([row])[0].used is None

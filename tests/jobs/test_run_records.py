@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from devbox.box.probes.gpu import Process, Row
 from devbox.box.runs import log as run_log
 from devbox.box.runs.jsonl import Tail
 from devbox.box.runs.outcome import judge
@@ -180,8 +181,8 @@ def test_outcomes(code: int, stopped: str, state: str, reason: str, exit_code: i
     assert (outcome.state, outcome.reason, outcome.exit_code) == (state, reason, exit_code)
 
 
-def gpu(used: int, *processes: tuple[int, int]) -> list[dict[str, Any]]:
-    rows = [{"pid": pid, "name": "x", "mem_used": mem} for pid, mem in processes]
+def gpu(used: int, *processes: tuple[int, int]) -> list[Row]:
+    rows: list[Process] = [{"pid": pid, "name": "x", "mem_used": mem} for pid, mem in processes]
     return [{"mem_used": used, "processes": rows}]
 
 
@@ -214,8 +215,8 @@ def test_another_ones_gpu_memory_is_not_ours() -> None:
 
 def test_a_gpu_that_begins_to_tell_its_memory_is_no_rise() -> None:
     peak, hidden = PeakVram(), 4_000_000
-    silent = {**gpu(0)[0], "uuid": "GPU-b", "mem_used": None}
-    talks = {**gpu(20 * GB, (hidden, GB))[0], "uuid": "GPU-b"}
+    silent: Row = {**gpu(0)[0], "uuid": "GPU-b", "mem_used": None}
+    talks: Row = {**gpu(20 * GB, (hidden, GB))[0], "uuid": "GPU-b"}
     peak.feed([*gpu(2 * GB, (hidden, GB)), silent], {5})
     peak.feed([*gpu(2 * GB, (hidden, GB)), talks], {5})
     assert peak.peak is None
@@ -223,6 +224,6 @@ def test_a_gpu_that_begins_to_tell_its_memory_is_no_rise() -> None:
 
 def test_memory_of_our_process_that_is_unknown_is_not_zero() -> None:
     peak = PeakVram()
-    card = {**gpu(2 * GB)[0], "processes": [{"pid": 5, "name": "python", "mem_used": None}]}
+    card: Row = {**gpu(2 * GB)[0], "processes": [{"pid": 5, "name": "python", "mem_used": None}]}
     peak.feed([card], {5})
     assert (peak.peak, peak.source) == (None, None)

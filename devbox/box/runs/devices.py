@@ -8,7 +8,9 @@ that the variable names are, one each, and of these no memory is known.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from devbox.box.probes.gpu import Row
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 LITTLE = 1 << 30  # bytes; a GPU on which programs hold more is in use
@@ -26,7 +28,7 @@ class Device(NamedTuple):
         return self.used is not None and self.used > LITTLE
 
 
-def usable(rows: Sequence[Mapping[str, Any]], visible: Optional[str] = None) -> List[Device]:
+def usable(rows: Sequence[Row], visible: Optional[str] = None) -> List[Device]:
     """rows: the "gpus" of a sample. visible: what CUDA_VISIBLE_DEVICES holds, None where unset."""
     if visible is None:
         return [_device(row) for row in rows if _is_whole(row)]
@@ -51,12 +53,12 @@ def environment(names: Sequence[str]) -> Dict[str, str]:
     return {VARIABLE: ",".join(names), **order}
 
 
-def given(rows: Sequence[Dict[str, Any]], names: Sequence[str]) -> List[Dict[str, Any]]:
+def given(rows: Sequence[Row], names: Sequence[str]) -> List[Row]:
     """Those of `rows` that a run was given; all where it was given none that is known."""
     return [row for row in rows if _name(row) in names] or list(rows)
 
 
-def _named(rows: Sequence[Mapping[str, Any]], word: str) -> Optional[Mapping[str, Any]]:
+def _named(rows: Sequence[Row], word: str) -> Optional[Row]:
     """The GPU that CUDA takes this for: an index, or the beginning of just one UUID."""
     if word.isdigit():
         return next((row for row in rows if str(row.get("index")) == str(int(word))), None)
@@ -64,15 +66,15 @@ def _named(rows: Sequence[Mapping[str, Any]], word: str) -> Optional[Mapping[str
     return begun[0] if len(begun) == 1 else None
 
 
-def _is_whole(row: Mapping[str, Any]) -> bool:
+def _is_whole(row: Row) -> bool:
     return not row.get("mig") and not row.get("lost")
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def _name(row: Row) -> str:
     return str(row.get("uuid") or row.get("index"))
 
 
-def _device(row: Mapping[str, Any]) -> Device:
+def _device(row: Row) -> Device:
     used = row.get("mem_used")
     if used is None:
         held = [each.get("mem_used") for each in row.get("processes") or ()]

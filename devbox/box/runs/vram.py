@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Literal, Optional
+from typing import Collection, Dict, List, Literal, Optional, Union
 
 from devbox.box import processes
 from devbox.box.probes import gpu
@@ -26,9 +26,9 @@ class PeakVram:
     def __init__(self) -> None:
         self.peak: Optional[int] = None
         self.source: Optional[Source] = None
-        self._least: Dict[Any, int] = {}
+        self._least: Dict[Union[str, int, None], int] = {}
 
-    def feed(self, gpus: List[Dict[str, Any]], pids: Collection[int]) -> None:
+    def feed(self, gpus: List[gpu.Row], pids: Collection[int]) -> None:
         """gpus: the part of that name of a sample (devbox.wire.messages)."""
         if not gpus:
             return
@@ -45,7 +45,7 @@ class PeakVram:
         ):
             self._raise(rise, "device")
 
-    def _rise(self, card: Dict[str, Any]) -> int:
+    def _rise(self, card: gpu.Row) -> int:
         """How far one GPU's use is above its least; one that does not tell adds nothing."""
         used, key = card.get("mem_used"), card.get("uuid") or card.get("index")
         if used is None:
@@ -83,7 +83,7 @@ def total(patience: float = 5.0) -> Optional[int]:
     return sum(known) if known or not cards else _shared(cards)
 
 
-def _shared(cards: List[Dict[str, Any]]) -> Optional[int]:
+def _shared(cards: List[gpu.Row]) -> Optional[int]:
     """The machine's memory, when one of these GPUs works and so uses it; None for lost ones."""
     works = any(card.get(key) is not None for card in cards for key in ("util", "temp_c"))
     memory = probes(Path("/"))["mem"](time.time()) if works else None
@@ -95,7 +95,7 @@ class GpuReader:
     """Reads the GPUs on a thread of its own: opening a driver may take many seconds."""
 
     def __init__(self) -> None:
-        self.latest: List[Dict[str, Any]] = []
+        self.latest: List[gpu.Row] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

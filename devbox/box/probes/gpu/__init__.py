@@ -9,11 +9,47 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, List, Optional, TypedDict
 
 from devbox.box.with_timeout import Detached
 
-Reading = Optional[List[Dict[str, Any]]]
+if TYPE_CHECKING:
+    from devbox.box.probes.gpu.nvml import Api
+
+
+class Process(TypedDict):
+    """mem_used: bytes of GPU memory; None where the driver does not tell."""
+
+    pid: int
+    name: Optional[str]
+    mem_used: Optional[int]
+
+
+class Row(TypedDict, total=False):
+    """One GPU (devbox.wire.messages.Gpu). A source gives all keys, and None for what it does not
+    know."""
+
+    index: Optional[int]
+    uuid: Optional[str]
+    name: Optional[str]
+    util: Optional[int]
+    mem_util: Optional[int]
+    mem_used: Optional[int]
+    mem_total: Optional[int]
+    power_w: Optional[float]
+    power_limit_w: Optional[float]
+    temp_c: Optional[int]
+    sm_mhz: Optional[int]
+    mem_mhz: Optional[int]
+    throttle: Optional[List[str]]
+    ecc_errors: Optional[int]
+    mig: Optional[bool]
+    lost: Optional[bool]
+    xid: Optional[int]
+    processes: Optional[List[Process]]
+
+
+Reading = Optional[List[Row]]
 
 PROCESS_EVERY = 5.0  # seconds between process lists: they cost 50 times a plain reading
 STALE = 5.0  # seconds after which a value that stopped coming is None
@@ -39,7 +75,7 @@ class Detachment(Source):
 
     name = "nvml"
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: "Api") -> None:
         from devbox.box.probes.gpu.nvml import Nvml
 
         self._nvml = Nvml(api)

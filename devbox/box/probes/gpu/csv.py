@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Callable, List, Mapping, Optional, Tuple, TypeVar
 
+from devbox.box.probes.gpu import Process, Row
 from devbox.box.probes.gpu.health import throttle_reasons
 
 #: what nvidia-smi prints in place of values, or of everything, for a GPU that fell off the bus
@@ -18,23 +19,68 @@ INVALID = re.compile(r'Field "([\w.]+)" is not a valid field')
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _UUID = re.compile(r"(GPU|MIG)-")
 _MIB = 1 << 20
+#: what is asked, by nvidia-smi's names
+FIELDS = (
+    "index",
+    "uuid",
+    "name",
+    "utilization.gpu",
+    "utilization.memory",
+    "memory.used",
+    "memory.total",
+    "power.draw",
+    "power.limit",
+    "temperature.gpu",
+    "clocks.sm",
+    "clocks.mem",
+    "clocks_throttle_reasons.active",
+    "ecc.errors.uncorrected.volatile.total",
+    "mig.mode.current",
+)
 # A newer and an older name of one field; whichever the driver refuses, the other is asked.
 _RENAMED = {"clocks_throttle_reasons.active": "clocks_event_reasons.active"}
+_OLDER = {new: old for old, new in _RENAMED.items()}
+T = TypeVar("T")
 
 
-def parse_gpu(line: str, fields: List[str]) -> Optional[Dict[str, Any]]:
-    """The values of `fields`; those not asked are None. None when the line is something else."""
+def parse_gpu(line: str, fields: List[str]) -> Optional[Row]:
+    """The values of `fields`, without processes; those not asked are None. None when the line is
+    something else."""
     words = [word.strip() for word in line.split(",")]
     if len(words) != len(fields) or not _DIGITS.fullmatch(words[0]):
         return None
-    row: Dict[str, Any] = {key: None for key, _ in FIELDS.values()}
-    for field, word in zip(fields, words):
-        key, read = _reader(field)
-        row[key] = read(word)
-    return {**row, "lost": LOST in line, "xid": None}
+    told = {_OLDER.get(field, field): word for field, word in zip(fields, words)}
+    return row(told, lost=LOST in line)
 
 
-def parse_process(line: str) -> Optional[Tuple[str, Dict[str, Any]]]:
+def row(told: Mapping[str, str], *, lost: bool) -> Row:
+    """told: field → what nvidia-smi printed for it."""
+
+    def value(field: str, read: Callable[[str], Optional[T]]) -> Optional[T]:
+        return read(told[field]) if field in told else None
+
+    return {
+        "index": value("index", _integer),
+        "uuid": value("uuid", _text),
+        "name": value("name", _text),
+        "util": value("utilization.gpu", _integer),
+        "mem_util": value("utilization.memory", _integer),
+        "mem_used": value("memory.used", _mebibytes),
+        "mem_total": value("memory.total", _mebibytes),
+        "power_w": value("power.draw", _number),
+        "power_limit_w": value("power.limit", _number),
+        "temp_c": value("temperature.gpu", _integer),
+        "sm_mhz": value("clocks.sm", _integer),
+        "mem_mhz": value("clocks.mem", _integer),
+        "throttle": value("clocks_throttle_reasons.active", _reasons),
+        "ecc_errors": value("ecc.errors.uncorrected.volatile.total", _integer),
+        "mig": value("mig.mode.current", _enabled),
+        "lost": lost,
+        "xid": None,
+    }
+
+
+def parse_process(line: str) -> Optional[Tuple[str, Process]]:
     """(GPU uuid, process) of a line `gpu_uuid, pid, used_memory, process_name`."""
     words = [word.strip() for word in line.split(",", 3)]
     if len(words) != 4 or not _UUID.match(words[0]) or not _DIGITS.fullmatch(words[1]):
@@ -53,13 +99,6 @@ def without(fields: List[str], message: str) -> List[str]:
     refused = match[1] if match else ""
     left = [_RENAMED.get(field, "") if field == refused else field for field in fields]
     return [field for field in left if field]
-
-
-def _reader(field: str) -> Tuple[str, Callable[[str], Any]]:
-    for old, new in _RENAMED.items():
-        if field == new:
-            return FIELDS[old]
-    return FIELDS[field]
 
 
 def _text(word: str) -> Optional[str]:
@@ -93,23 +132,3 @@ def _reasons(word: str) -> Optional[List[str]]:
 
 def _enabled(word: str) -> bool:
     return word == "Enabled"
-
-
-#: what is asked: nvidia-smi's name → (key in the sample, reader)
-FIELDS: Dict[str, Tuple[str, Callable[[str], Any]]] = {
-    "index": ("index", _integer),
-    "uuid": ("uuid", _text),
-    "name": ("name", _text),
-    "utilization.gpu": ("util", _integer),
-    "utilization.memory": ("mem_util", _integer),
-    "memory.used": ("mem_used", _mebibytes),
-    "memory.total": ("mem_total", _mebibytes),
-    "power.draw": ("power_w", _number),
-    "power.limit": ("power_limit_w", _number),
-    "temperature.gpu": ("temp_c", _integer),
-    "clocks.sm": ("sm_mhz", _integer),
-    "clocks.mem": ("mem_mhz", _integer),
-    "clocks_throttle_reasons.active": ("throttle", _reasons),
-    "ecc.errors.uncorrected.volatile.total": ("ecc_errors", _integer),
-    "mig.mode.current": ("mig", _enabled),
-}

@@ -7,19 +7,31 @@ do not support is a None, whatever it is; one bad GPU never hides the others.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple, Type
 
-from devbox.box.probes.gpu import MAX_PROCESSES, PROCESS_EVERY, Reading
+from devbox.box.probes.gpu import MAX_PROCESSES, PROCESS_EVERY, Process, Reading, Row
 from devbox.box.probes.gpu.health import throttle_reasons
 
 _SLOW_EVERY = 60.0  # limits and modes a user may change with nvidia-smi
 _REOPEN_EVERY = 30.0
 
 
+class Api(Protocol):
+    """What every pynvml has; other functions are asked for by name, as some lack them."""
+
+    NVMLError: Type[Exception]
+
+    def nvmlInit(self) -> object: ...
+
+    def nvmlDeviceGetCount(self) -> int: ...
+
+    def nvmlDeviceGetHandleByIndex(self, index: int, /) -> object: ...
+
+
 class Nvml:
     """One poller over all GPUs. api: the pynvml module, or one that answers like it."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
         self._devices: List[_Device] = []
         self._opened_at: Optional[float] = None  # None: not open yet
@@ -34,7 +46,8 @@ class Nvml:
             return False
         self._devices, self._events = [], _Xids(self._api)
         for index in range(count):
-            handle, lost = None, False
+            handle: object = None
+            lost = False
             try:
                 handle = self._api.nvmlDeviceGetHandleByIndex(index)
             except self._api.NVMLError as error:
@@ -59,92 +72,90 @@ class Nvml:
 
 
 class _Device:
-    def __init__(self, api: Any, index: int, handle: Any, lost: bool) -> None:
+    def __init__(self, api: Api, index: int, handle: object, lost: bool) -> None:
         self._api, self.index, self._handle = api, index, handle
         self._lost = lost
-        self._slow: Dict[str, Any] = {}
+        self._power_limit: Optional[float] = None
+        self._mig: Optional[bool] = None
         self._slow_at = self._processes_at = float("-inf")
-        self._processes: Optional[List[Dict[str, Any]]] = None
+        self._processes: Optional[List[Process]] = None
         self._ecc: Optional[int] = None
-        self._fixed = {
-            "uuid": _text(self._ask("nvmlDeviceGetUUID")),
-            "name": _text(self._ask("nvmlDeviceGetName")),
-        }
+        self._uuid = _text(self._ask("nvmlDeviceGetUUID"))
+        self._name = _text(self._ask("nvmlDeviceGetName"))
         self.silent = False
 
-    def read(self, now: float, xid: Optional[int]) -> Dict[str, Any]:
+    def read(self, now: float, xid: Optional[int]) -> Row:
         self._lost = self._lost and self._handle is None
         if now - self._slow_at >= _SLOW_EVERY or now < self._slow_at:
-            self._slow, self._slow_at = self._limits(), now
+            self._look_at_limits()
+            self._slow_at = now
         if now - self._processes_at >= PROCESS_EVERY or now < self._processes_at:
             self._processes, self._processes_at = self._running(), now
-            self._ecc = self._ask("nvmlDeviceGetTotalEccErrors", _UNCORRECTED, _VOLATILE)
+            self._ecc = _whole(self._ask("nvmlDeviceGetTotalEccErrors", _UNCORRECTED, _VOLATILE))
         used, total = self._memory()
         rates = self._ask("nvmlDeviceGetUtilizationRates")
-        temperature = self._ask("nvmlDeviceGetTemperature", 0)
+        temperature = _whole(self._ask("nvmlDeviceGetTemperature", 0))
         self.silent = used is None and rates is None and temperature is None
         return {
             "index": self.index,
-            **self._fixed,
-            "util": None if rates is None else int(rates.gpu),
-            "mem_util": None if rates is None else int(rates.memory),
+            "uuid": self._uuid,
+            "name": self._name,
+            "util": _field(rates, "gpu"),
+            "mem_util": _field(rates, "memory"),
             "mem_used": used,
             "mem_total": total,
             "power_w": _watts(self._ask("nvmlDeviceGetPowerUsage")),
-            "power_limit_w": self._slow.get("power_limit_w"),
+            "power_limit_w": self._power_limit,
             "temp_c": temperature,
-            "sm_mhz": self._ask("nvmlDeviceGetClockInfo", 1),
-            "mem_mhz": self._ask("nvmlDeviceGetClockInfo", 2),
+            "sm_mhz": _whole(self._ask("nvmlDeviceGetClockInfo", 1)),
+            "mem_mhz": _whole(self._ask("nvmlDeviceGetClockInfo", 2)),
             "throttle": self._throttle(),
             "ecc_errors": self._ecc,
-            "mig": self._slow.get("mig"),
+            "mig": self._mig,
             "lost": self._lost,
             "xid": xid,
             "processes": self._processes,
         }
 
-    def _limits(self) -> Dict[str, Any]:
+    def _look_at_limits(self) -> None:
         if self._handle is None:
-            return {}
+            return
         mode = self._ask("nvmlDeviceGetMigMode")
-        return {
-            "power_limit_w": _watts(self._ask("nvmlDeviceGetEnforcedPowerLimit")),
-            # a GPU without the feature answers not-supported: then it is certainly not on
-            "mig": bool(mode[0]) if isinstance(mode, (list, tuple)) and mode else False,
-        }
+        # a GPU without the feature answers not-supported: then it is certainly not on
+        self._mig = bool(mode[0]) if isinstance(mode, (list, tuple)) and mode else False
+        self._power_limit = _watts(self._ask("nvmlDeviceGetEnforcedPowerLimit"))
 
-    def _memory(self) -> Any:
+    def _memory(self) -> Tuple[Optional[int], Optional[int]]:
         # version 2 leaves the driver's own reserve out of "used"; drivers before 510 lack it
         version = getattr(self._api, "nvmlMemory_v2", None)
         found = None if version is None else self._ask("nvmlDeviceGetMemoryInfo", version)
         found = found or self._ask("nvmlDeviceGetMemoryInfo")
         if found is not None:
-            return int(found.used), int(found.total)
+            return _field(found, "used"), _field(found, "total")
         parts = [self._ask("nvmlDeviceGetMemoryInfo", of=part) for part in self._instances()]
         known = [part for part in parts if part is not None]
         if not known:
             return None, None
-        return sum(int(part.used) for part in known), sum(int(part.total) for part in known)
+        used, total = (sum(_field(part, name) or 0 for part in known) for name in ("used", "total"))
+        return used, total
 
-    def _instances(self) -> List[Any]:
+    def _instances(self) -> List[object]:
         """MIG instances; where the parent may not be read, they may."""
-        if not self._slow.get("mig"):
+        if not self._mig:
             return []
-        count = self._ask("nvmlDeviceGetMaxMigDeviceCount") or 0
-        found = [
-            self._ask("nvmlDeviceGetMigDeviceHandleByIndex", index) for index in range(int(count))
-        ]
+        count = _whole(self._ask("nvmlDeviceGetMaxMigDeviceCount")) or 0
+        found = [self._ask("nvmlDeviceGetMigDeviceHandleByIndex", index) for index in range(count)]
         return [handle for handle in found if handle is not None]
 
     def _throttle(self) -> Optional[List[str]]:
-        mask = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
+        mask = _whole(self._ask("nvmlDeviceGetCurrentClocksEventReasons"))
         if mask is None:
-            mask = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
-        return None if mask is None else throttle_reasons(int(mask))
+            mask = _whole(self._ask("nvmlDeviceGetCurrentClocksThrottleReasons"))
+        return None if mask is None else throttle_reasons(mask)
 
-    def _running(self) -> Optional[List[Dict[str, Any]]]:
+    def _running(self) -> Optional[List[Process]]:
         known = False
-        found: Dict[int, Dict[str, Any]] = {}
+        found: Dict[int, Process] = {}
         for of in [self._handle, *self._instances()]:
             for kind in ("Compute", "Graphics"):
                 name = f"nvmlDeviceGet{kind}RunningProcesses"
@@ -152,23 +163,23 @@ class _Device:
                 if rows is None:  # drivers before 510 have the second version of it only
                     rows = self._ask(f"{name}_v2", of=of)
                 known = known or rows is not None
-                for row in (rows or [])[: MAX_PROCESSES * 2]:
-                    pid, used = int(row.pid), row.usedGpuMemory
+                for row in (rows if isinstance(rows, list) else [])[: MAX_PROCESSES * 2]:
+                    pid, used = int(row.pid), _field(row, "usedGpuMemory")
                     if pid not in found or (found[pid]["mem_used"] is None and used is not None):
                         found[pid] = {
                             "pid": pid,
-                            "name": self._name(pid),
-                            "mem_used": None if used is None else int(used),
+                            "name": self._program(pid),
+                            "mem_used": used,
                         }
         if not known:
             return None
         return sorted(found.values(), key=lambda row: -(row["mem_used"] or 0))[:MAX_PROCESSES]
 
-    def _name(self, pid: int) -> Optional[str]:
+    def _program(self, pid: int) -> Optional[str]:
         name = _text(_call(self._api, "nvmlSystemGetProcessName", pid))
         return os.path.basename(name.split(" ")[0])[:80] if name else None
 
-    def _ask(self, name: str, *arguments: Any, of: Any = None) -> Any:
+    def _ask(self, name: str, *arguments: object, of: object = None) -> object:
         handle = self._handle if of is None else of
         function = None if handle is None else getattr(self._api, name, None)
         if function is None:  # older pynvml lack some
@@ -185,9 +196,9 @@ class _Device:
 class _Xids:
     """The driver's critical errors, as its own events. Where it does not offer them, none."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._set: Any = None
+        self._set: object = None
         self._handles: Dict[int, int] = {}
 
     def watch(self, index: int, handle: object) -> None:
@@ -207,9 +218,10 @@ class _Xids:
             event = _call(self._api, "nvmlEventSetWait_v2", self._set, 0)
             if event is None:
                 break
-            index = self._handles.get(_address(event.device))
-            if index is not None:
-                found[index] = int(event.eventData)
+            index = self._handles.get(_address(getattr(event, "device", None)))
+            xid = _field(event, "eventData")
+            if index is not None and xid is not None:
+                found[index] = xid
         return found
 
 
@@ -232,8 +244,8 @@ def _code(error: object) -> Optional[int]:
 _UNCORRECTED, _VOLATILE = 1, 0
 
 
-def _call(api: Any, name: str, *arguments: Any) -> Any:
-    function: Optional[Callable[..., Any]] = getattr(api, name, None)  # older pynvml lack some
+def _call(api: Api, name: str, *arguments: object) -> object:
+    function: Optional[Callable[..., object]] = getattr(api, name, None)  # older pynvml lack some
     if function is None:
         return None
     try:
@@ -254,5 +266,14 @@ def _text(value: object) -> Optional[str]:
     return value if isinstance(value, str) else None
 
 
-def _watts(milliwatts: Any) -> Optional[float]:
-    return None if milliwatts is None else round(milliwatts / 1000, 1)
+def _whole(value: object) -> Optional[int]:
+    return value if isinstance(value, int) else None
+
+
+def _field(value: object, name: str) -> Optional[int]:
+    """A number of one of NVML's structures; None without the structure or the number."""
+    return _whole(getattr(value, name, None))
+
+
+def _watts(milliwatts: object) -> Optional[float]:
+    return round(milliwatts / 1000, 1) if isinstance(milliwatts, int) else None

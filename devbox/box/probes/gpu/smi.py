@@ -11,10 +11,11 @@ import os
 import subprocess
 import time
 from contextlib import suppress
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
-from devbox.box.probes.gpu import MAX_PROCESSES, PROCESS_EVERY, STALE, Reading, Source
+from devbox.box.probes.gpu import MAX_PROCESSES, PROCESS_EVERY, STALE, Process, Reading, Row, Source
 from devbox.box.probes.gpu.csv import FIELDS, INVALID, LOST, parse_gpu, parse_process, without
+from devbox.box.probes.gpu.csv import row as row_of
 
 _SILENT = 15.0  # seconds without a row after which the child is taken for hung
 _MAX_BACKOFF = 60.0
@@ -35,7 +36,7 @@ class Smi(Source):
         self._dying: List[Child] = []
         self._start_at, self._backoff = float("-inf"), 1.0
         self._heard = 0.0
-        self._rows: Dict[int, Dict[str, Any]] = {}
+        self._rows: Dict[int, Row] = {}
         self._heard_row: Dict[int, float] = {}
         self._none = False
         self._lost_at = float("-inf")
@@ -80,8 +81,8 @@ class Smi(Source):
 
     def _take(self, line: str, at: float) -> None:
         row = parse_gpu(line, self._fields)
-        if row is not None:
-            self._rows[row["index"]], self._heard_row[row["index"]] = row, at
+        if row is not None and (index := row["index"]) is not None:
+            self._rows[index], self._heard_row[index] = row, at
             self._heard, self._backoff, self._none = at, 1.0, False
         elif INVALID.search(line):  # an older driver does not know a field: ask without it
             self._fields = without(self._fields, line)
@@ -91,15 +92,20 @@ class Smi(Source):
         elif _NO_GPU in line:
             self._none, self._backoff = True, _MAX_BACKOFF
 
-    def _row(self, index: int, at: float) -> Dict[str, Any]:
-        row = dict(self._rows[index])
+    def _row(self, index: int, at: float) -> Row:
+        row = self._rows[index]
         if at - self._heard_row[index] > STALE:
-            kept = ("index", "uuid", "name", "mem_total", "mig")
-            row = {key: value if key in kept else None for key, value in row.items()}
             # of several GPUs the line does not say which: none of them is called lost then
-            row["lost"] = len(self._rows) == 1 and at - self._lost_at <= 2 * _MAX_BACKOFF
-        row["processes"] = self._processes.of(str(row.get("uuid")))
-        return row
+            lost = len(self._rows) == 1 and at - self._lost_at <= 2 * _MAX_BACKOFF
+            row = {
+                **row_of({}, lost=lost),
+                "index": index,
+                "uuid": row["uuid"],
+                "name": row["name"],
+                "mem_total": row["mem_total"],
+                "mig": row["mig"],
+            }
+        return {**row, "processes": self._processes.of(str(row["uuid"]))}
 
 
 class _Processes:
@@ -109,12 +115,12 @@ class _Processes:
         query = "--query-compute-apps=gpu_uuid,pid,used_memory,process_name"
         self._argv = [program, query, "--format=csv,noheader,nounits"]
         self._dying = dying
-        self._lists: Optional[Dict[str, List[Dict[str, Any]]]] = None
+        self._lists: Optional[Dict[str, List[Process]]] = None
         self._lines: List[str] = []
         self._begun, self._next = 0.0, float("-inf")
         self.child: Optional[Child] = None
 
-    def of(self, uuid: str) -> Optional[List[Dict[str, Any]]]:
+    def of(self, uuid: str) -> Optional[List[Process]]:
         """Processes of one GPU, largest first; None while unknown."""
         return None if self._lists is None else self._lists.get(uuid, [])
 
@@ -135,8 +141,8 @@ class _Processes:
         self._next = at + max(PROCESS_EVERY, 30 * (took - 1)) if ended_well else at + _MAX_BACKOFF
         self._lists = self._group() if ended_well else None
 
-    def _group(self) -> Dict[str, List[Dict[str, Any]]]:
-        lists: Dict[str, List[Dict[str, Any]]] = {}
+    def _group(self) -> Dict[str, List[Process]]:
+        lists: Dict[str, List[Process]] = {}
         for line in self._lines:
             found = parse_process(line)
             if found and len(lists.setdefault(found[0], [])) < MAX_PROCESSES:
