@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Type, TypeVar
+from typing import NamedTuple, Optional, Type, TypeVar
 
-from devbox.wire.codec import Unreadable, convert, plain
+from devbox.wire.codec import Json, JsonObject, Unreadable, convert, plain
 
 M = TypeVar("M", bound=NamedTuple)
 
 MAX_BYTES = 1 << 20
 
 
-def write(path: Path, value: Any, *, durable: bool = False) -> None:
+def write(path: Path, value: object, *, durable: bool = False) -> None:
     """Replace `path` in one step by a message or plain JSON, mode 0600. durable: what is there
     survives a machine that loses power. OSError when the disk is full or read-only."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -29,11 +29,11 @@ def write(path: Path, value: Any, *, durable: bool = False) -> None:
         part.unlink(missing_ok=True)
 
 
-def read(path: Path) -> Optional[Dict[str, Any]]:
+def read(path: Path) -> Optional[JsonObject]:
     """The object in `path`; None when it is missing, too long or not a JSON object."""
     try:
         with path.open("rb") as stream:
-            value = json.loads(stream.read(MAX_BYTES))
+            value: Json = json.loads(stream.read(MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

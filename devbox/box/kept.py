@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, TypeVar, cast
+from typing import Callable, Dict, Iterable, List, Optional, Set, Tuple, TypeVar, cast
 
 from devbox.box.items import Items
 
@@ -25,15 +26,19 @@ class Kept:
         self.others = 0
         self._file = names
         self._names: Optional[Tuple[List[str], Set[str]]] = None
-        self._values: Dict[str, Tuple[Any, Optional[Callable[[Any], object]]]] = {}
+        self._values: Dict[str, object] = {}
+        self._ends: List[Callable[[], object]] = []
 
     def resident(
         self, key: str, make: Callable[[], T], close: Optional[Callable[[T], object]]
     ) -> T:
         """See `Job.resident`."""
         if key not in self._values:
-            self._values[key] = (make(), close)
-        return cast(T, self._values[key][0])
+            made = make()
+            self._values[key] = made
+            if close is not None:
+                self._ends.append(partial(close, made))
+        return cast(T, self._values[key])
 
     def every(self, names: Iterable[str]) -> List[str]:
         """See `Job.every`. Items that are only a part of a piece come after all pieces."""
@@ -48,7 +53,6 @@ class Kept:
 
     def close(self) -> None:
         """Close what was made, the latest first."""
-        while self._values:
-            value, close = self._values.popitem()[1]
-            if close is not None:
-                close(value)
+        self._values.clear()
+        while self._ends:
+            self._ends.pop()()

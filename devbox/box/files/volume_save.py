@@ -81,13 +81,14 @@ def tell(root: Path, volumes: Sequence[str], box: str) -> None:
     for volume in volumes:
         folder = _folder(volume, box)
         found = json_file.read(folder / "latest.json")
-        if not found or found.get("told") or not isinstance(found.get("folder"), str):
+        copied = found and found.get("folder")
+        if not found or found.get("told") or not isinstance(copied, str):
             continue
         files, total, left = (
             int(json_file.number(found.get(key)) or 0) for key in ("files", "bytes", "left")
         )
         complete = found.get("complete") is not False
-        told = _told((Copies(found["folder"], files, total),), left, complete=complete)
+        told = _told((Copies(copied, files, total),), left, complete=complete)
         event_log.append(root, "restored", f"saved before a pause: {', '.join(told)}")
         _note(folder, {**found, "told": True})
 

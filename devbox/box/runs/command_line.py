@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Dict, List, Mapping, Sequence
 
 
-def fill(command: Sequence[str], args: Dict[str, Any], places: Dict[str, str]) -> List[str]:
+def fill(command: Sequence[str], args: Mapping[str, object], places: Dict[str, str]) -> List[str]:
     """A command with {name} replaced by that argument or place, where `name` is known; an item that
     is just {args} becomes `--name value` for every argument that has one. Other braces stay."""
     filled: List[str] = []
@@ -34,7 +34,7 @@ def variables(inputs: Mapping[str, Path]) -> Dict[str, str]:
     }
 
 
-def _options(args: Dict[str, Any]) -> List[str]:
+def _options(args: Mapping[str, object]) -> List[str]:
     words: List[str] = []
     for name, value in args.items():
         option = "--" + name.replace("_", "-")

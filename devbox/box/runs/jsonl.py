@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import List, Mapping
 
 MAX_REPORT = 1 << 16  # bytes; a longer line is not a report
 _TRUNCATE = 64 << 20  # bytes of read reports after which the file is emptied
@@ -49,7 +49,7 @@ class Tail:
         return [line for line in whole if line and len(line) <= MAX_REPORT]
 
 
-def append(path: Path, record: Dict[str, Any], *, before: bytes = b"") -> None:
+def append(path: Path, record: Mapping[str, object], *, before: bytes = b"") -> None:
     """One record as one line."""
     line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
     with path.open("ab", buffering=0) as stream:

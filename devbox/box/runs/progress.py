@@ -15,9 +15,9 @@ A report is one JSON object a line in $DEVBOX_EVENTS; a user's own program may w
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, Dict, Optional, Set, Tuple
+from typing import Deque, Dict, Optional, Set, Tuple
 
-from devbox.wire.codec import load_or_none
+from devbox.wire.codec import JsonObject, load_or_none
 from devbox.wire.jobs import Counts, Failure, JobStatus
 
 FAILURES = 100  # items named in the status; the others are counted
@@ -86,7 +86,7 @@ class Tally:
             failures_dropped=len(self.failed) - len(named),
         )
 
-    def _item(self, report: Dict[str, Any]) -> Optional[Failure]:
+    def _item(self, report: JsonObject) -> Optional[Failure]:
         name, state = report.get("item"), report.get("state")
         if not isinstance(name, str) or state not in ("done", "failed", "skipped"):
             return None
@@ -100,7 +100,7 @@ class Tally:
         (self.done if state == "done" else self.skipped).add(name)
         return None
 
-    def _stage(self, report: Dict[str, Any]) -> None:
+    def _stage(self, report: JsonObject) -> None:
         if not isinstance(report.get("stage"), str):
             return
         name, seconds = _text(report["stage"], 60), _number(report.get("seconds"))
@@ -110,7 +110,7 @@ class Tally:
             return
         self.stage = name
 
-    def _numbers(self, report: Dict[str, Any]) -> None:
+    def _numbers(self, report: JsonObject) -> None:
         pair = report.get("progress")
         if isinstance(pair, list) and len(pair) == 2:
             done, total = _number(pair[0]), _number(pair[1])

@@ -17,7 +17,7 @@ import fcntl
 import os
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 
 from devbox.box import paths
 from devbox.box.runs.folder import BadRequest, RunFolder
@@ -79,7 +79,7 @@ class Rounds:
             self._check(asked)
             gone = [number for number in asked.withdraw if self._may_withdraw(number)]
             new = {each.number: each for each in asked.add if each.number not in self._given}
-            records: List[Dict[str, Any]] = [
+            records: List[Dict[str, object]] = [
                 {"withdrawn": number} for number in dict.fromkeys(gone)
             ]
             records += [
@@ -172,7 +172,7 @@ class Rounds:
             self.read()
             yield
 
-    def _write(self, records: List[Dict[str, Any]]) -> None:
+    def _write(self, records: List[Dict[str, object]]) -> None:
         """Add them, and take them in. Held: the lock."""
         if not records:
             return

@@ -16,7 +16,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Callable, Dict, List, Mapping
 
 from devbox.box import environment, json_file, packages, paths, processes
 from devbox.box.environment import EnvironmentMissing
@@ -270,7 +270,7 @@ def _lacks_memory(wanted: int) -> str:
 
 def _report_vram(folder: RunFolder) -> None:
     """torch knows the exact peak of what it held; sampling from outside may miss it."""
-    torch: Any = sys.modules.get("torch")
+    torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return
     peak = sum(torch.cuda.max_memory_reserved(i) for i in range(torch.cuda.device_count()))
@@ -292,6 +292,6 @@ def _raised(folder: RunFolder, error: Exception) -> int:
     return _fail(folder, f"{type(error).__name__}: {error}", RAISED)
 
 
-def _report(folder: RunFolder, report: Dict[str, Any]) -> None:
+def _report(folder: RunFolder, report: Mapping[str, object]) -> None:
     with folder.reports.open("ab") as stream:
         stream.write(json.dumps(report).encode() + b"\n")

@@ -19,7 +19,7 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Tuple
 
 from devbox.box import json_file
 from devbox.box.job import Job
@@ -29,6 +29,14 @@ from devbox.box.media import draw, frames
 from devbox.box.tee import tee
 
 Load = Callable[[Mapping[str, Path], bool], Upstream]
+
+
+class _Frames(NamedTuple):
+    """What was unpacked. lost: numbers of the frames that could not be read."""
+
+    total: int
+    fps: float
+    lost: Tuple[int, ...]
 
 
 def run(job: Job, load: Load = upstream.load, vram: Callable[[], int] = upstream.vram) -> None:
@@ -52,7 +60,7 @@ class _Video:
         self._where, self._room = where, room
         self._kept = job.scratch / where
         self._kept.mkdir(parents=True, exist_ok=True)
-        self._status: Dict[str, Any] = {"video": source.name, "state": "failed", "errors": []}
+        self._status: Dict[str, object] = {"video": source.name, "state": "failed", "errors": []}
 
     def run(self) -> None:
         try:
@@ -72,9 +80,9 @@ class _Video:
         job = self._job
         with job.stage("decode"):
             known = self._unpack()
-        self._status.update(frames_in=known["count"], fps=known["fps"], lost_frames=known["lost"])
+        self._status.update(frames_in=known.total, fps=known.fps, lost_frames=list(known.lost))
         video = tracking.Video(
-            [job.out / f"{self._where}images/{n:08d}.jpg" for n in range(known["count"])],
+            [job.out / f"{self._where}images/{n:08d}.jpg" for n in range(known.total)],
             (self._source.width, self._source.height),
             self._read_mask,
             self._write_mask,
@@ -95,14 +103,15 @@ class _Video:
         self._status["frames_out"] = len(video.images)
         job.log(f"{self._source.name}: {len(video.images)} frames, {len(people)} people")
 
-    def _unpack(self) -> Dict[str, Any]:
+    def _unpack(self) -> _Frames:
         """Write the frames as they are. One that cannot be read is shown as the one before, and
         named in status.json, so that numbers stay those of the video."""
         file = self._kept / "frames.json"
-        known = json_file.read(file)
+        known = json_file.load(file, _Frames)
         if known is not None:
             return known
-        shown, count, lost, waiting = None, 0, [], 0
+        shown, count, waiting = None, 0, 0
+        lost: List[int] = []
         for frame in self._source.read():
             self._check_cancelled()
             if frame.image is None:
@@ -121,7 +130,7 @@ class _Video:
             raise ValueError("no frame of it could be read")
         if lost:
             self._job.log(f"{self._source.name}: {len(lost)} frames could not be read")
-        known = {"count": count, "fps": self._source.fps, "lost": lost}
+        known = _Frames(count, self._source.fps, tuple(lost))
         json_file.write(file, known, durable=True)
         return known
 
@@ -191,7 +200,10 @@ class _Video:
         with draw.overlay(self._job, f"{self._where}4d_video.mp4", self._source) as video:
             for number in range(count):
                 path = self._job.out / f"{self._where}rendered_frames/{number:08d}.jpg"
-                video.add(cv2.imread(str(path)))
+                picture = cv2.imread(str(path))
+                if picture is None:
+                    raise OSError(f"{path} cannot be read")
+                video.add(picture)
 
     def _read_mask(self, frame: int) -> tracking.Masks:
         import numpy as np

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tu
 from devbox.box import json_file
 from devbox.box.jobs.sam_body4d import memory
 from devbox.box.jobs.sam_body4d.upstream import Upstream
+from devbox.wire.codec import Number
 
 Box = Tuple[float, float, float, float]  # left, top, right, bottom, pixels
 Masks = Dict[int, Any]  # number → bool height × width; nobody is in it who is not seen
@@ -45,6 +46,16 @@ class Known(NamedTuple):
     people: int
     seen: Dict[int, int]
     refused: Tuple[Box, ...]
+
+
+class _Saved(NamedTuple):
+    """`Known` as its file has it: numbers of people are text there."""
+
+    next: int
+    looked: bool
+    people: int
+    seen: Dict[str, int]
+    refused: Tuple[Tuple[Number, Number, Number, Number], ...]
 
 
 class Tracker:
@@ -211,12 +222,11 @@ class Tracker:
 
 
 def _read(state: Path) -> Known:
-    found = json_file.read(state)
+    found = json_file.load(state, _Saved)
     if found is None:
         return Known(0, False, 0, {}, ())
-    found["seen"] = {int(number): frame for number, frame in found["seen"].items()}
-    found["refused"] = tuple((a, b, c, d) for a, b, c, d in found["refused"])
-    return Known(**found)
+    seen = {int(number): frame for number, frame in found.seen.items()}
+    return Known(found.next, found.looked, found.people, seen, found.refused)
 
 
 def detect(models: Upstream, image: Path) -> List[Box]:
