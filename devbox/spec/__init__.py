@@ -4,8 +4,18 @@ Values come from four places, later ones win: built-in defaults, the user config
 the project's [defaults], the box's own table. `load` keeps where each value came from.
 """
 
-from devbox.spec.choices import choice_of, choices
+from devbox.spec.box_tables import BoxSpec, Idle, OnProvider, Sync, Volume, choice_of, choices
+from devbox.spec.checkpoints import Checkpoint
 from devbox.spec.convert import OURS
+from devbox.spec.job_tables import (
+    Argument,
+    Environment,
+    Input,
+    JobSpec,
+    Memory,
+    MemoryPoint,
+    ServiceSpec,
+)
 from devbox.spec.load import (
     ad_hoc,
     asked,
@@ -18,8 +28,6 @@ from devbox.spec.load import (
     read_toml,
     trust_file,
 )
-from devbox.spec.memory import Memory, MemoryPoint
-from devbox.spec.on_provider import OnProvider, Volume
 from devbox.spec.provider_settings import (
     DockerSettings,
     HfSettings,
@@ -38,24 +46,7 @@ from devbox.spec.stored import (
     require_whole,
     unread,
 )
-from devbox.spec.tables import (
-    FILE_NAME,
-    Argument,
-    BoxSpec,
-    Budget,
-    Checkpoint,
-    Environment,
-    FixedCost,
-    Idle,
-    Input,
-    JobSpec,
-    Notify,
-    Publish,
-    ServiceSpec,
-    Spec,
-    Sync,
-    Variant,
-)
+from devbox.spec.tables import FILE_NAME, Budget, FixedCost, Notify, Publish, Spec, Variant
 from devbox.spec.values import Bytes, Seconds
 
 __all__ = [

@@ -12,8 +12,11 @@ import msgspec
 from devbox import names, secrets, text
 from devbox.box.address import is_readable
 from devbox.errors import SpecError, UsageError
+from devbox.spec import checkpoints
+from devbox.spec.box_tables import BoxSpec
+from devbox.spec.job_tables import JobSpec, ServiceSpec
 from devbox.spec.provider_settings import PROVIDERS, TABLES, Providers, table_of
-from devbox.spec.tables import BoxSpec, JobSpec, Notify, Publish, ServiceSpec, Spec
+from devbox.spec.tables import Notify, Publish, Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.wire.jobs import VERSIONS
 
@@ -136,8 +139,6 @@ def validate(spec: Spec, source: Path) -> None:
         check(names.remote_path, checkpoint.path, source, f"{at}.path")
         if checkpoint.secret:
             check(secrets.check, checkpoint.secret, source, f"{at}.secret")
-        from devbox.spec import checkpoints  # why here: few projects have any
-
         checkpoints.validate(checkpoint, source, at)
 
 

@@ -15,6 +15,8 @@ import msgspec
 from devbox import names, paths, text
 from devbox.errors import SpecError
 from devbox.spec import trust
+from devbox.spec.box_tables import BoxSpec
+from devbox.spec.checkpoints import Checkpoint
 from devbox.spec.convert import (
     OURS,
     check,
@@ -24,20 +26,10 @@ from devbox.spec.convert import (
     validate,
     validate_job,
 )
+from devbox.spec.job_tables import JobSpec, ServiceSpec
 from devbox.spec.placement import defaults_of, placed
 from devbox.spec.provider_settings import Providers
-from devbox.spec.tables import (
-    FILE_NAME,
-    BoxSpec,
-    Budget,
-    Checkpoint,
-    FixedCost,
-    JobSpec,
-    Notify,
-    Publish,
-    ServiceSpec,
-    Spec,
-)
+from devbox.spec.tables import FILE_NAME, Budget, FixedCost, Notify, Publish, Spec
 
 #: old names of keys of an idle table, which are read until 1.0
 _IDLE_BEFORE = {"stuck_after": "idle_vram_after"}

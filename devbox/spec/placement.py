@@ -9,8 +9,8 @@ from typing import Any
 
 from devbox import text
 from devbox.errors import SpecError
+from devbox.spec.box_tables import OnProvider
 from devbox.spec.convert import convert, refuse_repeats
-from devbox.spec.on_provider import OnProvider
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS
 
 

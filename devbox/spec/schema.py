@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from devbox.spec.box_tables import BoxSpec
 from devbox.spec.convert import OURS
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS
-from devbox.spec.tables import BoxSpec, Spec
+from devbox.spec.tables import Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.text import duration, size
 

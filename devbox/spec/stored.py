@@ -13,7 +13,7 @@ import msgspec
 
 from devbox.errors import StateDamaged
 from devbox.model import Box
-from devbox.spec.tables import BoxSpec
+from devbox.spec.box_tables import BoxSpec
 from devbox.spec.values import Bytes, Seconds
 from devbox.text import clean
 

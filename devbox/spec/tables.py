@@ -1,4 +1,5 @@
-"""The tables of devbox.toml as types. Durations are seconds, sizes are bytes."""
+"""A whole devbox.toml as types: money, notices, publishing, and the tables that have modules of
+their own. Durations are seconds, sizes are bytes."""
 
 from __future__ import annotations
 
@@ -10,122 +11,19 @@ from typing import Annotated, Literal
 from msgspec import Meta, structs
 
 from devbox import text
-from devbox.box.checkpoints.source import with_revision
-from devbox.box.pieces import Spread
 from devbox.errors import NotFound
 from devbox.spec import trust
-from devbox.spec.memory import Memory
-from devbox.spec.on_provider import OnProvider, Port, Volume
+from devbox.spec.box_tables import BoxSpec, OnProvider
+from devbox.spec.checkpoints import Checkpoint
+from devbox.spec.job_tables import JobSpec, ServiceSpec
 from devbox.spec.provider_settings import Providers, ProviderSettings, settings_type, table_of
-from devbox.spec.values import Bytes, Group, Number, Priority, Seconds, Table
-from devbox.wire.messages import Policy
+from devbox.spec.values import Bytes, Number, Table
 from devbox.wire.notices import NoticeKind
 
 FILE_NAME = "devbox.toml"
 
 #: keys of a box that say what hardware it is to have
 _NEEDS = frozenset({"hardware", "gpu", "vram", "max_price"})
-
-
-_POLICY = Policy()
-
-
-class Idle(Table, frozen=True):
-    """When a box counts as idle. after: quiet time until pause; warn: how long before that the
-    warning appears; idle_vram_after: VRAM held without any GPU use for this long counts
-    as idle;
-    gpu_util, cpu_util: per cent below which hardware is quiet; ssh_bytes: bytes a minute, in
-    either direction, below which a connection is quiet; net_bytes: bytes a minute of network from
-    which a transfer counts as use; save_command: run on the box before a pause, at most
-    save_timeout long."""
-
-    enabled: bool = _POLICY.enabled
-    after: Seconds = Seconds(_POLICY.after)
-    warn: Seconds = Seconds(_POLICY.warn)
-    idle_vram_after: Seconds = Seconds(_POLICY.stuck_after)
-    gpu_util: Number = _POLICY.gpu_util
-    cpu_util: Number = _POLICY.cpu_util
-    ssh_bytes: Bytes = Bytes(int(_POLICY.ssh_bytes))
-    net_bytes: Bytes = Bytes(int(_POLICY.net_bytes))
-    save_command: tuple[str, ...] = _POLICY.save_command
-    save_timeout: Seconds = Seconds(_POLICY.save_timeout)
-
-
-class Sync(Table, frozen=True):
-    """What is kept in step. path: local folder, relative to devbox.toml; remote: folder on the
-    box, relative to the workdir; include wins over exclude and ignore files; down: patterns
-    fetched by `sync down` and before a pause."""
-
-    path: str = "."
-    remote: str = "."
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    ignore_files: bool = True
-    down: tuple[str, ...] = ()
-    before_pause: bool = True
-
-
-class BoxSpec(Table, frozen=True):
-    """What a user asks for in one [boxes.NAME] table. providers: several, in order of preference;
-    provider is the first of them then. hardware: one, or several in that order. choose: what is
-    asked for first; capacity_timeout: how long one of several choices may wait for hardware until
-    the next is asked for. `spec.choices` has each as a box of just that. gpu: a GPU's name at any
-    provider, as L40S, or as A100:2 for two of them. build_args: of the image's Dockerfile, as BASE
-    or PIP_INDEX; they stay readable in the image. command: the box is this program, headless, and
-    ends with it; there is no ssh to it. image: empty for what its provider chooses for the
-    hardware. workdir: empty for the one of its provider. start_timeout, login_timeout: how long
-    `up` waits for the provider, and for ssh. cpu: as the provider counts: physical cores at Modal,
-    vCPU at Hugging Face. expose: ports that get a public URL. network_group: boxes that name the
-    same one reach each other on every port, by their names. setup: commands that the box's shell
-    runs in the workdir, once on each new disk. schedule, pause_at: when `devbox guard` brings it up
-    and pauses it, as cron has it (or pause_at as 20:00), by the file's `timezone`. max_runs: runs
-    under way at once, further ones wait; services are not among them. budget:
-    dollars that the box may cost from `up` to `down`, in place of the project's budget.per_box.
-    dotfiles: what `git clone` takes, or a folder here. git_identity: give the box the name and
-    email that git has here. forward_agent: of ssh, while a connection lasts."""
-
-    provider: str = "local"
-    providers: tuple[str, ...] = ()
-    hardware: str | tuple[str, ...] = ""
-    choose: Literal["first", "cheapest"] = "first"
-    capacity_timeout: Seconds = Seconds(5 * 60)
-    gpu: str = ""
-    vram: Bytes = Bytes(0)
-    max_price: Number | None = None
-    image: str = ""
-    build_args: dict[str, str] = {}
-    command: tuple[str, ...] = ()
-    workdir: str = ""
-    max_uptime: Seconds = Seconds(8 * 3600)
-    max_runs: Annotated[int, Meta(ge=1, le=10_000)] | None = None
-    budget: Number | None = None
-    start_timeout: Seconds = Seconds(45 * 60)
-    login_timeout: Seconds = Seconds(5 * 60)
-    host: str = ""
-    space: str = ""
-    region: str = ""
-    cpu: Number | None = None
-    memory: Bytes = Bytes(0)
-    expose: tuple[Port, ...] = ()
-    network_group: Group = ""
-    pause_command: tuple[str, ...] = ()
-    schedule: str = ""
-    pause_at: str = ""
-    setup: tuple[str, ...] = ()
-    dotfiles: str = ""
-    git_identity: bool = True
-    forward_agent: bool = False
-    idle: Idle = Idle()
-    sync: Sync = Sync()
-    volumes: dict[str, Volume] = {}
-    secrets: dict[str, str] = {}
-    env: dict[str, str] = {}
-    on: dict[str, OnProvider] = {}
-
-    @property
-    def first_hardware(self) -> str:
-        """The hardware that is named first; '' for none."""
-        return self.hardware if isinstance(self.hardware, str) else self.hardware[0]
 
 
 class Budget(Table, frozen=True):
@@ -180,111 +78,6 @@ class FixedCost(Table, frozen=True):
     per_gb: Number | None = None
     since: dt.date | None = None
     until: dt.date | None = None
-
-
-class Argument(Table, frozen=True):
-    """One argument of a job."""
-
-    type: Literal["str", "int", "float", "bool", "choice"] = "str"
-    default: str | int | float | bool | None = None
-    choices: tuple[str, ...] = ()
-    help: str = ""
-    required: bool = False
-
-
-class Input(Table, frozen=True):
-    """A local file or folder a job reads. patterns: what counts as an item in a folder. spread: how
-    a run on several boxes divides it; files: by file; sequences: by video, and all pictures stay
-    together where there is no video; scenes: by video, and the pictures of a folder stay
-    together."""
-
-    patterns: tuple[str, ...] = ("*",)
-    help: str = ""
-    required: bool = True
-    spread: Spread | None = None
-
-
-class Environment(Table, frozen=True):
-    """A Python environment of a job's own on the box, instead of packages beside the box's Python.
-    packages: as pip takes them; no_deps: exactly these, without what they declare to need; python:
-    versions it works with, such as ">=3.9,<3.13"."""
-
-    packages: tuple[str, ...] = ()
-    no_deps: bool = False
-    python: str = ""
-
-
-class JobSpec(Table, frozen=True):
-    """A job.toml, or a [jobs.NAME] table of devbox.toml. Exactly one of module (a module on the
-    box with run(job)) and command (an argument list) is set; command items may hold {argument}
-    and {input} names. outputs: name → path inside the run's output folder. packages: installed on
-    the box where they are missing; with an environment they go into it, after its own and with
-    their dependencies. gpus: how many each of its runs has for itself, waiting until they are free;
-    priority: who is first of those that wait. schedule: when `devbox guard` runs it, as cron has
-    it."""
-
-    name: str = ""
-    summary: str = ""
-    module: str = ""
-    command: tuple[str, ...] = ()
-    args: dict[str, Argument] = {}
-    inputs: dict[str, Input] = {}
-    outputs: dict[str, str] = {}
-    checkpoints: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-    environment: Environment | None = None
-    image: str = "cpu"
-    gpus: Annotated[int, Meta(ge=0, le=1024)] = 0
-    priority: Priority = "normal"
-    vram: Bytes = Bytes(0)
-    memory: Memory | None = None
-    timeout: Seconds | None = None
-    box: str = ""
-    schedule: str = ""
-
-
-class ServiceSpec(JobSpec, frozen=True):
-    """A service.toml, or a [services.NAME] table of devbox.toml: a job that stays and answers
-    requests. module: has create_app(service); command: may hold {port}. port: where it listens on
-    the box's loopback, another where that is taken; health: the path that says whether it is
-    ready, empty when taking a connection says it; start_timeout: how long that may take. expose:
-    also at its provider's public URL, where every request must carry a token: what `token` refers
-    to, such as env:SERVICE_TOKEN, else one that is made."""
-
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
-    health: Annotated[str, Meta(pattern="^(/[!-~]*)?$")] = "/health"
-    start_timeout: Seconds = Seconds(30 * 60)
-    expose: bool = False
-    token: str = ""
-
-
-class Checkpoint(Table, frozen=True):
-    """Model weights: where they come from (devbox.box.checkpoints.source), where they go on the
-    box, and what they must be. revision: of an hf:// source. bytes: exactly, of a file; size: about
-    how much, also of a folder, for the check of the disk. secret: a reference, such as hf:token.
-    gated: only for accounts that accepted its terms. page: where those are, and the licence."""
-
-    source: str
-    path: str
-    revision: str = ""
-    sha256: str = ""
-    bytes: Annotated[int, Meta(ge=0, le=1 << 60)] | None = None
-    size: Bytes | None = None
-    secret: str = ""
-    gated: bool = False
-    licence: str = ""
-    page: str = ""
-
-    @property
-    def origin(self) -> str:
-        """The source with its revision in it."""
-        return with_revision(self.source, self.revision)
-
-    def local(self, root: Path) -> Path | None:
-        """Where it lies on this computer; None for a source elsewhere."""
-        if not self.source.startswith((".", "/", "~")):
-            return None
-        return root / Path(self.source).expanduser()
 
 
 class Variant(Table, frozen=True):

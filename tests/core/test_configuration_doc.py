@@ -10,7 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from devbox.spec import Bytes, OnProvider, Seconds, Volume, tables
+from devbox.spec import (
+    BoxSpec,
+    Budget,
+    Bytes,
+    Checkpoint,
+    FixedCost,
+    Idle,
+    JobSpec,
+    OnProvider,
+    Seconds,
+    Spec,
+    Sync,
+    Volume,
+)
 from devbox.spec.convert import OURS, convert
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS, TABLES
 from devbox.spec.schema import schema, shown
@@ -18,14 +31,14 @@ from devbox.spec.schema import schema, shown
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "configuration.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[msgspec.Struct]] = {
-    "[boxes.NAME]": tables.BoxSpec,
+    "[boxes.NAME]": BoxSpec,
     "[boxes.NAME.on.PROVIDER]": OnProvider,
     "[boxes.NAME.volumes.KEY]": Volume,
-    "[boxes.NAME.idle]": tables.Idle,
-    "[boxes.NAME.sync]": tables.Sync,
-    "[checkpoints.NAME]": tables.Checkpoint,
-    "[costs.NAME]": tables.FixedCost,
-    "[budget]": tables.Budget,
+    "[boxes.NAME.idle]": Idle,
+    "[boxes.NAME.sync]": Sync,
+    "[checkpoints.NAME]": Checkpoint,
+    "[costs.NAME]": FixedCost,
+    "[budget]": Budget,
 }
 #: keys of a box that have a section of their own
 _HEADED = {"idle", "sync", "volumes", "on"}
@@ -86,7 +99,7 @@ def test_the_keys_that_only_one_provider_reads_say_so() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", [tables.Spec, tables.Budget])
+@pytest.mark.parametrize("kind", [Spec, Budget])
 def test_every_other_key_is_named(kind: type[msgspec.Struct]) -> None:
     named = {part for name in re.findall(r"`\[?([a-z_][\w.]*)", TEXT) for part in name.split(".")}
     assert set(kind.__struct_fields__) - set(OURS) - named == set()
@@ -99,7 +112,7 @@ def test_the_schema_that_is_shipped_is_the_one_in_force() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [*SECTIONS.values(), *TABLES.values(), tables.JobSpec])
+@pytest.mark.parametrize("kind", [*SECTIONS.values(), *TABLES.values(), JobSpec])
 def test_the_schema_has_the_keys_and_defaults_of_the_structs(kind: type[msgspec.Struct]) -> None:
     found = schema()["$defs"][kind.__name__]
     assert list(found["properties"]) == list(kind.__struct_fields__)
@@ -137,4 +150,4 @@ def test_the_schema_takes_the_texts_that_devbox_takes(
         False
     ] * len(bad)
     for text in good:
-        convert({key: text}, tables.BoxSpec, Path("x"), "")
+        convert({key: text}, BoxSpec, Path("x"), "")

@@ -18,7 +18,7 @@ from devbox.errors import JobFailed
 from devbox.jobs import queries, setup, setup_offer
 from devbox.model import Box
 from devbox.spec import encode_box
-from devbox.spec.tables import BoxSpec
+from devbox.spec.box_tables import BoxSpec
 from devbox.workspace import Workspace
 from tests.boxes import MakeBox, rewrite
 from tests.jobs.conftest import until
