@@ -54,10 +54,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("jobs", "Run a job on a box"),
         "runs": ("runs", "List runs"),
         "logs": ("runs", "Print or follow a run's log"),
-        "attach": ("jobs", "Follow a run's progress"),
+        "attach": ("runs", "Follow a run's progress"),
         "wait": ("wait", "Wait until a run or a box is in a state"),
-        "cancel": ("jobs", "Stop a run"),
-        "retry": ("jobs", "Run again what failed or is missing"),
+        "cancel": ("runs", "Stop a run"),
+        "retry": ("runs", "Run again what failed or is missing"),
         "checkpoints": ("checkpoints", "Model weights: list, fetch, compare, upload"),
     },
     "Services": {

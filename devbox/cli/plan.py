@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from devbox.cli.common import box_option, echo, json_option, print_json, provider_option, workspace
-from devbox.cli.jobs import WordsAfterDashes, complete_jobs, takes_words
+from devbox.cli.run_options import WordsAfterDashes, complete_jobs
 from devbox.errors import UsageError
 from devbox.text import clean, counted, dollars, duration, size
 from devbox.text_layout import plain, table
@@ -113,7 +113,7 @@ def _asked(
     job = catalogue.find(ws.spec, job_name)
     name = box_name or job.box or next(iter(ws.spec.boxes), "") * (len(ws.spec.boxes) == 1)
     name, wanted = ws.spec.box(name) if name else ("", BoxSpec())
-    if takes_words(job):
+    if job.takes_words:
         return Asked(name, wanted, job, {}, words, items), {}
     given = arguments.parse(_without_inputs(job), words)
     pieces: Mapping[str, int | None] = {}

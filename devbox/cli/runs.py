@@ -1,18 +1,36 @@
-"""Verbs that look at runs: runs, logs."""
+"""Verbs of runs that were started: runs, logs, attach, retry, cancel."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from devbox.cli.common import box_option, echo, json_option, print_json, workspace
+from devbox.cli.common import (
+    box_option,
+    echo,
+    json_option,
+    print_json,
+    quiet_option,
+    workspace,
+)
 from devbox.cli.following import following
-from devbox.cli.jobs import batch_of, run_argument
+from devbox.cli.jobs import after_start, follow_run, refuse_without_workers
+from devbox.cli.run_options import (
+    dest_option,
+    detach_option,
+    max_cost_option,
+    no_setup_option,
+    no_sync_option,
+    run_argument,
+)
+from devbox.cli.run_then import then_option
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:
+    from devbox.model import Batch
     from devbox.workspace import Workspace
 
 _PIECE = 40_000  # characters of a fetched log that are read at once
@@ -93,6 +111,134 @@ def logs_command(run_id: str | None, go_on: bool, box_name: str | None) -> None:
                 sys.stdout.write(message.text + ("\n" if message.end else ""))
                 if go_on:
                     sys.stdout.flush()
+
+
+@click.command("attach")
+@run_argument
+@click.option("--no-wait", is_flag=True, help="Fetch what it made so far, and return.")
+@dest_option
+@json_option
+@quiet_option
+def attach_command(
+    run_id: str | None, no_wait: bool, dest: Path | None, as_json: bool, quiet: bool
+) -> None:
+    """Follow RUN (default: the latest) to its end, then fetch what it made."""
+    from devbox.cli import run_report
+    from devbox.cli.transfer import transfer
+    from devbox.jobs import fetch, queries
+
+    ws = workspace(quiet=quiet)
+    if (found := batch_of(ws, run_id)) and not no_wait:
+        from devbox.cli import batch
+
+        batch.refuse(dest)
+        batch.see_through(ws, found, as_json=as_json, quiet=quiet)
+        return
+    if found:
+        raise UsageError(
+            f"{found.id} is a batch, whose results come while it is attached",
+            fix=f"devbox attach {found.id}; Ctrl-C leaves it as it is",
+        )
+    if no_wait:
+        run = queries.find(ws, run_id)
+        with transfer(quiet) as tell:
+            folder = fetch.fetch(ws, run, dest, tell=tell)
+        run_report.tell_results(ws, run, folder, as_json)
+        return
+    run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
+    follow_run(ws, run, after="tail", dest=dest, as_json=as_json, quiet=quiet)
+
+
+@click.command("retry")
+@run_argument
+@max_cost_option
+@then_option
+@detach_option
+@dest_option
+@no_sync_option
+@no_setup_option
+@json_option
+@quiet_option
+def retry_command(
+    run_id: str | None,
+    max_cost: float | None,
+    then: str | None,
+    detach: bool,
+    dest: Path | None,
+    no_sync: bool,
+    no_setup: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Sync up, then run again what failed or is missing of RUN (default: the latest); what is done
+    is kept."""
+    from devbox.cli import run_then
+    from devbox.cli.transfer import transfer
+    from devbox.jobs import queries, setup
+    from devbox.jobs.submit import retry
+    from devbox.model import RunState
+    from devbox.sync import before
+
+    ws = workspace(quiet=quiet)
+    if found := batch_of(ws, run_id):
+        from devbox.cli import batch
+
+        batch.refuse(dest)
+        batch.retry(
+            ws,
+            found,
+            max_cost=max_cost,
+            then=then,
+            detach=detach,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
+    refuse_without_workers(None, {"max-cost": max_cost})
+    run = queries.refresh(ws, [queries.find(ws, run_id)])[0]
+    if run.batch:
+        raise UsageError(
+            f"{run.id} is a part of batch {run.batch}", fix=f"devbox retry {run.batch}"
+        )
+    box = ws.store.boxes.get(run.box_id)
+    order = run_then.order(ws, then, box, stays=not detach) if box and then else None
+    # One that still runs is refused, and its files stay as it found them.
+    if box and not no_sync and run.state not in (RunState.QUEUED, RunState.RUNNING):
+        before.send(ws, box)
+    if box and not no_setup and run.job != setup.JOB:
+        setup.require(ws, box)
+    with transfer(quiet) as tell:
+        run = retry(ws, run, then=order.then if order else None, tell=tell)
+    after_start(ws, run, detach=detach, dest=dest, as_json=as_json, quiet=quiet)
+
+
+@click.command("cancel")
+@run_argument
+@json_option
+@quiet_option
+def cancel_command(run_id: str | None, as_json: bool, quiet: bool) -> None:
+    """End RUN (default: the latest) with everything it started; what is done is kept."""
+    from devbox.cli import run_report
+    from devbox.jobs import queries
+
+    ws = workspace(quiet=quiet)
+    if found := batch_of(ws, run_id):
+        from devbox.cli import batch
+
+        batch.cancel(ws, found, as_json=as_json)
+        return
+    run = queries.cancel(ws, queries.find(ws, run_id))
+    if as_json:
+        print_json("run", run=run_report.run_fields(ws, run))
+    else:
+        echo(f"{run.id} {run.state}")
+
+
+def batch_of(ws: Workspace, run_id: str | None) -> Batch | None:
+    """The batch that is meant, where it is one and no run."""
+    from devbox.scale import batch as batches
+
+    return batches.find(ws, run_id)
 
 
 def _box_log(ws: Workspace, name: str, go_on: bool) -> None:

@@ -18,12 +18,11 @@ from devbox.cli.common import (
     workspace,
 )
 from devbox.cli.following import following
-from devbox.cli.jobs import (
+from devbox.cli.run_options import (
     WordsAfterDashes,
     gpus_option,
     no_setup_option,
     no_sync_option,
-    takes_words,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def serve_command(
         _print_known(ws, as_json)
         return
     service = catalogue.find(ws.project_of(ws.box(box_name)) if box_name else ws.spec, name)
-    if words == ["--help"] and not takes_words(service):
+    if words == ["--help"] and not service.takes_words:
         page(arguments.describe(service))
         return
     service = queue.with_options(service, gpus, None)
@@ -120,7 +119,7 @@ def _begin(
     from devbox.services import runs
     from devbox.sync import before
 
-    extra = words if takes_words(service) else []
+    extra = words if service.takes_words else []
     given = arguments.parse(service, [] if extra else words)
     if not no_sync:
         before.send(ws, box)

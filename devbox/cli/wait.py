@@ -8,7 +8,7 @@ import click
 
 from devbox.cli.common import echo, json_option, print_json, quiet_option, workspace
 from devbox.cli.following import following
-from devbox.cli.jobs import batch_of
+from devbox.cli.runs import batch_of
 from devbox.errors import UsageError
 
 if TYPE_CHECKING:

@@ -104,6 +104,11 @@ class JobSpec(Table, frozen=True):
     box: str = ""
     schedule: str = ""
 
+    @property
+    def takes_words(self) -> bool:
+        """A command without declared arguments takes the words after -- as they are."""
+        return bool(self.command) and not self.args and not self.inputs
+
 
 class ServiceSpec(JobSpec, frozen=True):
     """A service.toml, or a [services.NAME] table of devbox.toml: a job that stays and answers
