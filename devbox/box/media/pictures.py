@@ -50,14 +50,18 @@ class Picture(NamedTuple):
     orientation: int
     film_mm: Optional[float]
 
-    def focal(self, missing: str = "guide") -> "Focal":
-        """In pixels of this picture. `missing` is the rule without EXIF: "guide" or "upstream"."""
+    def focal(self, missing: str = "guide", given: Optional[float] = None) -> "Focal":
+        """In pixels of this picture. `missing` is the rule without EXIF: "guide" or "upstream";
+        given: what the user says it is, which wins."""
+        if given:
+            return Focal(given, "given")
         height, width = self.image.shape[:2]
         return focal(width, height, self.film_mm, missing)
 
 
 class Focal(NamedTuple):
-    """px: focal length in pixels. rule: exif | guide | upstream, where it comes from."""
+    """px: focal length in pixels. rule: exif | guide | upstream | given, where it comes
+    from."""
 
     px: float
     rule: str

@@ -15,12 +15,12 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from devbox.box import pipeline
 from devbox.box.job import Job
 from devbox.box.jobs.sharp import preview
-from devbox.box.jobs.sharp.model import Factory, Prediction, load
+from devbox.box.jobs.sharp.model import Factory, Prediction, load, metadata
 from devbox.box.media import frames, pictures
 from devbox.box.media.pictures import Focal, Picture
 
@@ -52,9 +52,7 @@ def run(job: Job, factory: Optional[Factory] = None) -> None:
     def read(name: str) -> _Loaded:
         with job.stage("decode"):
             picture = pictures.load(paths[name])
-            given = job.args.get("f_px")
-            rule = str(job.args["focal"])
-            return _Loaded(picture, Focal(given, "given") if given else picture.focal(rule))
+            return _Loaded(picture, picture.focal(str(job.args["focal"]), job.args.get("f_px")))
 
     def infer(name: str, loaded: _Loaded) -> _Worked:
         with job.stage("predict"):
@@ -75,17 +73,9 @@ def _write(job: Job, stem: str, name: str, worked: _Worked, device: str) -> None
     kind = job.args["preview"]
     if kind != "none":
         job.write(f"{stem}.preview.png", _png(_preview(found, side=kind == "side")))
-    width, height = found.size
-    about: Dict[str, Any] = {
+    about = {
         "image": name,
-        "width": width,
-        "height": height,
-        "mode": picture.mode,
-        "orientation": picture.orientation,
-        "focal_px": focal.px,
-        "focal_rule": focal.rule,
-        "gaussians": len(found),
-        "device": device,
+        **metadata(picture, focal, found, device),
         "checkpoint": Path(job.checkpoints["sharp"]).name,
         "preview": kind,
     }

@@ -13,7 +13,9 @@ import math
 import threading
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+from devbox.box.media.pictures import Focal, Picture
 
 Factory = Callable[[], Any]
 
@@ -56,6 +58,21 @@ class Prediction:
         save_ply = importlib.import_module("sharp.utils.gaussians").save_ply
         width, height = self.size
         save_ply(self._upstream, self.focal, (height, width), path)
+
+
+def metadata(picture: Picture, focal: Focal, found: Prediction, device: str) -> Dict[str, Any]:
+    """What the job and the service say of a picture."""
+    width, height = found.size
+    return {
+        "width": width,
+        "height": height,
+        "mode": picture.mode,
+        "orientation": picture.orientation,
+        "focal_px": focal.px,
+        "focal_rule": focal.rule,
+        "gaussians": len(found),
+        "device": device,
+    }
 
 
 class Model:

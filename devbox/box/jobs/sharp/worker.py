@@ -23,10 +23,9 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping
 
-from devbox.box.jobs.sharp.model import Gaussians, Prediction
+from devbox.box.jobs.sharp.model import Gaussians, Prediction, metadata
 from devbox.box.jobs.sharp.model import load as load_model
 from devbox.box.media import pictures
-from devbox.box.media.pictures import Focal
 
 LOGIT = 20.0  # sigmoid of it is 1 in float32
 
@@ -43,19 +42,10 @@ def load(config: Mapping[str, Any]) -> Callable[[Dict[str, Any]], Dict[str, Any]
             return {"status": 413, "error": str(error)}
         except pictures.PictureError as error:
             return {"status": 400, "error": str(error)}
-        given = request["f_px"]
-        focal = Focal(given, "given") if given else picture.focal(config["focal"])
+        focal = picture.focal(config["focal"], request["f_px"])
         found = model.predict(picture.image, focal.px)
-        width, height = found.size
-        about: Dict[str, Any] = {
-            "width": width,
-            "height": height,
-            "mode": picture.mode,
-            "orientation": picture.orientation,
-            "focal_px": focal.px,
-            "focal_rule": focal.rule,
-            "gaussians": len(found),
-            "device": model.device,
+        about = {
+            **metadata(picture, focal, found, model.device),
             "processing_time_ms": round(1000 * (time.monotonic() - begun), 1),
         }
         if request["kind"] == "ply":
