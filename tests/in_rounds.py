@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import types
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from devbox.box.job import Job
 from devbox.box.kept import Kept
@@ -39,6 +42,27 @@ def run(
             made += files(part.out)
     assert len(made) == len(set(made)), "no two rounds write the same file"
     return set(made)
+
+
+def run_once_loaded(
+    place: Path, code: types.ModuleType, spread: Spread, source: Path, whole: Job, **job: Any
+) -> set[str]:
+    """As `run`, with what `code.load` loads for all rounds loaded once, and the results named as
+    those of `whole`, one run over the same input."""
+    loaded: list[object] = []
+    load = code.load
+
+    def counted(*given: Any) -> Any:
+        loaded.append(given[0])
+        return load(*given)
+
+    given = {"args": whole.args, "checkpoints": whole.checkpoints, **job}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "load", counted)
+        made = run(place, code.run, spread, source, **given)
+    assert made == files(whole.out)
+    assert len(loaded) == 1
+    return made
 
 
 def files(folder: Path) -> set[str]:

@@ -410,18 +410,7 @@ def test_in_rounds_the_model_is_loaded_once_and_results_are_named_as_in_one_run(
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         picture(1).save(tmp_path / "in" / name)
     job = run(tmp_path / "in")
-    loaded: list[Path] = []
-
-    def load(*given: Any) -> Any:
-        loaded.append(given[0])
-        return model.load(*given)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(depth, "load", load)
-        made = in_rounds.run(
-            tmp_path / "many", depth.run, "scenes", tmp_path / "in",
-            args=job.args, checkpoints=job.checkpoints, patterns=PATTERNS,
-        )  # fmt: skip
-    assert made == in_rounds.files(job.out)
+    made = in_rounds.run_once_loaded(
+        tmp_path / "many", depth, "scenes", tmp_path / "in", job, patterns=PATTERNS
+    )
     assert {path.split("/")[0] for path in made} == {"a", "b"}
-    assert len(loaded) == 1

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from devbox import lifecycle
@@ -12,21 +9,9 @@ from devbox.model import BoxState
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
-from tests.providers.hf.manual import billed, only, project, spent, still_hub
+from tests.providers.hf.still.conftest import billed, only, spent
 
 HOUR = 3600.0
-
-
-@pytest.fixture
-def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
-    with still_hub(home, monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def ws(hub: HfEmulator, home: Path) -> Iterator[Workspace]:
-    with project(hub, home, "hf-job", "t4-small") as ws:
-        yield ws
 
 
 def end(hub: HfEmulator) -> str:

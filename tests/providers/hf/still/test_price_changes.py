@@ -3,33 +3,16 @@ for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from devbox import lifecycle
 from devbox.providers.hf.job import HfJob
 from devbox.spec import HfSettings
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
-from tests.providers.hf.manual import billed, only, project, spent, still_hub
+from tests.providers.hf.still.conftest import billed, only, spent
 
 MINUTE, HOUR = 60.0, 3600.0
 ROUTE = "job_hardware"
-
-
-@pytest.fixture
-def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
-    with still_hub(home, monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def ws(hub: HfEmulator, home: Path) -> Iterator[Workspace]:
-    with project(hub, home, "hf-job", "t4-small") as ws:
-        yield ws
 
 
 def asks(hub: HfEmulator) -> int:

@@ -22,8 +22,8 @@ from tests.emulators.hf import HfEmulator, Times
 PROVIDERS: dict[str, Callable[..., Provider]] = {"hf-job": HfJob, "hf-space": HfSpace}
 
 
-@contextmanager
-def still_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
+@pytest.fixture
+def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
     times = Times(build=0.1, start=0.1, schedule=0.1)
     with HfEmulator(clock=Clock.manual(), times=times, state_dir=home / "hub") as hub:
         hub.hub.hollow = True
@@ -31,6 +31,12 @@ def still_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulato
             monkeypatch.setenv(key, value)
         yield hub
     assert hub.unexpected == []
+
+
+@pytest.fixture
+def ws(hub: HfEmulator, home: Path) -> Iterator[Workspace]:
+    with project(hub, home, "hf-job", "t4-small") as ws:
+        yield ws
 
 
 @contextmanager

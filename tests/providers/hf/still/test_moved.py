@@ -14,15 +14,9 @@ from devbox.state.costs import run_cost
 from devbox.workspace import Workspace
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
-from tests.providers.hf.manual import project, still_hub
+from tests.providers.hf.still.conftest import project
 
 HANDLE = "me/devbox-b"
-
-
-@pytest.fixture
-def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfEmulator]:
-    with still_hub(home, monkeypatch) as hub:
-        yield hub
 
 
 @pytest.fixture
