@@ -86,3 +86,19 @@ def picture(k: int, size: tuple[int, int] = (96, 64)) -> Image.Image:
 
 def names_of(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def about(job: Job, where: str = "") -> Any:
+    return json.loads((job.out / f"{where}views.json").read_text())
+
+
+def arrays(job: Job, where: str = "", kind: str = "mini_npz") -> dict[str, Any]:
+    with np.load(job.out / f"{where}exports/{kind}/results.npz") as file:
+        return dict(file)
+
+
+def scene(folder: Path, count: int, size: tuple[int, int] = (96, 64)) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(count):
+        picture(k, size).save(folder / f"{k}.png")
+    return folder

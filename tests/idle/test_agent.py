@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devbox.box import event_log, json_file, paths, processes
-from devbox.box.probes.terminals import Terminals
+from devbox.box import event_log, json_file, processes
 from devbox.box.runs import folder
 from devbox.box.watchdog import arm, config, daemon
 from devbox.box.watchdog.agent import Agent
@@ -20,91 +19,8 @@ from devbox.box.watchdog.deadline import Moment
 from devbox.wire.jobs import JobStatus
 from devbox.wire.messages import Identity
 from tests.idle.traces import HOUR, MINUTE, T0, sample
+from tests.idle.world import ORDERS, Parts, World
 from tests.jobs.conftest import until
-
-ORDERS: dict[str, Any] = {
-    "v": 1,
-    "box": "gpu1",
-    "token": "t",
-    "policy": {"after": 1800, "warn": 300},
-    "deadline": T0 + 8 * HOUR,
-    "started": T0,
-    "sent": T0,
-    "pause": None,
-    "workdir": "work",
-}
-
-
-class Parts:
-    """A sampler and a history that fail when told to."""
-
-    def __init__(self) -> None:
-        self.sample_now: Callable[[], Any] = sample
-        self.kept: list[Any] = []
-        self.full = False
-        self.made = 0
-
-    def make(self) -> Parts:
-        self.made += 1
-        return self
-
-    def sample(self, now: float) -> dict[str, Any]:
-        made = self.sample_now()
-        assert isinstance(made, dict)
-        return {"v": 1, "boot": "b", "seq": 1, "t": now, **made}
-
-    def append(self, one: Mapping[str, object]) -> bool:
-        self.kept.append(dict(one))
-        return not self.full
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-class World:
-    """An agent and its clock. wall is T0 + second, plus what `shift` says."""
-
-    def __init__(self, **changes: Any) -> None:
-        self.root, self.parts, self.second, self.shift = paths.root(), Parts(), 0.0, 0.0
-        self.pause_file = self.root / "pause-asked"
-        recipe = {"kind": "exec", "argv": ["touch", str(self.pause_file)]}
-        self.arm(**{"pause": recipe, **changes})
-        self.agent = self.start()
-
-    def arm(self, **changes: Any) -> None:
-        config.receive(self.root, {**ORDERS, **changes}, self.now())
-
-    def start(self) -> Agent:
-        self.agent = Agent(
-            self.root, self.parts.make, self.parts, ttys=Terminals(self.root / "no-terminals")
-        )
-        return self.agent
-
-    def now(self) -> Moment:
-        return Moment(T0 + self.second + self.shift, 1000.0 + self.second)
-
-    def live(self, seconds: float, *, step: float = 1.0) -> None:
-        end = self.second + seconds
-        while self.second < end:
-            self.second += step
-            self.agent.tick(self.now())
-
-    def until_event(self, kind: str) -> None:
-        """Let tasks on their threads come to their end, without the clock running far."""
-
-        def there() -> bool:
-            self.live(0.01, step=0.01)
-            return kind in self.kinds()
-
-        until(there)
-
-    def kinds(self) -> list[str]:
-        return [event.kind for event in event_log.read(self.root)]
-
-    def verdict(self) -> dict[str, Any]:
-        found = json.loads((self.root / "verdict.json").read_text())
-        assert isinstance(found, dict)
-        return found
 
 
 def test_it_samples_every_second_and_judges_every_five() -> None:

@@ -12,9 +12,9 @@ from devbox.box.watchdog.deadline import Moment
 from devbox.box.watchdog.escalation import Report
 from devbox.wire.codec import convert
 from devbox.wire.messages import Allowance, WatchdogConfig
-from tests.idle.test_agent import ORDERS, World
 from tests.idle.test_ladder import Box
 from tests.idle.traces import HOUR, MINUTE, T0, sample
+from tests.idle.world import ORDERS, World
 
 BUSY = sample(jobs=["r1"])
 MONEY: dict[str, Any] = {"micro": 2_000_000, "price": 1_000_000, "name": "daily budget"}

@@ -17,8 +17,8 @@ from devbox.box.runs.folder import RunFolder
 from devbox.box.watchdog import arm, config
 from devbox.wire.jobs import JobStatus
 from devbox.wire.messages import Identity
-from tests.idle.test_agent import ORDERS, World
 from tests.idle.traces import HOUR, MINUTE, T0, gpu, sample
+from tests.idle.world import ORDERS, World
 
 NOBODY = Identity(2**22 + 1, "1", "b")
 
