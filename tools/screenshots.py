@@ -60,11 +60,11 @@ async def main() -> None:
 async def _made_up() -> None:
     from devbox.tui.app import Dashboard
     from devbox.tui.settings import Settings
-    from tests.tui import fakes
+    from tests.tui import fakes, fleets
 
     asks, operations = fakes.FakeAsks(ROOT), fakes.FakeOperations()
-    asks.log_lines = fakes.BUSY_LOG
-    app = Dashboard(fakes.fleet(), asks, operations, Settings())  # type: ignore[arg-type]
+    asks.log_lines = fleets.BUSY_LOG
+    app = Dashboard(fleets.fleet(), asks, operations, Settings())  # type: ignore[arg-type]
     async with app.run_test(size=(180, 50)) as pilot:
         await pilot.pause(0.5)
         app.fleet.go(app.fleet.keys.index("id-train"))

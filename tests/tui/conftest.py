@@ -12,7 +12,7 @@ import pytest
 from devbox.tui import main_screen
 from devbox.tui.app import Dashboard
 from devbox.tui.settings import Settings
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 from tests.tui.driver import Driven
 
 Open = Callable[..., AbstractAsyncContextManager[Driven]]
@@ -34,7 +34,7 @@ def dashboard(home: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
         readonly: bool = False,
         **asked: Any,
     ) -> AsyncIterator[Driven]:
-        feed = feed or fakes.fleet()
+        feed = feed or fleets.fleet()
         asks = fakes.FakeAsks(home)
         for name, value in asked.items():
             setattr(asks, name, value)

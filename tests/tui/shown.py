@@ -6,10 +6,10 @@ from pathlib import Path
 
 from devbox.tui.app import Dashboard
 from devbox.tui.settings import Settings
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 
 if __name__ == "__main__":
     asks = fakes.FakeAsks(Path.cwd())
-    asks.log_lines = fakes.BUSY_LOG
-    app = Dashboard(fakes.busy(), asks, fakes.FakeOperations(), Settings())  # type: ignore[arg-type]
+    asks.log_lines = fleets.BUSY_LOG
+    app = Dashboard(fleets.busy(), asks, fakes.FakeOperations(), Settings())  # type: ignore[arg-type]
     app.run()

@@ -14,7 +14,7 @@ from devbox.scale import batch as batches
 from devbox.tui import run_views
 from devbox.tui.feed import RunView
 from devbox.workspace import Workspace
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 from tests.tui.conftest import Open
 
 ID = "depth-20260721-150000-abcd"
@@ -77,7 +77,7 @@ async def test_the_jobs_tab_has_it_as_one_run_that_can_be_cancelled(
     store.batches.insert(BATCH, PIECES)
     store.batches.record(ID, PIECES)
     whole = batches.as_run(local_workspace, BATCH, "id-train")
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     feed.box_runs["id-train"] = [
         RunView(whole, 900_000, is_batch=True),
         RunView(_part(1, "id-train", "train"), 500_000),

@@ -14,7 +14,7 @@ from devbox.tui.feed import RunView
 from devbox.tui.operation_manager import Operation
 from devbox.wire.messages import BoxEvent, Process
 from tests.core.hostile import ALL
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 from tests.tui.conftest import Open
 
 NASTY = [
@@ -33,7 +33,7 @@ BAD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 @pytest.mark.parametrize("text", NASTY)
 async def test_hostile_text_everywhere(dashboard: Open, text: str) -> None:
     cut = text[:2000]
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     view = fakes.view("evil", hardware=cut, message=cut, stage=cut, goal="running", step="login")
     feed.views = [view, fakes.view("worse", BoxState.FAILED, message=cut)]
     cell = feed.fill(view, 1)

@@ -7,7 +7,7 @@ import pytest
 from devbox.model import BoxState, RunState
 from devbox.tui.actions import PANES
 from devbox.tui.feed import RunView
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 from tests.tui.conftest import Open
 
 
@@ -34,7 +34,7 @@ async def test_gpu_tab(dashboard: Open) -> None:
 
 
 async def test_gpu_faults_are_marked(dashboard: Open) -> None:
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     view = feed.views[0]
     cell = feed.fill(view, 1)
     hot = fakes.gpu(0, 0, throttle=("hw_thermal",), ecc_errors=3, temp_c=91.0, mig=True, util=None)
@@ -65,7 +65,7 @@ async def test_gpu_tab_of_a_box_that_sends_nothing(dashboard: Open, name: str, s
 
 
 async def test_a_refused_stream_says_why(dashboard: Open) -> None:
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     feed.cells["id-train"].fail("refused", "the box does not accept devbox's key")
     async with dashboard(feed=feed) as it:
         await it.select("train")
@@ -180,7 +180,7 @@ async def test_a_log_that_is_followed_shows_its_end_at_any_size(dashboard: Open)
 
 
 async def test_the_log_of_the_chosen_run(dashboard: Open) -> None:
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     async with dashboard(feed=feed) as it:
         await it.select("train")
         await it.press("2", "enter", "j", "L")

@@ -9,7 +9,7 @@ from textual.widgets import Input
 from devbox.model import RunState
 from devbox.remote import keys
 from devbox.tui.feed import RunView
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 from tests.tui.conftest import Open
 
 FAILED = "track-20260721-150005-abcd"
@@ -21,7 +21,7 @@ REQUEST = {
 
 
 def _feed() -> fakes.FakeFeed:
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     status = {"state": "failed", "message": "2 of 9 items failed", "attempt": 2,
               "attempts": [{"started": fakes.NOW - 90, "ended": fakes.NOW - 30}],
               "failures": [{"item": "a.mp4", "error": "no frames"}]}  # fmt: skip
@@ -56,7 +56,7 @@ async def test_a_run_that_failed_tells_all_of_itself(dashboard: Open) -> None:
 
 
 async def test_a_run_that_is_queued_says_what_it_waits_for(dashboard: Open) -> None:
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     why = "waits for 2 GPUs, 1 free: held by prepare-1"
     status = {"state": "queued", "queue": {"since": fakes.NOW - 60, "waits_for": "gpus",
               "why": why, "place": 2}}  # fmt: skip

@@ -17,7 +17,7 @@ from aiohttp import ClientSession, WSMsgType, web
 from devbox.model import BoxState
 from devbox.tui import picture
 from devbox.tui.web import Door
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 from tests.tui.conftest import Open
 from tests.tui.driver import Driven
 from tests.tui.terminal import Terminal
@@ -92,9 +92,9 @@ async def test_without_gpus(dashboard: Open) -> None:
 async def test_a_large_screen_is_filled(dashboard: Open) -> None:
     """Load, jobs and logs as tiles. At most a quarter of the cells of a busy screen is blank; the
     one blank between two words is theirs, and a dot-less braille character is a blank."""
-    async with dashboard(feed=fakes.busy(), size=(200, 60), log_lines=fakes.BUSY_LOG) as it:
+    async with dashboard(feed=fleets.busy(), size=(200, 60), log_lines=fleets.BUSY_LOG) as it:
         await it.select("train")
-        await it.until(lambda: it.app.logs_pane.view.lines[-1:] == fakes.BUSY_LOG[-1:])
+        await it.until(lambda: it.app.logs_pane.view.lines[-1:] == fleets.BUSY_LOG[-1:])
         await it.turn()
         text = it.text
         for part in ("1 Load", "2 Jobs", "4 Logs", "GPUs use", "tokens/s", "3600/5000"):
@@ -155,7 +155,7 @@ async def test_empty(dashboard: Open) -> None:
 
 
 async def test_error(dashboard: Open) -> None:
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     feed.error = "unreachable: the Hub answered 503"
     async with dashboard(feed=feed, size=(120, 36)) as it:
         await it.select("broken")

@@ -12,7 +12,7 @@ from devbox.spec import BoxSpec
 from devbox.tui.notices import RECENT, StandBy
 from devbox.tui.queries import Asks
 from devbox.wire.messages import BoxEvent
-from tests.tui import fakes
+from tests.tui import fakes, fleets
 from tests.tui.conftest import Open
 
 NOW = fakes.NOW
@@ -27,7 +27,7 @@ def names(boxes: list[Box]) -> list[str]:
 
 
 def test_each_warning_is_answered_once() -> None:
-    feed, standby = fakes.fleet(), StandBy()
+    feed, standby = fleets.fleet(), StandBy()
     assert standby.look(feed) == []  # the fleet's own warning is old
     said(feed, 2, "warning", 30)
     assert names(standby.look(feed)) == ["train"]
@@ -39,7 +39,7 @@ def test_each_warning_is_answered_once() -> None:
 
 
 def test_a_warning_that_is_over_is_not_answered() -> None:
-    feed = fakes.fleet()
+    feed = fleets.fleet()
     said(feed, 2, "warning", RECENT + 60)
     assert StandBy().look(feed) == []
     said(feed, 3, "warning", 20)
