@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.widget import Widget
-
-from devbox.jobs import queries, queue, status
+from devbox.jobs import queue, status
 from devbox.model import Run
 from devbox.text import dollars, duration, size
 from devbox.text_layout import Line, bar, cells, percent, plain
 from devbox.tui import symbols
 from devbox.tui.feed import RunView
-from devbox.tui.grid import Column, Grid
+from devbox.tui.grid import Column
 from devbox.tui.panes.base import Seen
-from devbox.tui.static_lines import Lines
+from devbox.tui.panes.runs import RunsPane
 from devbox.wire.jobs import JobStatus
 
 _COLUMNS = (
@@ -28,64 +24,29 @@ _COLUMNS = (
 )
 
 
-class JobsPane(Vertical):
-    DEFAULT_CSS = """
-    JobsPane Grid { height: auto; min-height: 2; max-height: 60%; }
-    JobsPane Lines { height: 1fr; margin: 1 0 0 0; }
-    """
+class JobsPane(RunsPane):
+    services = False
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._runs: dict[str, RunView] = {}
+        super().__init__(_COLUMNS, empty="no run yet: r runs a job", id=id)
         self._status: dict[str, tuple[bytes, JobStatus]] = {}
-        self._now = 0.0
-        self.grid = Grid(_COLUMNS, self._field, empty="no run yet: r runs a job", id="runs")
-        self._about = Lines(id="run")
-
-    def compose(self) -> ComposeResult:
-        yield self.grid
-        yield self._about
-
-    @property
-    def run_view(self) -> RunView | None:
-        """The run under the cursor."""
-        return self._runs.get(self.grid.key or "")
 
     @property
     def run(self) -> Run | None:
         return self.run_view.run if self.run_view else None
 
-    def refresh_from(self, seen: Seen) -> None:
-        self._now = seen.now
-        runs = seen.feed.runs(seen.view.box.id) if seen.view else ()
-        self._runs = {view.run.id: view for view in runs if not queries.is_service(view.run)}
-        longest = max((cells(_name(view.run)) for view in runs), default=0)
+    def prepare(self, seen: Seen) -> None:
+        """Make the names' column as wide as they are."""
+        longest = max((cells(_name(view.run)) for view in self._runs.values()), default=0)
         self.grid.set_columns(
             [
                 c._replace(most=min(c.most, longest), eager=True) if c.key == "run" else c
                 for c in _COLUMNS
             ]
         )
-        self.grid.show(list(self._runs))
-        self._tell()
 
-    def opened(self, seen: Seen) -> None:
-        self.refresh_from(seen)
-
-    def closed(self) -> None:
-        """Nothing runs for it."""
-
-    def target(self) -> Widget:
-        return self.grid
-
-    def on_grid_moved(self, event: Grid.Moved) -> None:
-        event.stop()
-        self._tell()
-
-    def _tell(self) -> None:
-        run = self.run
-        self._about.display = run is not None
-        self._about.show(about(run, self._of(run)) if run else [])
+    def about(self, view: RunView) -> list[Line]:
+        return about(view.run, self._of(view.run))
 
     def _of(self, run: Run) -> JobStatus:
         known = self._status.get(run.id)
@@ -95,13 +56,7 @@ class JobsPane(Vertical):
                 del self._status[next(iter(self._status))]
         return known[1]
 
-    def _field(self, key: str, column: Column, width: int) -> Line:
-        if column.key == "edge":
-            return []
-        return self._filled(key, column, width)
-
-    def _filled(self, key: str, column: Column, width: int) -> Line:
-        view = self._runs[key]
+    def field(self, view: RunView, column: Column, width: int) -> Line:
         run = view.run
         found = self._of(run)
         match column.key:

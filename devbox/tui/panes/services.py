@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.widget import Widget
-
-from devbox.jobs import queries, queue, status
+from devbox.jobs import queue, status
 from devbox.model import Run
 from devbox.text import dollars, duration
 from devbox.text_layout import Line, plain
 from devbox.tui.feed import RunView
-from devbox.tui.grid import Column, Grid
+from devbox.tui.grid import Column
 from devbox.tui.panes.base import Seen
-from devbox.tui.static_lines import Lines
+from devbox.tui.panes.runs import RunsPane
 from devbox.wire.jobs import ServiceStatus
 
 _COLUMNS = (
@@ -28,66 +24,26 @@ _COLUMNS = (
 _STYLES = {"ready": "good", "warming up": "busy", "not answering": "warn", "failed": "bad"}
 
 
-class ServicesPane(Vertical):
-    DEFAULT_CSS = """
-    ServicesPane Grid { height: auto; min-height: 2; max-height: 60%; }
-    ServicesPane Lines { height: 1fr; margin: 1 0 0 0; }
-    """
+class ServicesPane(RunsPane):
+    services = True
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._runs: dict[str, RunView] = {}
+        super().__init__(_COLUMNS, empty="no service yet: r starts one", id=id)
         self._urls: dict[str, str] = {}
-        self._now = 0.0
-        self.grid = Grid(
-            _COLUMNS, self._field, empty="no service yet: r starts one", id="service-list"
-        )
-        self._about = Lines(id="service")
 
-    def compose(self) -> ComposeResult:
-        yield self.grid
-        yield self._about
-
-    @property
-    def run_view(self) -> RunView | None:
-        """The service under the cursor."""
-        return self._runs.get(self.grid.key or "")
-
-    def refresh_from(self, seen: Seen) -> None:
-        self._now = seen.now
-        runs = seen.feed.runs(seen.view.box.id) if seen.view else ()
-        self._runs = {view.run.id: view for view in runs if queries.is_service(view.run)}
+    def prepare(self, seen: Seen) -> None:
+        """Look where they answer here."""
         self._urls = {
             run_id: seen.asks.url_of(view.run)
             for run_id, view in self._runs.items()
             if not view.run.state.is_over
         }
-        self.grid.show(list(self._runs))
-        self._tell()
 
-    def opened(self, seen: Seen) -> None:
-        self.refresh_from(seen)
+    def about(self, view: RunView) -> list[Line]:
+        return about(view.run, self._urls.get(view.run.id, ""))
 
-    def closed(self) -> None:
-        """Nothing runs for it."""
-
-    def target(self) -> Widget:
-        return self.grid
-
-    def on_grid_moved(self, event: Grid.Moved) -> None:
-        event.stop()
-        self._tell()
-
-    def _tell(self) -> None:
-        view = self.run_view
-        self._about.display = view is not None
-        self._about.show(about(view.run, self._urls.get(view.run.id, "")) if view else [])
-
-    def _field(self, key: str, column: Column, width: int) -> Line:
-        view = self._runs.get(key)
-        if view is None or column.key == "edge":
-            return []
-        found, url = status.of(view.run), self._urls.get(key, "")
+    def field(self, view: RunView, column: Column, width: int) -> Line:
+        found, url = status.of(view.run), self._urls.get(view.run.id, "")
         word = health(view.run, found.service)
         fields: dict[str, tuple[str, str]] = {
             "name": (plain(view.run.job), "bold"),
