@@ -59,12 +59,12 @@ def plan(ws: Workspace, then: str | None, name: str | None, *, up: bool, stays: 
         after_run.order(ws, end, each, known, stays=stays)
 
 
-def bring_up(ws: Workspace, name: str | None, *, verbose: bool = False) -> Box:
+def bring_up(ws: Workspace, name: str | None) -> Box:
     """The box, running."""
     from devbox import lifecycle
     from devbox.cli.steps import shown
 
-    with shown(ws, verbose=verbose):
+    with shown(ws):
         return lifecycle.up(ws, name)
 
 

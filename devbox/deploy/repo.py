@@ -18,6 +18,7 @@ REMOTE, BRANCH = "hf", "main"
 SEEN = "refs/devbox/hf-main"
 _TOKEN = "DEVBOX_GIT_TOKEN"  # noqa: S105  why: a variable's name
 _NETWORK = 900.0  # seconds
+_LISTED = 1000  # commits
 _BATCH = 16 * 1024**2  # bytes of content that are read at once
 
 
@@ -97,10 +98,10 @@ class Repo:
             self._git("update-ref", f"refs/remotes/{REMOTE}/{BRANCH}", head)
         self._git("update-ref", SEEN, head)
 
-    def only_in(self, one: str, other: str, most: int = 1000) -> list[Commit]:
-        """Commits of `one` that `other` has not, newest first. other: empty for nothing."""
+    def only_in(self, one: str, other: str) -> list[Commit]:
+        """The newest thousand commits of `one` that `other` has not. other: empty for nothing."""
         without = [f"^{other}"] if other else []
-        out = self._git("log", f"--max-count={most}", "--format=%H %s", one, *without).out
+        out = self._git("log", f"--max-count={_LISTED}", "--format=%H %s", one, *without).out
         return [_commit(line) for line in out.splitlines()]
 
     def ahead_of_upstream(self) -> tuple[str, int] | None:

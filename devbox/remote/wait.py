@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FIRST, _GROWTH, _LONGEST = 0.05, 1.6, 3.0  # seconds between attempts
+#: seconds for which a key that is refused, and a name without an address, are tried again
+REFUSED_FOR, UNKNOWN_FOR = 30.0, 20.0
 _TELL_AFTER = 2.0  # seconds of refusals before they are told
 # Seconds for each part of an attempt. What a tunnel takes before the box listens may lead nowhere
 # permanently: an early attempt is given up soon, a late one may be on a slow line.
@@ -30,8 +32,6 @@ def for_login(
     timeout: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-    refused_for: float = 30.0,
-    unknown_for: float = 20.0,
     first_use: Callable[[str], None] | None = None,
     refused: Callable[[], None] = lambda: None,
     log_in: Callable[[Box, float], T],
@@ -39,10 +39,10 @@ def for_login(
     """Poll until `log_in` works, at most `timeout` seconds; what it returned. It gets the box and
     the seconds that it has: `by_client`, or `by_library`, whose connection the caller closes.
 
-    A key that is refused is tried again for `refused_for` seconds, as a starting box may place
+    A key that is refused is tried again for `REFUSED_FOR` seconds, as a starting box may place
     our key after its server is up; `refused` is called once, when that is not over at once, for
     whoever can do something about it meanwhile. A host name without an address is waited for
-    `unknown_for` seconds, as a new one may take moments to be published. A wrong host key ends
+    `UNKNOWN_FOR` seconds, as a new one may take moments to be published. A wrong host key ends
     the wait at once.
     first_use: narration of `known_hosts.pin_first_use`, which is called for an endpoint without
     known host keys; None never trusts a first answer. SshError says why there was no login.
@@ -60,14 +60,14 @@ def for_login(
         except (NoAnswer, KeyRefused) as error:
             now, reason = clock(), error
         unknown_since = (unknown_since or now) if isinstance(reason, NameUnknown) else None
-        if unknown_since is not None and now - unknown_since >= unknown_for:
+        if unknown_since is not None and now - unknown_since >= UNKNOWN_FOR:
             raise _gave_up(box, reason, now - begin)
         if isinstance(reason, NoAnswer):
             refused_since = None
             patience = min(patience * _MORE_PATIENCE, _MOST_PATIENCE)
         elif refused_since is None:
             refused_since = now
-        elif now - refused_since >= refused_for:
+        elif now - refused_since >= REFUSED_FOR:
             raise reason
         elif now - refused_since >= _TELL_AFTER and not told:
             told = True

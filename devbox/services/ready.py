@@ -10,7 +10,7 @@ from devbox.model import Run
 from devbox.text import clean, duration
 from devbox.wire.jobs import ServiceStatus
 
-TELL_EVERY = 15.0  # seconds of warming up between two words about it
+_TELL_EVERY = 15.0  # seconds of warming up between two words about it
 _SHOWN = 160  # characters of the last line of its log
 
 
@@ -21,7 +21,6 @@ def until_ready(
     since: float,
     patience: float,
     clock: Callable[[], float],
-    tell_every: float = TELL_EVERY,
 ) -> Generator[Message, None, ServiceStatus]:
     """Pass messages on until the service is ready; how it is then. What it waits for is told as a
     Note now and then, with the last line of its log.
@@ -62,7 +61,7 @@ def until_ready(
                 fix=f"devbox logs {run.id}, then: devbox services stop {run.job}",
             )
         yield message
-        if now - told >= tell_every:
+        if now - told >= _TELL_EVERY:
             told = now
             yield Note(_waiting(run, now - since, said, last))
     raise JobFailed(f"what became of service {run.job} is not known", fix=f"devbox attach {run.id}")

@@ -77,10 +77,10 @@ def asked(path: Path, user: Path | None = None) -> trust.Lines:
     return _sensitive(path, project, own)[1]
 
 
-def ad_hoc(name: str, user: Path | None = None) -> Spec:
+def ad_hoc(name: str) -> Spec:
     """The spec of a folder without a devbox.toml, as if one had a box of that name and no more:
     [defaults] of the user config count for it. UsageError for a name that is none."""
-    user = paths.user_config() if user is None else user
+    user = paths.user_config()
     own = _read(user) if user.is_file() else {}
     return _merged([(user, own), (user, {"boxes": {names.name(name): {}}})], None, user)
 

@@ -13,7 +13,6 @@ from devbox.tui.fleet import SORTS
 
 PANES = {"load": "Load", "jobs": "Jobs", "services": "Services", "logs": "Logs", "sync": "Sync",
          "cost": "Cost", "events": "Events"}  # fmt: skip
-VIEWS = ("fleet", *PANES)  # where the focus can be
 
 
 class Action(NamedTuple):

@@ -13,7 +13,6 @@ FINE, COARSE = 1.0, 5.0  # seconds a value stands for
 _FINE_KEPT, _COARSE_KEPT = 300, 720
 MAX_GPUS = 16
 _NAN = math.nan
-GPU_SERIES = ("util", "mem", "power", "temp")
 
 
 class Ring:

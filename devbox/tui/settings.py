@@ -32,9 +32,9 @@ def file() -> Path:
     return paths.home() / "ui.toml"
 
 
-def load(path: Path | None = None) -> Settings:
+def load() -> Settings:
     """SpecError names the file and what is wrong with it; without a file the defaults hold."""
-    path = path or file()
+    path = file()
     if not path.is_file():
         return Settings()
     document = spec.read_toml(path)
@@ -49,9 +49,9 @@ def load(path: Path | None = None) -> Settings:
     return found
 
 
-def save_theme(theme: str, path: Path | None = None) -> None:
+def save_theme(theme: str) -> None:
     """Remember the theme; the rest of the file stays as it is."""
-    path = path or file()
+    path = file()
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     table = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     kept = [

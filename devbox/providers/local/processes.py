@@ -20,6 +20,7 @@ import psutil
 from devbox.providers.local.box_dir import MARK, BoxDir
 
 GRACE = 5.0  # seconds between asking and killing
+_LIMIT = 12.0  # seconds after which what still lives is left
 
 
 def of_box(folder: BoxDir) -> list[psutil.Process]:
@@ -40,21 +41,21 @@ def of_box(folder: BoxDir) -> list[psutil.Process]:
     return [p for p in every if p.pid != os.getpid() and _lives(p)]
 
 
-def end_all(folder: BoxDir, *, grace: float = GRACE, limit: float = 12.0) -> list[psutil.Process]:
-    """Ask every process to end, kill what is left after `grace` seconds, and look again until
+def end_all(folder: BoxDir) -> list[psutil.Process]:
+    """Ask every process to end, kill what is left after `GRACE` seconds, and look again until
     nothing is. What is born meanwhile may be saving, so it is not asked. Returns those that
-    outlived even that for `limit` seconds (another user's)."""
+    outlived even that for `_LIMIT` seconds (another user's)."""
     start = time.monotonic()
     for process in of_box(folder):
         _ask_to_end(process)
     while left := of_box(folder):
-        late = time.monotonic() - start > grace
+        late = time.monotonic() - start > GRACE
         if late:
             for process in left:
                 _signal(process, signal.SIGKILL)
-        if time.monotonic() - start > limit:
+        if time.monotonic() - start > _LIMIT:
             return left
-        _wait(left, 0.1 if late else start + grace - time.monotonic())
+        _wait(left, 0.1 if late else start + GRACE - time.monotonic())
     return []
 
 

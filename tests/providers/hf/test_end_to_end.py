@@ -163,9 +163,7 @@ def test_a_refused_key_says_which_and_where(
         return now[0]
 
     ws = Workspace.open(folder)
-    monkeypatch.setattr(
-        "devbox.remote.wait.for_login.__kwdefaults__", {"refused_for": 2.0, "unknown_for": 2.0}
-    )
+    monkeypatch.setattr("devbox.remote.wait.REFUSED_FOR", 2.0)
     with pytest.raises(KeyRefused) as caught:
         lifecycle.up(ws, "train")
     assert keys.ensure_identity() in caught.value.fix
