@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from devbox.errors import BuildFailed, UsageError
 from devbox.images import buildkit, buildkit_session, buildlog, context, filesync
 from devbox.images.plan import Plan
+from devbox.wire.codec import JsonObject
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -86,7 +87,7 @@ def _known(api: APIClient, reference: str) -> str | None:
 
 def _messages(
     api: APIClient, plan: Plan, options: Mapping[str, str], body: IO[bytes] | None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[JsonObject]:
     """The engine's messages, one by one. The `docker` package's own `build` knows no BuildKit, so
     the request is made here, over its connection."""
     from docker import auth
@@ -115,7 +116,7 @@ def _messages(
     yield from json_stream(response.iter_content(chunk_size=None))
 
 
-def _follow_classic(messages: Iterator[dict[str, Any]], log: buildlog.Log) -> None:
+def _follow_classic(messages: Iterator[JsonObject], log: buildlog.Log) -> None:
     """The classic builder's messages: text with `Step 3/9 : RUN …` lines, then perhaps an error."""
     for message in messages:
         for line in str(message.get("stream") or message.get("status") or "").splitlines():

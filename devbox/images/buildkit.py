@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from devbox.images.buildlog import Log
 from devbox.images.protobuf import fields, octets
+from devbox.wire.codec import JsonObject
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -34,7 +35,7 @@ def available(api: APIClient) -> bool:
     return bool(version_gte(api.api_version, "1.39"))
 
 
-def follow(messages: Iterator[dict[str, Any]], log: Log) -> None:
+def follow(messages: Iterator[JsonObject], log: Log) -> None:
     """Tell the build's steps and their output to `log`. BuildFailed with the failing step."""
     told = _Told(log)
     for message in messages:

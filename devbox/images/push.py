@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from devbox.errors import AuthError, NotFound, ProviderError, UsageError
 from devbox.text import clean, size
@@ -60,7 +60,21 @@ def split(reference: str) -> tuple[str, str]:
     return head, tail
 
 
-def _told(message: dict[str, Any], repository: str, say: Callable[[str], None]) -> None:
+class _Progress(TypedDict, total=False):
+    current: int
+    total: int
+
+
+class _Message(TypedDict, total=False):
+    """Of the engine, while it pushes."""
+
+    id: str
+    status: str
+    error: str
+    progressDetail: _Progress | None
+
+
+def _told(message: _Message, repository: str, say: Callable[[str], None]) -> None:
     if said := message.get("error"):
         text = clean(str(said), 300)
         if _DENIED.search(text):

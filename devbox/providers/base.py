@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from devbox.model import BoxState, Endpoint, Offer, Price
 from devbox.spec import BoxSpec
 from devbox.spec.provider_settings import OwnSettings
+from devbox.wire.messages import PauseRecipe
 
 T = TypeVar("T")
 
@@ -230,13 +231,10 @@ class Provider(ABC):
         NoCapacity."""
         return False
 
-    def watchdog(self, handle: str) -> Mapping[str, Any] | None:
-        """How the box half pauses its own box with the laptop off, as the JSON that
-        `devbox.box.watchdog.pause_recipe` takes; None when it cannot, and `up` says so.
-
-        {"kind": "exec", "argv": [...]} runs a program; {"kind": "http", "method", "url",
-        "token_env", "body"} calls the provider with a token found in the box's environment.
-        """
+    def watchdog(self, handle: str) -> PauseRecipe | None:
+        """How the box half pauses its own box with the laptop off: by a program, or by a call of
+        the provider with a token found in the box's environment; None when it cannot, and `up`
+        says so."""
         return None
 
     def login_help(self, handle: str) -> str:

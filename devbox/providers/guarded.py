@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from devbox import spec
 from devbox.providers.base import Request
-from devbox.wire.codec import convert, encode
+from devbox.wire.codec import encode
 from devbox.wire.messages import PauseRecipe, Policy, WatchdogConfig
 
 #: seconds that a box without the box half has at least to be armed: a login may wait five minutes
@@ -86,7 +84,7 @@ done
 """
 
 
-def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
+def first_orders(request: Request, recipe: PauseRecipe) -> bytes:
     """The orders a box is made with; see `guard` of box/watchdog/arm. Its provider keeps its
     disk when it pauses or ends itself."""
     wanted = request.spec
@@ -96,7 +94,7 @@ def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
             policy=policy_of(wanted.idle),
             deadline=None,
             max_uptime=wanted.max_uptime,
-            pause=convert(dict(recipe), PauseRecipe),
+            pause=recipe,
             workdir=wanted.workdir,
             volumes=tuple(v.mount for v in wanted.volumes.values() if not v.read_only),
             token=request.token,
@@ -104,12 +102,10 @@ def first_orders(request: Request, recipe: Mapping[str, Any]) -> bytes:
     )
 
 
-def command(
-    request: Request, recipe: Mapping[str, Any], *, orders: str = "", half: str = ""
-) -> str:
+def command(request: Request, recipe: PauseRecipe, *, orders: str = "", half: str = "") -> str:
     """`GUARD` with its words as one line of sh, to be run in the background. recipe: how the box
     pauses or ends itself, with the file "armed" that arming leaves."""
-    words = [orders, half, str(unarmed(request.spec)), str(recipe["armed"]), *recipe["argv"]]
+    words = [orders, half, str(unarmed(request.spec)), recipe.armed, *recipe.argv]
     return f"sh -c {shlex.quote(GUARD)} devbox-guard {shlex.join(words)}"
 
 

@@ -6,14 +6,11 @@ The watchdog itself is devbox.box.watchdog.agent; it works with this machine off
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from devbox import spec
 from devbox.model import Box
 from devbox.providers.guarded import policy_of
 from devbox.text import brief
-from devbox.wire.codec import convert
 from devbox.wire.messages import Allowance, PauseRecipe, Verdict, WatchdogConfig
 from devbox.wire.notices import Notify
 
@@ -41,7 +38,7 @@ def sentence(found: Verdict, now: float) -> str:
 
 def config(
     box: Box,
-    recipe: Mapping[str, Any] | None,
+    recipe: PauseRecipe | None,
     now: float,
     *,
     disk_kept: bool = True,
@@ -60,7 +57,7 @@ def config(
         deadline=min(box.deadline or math.inf, started + wanted.max_uptime),
         started=started,
         sent=now,
-        pause=None if recipe is None else convert(dict(recipe), PauseRecipe),
+        pause=recipe,
         workdir=box.workdir,
         disk_kept=disk_kept,
         volumes=tuple(v.mount for v in wanted.volumes.values() if not v.read_only),

@@ -11,6 +11,8 @@ from devbox.errors import DevboxError, NoAnswer
 from devbox.providers import guarded
 from devbox.providers.base import Provider
 from devbox.spec import Bytes, Idle, Seconds
+from devbox.wire.codec import convert, plain
+from devbox.wire.messages import PauseRecipe
 from tests.contract.harness import Harness, needs
 
 HOSTILE = [
@@ -94,12 +96,11 @@ def test_the_watchdogs_recipe_stops_the_bill(harness: Harness, provider: Provide
     seen = harness.running(provider, handle)
     recipe = provider.watchdog(handle)
     assert recipe is not None
-    assert json.loads(json.dumps(recipe)) == recipe
-    assert recipe["kind"] in {"exec", "http"}
+    assert convert(plain(recipe), PauseRecipe) == recipe
     # The box may be gone before it can say how the recipe went.
     with harness.login(request, seen) as connection, suppress(NoAnswer):
-        if recipe["kind"] == "exec":
-            connection.run(recipe["argv"], check=False)
+        if recipe.kind == "exec":
+            connection.run(recipe.argv, check=False)
         else:
             connection.run(
                 [
@@ -107,10 +108,10 @@ def test_the_watchdogs_recipe_stops_the_bill(harness: Harness, provider: Provide
                     "-c",
                     _CURL,
                     "sh",
-                    recipe["method"],
-                    recipe["url"],
-                    recipe["token_env"],
-                    json.dumps(recipe["body"]),
+                    recipe.method,
+                    recipe.url,
+                    recipe.token_env,
+                    json.dumps(recipe.body),
                 ]
             )
     harness.until(provider, handle, lambda seen: seen is None or not seen.billed)

@@ -7,12 +7,12 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import requests
 
 from devbox import paths
-from devbox.providers.local.box_dir import parse_lines
+from devbox.providers.local.box_dir import Stamp, parse_lines
 from devbox.remote import keys
 from tests.contract.harness_local import processes_under
 from tests.emulators.common import Fault
@@ -72,7 +72,7 @@ class LocalWorld(World):
                 if end is None and box not in there:
                     self._lives[box, life] = Stretch(start, time.time(), rate)
 
-    def _read(self, box: str, lines: list[dict[str, Any]]) -> None:
+    def _read(self, box: str, lines: list[Stamp]) -> None:
         for line in lines:
             key = (box, line["life"])
             if line["event"] == "start":

@@ -75,7 +75,7 @@ def box(**fields: Any) -> Box:
 
 def test_arm_sends_policy_deadline_and_recipe() -> None:
     line = Line({"armed": True})
-    recipe = {"kind": "exec", "argv": ["true"]}
+    recipe = PauseRecipe("exec", ("true",))
     agent.arm(line, arming.config(box(started=NOW - 60, deadline=NOW + 7000), recipe, NOW))
     argv, sent = line.asked[0]
     assert argv[-2:] == ["arm", "agent"]

@@ -20,6 +20,7 @@ from devbox.box import event_log
 from devbox.providers import guarded
 from devbox.remote import agent_bootstrap
 from devbox.spec import BoxSpec, Idle, Seconds
+from devbox.wire.messages import PauseRecipe
 from tests.boxes import request_for
 from tests.jobs.conftest import until
 
@@ -38,7 +39,7 @@ class Guarded:
     def start(self, *, half: bool = True, least: float = 900.0, **idle: Any) -> None:
         wanted = BoxSpec(idle=Idle(**{**QUIET, **idle}), max_uptime=Seconds(3600))
         request = request_for("b", wanted)
-        recipe = {"kind": "exec", "argv": ["touch", str(self.ended)], "armed": str(self.mark)}
+        recipe = PauseRecipe("exec", ("touch", str(self.ended)), armed=str(self.mark))
         program = str(shutil.copy(agent_bootstrap.build(), self.home))
         (self.home / "orders.json").write_bytes(guarded.first_orders(request, recipe))
         self.root.mkdir(exist_ok=True)

@@ -126,7 +126,7 @@ def test_a_box_that_ends_itself_shows_as_paused_with_the_time_it_ended(ws: Works
     box = lifecycle.up(ws, "b")
     recipe = ws.provider("local").watchdog(box.handle)
     assert recipe is not None
-    subprocess.run(recipe["argv"], check=True)
+    subprocess.run(recipe.argv, check=True)
     deadline = time.monotonic() + 120
     while box.state is not BoxState.PAUSED:
         assert time.monotonic() < deadline

@@ -18,12 +18,11 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from devbox.providers.local import server, sshd
-from devbox.providers.local.box_dir import BoxDir
+from devbox.providers.local.box_dir import BoxDir, Start
 
 SSHD = "/usr/sbin/sshd"
 SOURCE = Path(__file__).with_name("openssh_user.c")
@@ -54,7 +53,7 @@ def _library() -> bytes:
 class OpenSsh(sshd.Server):
     """One sshd for each connection, as inetd starts it: so the port is taken and kept as ever."""
 
-    def __init__(self, folder: BoxDir, start: dict[str, Any], began: tuple[float, float]) -> None:
+    def __init__(self, folder: BoxDir, start: Start, began: tuple[float, float]) -> None:
         super().__init__(folder, start, began)
         self.lines = start["keys"]
         home = folder.path.parents[2]

@@ -184,7 +184,7 @@ class World:
 
     def _executed(self, key: str, token: str, argv: Sequence[str]) -> bool:
         if key.startswith(_SANDBOX):
-            ends = bool(list(argv) == entrypoint.stop()["argv"])
+            ends = list(argv) == list(entrypoint.stop().argv)
             if ends:
                 self.modal.leave(self.sandbox(key))
         else:

@@ -98,7 +98,7 @@ async def test_what_the_watchdog_does_shows_within_two_seconds(
     await until(feed, lambda: (cell := feed.cell(box.id)) and cell.sample)
     recipe = ws.provider("local").watchdog(box.handle)
     assert recipe
-    subprocess.run(recipe["argv"], check=True)
+    subprocess.run(recipe.argv, check=True)
     provider = ws.provider("local")
     while (seen := provider.observe(box.handle)) and seen.state is BoxState.RUNNING:
         await asyncio.sleep(0.02)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from devbox import names
 from devbox.errors import ProviderError, UsageError
@@ -70,7 +70,7 @@ def settings(
     host_key: str,
     namespace: str,
     memory: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The body of the engine's `POST /containers/create`. image: its id. host_key: the public
     line. memory: bytes of the engine's machine."""
     mounts = _mounts(request, login.home)
@@ -133,10 +133,10 @@ _GPUS = {
 }
 
 
-def _mounts(request: Request, home: str) -> list[dict[str, Any]]:
+def _mounts(request: Request, home: str) -> list[dict[str, object]]:
     """Volumes of the engine by name, which it makes when they are new, or folders of its machine
     by absolute path. UsageError for another source."""
-    made = []
+    made: list[dict[str, object]] = []
     for key, volume in request.spec.volumes.items():
         inside = names.remote_path(volume.mount, "mount")
         bind = volume.source.startswith("/")

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,6 +17,9 @@ from devbox.providers.docker.errors import translated
 from devbox.providers.docker.tunnel import Far, client
 from devbox.spec import DockerSettings, Spec
 from devbox.text import clean
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 T = TypeVar("T")
 CALL = 60.0  # seconds that an engine may be silent
@@ -51,10 +54,10 @@ class Engine:
     def __init__(self, docker_host: str = "") -> None:
         self._asked = docker_host
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._client: APIClient | None = None
 
-    def call(self, doing: str, action: Callable[[Any], T]) -> T:
-        """Run something of the low-level client (docker.APIClient)."""
+    def call(self, doing: str, action: Callable[[APIClient], T]) -> T:
+        """Run something of the low-level client."""
         try:
             with translated(doing, self.address):
                 return action(self._open())
@@ -96,7 +99,7 @@ class Engine:
         )
 
     @cached_property
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, object]:
         """For the client's constructor: address and TLS."""
         host = self._asked or os.environ.get("DOCKER_HOST", "")
         with translated("looking for the Docker engine", host):
@@ -104,7 +107,7 @@ class Engine:
             from docker.utils import kwargs_from_env
 
             named = host.startswith(_BY_NAME) or not host
-            found: dict[str, Any] = (
+            found: dict[str, object] = (
                 docker.ContextAPI.kwargs_from_context(_context(host.removeprefix(_BY_NAME)))
                 if named
                 else kwargs_from_env({**os.environ, "DOCKER_HOST": host})
@@ -121,13 +124,13 @@ class Engine:
     def _far(self) -> Far | None:
         return Far(self.address) if self.address.startswith("ssh://") else None
 
-    def _open(self) -> Any:
+    def _open(self) -> APIClient:
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
             return self._client
 
-    def _connect(self) -> Any:
+    def _connect(self) -> APIClient:
         import docker
 
         if self._far is not None:

@@ -13,12 +13,12 @@ import hashlib
 import io
 import shlex
 import tarfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from devbox.providers import guarded
 from devbox.providers.base import Request
 from devbox.remote import agent_bootstrap
+from devbox.wire.messages import PauseRecipe
 
 PLACE, MEMORY = "/.devbox", "/run/devbox"
 #: seconds that programs get to save when the box ends
@@ -206,10 +206,10 @@ def admit(public_key: str) -> Sequence[str]:
     return ["/bin/sh", "-c", ADMIT, "sh", key_name(public_key), public_key.strip()]
 
 
-def stop() -> Mapping[str, Any]:
+def stop() -> PauseRecipe:
     """The watchdog's recipe: the main process sees the file and ends, and with it the container."""
     ask = f"{MEMORY}/ask"
-    return {"kind": "exec", "argv": ["touch", f"{ask}/stop"], "armed": f"{ask}/armed"}
+    return PauseRecipe("exec", ("touch", f"{ask}/stop"), armed=f"{ask}/armed")
 
 
 def key_name(public_key: str) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from devbox import installation
 from devbox.errors import (
@@ -20,6 +20,10 @@ from devbox.errors import (
     Unavailable,
 )
 from devbox.text import clean
+
+if TYPE_CHECKING:
+    from docker.errors import APIError
+    from requests import Response
 
 START = "start it (sudo systemctl start docker), or name another: [providers.docker] docker_host"
 _LONGEST_WAIT = 600.0
@@ -69,8 +73,8 @@ def not_installed() -> ToolMissing:
     )
 
 
-def _of_status(doing: str, error: Any) -> DevboxError:
-    """The error for the engine's own answer. error: docker.errors.APIError."""
+def _of_status(doing: str, error: APIError) -> DevboxError:
+    """The error for the engine's own answer."""
     response = error.response
     status = int(getattr(response, "status_code", 0) or 0)
     said = clean(" ".join(str(error.explanation or error).split()), 300)
@@ -150,6 +154,6 @@ def _causes(error: BaseException) -> tuple[str, set[int]]:
     return said, codes
 
 
-def _retry_after(response: Any) -> float | None:
+def _retry_after(response: Response) -> float | None:
     said = str(response.headers.get("Retry-After", ""))
     return min(float(said), _LONGEST_WAIT) if said.isdecimal() else None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from devbox.errors import DevboxError, ProviderError
 from devbox.model import Hardware
 from devbox.providers.base import Finding
+from devbox.providers.docker.answers import Info
 from devbox.providers.docker.engine import Engine
 from devbox.providers.local import hardware as machine
 from devbox.spec import BoxSpec
@@ -21,7 +20,7 @@ def detect(engine: Engine, wanted: BoxSpec | None = None) -> list[Hardware]:
     """The engine's machine without its GPUs, and with all of them where it has the NVIDIA
     runtime. wanted: with its limits. An engine does not tell its GPUs' memory; this machine
     does, so vram is 0 for one elsewhere."""
-    info = engine.call("asking the engine what it has", lambda api: api.info())
+    info: Info = engine.call("asking the engine what it has", lambda api: api.info())
     cpus = float(info.get("NCPU") or 0)
     memory = int(info.get("MemTotal") or 0)
     if wanted is not None:
@@ -35,13 +34,13 @@ def detect(engine: Engine, wanted: BoxSpec | None = None) -> list[Hardware]:
     return found
 
 
-def has_gpus(info: Mapping[str, Any]) -> bool:
+def has_gpus(info: Info) -> bool:
     """Whether an engine can hand NVIDIA GPUs to a container. info: its own `docker info`."""
     runtimes = info.get("Runtimes")
     return isinstance(runtimes, dict) and "nvidia" in runtimes
 
 
-def check(wanted: str, info: Mapping[str, Any]) -> str:
+def check(wanted: str, info: Info) -> str:
     """The hardware itself. ProviderError when the engine has not got it."""
     kind = wanted or CPU
     if kind == CPU or (kind == GPU and has_gpus(info)):
@@ -62,7 +61,7 @@ def check(wanted: str, info: Mapping[str, Any]) -> str:
 def checks(engine: Engine) -> list[Finding]:
     """Client, engine and GPUs: (level ok|warn|fail, what, fix)."""
     try:
-        info = engine.call("asking the engine what it has", lambda api: api.info())
+        info: Info = engine.call("asking the engine what it has", lambda api: api.info())
         engine.way()
     except DevboxError as error:
         return [("fail", f"docker: {error.what}", error.fix or "see: docker info")]

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from devbox import names
 from devbox.errors import Conflict, Gone, ProviderError, UsageError
@@ -21,6 +21,9 @@ from devbox.images import templates
 from devbox.providers.docker.container import Login
 from devbox.providers.docker.engine import Engine
 from devbox.text import clean, size
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 Say = Callable[[str], None]
 _REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
@@ -78,7 +81,7 @@ def _pull(engine: Engine, reference: str, say: Say) -> None:
     elif ":" in reference.rpartition("/")[2]:
         name, _, tag = reference.rpartition(":")
 
-    def pull(api: Any) -> None:
+    def pull(api: APIClient) -> None:
         told = ""
         for line in api.pull(name, tag=digest or tag or "latest", stream=True, decode=True):
             if line.get("error"):
@@ -106,11 +109,11 @@ def _passwd(engine: Engine, image: str) -> str:
     """The image's /etc/passwd, out of a container that is never started."""
     name = f"devbox-look-{image.rpartition(':')[2][:24]}"
 
-    def make(api: Any) -> str:
+    def make(api: APIClient) -> str:
         wanted = {"Image": image, "Entrypoint": ["/devbox"], "Labels": {"devbox.look": "1"}}
         return str(api.create_container_from_config(wanted, name)["Id"])
 
-    def read(api: Any) -> str:
+    def read(api: APIClient) -> str:
         stream, _ = api.get_archive(name, "/etc/passwd")
         packed = _at_most(stream, _PASSWD)
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
@@ -142,7 +145,7 @@ def _at_most(stream: Iterable[bytes], most: int) -> bytes:
     return bytes(data)
 
 
-def _remove(api: Any, name: str) -> None:
+def _remove(api: APIClient, name: str) -> None:
     from docker.errors import APIError
 
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from devbox import names
 from devbox.errors import UsageError
 from devbox.model import BoxState, Endpoint, Price
 from devbox.providers.base import Observation
+from devbox.providers.docker.answers import Container, State
 from devbox.providers.docker.container import SSH
 from devbox.providers.docker.entrypoint import ASKED, CEILING, UNUSABLE
 from devbox.text import clean
@@ -20,7 +20,7 @@ _KILLED = 137
 _OVER = ("removing", "dead")
 
 
-def seen(info: Mapping[str, Any], *, price: Price, via: str, now: float) -> Observation:
+def seen(info: Container, *, price: Price, via: str, now: float) -> Observation:
     """info: of a container that is ours. via: the way to its machine's loopback."""
     labels, state = info["Config"]["Labels"], info["State"]
     status = str(state.get("Status"))
@@ -47,24 +47,24 @@ def seen(info: Mapping[str, Any], *, price: Price, via: str, now: float) -> Obse
     )
 
 
-def never_started(info: Mapping[str, Any]) -> bool:
+def never_started(info: Container) -> bool:
     """It was made, and nothing of it has run yet."""
     return bool(info["State"].get("Status") == "created")
 
 
-def is_broken(info: Mapping[str, Any]) -> bool:
+def is_broken(info: Container) -> bool:
     """Its image or its files kept it from running: `create` may try once more."""
     state = info["State"]
     return bool(state.get("Status") == "exited" and state.get("ExitCode") == UNUSABLE)
 
 
-def is_abandoned(info: Mapping[str, Any], now: float) -> bool:
+def is_abandoned(info: Container, now: float) -> bool:
     """Never started by who made it, who has gone."""
     made = moment(info.get("Created"))
     return never_started(info) and (made is None or now - made > ABANDONED)
 
 
-def is_over(info: Mapping[str, Any]) -> bool:
+def is_over(info: Container) -> bool:
     """Its removal has begun."""
     return info["State"].get("Status") in _OVER
 
@@ -80,7 +80,7 @@ def moment(said: object) -> float | None:
     return at.timestamp() if at.tzinfo else None
 
 
-def _state(info: Mapping[str, Any], reachable: bool, now: float) -> tuple[BoxState, str]:
+def _state(info: Container, reachable: bool, now: float) -> tuple[BoxState, str]:
     state = info["State"]
     status = str(state.get("Status"))
     if status == "created":
@@ -101,7 +101,7 @@ _STATES = {
 }
 
 
-def _unstarted(info: Mapping[str, Any], now: float) -> tuple[BoxState, str]:
+def _unstarted(info: Container, now: float) -> tuple[BoxState, str]:
     error = clean(str(info["State"].get("Error") or ""), 300)
     if error:
         return BoxState.FAILED, error
@@ -110,7 +110,7 @@ def _unstarted(info: Mapping[str, Any], now: float) -> tuple[BoxState, str]:
     return BoxState.PROVISIONING, ""
 
 
-def _why(state: Mapping[str, Any]) -> str:
+def _why(state: State) -> str:
     code = state.get("ExitCode")
     if state.get("OOMKilled"):
         return "it ran out of memory, so that the engine ended it; its files are kept"
@@ -124,7 +124,7 @@ def _why(state: Mapping[str, Any]) -> str:
     return f"its main process ended with code {code}; its files are kept"
 
 
-def _endpoint(info: Mapping[str, Any], via: str) -> Endpoint | None:
+def _endpoint(info: Container, via: str) -> Endpoint | None:
     labels = info["Config"]["Labels"]
     ports = (info.get("NetworkSettings") or {}).get("Ports") or {}
     for each in ports.get(SSH) or ():
@@ -138,7 +138,7 @@ def _endpoint(info: Mapping[str, Any], via: str) -> Endpoint | None:
     return None
 
 
-def _name(labels: Mapping[str, Any]) -> str:
+def _name(labels: Mapping[str, str]) -> str:
     try:
         return names.name(str(labels.get("devbox.name", "")))
     except UsageError:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from devbox import files, names, paths
 from devbox.errors import (
@@ -29,14 +29,19 @@ from devbox.model import Hardware, Offer
 from devbox.providers.abilities import CanAdmit, CanPause, HasBuildLogs, HasRunLogs
 from devbox.providers.base import Finding, Observation, Provider, Request, own_price
 from devbox.providers.docker import container, entrypoint, hardware, image, observe
+from devbox.providers.docker.answers import Container, Info
 from devbox.providers.docker.engine import Engine, resolve
 from devbox.providers.docker.errors import InProgress
 from devbox.providers.docker.hardware import GPU
 from devbox.providers.local.launch import public_line
 from devbox.spec import BoxSpec, DockerSettings
 from devbox.text import clean
+from devbox.wire.messages import PauseRecipe
 
-Info = Mapping[str, Any]
+if TYPE_CHECKING:
+    from docker import APIClient
+
+T = TypeVar("T")
 _HANDLE = re.compile(r"[0-9a-f]{64}")
 _WORKERS = 8
 _STRIPES = 64
@@ -141,7 +146,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             raise Gone(f"{_name(found)} does not run", fix="see: devbox ls --refresh")
         argv = entrypoint.admit(public_key)
 
-        def run(api: Any) -> int | None:
+        def run(api: APIClient) -> int | None:
             made = api.exec_create(handle, argv, user="0:0", stdout=False, stderr=False)
             api.exec_start(made["Id"], detach=True)
             until = time.monotonic() + _ADMITTED
@@ -158,7 +163,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
     def own_guards(self, hardware: str) -> list[str]:
         return ["its main process ends the container at max_uptime"]
 
-    def watchdog(self, handle: str) -> Mapping[str, Any]:
+    def watchdog(self, handle: str) -> PauseRecipe:
         _valid(handle)
         return entrypoint.stop()
 
@@ -182,7 +187,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         found = self._known(handle)
         tail: int | str = "all" if follow else _LINES
 
-        def lines(api: Any) -> Iterator[str]:
+        def lines(api: APIClient) -> Iterator[str]:
             rest = b""
             for block in api.logs(handle, stream=True, follow=follow, tail=tail):
                 *whole, rest = (rest + block).split(b"\n")
@@ -194,9 +199,9 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
 
         yield from self._call("reading the log of", found, lines)
 
-    def _make(self, request: Request, name: str) -> Info:
+    def _make(self, request: Request, name: str) -> Container:
         """The container, not started; the one that another devbox made meanwhile, if so."""
-        info = self._engine.call("asking the engine what it has", lambda api: api.info())
+        info: Info = self._engine.call("asking the engine what it has", lambda api: api.info())
         kind = hardware.check(request.hardware, info)
         with self._log(request) as say:
             made_from = image.ensure(
@@ -223,7 +228,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             raise Unavailable(f"the container {name} is gone again", fix="try again")
         return found
 
-    def _complete(self, request: Request, name: str, found: Info) -> str:
+    def _complete(self, request: Request, name: str, found: Container) -> str:
         """Bring what is there to where it runs by itself, when it is this box; let this computer
         in when it is another's."""
         labels, handle = found["Config"]["Labels"] or {}, str(found["Id"])
@@ -242,7 +247,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             self.admit(handle, request.public_key)
         return handle
 
-    def _start(self, request: Request, found: Info) -> None:
+    def _start(self, request: Request, found: Container) -> None:
         """Put the private files in and start it. A host key that another computer made stays."""
         handle = str(found["Id"])
         pinned = found["Config"]["Labels"].get("devbox.host-key")
@@ -252,7 +257,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         self._call("preparing", found, lambda api: api.put_archive(handle, "/", packed))
         self._call("starting", found, lambda api: api.start(handle))
 
-    def _is_left_over(self, request: Request, name: str, found: Info) -> bool:
+    def _is_left_over(self, request: Request, name: str, found: Container) -> bool:
         """Another computer made it, and died before it was started: it holds no files."""
         labels = found["Config"]["Labels"] or {}
         return (
@@ -269,11 +274,11 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         except (Gone, InProgress):
             return
 
-    def _seen(self, found: Info) -> Observation:
+    def _seen(self, found: Container) -> Observation:
         seen = observe.seen(found, price=self._price, via=self._engine.way(), now=self._clock())
         return seen._replace(message=self._complaint(found)) if observe.is_broken(found) else seen
 
-    def _complaint(self, found: Info) -> str:
+    def _complaint(self, found: Container) -> str:
         """The last thing that a main process which could not continue has said."""
         try:
             said = self._call(
@@ -283,22 +288,22 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             return "it could not start"  # why: the log only explains what is told without it
         return clean(said.decode(errors="replace").strip(), 300) or "it could not start"
 
-    def _inspect(self, name: str) -> Info | None:
+    def _inspect(self, name: str) -> Container | None:
         try:
-            found: Info = self._engine.call(
+            found: Container = self._engine.call(
                 "looking at a box", lambda api: api.inspect_container(name)
             )
         except Gone:
             return None
         return found
 
-    def _ours(self, handle: str) -> Info | None:
+    def _ours(self, handle: str) -> Container | None:
         found = self._inspect(_valid(handle))
         if found is None or not container.is_ours(found["Config"]["Labels"] or {}, self._namespace):
             return None
         return found
 
-    def _is_named(self, found: Info) -> bool:
+    def _is_named(self, found: Container) -> bool:
         """Whether its labels name it: they travel with an image that was committed from a box, into
         every container that is made of that."""
         try:
@@ -307,7 +312,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             return False
         return str(found.get("Name", "")).lstrip("/") == named
 
-    def _known(self, handle: str) -> Info:
+    def _known(self, handle: str) -> Container:
         found = self._ours(handle)
         if found is None or observe.is_over(found):
             raise Gone(
@@ -315,7 +320,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
             )
         return found
 
-    def _call(self, doing: str, found: Info, action: Callable[[Any], Any]) -> Any:
+    def _call(self, doing: str, found: Container, action: Callable[[APIClient], T]) -> T:
         return self._engine.call(f"{doing} {_name(found)}", action)
 
     def _offers(self, found: list[Hardware]) -> list[Offer]:
@@ -356,5 +361,5 @@ def _valid(handle: str) -> str:
     return handle
 
 
-def _name(found: Info) -> str:
+def _name(found: Container) -> str:
     return clean(str(found["Config"]["Labels"].get("devbox.name", "")), 40)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from devbox import names
@@ -13,6 +13,9 @@ from devbox.model import Endpoint
 from devbox.providers.host import user_ssh
 from devbox.remote.proxy import ProxySocket
 from devbox.text import clean
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 _DIAL = "docker system dial-stdio"
 _CONNECTIONS = 8  # kept for the next call
@@ -46,8 +49,8 @@ class Far:
         return user_ssh.failure(self._target, last.said) if last.said else None
 
 
-def client(far: Far, timeout: float) -> Any:
-    """A docker.APIClient whose connections go through ssh. timeout: seconds."""
+def client(far: Far, timeout: float) -> APIClient:
+    """A client whose connections go through ssh. timeout: seconds."""
     import docker
     import urllib3
     from docker.transport.basehttpadapter import BaseHTTPAdapter
@@ -65,7 +68,7 @@ def client(far: Far, timeout: float) -> Any:
             self._pool = Pool("localhost", timeout=timeout, maxsize=_CONNECTIONS)
             super().__init__()
 
-        def get_connection(self, url: str, proxies: object = None) -> Any:
+        def get_connection(self, url: str, proxies: object = None) -> Pool:
             return self._pool
 
         def close(self) -> None:

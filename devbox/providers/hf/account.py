@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from devbox import paths, secrets
 from devbox.errors import AuthError, DevboxError, UsageError
@@ -13,6 +12,7 @@ from devbox.providers.hf import errors
 from devbox.providers.hf.hub import Hub
 from devbox.remote import keys
 from devbox.text import clean, duration
+from devbox.wire.codec import JsonObject
 
 PAUSE_TOKEN_FIX = (
     f"make a token for that one Space at {errors.TOKENS}; "
@@ -99,7 +99,7 @@ def checks(hub: Hub, *, dev_mode: bool) -> list[Finding]:
     return [*found, ("unknown", what, f"see {errors.BILLING}"), *_keys(hub)]
 
 
-def _plan(who: dict[str, Any], name: str) -> Finding:
+def _plan(who: JsonObject, name: str) -> Finding:
     if who.get("isPro") is True:
         return ("ok", f"{name} has PRO, which Dev Mode needs", "")
     if _in_plan(who):
@@ -147,13 +147,13 @@ def login_help(hub: Hub, also: str = "") -> str:
     return "\n".join([*lines, *([also] if also else [])])
 
 
-def _role(who: dict[str, Any]) -> str:
+def _role(who: JsonObject) -> str:
     auth = who.get("auth")
     access = auth.get("accessToken") if isinstance(auth, dict) else None
     return str(access.get("role")) if isinstance(access, dict) else ""
 
 
-def _in_plan(who: dict[str, Any]) -> bool:
+def _in_plan(who: JsonObject) -> bool:
     orgs = who.get("orgs")
     return any(
         isinstance(org, dict) and (org.get("isEnterprise") or org.get("plan"))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from devbox.errors import AuthError, Gone
 from devbox.providers.abilities import Charge
 from devbox.providers.hf import errors
 from devbox.providers.hf.hub import Hub
 from devbox.text import clean
+from devbox.wire.codec import JsonObject
 
 RIGHT = "Read billing usage and payment method status"
 
@@ -44,12 +45,14 @@ def charges(hub: Hub, start: float, end: float, of: Literal["spaces", "jobs"]) -
     return [charge for charge in compute if charge.end > start and charge.start < end]
 
 
-def _jobs(said: dict[str, Any], namespace: str) -> Iterator[Charge]:
+def _jobs(said: JsonObject, namespace: str) -> Iterator[Charge]:
     usage = said.get("usage")
     rows = usage.get("jobDetails") if isinstance(usage, dict) else None
     if not isinstance(rows, list):
         raise errors.unreadable("asking for the bill of Jobs", "it lists no jobs")
     for row in rows:
+        if not isinstance(row, dict):
+            continue
         times = _times(row, "startedAt", "completedAt")
         if times is None or not isinstance(row.get("jobId"), str):
             continue
@@ -59,12 +62,14 @@ def _jobs(said: dict[str, Any], namespace: str) -> Iterator[Charge]:
             yield Charge(f"{namespace}/{row['jobId']}", flavour, "compute", *times, micro)
 
 
-def _rows(said: dict[str, Any]) -> Iterator[Charge]:
+def _rows(said: JsonObject) -> Iterator[Charge]:
     usage = said.get("usage")
     if not isinstance(usage, dict):
         raise errors.unreadable("asking for the bill", "it has no usage")
     for rows in usage.values():
         for row in rows if isinstance(rows, list) else ():
+            if not isinstance(row, dict):
+                continue
             times = _times(row, "startedAt", "stoppedAt")
             micro = _micro(row.get("totalCostMicroUSD")) if times else None
             if times is None or micro is None or row.get("freeGrant") is True:
@@ -76,13 +81,11 @@ def _rows(said: dict[str, Any]) -> Iterator[Charge]:
             kind = kind or ("storage" if "storage" in room else "other")
             label = row.get("label")
             named = kind == "compute" and isinstance(label, str) and label.count("/") == 1
-            yield Charge(label if named else "", flavour, kind, *times, micro, product)
+            yield Charge(str(label) if named else "", flavour, kind, *times, micro, product)
 
 
-def _times(row: object, first: str, last: str) -> tuple[float, float] | None:
+def _times(row: JsonObject, first: str, last: str) -> tuple[float, float] | None:
     """When a row began and ended, or began until now where it is not over."""
-    if not isinstance(row, dict):
-        return None
     begin, end = _time(row.get(first)), _time(row.get(last))
     if begin is None:
         return None

@@ -119,11 +119,8 @@ class Rates:
             return True
 
     def _ask(self, now: float) -> None:
-        answer = self._hub.get(
-            f"listing the hardware of {self._kind}",
-            f"/api/{self._kind}/hardware",
-            public=True,
-            shape=list,
+        answer = self._hub.public_list(
+            f"listing the hardware of {self._kind}", f"/api/{self._kind}/hardware"
         )
         rows = [row for each in answer if (row := _row(each))]
         kept = _Kept(now, rows)

@@ -6,8 +6,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -19,16 +19,17 @@ from devbox.providers.hf import errors
 from devbox.providers.hf.times import Skew
 from devbox.spec import HfSettings
 from devbox.text import clean
+from devbox.wire.codec import Json, JsonObject
 
 if TYPE_CHECKING:
     import httpx2
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
+Params = Mapping[str, str | Sequence[str]] | tuple[tuple[str, str], ...] | None
 PUBLIC = "https://huggingface.co"
 _CONNECT, ANSWER = 10.0, 60.0  # seconds; the library itself waits for ever
 _PAGES = 100
-_SHAPES: dict[type, str] = {dict: "object", list: "list"}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
 
@@ -52,7 +53,7 @@ class Hub:
         self._namespace = config.namespace
         self._clock = clock
         self.times = Skew()
-        self._who: dict[str, dict[str, Any]] = {}
+        self._who: dict[str, JsonObject] = {}
         self._lock = threading.Lock()
 
     def token(self) -> str:
@@ -79,18 +80,24 @@ class Hub:
             )
             return action(api)
 
-    def get(
-        self, doing: str, path: str, params: Any = None, *, public: bool = False, shape: type = dict
-    ) -> Any:
-        """The JSON of a GET below the endpoint, of that type. public: no token is needed, and none
-        is fine. Unavailable for anything else with a good status: it proves nothing."""
+    def get(self, doing: str, path: str, params: Params = None) -> JsonObject:
+        """The JSON object of a GET below the endpoint. Unavailable for anything else with a good
+        status: it proves nothing."""
         with errors.translated(doing):
-            said = self._get(f"{self.endpoint}{path}", params, public=public).json()
-        if not isinstance(said, shape):
-            raise errors.unreadable(doing, f"it is no JSON {_SHAPES[shape]}")
+            said: Json = self._get(f"{self.endpoint}{path}", params).json()
+        if not isinstance(said, dict):
+            raise errors.unreadable(doing, "it is no JSON object")
         return said
 
-    def pages(self, doing: str, path: str, params: object = None) -> Iterator[Any]:
+    def public_list(self, doing: str, path: str) -> list[Json]:
+        """As `get`, of a list for which no token is needed, and none is fine."""
+        with errors.translated(doing):
+            said: Json = self._get(f"{self.endpoint}{path}", public=True).json()
+        if not isinstance(said, list):
+            raise errors.unreadable(doing, "it is no JSON list")
+        return said
+
+    def pages(self, doing: str, path: str, params: Params = None) -> Iterator[Json]:
         """Rows of a listing over all its pages. No page is asked for twice: whoever called us
         tries again, and knows how to say so."""
         url: str | None = f"{self.endpoint}{path}"
@@ -99,10 +106,10 @@ class Hub:
                 return
             with errors.translated(doing):
                 reply = self._get(url, params)
-                rows = reply.json()
+                rows: Json = reply.json()
             if not isinstance(rows, list):
                 # Read as "nothing there" it would make boxes that run look gone.
-                raise errors.unreadable(doing, f"it is no JSON {_SHAPES[list]}")
+                raise errors.unreadable(doing, "it is no JSON list")
             yield from rows
             following = reply.links.get("next", {}).get("url")
             # A token goes to our own endpoint only, whatever a listing says.
@@ -144,7 +151,7 @@ class Hub:
             build_hf_headers(token=token, library_name="devbox", library_version=__version__)
         )
 
-    def who(self) -> dict[str, Any]:
+    def who(self) -> JsonObject:
         """What the Hub says of the token (`whoami`); asked once a process, as it is rationed."""
         token = self.token()
         with self._lock:
@@ -187,7 +194,7 @@ class Hub:
             "devbox login hf-space --again",
         )
 
-    def _get(self, url: str, params: Any, *, public: bool = False) -> httpx2.Response:
+    def _get(self, url: str, params: Params = None, *, public: bool = False) -> httpx2.Response:
         from huggingface_hub import hf_raise_for_status
 
         reply = self.session().get(url, params=params, headers=self.headers(public=public))
@@ -209,19 +216,25 @@ def repo_id(handle: str) -> str:
     return handle
 
 
-def _names(who: dict[str, Any]) -> set[Any]:
+def _names(who: JsonObject) -> set[str]:
     """The account's own name and those of its organizations."""
-    orgs = who.get("orgs")
-    listed = orgs if isinstance(orgs, list) else []
-    return {who.get("name")} | {org.get("name") for org in listed if isinstance(org, dict)}
+    names = [each.get("name") for each in (who, *map(_object, _list(who.get("orgs"))))]
+    return {name for name in names if isinstance(name, str)}
 
 
-def _sees(who: dict[str, Any], owner: str, handle: str) -> bool:
+def _sees(who: JsonObject, owner: str, handle: str) -> bool:
     """False for a fine-grained token that is scoped to other things."""
-    access = (who.get("auth") or {}).get("accessToken") or {}
+    access = _object(_object(who.get("auth")).get("accessToken"))
     if access.get("role") != "fineGrained":
         return True
-    grained = access.get("fineGrained") or {}
-    scoped = grained.get("scoped")
-    entities = [s.get("entity") or {} for s in (scoped if isinstance(scoped, list) else [])]
+    grained = _object(access.get("fineGrained"))
+    entities = [_object(_object(each).get("entity")) for each in _list(grained.get("scoped"))]
     return bool(grained.get("global")) or any(e.get("name") in (owner, handle) for e in entities)
+
+
+def _object(value: Json) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []

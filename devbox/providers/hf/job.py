@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import structs
 
@@ -29,6 +28,7 @@ from devbox.providers.hf.local_records import LocalRecords, Notes
 from devbox.providers.hf.space_create import ceiling, check
 from devbox.spec import BoxSpec, HfSettings
 from devbox.text import clean
+from devbox.wire.messages import PauseRecipe
 
 _ON_ITS_WAY = (BoxState.PROVISIONING, BoxState.STARTING, BoxState.RUNNING)
 _PATIENCE = 60.0  # seconds to wait for another process that creates the same box
@@ -161,7 +161,7 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, Ha
     def lacks_hardware(self, stage: str, message: str) -> bool:
         return stage == WAITING or errors.lacks_hardware(message)
 
-    def watchdog(self, handle: str) -> Mapping[str, Any]:
+    def watchdog(self, handle: str) -> PauseRecipe:
         """Its main process watches a file, and ends the Job when it appears."""
         namespace, job = job_id(handle)
         token = self._notebook.read(handle).token

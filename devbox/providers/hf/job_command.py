@@ -7,11 +7,10 @@ that is not armed in time ends itself (devbox.providers.guarded), and its timeou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
 
 from devbox.providers import guarded
 from devbox.providers.base import Request
+from devbox.wire.messages import PauseRecipe
 
 # Programs that a box needs, each with the Debian package it comes in. Best effort: an image
 # without apt-get, or that runs as another user, must bring them.
@@ -48,9 +47,9 @@ def command(request: Request) -> list[str]:
     return ["sh", "-c", script, "devbox", stop_file(request.token)]
 
 
-def recipe(token: str) -> Mapping[str, Any]:
+def recipe(token: str) -> PauseRecipe:
     """The watchdog's recipe: the main process sees the file and ends, and with it the Job."""
-    return {"kind": "exec", "argv": ["touch", stop_file(token)], "armed": _file("armed", token)}
+    return PauseRecipe("exec", ("touch", stop_file(token)), armed=_file("armed", token))
 
 
 def stop_file(token: str) -> str:

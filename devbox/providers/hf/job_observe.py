@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from devbox.errors import Gone, ProviderError
@@ -17,6 +17,7 @@ from devbox.providers.hf.hub import Hub
 from devbox.providers.hf.local_records import LocalRecords
 from devbox.providers.hf.times import Skew
 from devbox.text import clean
+from devbox.wire.codec import Json
 
 #: until the Hub has found a machine for it, which it bills from then on only
 WAITING = "SCHEDULING"
@@ -89,7 +90,9 @@ class JobLook:
         """Jobs of a namespace with these labels, in one of these stages (none: in any)."""
         query = [("label", f"{key}={value}") for key, value in (labels or {}).items()]
         query += [("stage", stage) for stage in stages]
-        said = self._hub.pages(f"listing the Jobs of {namespace}", f"/api/jobs/{namespace}", query)
+        said = self._hub.pages(
+            f"listing the Jobs of {namespace}", f"/api/jobs/{namespace}", tuple(query)
+        )
         rows = [found for each in said if (found := row(each, self._hub.times)) is not None]
         # The filter is the Hub's to apply; what is cancelled here must not hang on that alone.
         return [
@@ -190,9 +193,11 @@ def job_id(handle: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def row(said: Any, times: Skew) -> Row | None:
+def row(said: Json, times: Skew) -> Row | None:
     """A Job's description; None when it does not even have a usable id."""
-    name = said.get("id") if isinstance(said, dict) else None
+    if not isinstance(said, dict):
+        return None
+    name = said.get("id")
     if not isinstance(name, str) or not _ID.fullmatch(name):
         return None
     status = said.get("status")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from devbox.errors import DevboxError, Gone, ProviderError
 from devbox.images import build_progress, templates
@@ -30,6 +29,8 @@ from devbox.providers.hf.space_create import SpaceCreator, pause_url
 from devbox.providers.hf.space_observe import Look
 from devbox.spec import BoxSpec, HfSettings
 from devbox.text import clean
+from devbox.wire.codec import JsonObject
+from devbox.wire.messages import PauseRecipe
 
 _WORKERS = 8
 
@@ -216,19 +217,17 @@ class HfSpace(
     def lacks_hardware(self, stage: str, message: str) -> bool:
         return stages.waits_for_hardware(stage) or errors.lacks_hardware(message)
 
-    def watchdog(self, handle: str) -> Mapping[str, Any] | None:
+    def watchdog(self, handle: str) -> PauseRecipe | None:
         """None without `[providers.hf] pause_token`: the box then has nothing to pause itself
         with, and must not have the user's own token."""
         if not self._pause_token:
             return None
-        return {
-            "kind": "http",
-            "method": "POST",
-            "url": pause_url(self._hub, repo_id(handle)),
-            "token_env": tags.PAUSE_TOKEN,
-            "body": None,
-            "armed": tags.ARMED,
-        }
+        return PauseRecipe(
+            "http",
+            url=pause_url(self._hub, repo_id(handle)),
+            token_env=tags.PAUSE_TOKEN,
+            armed=tags.ARMED,
+        )
 
     def login_help(self, handle: str) -> str:
         return account.login_help(self._hub, "Dev Mode needs PRO or a Team plan")
@@ -267,7 +266,7 @@ class HfSpace(
             )
 
 
-def _may_be_ours(row: Mapping[str, Any]) -> bool:
+def _may_be_ours(row: JsonObject) -> bool:
     """Named or tagged as ours, or in Dev Mode, as an adopted one is: worth reading its tag."""
     listed = row.get("tags")
     return (

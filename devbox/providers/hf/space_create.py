@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from devbox import secrets
 from devbox.errors import Conflict, Gone, ProviderError, UsageError
@@ -16,6 +16,9 @@ from devbox.providers.hf.local_records import LocalRecords, Notes
 from devbox.providers.hf.space_observe import Look
 from devbox.providers.hf.stages import Runtime
 from devbox.text import clean
+
+if TYPE_CHECKING:
+    from huggingface_hub import SpaceHardware
 
 #: seconds after which a Space that never got its code was given up by who made it
 _ABANDONED = 300.0
@@ -92,7 +95,9 @@ class SpaceCreator:
             sleep = seconds if seconds and wanted != hardware.FREE else None
             self._hub.call(
                 f"asking for {wanted} for {handle}",
-                lambda api: api.request_space_hardware(handle, cast(Any, wanted), sleep_time=sleep),
+                lambda api: api.request_space_hardware(
+                    handle, cast("SpaceHardware", wanted), sleep_time=sleep
+                ),
             )
             notes = self._notebook.read(handle)
             billing_period.follow_clock(self._hub, notes)

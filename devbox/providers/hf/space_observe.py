@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -16,6 +15,7 @@ from devbox.providers.hf.hub import Hub, repo_id
 from devbox.providers.hf.local_records import LocalRecords, Notes
 from devbox.providers.hf.stages import Runtime
 from devbox.text import clean
+from devbox.wire.codec import JsonObject
 
 _EXPAND = ["runtime", "subdomain", "createdAt", "sha", "tags"]
 _TAIL = 15
@@ -58,7 +58,7 @@ class Look:
             ended_at=notes.ended if notes.since is None else notes.asked_stop,
         )
 
-    def row(self, row: Mapping[str, Any]) -> Observation | None:
+    def row(self, row: JsonObject) -> Observation | None:
         """A row of `listing`; None when it is not ours, or gone meanwhile."""
         handle = str(row["id"])
         try:
@@ -67,7 +67,7 @@ class Look:
         except Gone:
             return None
 
-    def listing(self, namespace: str) -> Iterator[Mapping[str, Any]]:
+    def listing(self, namespace: str) -> Iterator[JsonObject]:
         """All Spaces of a namespace that have a usable id."""
         rows = self._hub.pages(
             f"listing the Spaces of {namespace}",
@@ -75,18 +75,18 @@ class Look:
             {"author": namespace, "expand": _EXPAND},
         )
         for row in rows:
+            if not isinstance(row, dict):
+                continue
             try:
                 repo_id(str(row["id"]))
-            except (KeyError, TypeError, ProviderError):
+            except (KeyError, ProviderError):
                 continue  # why: one odd row must not hide the others
             yield row
 
-    def info(self, handle: str) -> dict[str, Any]:
+    def info(self, handle: str) -> JsonObject:
         """The Space's own description. Gone when the Hub does not show it."""
-        said: dict[str, Any] = self._hub.get(
-            f"asking about {handle}", f"/api/spaces/{handle}", {"expand": _EXPAND}
-        )
-        return said
+        path, params = f"/api/spaces/{handle}", {"expand": _EXPAND}
+        return self._hub.get(f"asking about {handle}", path, params)
 
     def runtime(self, handle: str) -> Runtime:
         return stages.runtime(self._hub.get(f"asking about {handle}", _runtime_path(handle)))
@@ -96,15 +96,13 @@ class Look:
         noted = self._notebook.read(handle).token
         return tags.of_variables(self.variables(handle), handle, noted)
 
-    def variables(self, handle: str) -> dict[str, Any]:
+    def variables(self, handle: str) -> JsonObject:
         """Key → {"value", …}, as the Hub gives them."""
-        said: dict[str, Any] = self._hub.get(
-            f"reading the variables of {handle}", f"/api/spaces/{handle}/variables"
-        )
-        return said
+        path = f"/api/spaces/{handle}/variables"
+        return self._hub.get(f"reading the variables of {handle}", path)
 
     def _observation(
-        self, handle: str, row: Mapping[str, Any], notes: Notes, tag: tags.Tag | None = None
+        self, handle: str, row: JsonObject, notes: Notes, tag: tags.Tag | None = None
     ) -> Observation | None:
         created = clean(str(row.get("createdAt") or ""), 40)
         if notes.created and notes.created != created:
@@ -128,9 +126,7 @@ class Look:
             self._notebook.write(handle, notes)
         return seen
 
-    def _judged(
-        self, handle: str, row: Mapping[str, Any], notes: Notes, runtime: Runtime
-    ) -> Observation:
+    def _judged(self, handle: str, row: JsonObject, notes: Notes, runtime: Runtime) -> Observation:
         now = self._clock()
         made = self._hub.times.moment(row.get("createdAt")) or 0.0
         hardware = _hardware(notes, runtime)
@@ -177,7 +173,7 @@ class Look:
     def _message(
         self,
         handle: str,
-        row: Mapping[str, Any],
+        row: JsonObject,
         notes: Notes,
         runtime: Runtime,
         state: BoxState,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from devbox.providers.hf import image, project_files
 from devbox.providers.hf.hub import Hub
 from devbox.spec import BoxSpec
 from devbox.text import counted
+from devbox.wire.codec import JsonObject
 
 #: the Hub's own files, which no project needs to have
 _THEIRS = frozenset({".gitattributes", image.README, image.DOCKERFILE})
@@ -79,14 +79,11 @@ def _listing(hub: Hub, repo: str, kind: str = "space") -> dict[str, tuple[str, s
         f"/api/{kind}s/{repo}/tree/main",
         {"recursive": "true"},
     )
-    return {row["path"]: _ids(row) for row in rows if _is_file(row)}
+    files = [row for row in rows if isinstance(row, dict) and row.get("type") == "file"]
+    return {path: _ids(row) for row in files if isinstance(path := row.get("path"), str)}
 
 
-def _is_file(row: object) -> bool:
-    return isinstance(row, dict) and row.get("type") == "file" and isinstance(row.get("path"), str)
-
-
-def _ids(row: dict[str, Any]) -> tuple[str, str]:
+def _ids(row: JsonObject) -> tuple[str, str]:
     large = row.get("lfs")
     return str(row.get("oid")), str(large.get("oid")) if isinstance(large, dict) else ""
 
@@ -103,12 +100,11 @@ def _same(content: Content, ids: tuple[str, str] | None) -> bool:
     return _digest(named, content) == blob
 
 
-def _digest(state: Any, content: Content) -> str:
+def _digest(state: hashlib._Hash, content: Content) -> str:
     if isinstance(content, bytes):
         state.update(content)
     else:
         with content.open("rb") as stream:
             while block := stream.read(1 << 20):
                 state.update(block)
-    found: str = state.hexdigest()
-    return found
+    return state.hexdigest()

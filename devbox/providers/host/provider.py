@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any
 
 import msgspec
 
@@ -25,6 +24,7 @@ from devbox.providers.host.record import Record, Records
 from devbox.providers.host.user_ssh import Unreached
 from devbox.spec import BoxSpec, SshSettings
 from devbox.text import clean
+from devbox.wire.messages import PauseRecipe
 
 HARDWARE = "host"
 _NEEDED = ("python3", "rsync")
@@ -215,11 +215,11 @@ class Host(Provider, CanPause, CanAdmit):
     def arm_help(self, handle: str) -> str:
         return "set pause_command in its table of devbox.toml"
 
-    def watchdog(self, handle: str) -> Mapping[str, Any] | None:
+    def watchdog(self, handle: str) -> PauseRecipe | None:
         record = self._records.get(_valid(handle))
         if record is None or not record.pause_command:
             return None
-        return {"kind": "exec", "argv": list(record.pause_command)}
+        return PauseRecipe("exec", tuple(record.pause_command))
 
     def login_help(self, handle: str) -> str:
         record = self._records.get(_valid(handle))

@@ -22,11 +22,37 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 RUNNING, PAUSED, TERMINATED = "running", "paused", "terminated"
 MARK = "DEVBOX_LOCAL_BOX"
 """Environment variable with the box's folder, in every process of a box."""
+
+
+class Settings(NamedTuple):
+    """What holds until the next resume. host_key: the public line. uptime: seconds."""
+
+    name: str
+    hardware: str
+    host_key: str
+    uptime: float
+
+
+class Listening(NamedTuple):
+    """The server that listens, or listened last."""
+
+    pid: int
+    port: int
+    life: int
+
+
+class Start(TypedDict):
+    """What the server of one life is told on its stdin. uptime: seconds. env: with secrets."""
+
+    life: int
+    uptime: float
+    env: dict[str, str]
+    keys: list[str]
 
 
 class Goal(NamedTuple):
@@ -44,6 +70,16 @@ class Life(NamedTuple):
     number: int
     began: float | None
     ended: float | None
+    reason: str
+    failed: bool
+
+
+class Stamp(TypedDict, total=False):
+    """A line of the meter; reason and failed: of an end."""
+
+    event: str
+    life: int
+    at: float
     reason: str
     failed: bool
 
@@ -67,11 +103,13 @@ class BoxDir:
         """The value of MARK for this box's processes."""
         return str(self.path)
 
-    def settings(self) -> dict[str, Any] | None:
-        return read_json(self.path / "box.json")
+    def settings(self) -> Settings | None:
+        found = read_json(self.path / "box.json")
+        return Settings(*(found[name] for name in Settings._fields)) if found else None
 
-    def write_settings(self, settings: dict[str, Any]) -> None:
-        replace(self.path / "box.json", json.dumps(settings), durable=True)
+    def write_settings(self, settings: Settings) -> None:
+        content = json.dumps({"v": 1, **settings._asdict()})
+        replace(self.path / "box.json", content, durable=True)
 
     def goal(self) -> Goal | None:
         found = read_json(self.path / "goal.json")
@@ -81,8 +119,9 @@ class BoxDir:
         content = json.dumps({"want": want, "life": life, "at": time.time()})
         replace(self.path / "goal.json", content, durable=True)
 
-    def server(self) -> dict[str, Any] | None:
-        return read_json(self.path / "server.json")
+    def server(self) -> Listening | None:
+        found = read_json(self.path / "server.json")
+        return Listening(*(found[name] for name in Listening._fields)) if found else None
 
     def write_server(self, port: int, life: int) -> None:
         content = {"pid": os.getpid(), "port": port, "life": life, "at": time.time()}
@@ -126,7 +165,7 @@ class BoxDir:
         nothing. failed: the server ended by itself, and nobody wanted it to."""
         self._stamp({"event": "end", "life": life, "at": at, "reason": reason, "failed": failed})
 
-    def _stamp(self, line: dict[str, Any]) -> None:
+    def _stamp(self, line: Stamp) -> None:
         with open(self.path / "meter.jsonl", "a+b") as meter:
             fcntl.flock(meter, fcntl.LOCK_EX)
             meter.seek(0)
@@ -137,7 +176,7 @@ class BoxDir:
             meter.flush()
             os.fsync(meter.fileno())
 
-    def _meter(self) -> list[dict[str, Any]]:
+    def _meter(self) -> list[Stamp]:
         with suppress(OSError):
             return parse_lines((self.path / "meter.jsonl").read_bytes())
         return []
@@ -199,7 +238,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def parse_lines(content: bytes) -> list[dict[str, Any]]:
+def parse_lines(content: bytes) -> list[Stamp]:
     """The whole lines of a meter; one that a crash cut off is left out."""
     out = []
     for line in content.splitlines():

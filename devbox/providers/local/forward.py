@@ -33,7 +33,9 @@ class Forwards:
         loop = asyncio.get_running_loop()
         return self._open(lambda: loop.create_unix_connection(SSHForwarder, dest_path))
 
-    def server_requested(self, listen_host: str, listen_port: int) -> Any:
+    def server_requested(
+        self, listen_host: str, listen_port: int
+    ) -> Awaitable[asyncssh.SSHListener] | bool:
         """Like sshd without GatewayPorts: whoever asks for every address gets loopback."""
         if listen_host not in _LOOPBACK + _ANYWHERE:
             return False
@@ -43,7 +45,9 @@ class Forwards:
     def unix_server_requested(self, listen_path: str) -> bool:
         return True
 
-    async def _open(self, connect: Callable[[], Awaitable[tuple[Any, Any]]]) -> SSHForwarder:
+    async def _open(
+        self, connect: Callable[[], Awaitable[tuple[object, SSHForwarder]]]
+    ) -> SSHForwarder:
         try:
             _, peer = await connect()
         except OSError as error:

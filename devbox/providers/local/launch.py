@@ -17,7 +17,7 @@ from pathlib import Path
 import devbox
 from devbox.errors import ProviderError
 from devbox.providers.base import Request
-from devbox.providers.local.box_dir import MARK, BoxDir, replace
+from devbox.providers.local.box_dir import MARK, BoxDir, Start, replace
 from devbox.text import clean
 
 PROFILE = """\
@@ -40,7 +40,7 @@ _ALREADY = 3  # server.ALREADY, without the import
 def start(folder: BoxDir, request: Request, life: int) -> None:
     """Start the server of one life; it is on its own when this returns. A box that has a living
     guard is left alone. Secrets go through a pipe and are never on disk."""
-    message = {
+    message: Start = {
         "life": life,
         "uptime": float(request.spec.max_uptime),
         "env": {**request.spec.env, **request.secrets},
@@ -78,10 +78,10 @@ def ask_to_stop(folder: BoxDir, life: int, reason: str, patience: float) -> None
 
     record = folder.server()
     replace(folder.stop, reason)
-    if record is None or record["life"] != life:
+    if record is None or record.life != life:
         return
     with suppress(psutil.Error):
-        server = psutil.Process(record["pid"])
+        server = psutil.Process(record.pid)
         # The pid may be another program's by now: only one that carries our mark is ours.
         if server.environ().get(MARK) == folder.mark:
             server.terminate()

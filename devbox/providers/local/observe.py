@@ -30,7 +30,7 @@ def at(folder: BoxDir, now: float) -> Look | None:
     if settings is None or goal is None or goal.want == TERMINATED:
         seen = Observation(
             token,
-            (settings or {}).get("name", ""),
+            settings.name if settings else "",
             token,
             BoxState.STOPPING,
             stage="removing",
@@ -40,7 +40,7 @@ def at(folder: BoxDir, now: float) -> Look | None:
         )
         return Look(seen)
     base = Observation(
-        token, settings["name"], token, BoxState.STARTING, "starting", hardware=settings["hardware"]
+        token, settings.name, token, BoxState.STARTING, "starting", hardware=settings.hardware
     )
     if life is None:
         return Look(_before(base, folder, goal, alive, now))
@@ -49,7 +49,7 @@ def at(folder: BoxDir, now: float) -> Look | None:
     base = base._replace(billed=True, billed_since=life.began)
     server = folder.server()
     serving = goal.want != PAUSED and folder.holds("server.lock")
-    listening = server is not None and server.get("life") == goal.life and life.began is not None
+    listening = server is not None and server.life == goal.life and life.began is not None
     if not serving or server is None or not listening:
         coming = alive and goal.want != PAUSED and not listening and not folder.stop.exists()
         stopping = base._replace(state=BoxState.PAUSING, stage="stopping")
@@ -58,8 +58,8 @@ def at(folder: BoxDir, now: float) -> Look | None:
         base._replace(
             state=BoxState.RUNNING,
             stage="running",
-            endpoint=Endpoint("127.0.0.1", server["port"], host_keys=(settings["host_key"],)),
-            deadline=(life.began or now) + settings["uptime"],
+            endpoint=Endpoint("127.0.0.1", server.port, host_keys=(settings.host_key,)),
+            deadline=(life.began or now) + settings.uptime,
         )
     )
 

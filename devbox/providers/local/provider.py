@@ -6,10 +6,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from devbox import files, names, paths
 from devbox.errors import (
@@ -22,9 +21,10 @@ from devbox.model import Offer
 from devbox.providers.abilities import CanAdmit, CanPause
 from devbox.providers.base import Finding, Observation, Provider, Request, own_price
 from devbox.providers.local import guard, hardware, launch, observe, volumes
-from devbox.providers.local.box_dir import PAUSED, RUNNING, TERMINATED, BoxDir, replace
+from devbox.providers.local.box_dir import PAUSED, RUNNING, TERMINATED, BoxDir, Settings, replace
 from devbox.spec import BoxSpec, LocalSettings
 from devbox.text import clean
+from devbox.wire.messages import PauseRecipe
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _NEW = ".new-"
@@ -135,8 +135,8 @@ class Local(Provider, CanPause, CanAdmit):
     def own_guards(self, hardware: str) -> list[str]:
         return ["its own process ends it at max_uptime"]
 
-    def watchdog(self, handle: str) -> Mapping[str, Any]:
-        return {"kind": "exec", "argv": ["touch", str(self._folder(handle).stop)]}
+    def watchdog(self, handle: str) -> PauseRecipe:
+        return PauseRecipe("exec", ("touch", str(self._folder(handle).stop)))
 
     def checks(self, wanted: Sequence[BoxSpec] = ()) -> list[Finding]:
         return hardware.checks(self._root)
@@ -166,21 +166,15 @@ class Local(Provider, CanPause, CanAdmit):
                 f"this machine has no hardware named {clean(kind, 40)!r}",
                 fix=f"use one of: {', '.join(hardware.names())}",
             )
-        host_key = (folder.settings() or {}).get("host_key", "")
+        before = folder.settings()
+        host_key = before.host_key if before else ""
         if request.host_key or not host_key:
             host_key = launch.public_line(request.host_key)
             files.write_atomic(folder.host_key, request.host_key, mode=0o600)
         (folder.home / names.inner_path(request.spec.workdir)).mkdir(parents=True, exist_ok=True)
         volumes.mount(self._root / _VOLUMES, folder.home, request.spec.volumes)
-        folder.write_settings(
-            {
-                "v": 1,
-                "name": request.name,
-                "hardware": kind,
-                "host_key": host_key,
-                "uptime": float(request.spec.max_uptime),
-            }
-        )
+        uptime = float(request.spec.max_uptime)
+        folder.write_settings(Settings(request.name, kind, host_key, uptime))
 
     def _end(self, folder: BoxDir, want: str, reason: str) -> None:
         """Bring a box down: its server and guard do it where they live, else we do."""

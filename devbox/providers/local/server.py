@@ -14,10 +14,9 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from devbox.providers.local import guard
-from devbox.providers.local.box_dir import RUNNING, BoxDir
+from devbox.providers.local.box_dir import RUNNING, BoxDir, Start
 
 ALREADY = 3
 """Exit code: this box has a living guard already."""
@@ -29,7 +28,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
         # nohup or a shell's '&' may have made us ignore some, and every session would with us.
         signal.signal(number, signal.SIG_DFL)
-    start = json.load(sys.stdin)
+    start: Start = json.load(sys.stdin)
     folder = BoxDir(Path(sys.argv[1]))
     held = folder.take("guard.lock")
     if held is None:
@@ -47,7 +46,7 @@ def main() -> int:
     return _serve(folder, start)
 
 
-def _serve(folder: BoxDir, start: dict[str, Any]) -> int:
+def _serve(folder: BoxDir, start: Start) -> int:
     folder.take("server.lock")
     goal = folder.goal()
     if goal is None or (goal.want, goal.life) != (RUNNING, start["life"]):
@@ -70,8 +69,8 @@ def _serve(folder: BoxDir, start: dict[str, Any]) -> int:
 
 def _listen(folder: BoxDir) -> socket.socket:
     """On the port of the last life where it is free, so that open editors find the box again."""
-    last = (folder.server() or {}).get("port", 0)
-    for port in (last, 0):
+    last = folder.server()
+    for port in (last.port if last else 0, 0):
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

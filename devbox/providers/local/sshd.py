@@ -9,14 +9,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from contextlib import suppress
-from typing import Any
 
 import asyncssh
 
 from devbox.providers.local import box_dir as on_disk
-from devbox.providers.local.box_dir import BoxDir
+from devbox.providers.local.box_dir import BoxDir, Start
 from devbox.providers.local.child import Children
 from devbox.providers.local.forward import Forwards
 from devbox.providers.local.session import Session
@@ -31,9 +30,7 @@ _CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
 _EXCHANGES = ["curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"]
 
 
-def serve(
-    folder: BoxDir, start: dict[str, Any], listener: socket.socket, began: tuple[float, float]
-) -> str:
+def serve(folder: BoxDir, start: Start, listener: socket.socket, began: tuple[float, float]) -> str:
     """Serve until told to stop or the ceiling is reached; returns why.
 
     start: see server.main. began: wall and monotonic clock when this life began.
@@ -45,10 +42,11 @@ def serve(
 class Server:
     """One life of a box's SSH server."""
 
-    def __init__(self, folder: BoxDir, start: dict[str, Any], began: tuple[float, float]) -> None:
+    def __init__(self, folder: BoxDir, start: Start, began: tuple[float, float]) -> None:
         self.folder = folder
         self.environment = _environment(folder, start["env"])
-        self.name = (folder.settings() or {}).get("name", "")
+        settings = folder.settings()
+        self.name = settings.name if settings else ""
         self.keys = {asyncssh.import_public_key(line).public_data for line in start["keys"]}
         self.children = Children()
         self.traffic = Traffic(folder.box_root / "ssh.json")
@@ -160,8 +158,8 @@ class Door(Forwards, asyncssh.SSHServer):
         return Session(self._server)
 
 
-async def _while(some: set[Any], seconds: float) -> None:
-    """Until the set is empty, at most that long."""
+async def _while(some: Collection[object], seconds: float) -> None:
+    """Until it is empty, at most that long."""
     until = time.monotonic() + seconds
     while some and time.monotonic() < until:
         await asyncio.sleep(0.005)

@@ -11,9 +11,10 @@ import asyncio
 import functools
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
@@ -26,8 +27,11 @@ from devbox.text import clean
 
 if TYPE_CHECKING:
     import modal
+    from google.protobuf.message import Message
+    from modal.client import _Client
 
 T = TypeVar("T")
+Make = Callable[[ModuleType], "Message"]  # a message from `api_pb2`
 
 APP = "devbox"
 CALL = 60.0  # seconds that one call may take, the client's own retries included
@@ -59,7 +63,7 @@ class Account:
     def __init__(self, config: ModalSettings) -> None:
         self._config = config
         self.app_name = config.namespace or APP
-        self._app: Any = None
+        self._app: modal.App | None = None
 
     @functools.cached_property
     def _settings(self) -> ModalSettings:
@@ -94,7 +98,7 @@ class Account:
         server = self._config.server_url or os.environ.get("MODAL_SERVER_URL", "")
         return "\n".join([server, *secretless])
 
-    def rpc(self, doing: str, name: str, request: Callable[[Any], Any], limit: float = CALL) -> Any:
+    def rpc(self, doing: str, name: str, request: Make, limit: float = CALL) -> Message:
         """One call of Modal's gRPC interface. request: makes the message from `api_pb2`."""
         client = self.client()
         with translated(doing):
@@ -102,7 +106,7 @@ class Account:
 
             return run(_unary().aio(client, name, request(api_pb2)), limit)
 
-    def stream(self, doing: str, name: str, request: Callable[[Any], Any]) -> Iterator[Any]:
+    def stream(self, doing: str, name: str, request: Make) -> Iterator[Message]:
         """The replies of a streaming call of Modal's gRPC interface, as they come."""
         client = self.client()
         with translated(doing):
@@ -110,15 +114,13 @@ class Account:
 
             yield from _streaming()(client, name, request(api_pb2))
 
-    def do(
-        self, doing: str, action: Callable[[], Coroutine[Any, Any, T]], limit: float = CALL
-    ) -> T:
+    def do(self, doing: str, action: Callable[[], Awaitable[T]], limit: float = CALL) -> T:
         """Run a coroutine of the public interface (its `.aio` forms)."""
         with translated(doing):
             return run(action(), limit)
 
-    def app(self, *, create: bool) -> Any:
-        """The app that holds our sandboxes, as a modal.App; Gone when there is none yet."""
+    def app(self, *, create: bool) -> modal.App:
+        """The app that holds our sandboxes; Gone when there is none yet."""
         if self._app is None:
             client = self.client()
             import modal  # why here: client() tells a user when it is not installed
@@ -142,7 +144,7 @@ class Account:
             return None
 
 
-def run(work: Coroutine[Any, Any, T], limit: float) -> T:
+def run(work: Awaitable[T], limit: float) -> T:
     """Run to the end, or cancel and raise TimeoutError after `limit` seconds."""
 
     async def bounded() -> T:
@@ -191,29 +193,36 @@ def _server(url: str) -> Iterator[None]:
             os.environ["MODAL_SERVER_URL"] = before
 
 
-def _empty(_: object) -> Any:
+def _empty(_: object) -> Message:
     from google.protobuf.empty_pb2 import Empty
 
     return Empty()
 
 
+class _Unary(Protocol):
+    async def aio(self, client: modal.Client, name: str, request: Message) -> Message: ...
+
+
 @functools.cache
-def _unary() -> Any:
+def _unary() -> _Unary:
     """The stub's calls on the client's own event loop, as the client's own objects make them."""
     from modal._utils.async_utils import synchronizer
 
-    async def unary(client: Any, name: str, request: Any) -> Any:
+    async def unary(client: _Client, name: str, request: Message) -> Message:
         return await getattr(client._stub, name)(request)
 
-    return synchronizer.create_blocking(unary, "unary", __name__)
+    made: _Unary = synchronizer.create_blocking(unary, "unary", __name__)
+    return made
 
 
 @functools.cache
-def _streaming() -> Any:
+def _streaming() -> Callable[[modal.Client, str, Message], Iterator[Message]]:
     from modal._utils.async_utils import synchronizer
 
-    async def streaming(client: Any, name: str, request: Any) -> Any:
+    async def streaming(client: _Client, name: str, request: Message) -> AsyncIterator[Message]:
         async for reply in getattr(client._stub, name).unary_stream(request):
             yield reply
 
-    return synchronizer.create_blocking(streaming, "streaming", __name__)
+    made: Callable[[modal.Client, str, Message], Iterator[Message]]
+    made = synchronizer.create_blocking(streaming, "streaming", __name__)
+    return made

@@ -10,12 +10,11 @@ memory: a snapshot of the file system holds none of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from devbox import names
 from devbox.providers import guarded
 from devbox.providers.base import Request
+from devbox.wire.messages import PauseRecipe
 
 PLACE = "/dev/shm/devbox"  # noqa: S108  why: memory of the box, made 0700 by root
 TOO_LATE = 75  # exit code of a sandbox that got its machine after `latest`
@@ -117,7 +116,7 @@ def admit(public_key: str) -> list[str]:
     return ["/bin/sh", "-c", _ADMIT, "sh", public_key.strip()]
 
 
-def stop() -> Mapping[str, Any]:
+def stop() -> PauseRecipe:
     """The watchdog's recipe: the main process ends, and with it the sandbox."""
     script = f'touch {PLACE}/stop && kill "$(cat {PLACE}/sshd.pid)"'
-    return {"kind": "exec", "argv": ["/bin/sh", "-c", script], "armed": f"{PLACE}/armed"}
+    return PauseRecipe("exec", ("/bin/sh", "-c", script), armed=f"{PLACE}/armed")

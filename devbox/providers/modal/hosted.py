@@ -10,12 +10,17 @@ import importlib
 import posixpath
 import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from devbox.providers.abilities import Hosted, HostRequest
 from devbox.providers.modal.account import Account
 from devbox.providers.modal.image import BUILD, from_template, told
 from devbox.providers.modal.sizes import size_of
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    import modal
 
 WEB, FUNCTION = "web", "predict"
 _VOLUME = "devbox-checkpoints"
@@ -52,7 +57,23 @@ def deploy(account: Account, request: HostRequest, say: Callable[[str], None]) -
     )
 
 
-def _options(account: Account, request: HostRequest) -> dict[str, Any]:
+class _Options(TypedDict):
+    """Of `modal.App.function`."""
+
+    image: modal.Image
+    gpu: str | None
+    cpu: float
+    memory: int
+    region: str | None
+    env: dict[str, str | None]
+    secrets: list[modal.Secret]
+    volumes: dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount]
+    scaledown_window: int
+    max_containers: int
+    timeout: int
+
+
+def _options(account: Account, request: HostRequest) -> _Options:
     import modal
 
     size = size_of(request.hardware, request.wanted)
@@ -66,7 +87,7 @@ def _options(account: Account, request: HostRequest) -> dict[str, Any]:
     places = {volume.mount: volume.source for volume in request.wanted.volumes.values()}
     if not any(_is_under(request.folder, mount) for mount in places):
         places[request.folder] = _VOLUME
-    volumes = {
+    volumes: dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount] = {
         mount: modal.Volume.from_name(name, create_if_missing=True, environment_name=environment)
         for mount, name in places.items()
     }

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from devbox import paths
 from devbox.errors import BuildFailed
@@ -20,6 +20,7 @@ from devbox.text import clean
 
 if TYPE_CHECKING:
     import modal
+    from modal_proto import api_pb2
 
 BUILD = 45 * 60.0  # seconds a build may take
 PYTHON = "3.12"
@@ -119,7 +120,7 @@ def _listen() -> None:
     from modal.output import OutputManager
 
     class Ear(DisabledOutputManager):
-        async def put_streaming_log(self, log: Any, prefix: str = "") -> None:
+        async def put_streaming_log(self, log: api_pb2.TaskLogs, prefix: str = "") -> None:
             with _lock:
                 ears = list(_ears)
             for line in log.data.splitlines():

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 from devbox import names
 from devbox.errors import ProviderError
@@ -20,6 +21,9 @@ from devbox.providers.modal.account import Account
 from devbox.providers.modal.errors import Unsupported
 from devbox.providers.modal.sizes import Size
 from devbox.text import clean, duration
+
+if TYPE_CHECKING:
+    from modal_proto import api_pb2
 
 LONGEST = 24 * 3600  # seconds; Modal ends a sandbox then
 PORT = 22
@@ -82,7 +86,9 @@ class _Parts(NamedTuple):
     tags: dict[str, str]
 
 
-def _message(request: Request, plan: Plan, parts: _Parts, extras: _Extras, api: Any) -> Any:
+def _message(
+    request: Request, plan: Plan, parts: _Parts, extras: _Extras, api: ModuleType
+) -> api_pb2.SandboxCreateRequest:
     """idle_timeout is the whole life and an hour: Modal's clock of idleness sees connections and
     commands, not a job that computes alone, and it runs from the creation, while the sandbox may
     still wait for capacity. Anything shorter could end a busy box.
@@ -121,9 +127,10 @@ def _message(request: Request, plan: Plan, parts: _Parts, extras: _Extras, api: 
     )
     if request.spec.region:
         definition.scheduler_placement.regions.append(request.spec.region)
-    return api.SandboxCreateRequest(
+    made: api_pb2.SandboxCreateRequest = api.SandboxCreateRequest(
         app_id=parts.app, definition=definition, tags=record.to_tags(api, parts.tags)
     )
+    return made
 
 
 def lifetime(max_uptime: float) -> int:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
 
 from devbox import names
 from devbox.errors import Conflict, DevboxError, Gone, ProviderError, Unavailable
@@ -47,6 +46,7 @@ from devbox.providers.modal.sandboxes import Sandboxes
 from devbox.providers.modal.sizes import CPU, hardware_name, size_of
 from devbox.spec import BoxSpec, ModalSettings
 from devbox.text import clean
+from devbox.wire.messages import PauseRecipe
 
 _RATES = 5.0  # seconds to wait for prices
 _SOON = 1.0
@@ -245,7 +245,7 @@ class Modal(
     def lacks_hardware(self, stage: str, message: str) -> bool:
         return stage == observe.WAITING
 
-    def watchdog(self, handle: str) -> Mapping[str, Any]:
+    def watchdog(self, handle: str) -> PauseRecipe:
         record.parse(handle)
         return entrypoint.stop()
 

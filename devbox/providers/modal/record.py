@@ -20,7 +20,8 @@ import base64
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 from devbox import names
 from devbox.errors import ProviderError, UsageError
@@ -28,6 +29,9 @@ from devbox.model import UNKNOWN_PRICE, Price
 from devbox.providers.modal import entrypoint
 from devbox.providers.modal.sizes import Size
 from devbox.text import clean
+
+if TYPE_CHECKING:
+    from modal_proto import api_pb2
 
 _LATE = (2, entrypoint.TOO_LATE)  # GENERIC_STATUS_FAILURE
 _TERMINATED = 3  # GENERIC_STATUS_TERMINATED
@@ -133,8 +137,7 @@ class Record(NamedTuple):
         return Price(int(micro), source.replace("_", " ")) if micro.isdecimal() else UNKNOWN_PRICE
 
 
-def of_info(info: Any) -> Record:
-    """From `api_pb2.SandboxInfo`."""
+def of_info(info: api_pb2.SandboxInfo) -> Record:
     task = info.task_info
     return Record(
         id=info.id,
@@ -151,11 +154,11 @@ def of_info(info: Any) -> Record:
     )
 
 
-def of_tags(tags: Iterable[Any]) -> dict[str, str]:
+def of_tags(tags: Iterable[api_pb2.SandboxTag]) -> dict[str, str]:
     return {tag.tag_name: tag.tag_value for tag in tags}
 
 
-def to_tags(api: Any, tags: Mapping[str, str]) -> list[Any]:
+def to_tags(api: ModuleType, tags: Mapping[str, str]) -> list[api_pb2.SandboxTag]:
     return [api.SandboxTag(tag_name=name, tag_value=value) for name, value in tags.items()]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from devbox import names
 from devbox.errors import Gone, ProviderError
@@ -15,6 +15,11 @@ from devbox.providers.modal.launch import PORT
 from devbox.providers.modal.record import Record
 from devbox.text import clean
 
+if TYPE_CHECKING:
+    import modal
+    from modal_proto import api_pb2
+
+T = TypeVar("T")
 SNAPSHOT = 15 * 60.0
 KEPT = 30 * 24 * 3600  # seconds a snapshot is kept, Modal's default
 
@@ -127,7 +132,7 @@ class Sandboxes:
                 return names.host(each.host), names.port(each.port)
         return None
 
-    def _tunnels(self, sandbox: str) -> list[Any]:
+    def _tunnels(self, sandbox: str) -> list[api_pb2.TunnelData]:
         reply = self._account.rpc(
             f"asking for the tunnel of {sandbox}",
             "SandboxGetTunnels",
@@ -204,18 +209,24 @@ class Sandboxes:
     def run(self, sandbox: str, argv: Sequence[str], limit: float = CALL) -> int:
         """Run a command in it, by Modal's own exec; its exit code."""
 
-        async def execute(box: Any) -> int:
+        async def execute(box: modal.Sandbox) -> int:
             process = await box.exec.aio(*argv, timeout=int(limit))
             return int(await process.wait.aio())
 
-        return int(self._with(f"running a command in {sandbox}", sandbox, execute, limit))
+        return self._with(f"running a command in {sandbox}", sandbox, execute, limit)
 
-    def _with(self, doing: str, sandbox: str, action: Callable[[Any], Any], limit: float) -> Any:
+    def _with(
+        self,
+        doing: str,
+        sandbox: str,
+        action: Callable[[modal.Sandbox], Awaitable[T]],
+        limit: float,
+    ) -> T:
         """Something of the client's own sandbox object, which is let go of afterwards."""
         client = self._account.client()
         import modal
 
-        async def work() -> Any:
+        async def work() -> T:
             box = await modal.Sandbox.from_id.aio(sandbox, client=client)
             try:
                 return await action(box)

@@ -26,6 +26,7 @@ from devbox.model import BoxState
 from devbox.providers import registry
 from devbox.providers.base import Provider
 from devbox.providers.docker import hardware
+from devbox.providers.docker.answers import Info
 from devbox.providers.docker.engine import Engine
 from devbox.providers.docker.errors import InProgress
 from devbox.remote import keys
@@ -156,7 +157,7 @@ def test_what_an_engine_refuses_is_told_apart(
 
 
 def test_gpus_are_offered_where_the_runtime_is() -> None:
-    info: dict[str, Any] = {"Runtimes": {"nvidia": {}, "runc": {}}, "NCPU": 8, "MemTotal": 1 << 34}
+    info: Info = {"Runtimes": {"nvidia": {}, "runc": {}}, "NCPU": 8, "MemTotal": 1 << 34}
     assert hardware.check("gpu", info) == "gpu"
 
     class Far(Engine):

@@ -70,7 +70,7 @@ def test_hardware_that_cannot_be_read_is_left_out_and_unknown_units_have_no_pric
 ) -> None:
     good = {"name": "gpu", "unitCostMicroUSD": 5, "unitLabel": "fortnight", "accelerator": 7}
     rows: list[Any] = [None, {}, {"name": "a b"}, {"name": 3}, good]
-    monkeypatch.setattr(Hub, "get", lambda *_, **__: rows)
+    monkeypatch.setattr(Hub, "public_list", lambda *_, **__: rows)
     (only,) = Rates(Hub(config), "jobs", "hf-job").offers()
     assert (only.hardware.name, only.price.micro_per_hour) == ("gpu", None)
 

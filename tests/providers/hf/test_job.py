@@ -14,6 +14,7 @@ from devbox.providers.hf.job_command import stop_file
 from devbox.providers.hf.job_observe import row
 from devbox.providers.hf.times import Skew
 from devbox.spec import BoxSpec, HfSettings, Seconds, Volume
+from devbox.wire.codec import Json
 from tests.boxes import request_for, wait_for_state
 from tests.emulators.common import Fault
 from tests.emulators.hf import HfEmulator
@@ -58,7 +59,10 @@ def test_a_public_port_has_its_url_and_its_price(hub: HfEmulator, job: HfJob) ->
     assert dearer == {name: price and price + 10_000 for name, price in plain.items()}
     assert seen.price
     assert seen.price.micro_per_hour == dearer["t4-small"]
-    hostile = {"id": "x", "status": {"exposeUrls": ["http://a--1.b", "https://a--1.b/../c", 7]}}
+    hostile: Json = {
+        "id": "x",
+        "status": {"exposeUrls": ["http://a--1.b", "https://a--1.b/../c", 7]},
+    }
     assert row(hostile, Skew()) == row({"id": "x"}, Skew())
 
 

@@ -71,7 +71,7 @@ def test_a_space_that_nobody_came_back_to_is_paused_by_its_own_page(
     assert given[tags.UNARMED] == "1200"
     recipe = space.watchdog(handle)
     assert recipe
-    assert given[tags.PAUSE_URL] == recipe["url"]
+    assert given[tags.PAUSE_URL] == recipe.url
     for key, value in {**given, tags.PAUSE_TOKEN: PAUSE_TOKEN}.items():
         monkeypatch.setenv(key, value)
     one_round(serve, monkeypatch, 1100.0)

@@ -25,6 +25,7 @@ from devbox.providers.host.provider import Host
 from devbox.remote.config import ssh_config
 from devbox.remote.connection import Connection, connect
 from devbox.spec import BoxSpec, SshSettings
+from devbox.wire.messages import PauseRecipe
 from tests.boxes import put, request_for
 from tests.providers.host.conftest import MakeMachine
 from tests.providers.host.machine import Machine
@@ -282,7 +283,7 @@ def test_a_pause_command_puts_it_to_sleep_and_it_wakes_by_itself(lab: Machine, h
     request = wanted(pause_command=("touch", str(mark)))
     handle = provider.create(request)
     recipe = provider.watchdog(handle)
-    assert recipe == {"kind": "exec", "argv": ["touch", str(mark)]}
+    assert recipe == PauseRecipe("exec", ("touch", str(mark)))
     now[0] = 2000.0
     assert provider.pause(handle) == handle
     seen = provider.observe(handle)

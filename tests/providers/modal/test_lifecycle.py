@@ -104,7 +104,7 @@ def test_a_box_that_ends_itself_keeps_its_files(
     ssh(box, "sh", "-c", "echo precious >work/kept.txt")
     recipe = ws.provider("modal").watchdog(box.handle)
     assert recipe is not None
-    subprocess.run(command.argv(box, recipe["argv"]), check=False, capture_output=True, timeout=60)
+    subprocess.run(command.argv(box, recipe.argv), check=False, capture_output=True, timeout=60)
     harness.reaches(ws.provider("modal"), box.handle, BoxState.PAUSED)
     (box,) = lifecycle.refresh(ws, [box])
     assert box.state is BoxState.PAUSED
