@@ -8,14 +8,13 @@ the end the sandbox works on; what Modal kept at its end is newer then (`Generat
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 from devbox import names
-from devbox.errors import Conflict, DevboxError, Gone, ProviderError, Unavailable
+from devbox.errors import Conflict, Gone, ProviderError, Unavailable
 from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.abilities import (
@@ -39,6 +38,7 @@ from devbox.providers.modal import bill, entrypoint, hosted, image, login, logs,
 from devbox.providers.modal.account import CALL, Account, resolve
 from devbox.providers.modal.errors import Exists
 from devbox.providers.modal.launch import LATE, Plan, launch, public_line, warnings
+from devbox.providers.modal.pause import SOON, Pauses, ended, forgotten, still
 from devbox.providers.modal.rates import Rates
 from devbox.providers.modal.record import ENDED, PAUSED, Record
 from devbox.providers.modal.sandbox_lineage import Generations
@@ -49,8 +49,6 @@ from devbox.text import clean
 from devbox.wire.messages import PauseRecipe
 
 _RATES = 5.0  # seconds to wait for prices
-_SOON = 1.0
-_ENDING = 60.0  # seconds that an accepted end may take before a snapshot is taken again
 _AT_ONCE = 8  # calls
 
 
@@ -90,10 +88,9 @@ class Modal(
         self._account = Account(config)
         self._sandboxes = Sandboxes(self._account)
         self._generations = Generations(self._sandboxes, clock)
+        self._pauses = Pauses(self._sandboxes, self._generations, clock, self._tell)
         self._rates = Rates(self._live_rates, self._account.key, clock, self._tell)
         self._tunnels: dict[str, tuple[str, int]] = {}
-        self._made: dict[str, set[str]] = {}  # sandbox → snapshots of a pause not yet at its end
-        self._asked_end: dict[str, float] = {}  # sandbox → when Modal accepted its end
         self._clock = clock
 
     def identity(self) -> str:
@@ -155,7 +152,7 @@ class Modal(
                 except (Unavailable, Gone) as error:
                     # why: what costs is ended first; the tag is set when this is called again.
                     later = error if isinstance(error, Unavailable) else None
-                self._end(each.id)
+                self._pauses.end(each.id)
         if later is not None:
             raise later
         for each in every[:1]:
@@ -175,45 +172,23 @@ class Modal(
     def pause_by(self, step: Step, handle: str) -> str:
         """A snapshot, its id into the tags, the end: a step each, so that a tag or an end that
         has to be tried again makes no second snapshot."""
-        found = step("look", lambda: self._generations.current(handle))
-        if found is None:
-            return self._forgotten(handle)
-        if found.over or found.state == ENDED:
-            return step("look", lambda: self._paused_handle(found))
-        try:
-            kept = step("snapshot", lambda: self._snapshot(found))
-        except Gone:
-            # It ended meanwhile: by an earlier call of this whose reply was lost, or by itself.
-            return step(
-                "look",
-                lambda: self._paused_handle(self._generations.current(handle) or found),
-            )
-        made = self._made.setdefault(found.id, {found.image})
-        made.add(kept)
-        tags = {"devbox-state": PAUSED, "devbox-image": kept, "devbox-whole": "no"}
-        step("tag", lambda: self._sandboxes.tag(found.id, tags))
-        for earlier in made - {kept, found.base, ""}:
-            self._drop(earlier)
-        step("end", lambda: self._end(found.id))
-        self._mark_whole(found.id, kept)
-        del self._made[found.id]
-        return record.handle(found.id, kept)
+        return self._pauses.pause(step, handle)
 
     def resume(self, request: Request, handle: str) -> str:
         found = self._generations.current(handle)
         if found is None:
-            kept = record.parse(self._forgotten(handle))[1]
+            kept = record.parse(forgotten(handle))[1]
             return self._start(request, kept, request.token)
         if not found.over:
             if found.state == PAUSED:
-                if self._clock() - self._asked_end.get(found.id, -math.inf) > _ENDING:
+                if not self._pauses.is_ending(found):
                     # Cut off between snapshot and end: save again, for it has run on since.
                     self.pause(handle)
-                raise _still(found)
+                raise still(found)
             if found.state == ENDED:
-                raise _ended(found)
+                raise ended(found)
             return self._join(request, found)
-        kept = record.parse(self._paused_handle(found))[1]
+        kept = record.parse(self._pauses.handle(found))[1]
         self.narrate(
             f"{request.name}: starting a new sandbox from its snapshot; files are as they were, "
             "programs that ran have to be started again"
@@ -294,7 +269,7 @@ class Modal(
             if found is None or found.over:
                 raise Unavailable(
                     f"an earlier sandbox named {request.name} is still ending",
-                    retry_after=_SOON,
+                    retry_after=SOON,
                     no_effect=True,
                 ) from None
             if kept and found.token != token:
@@ -321,45 +296,16 @@ class Modal(
                 fix="choose another box name, or another app: [providers.modal] namespace",
             )
         if found.over:
-            return self._paused_handle(found)
+            return self._pauses.handle(found)
         if found.state == ENDED:
-            raise _still(found)
+            raise still(found)
         if found.tags.get("devbox-host") != record.host_tag(public_line(request.host_key)):
             self.admit(record.handle(found.id), request.public_key)
         return record.handle(found.id)
 
-    def _snapshot(self, found: Record) -> str:
-        """An image of its files. One that never ran has none but those it was to start from."""
-        if not found.scheduled and found.base:
-            return found.base
-        self.narrate(f"{found.name}: saving its files as a snapshot; a large disk takes minutes")
-        return self._sandboxes.snapshot(found.id)
-
-    def _paused_handle(self, found: Record) -> str:
-        """The handle of a finished sandbox with files; Gone when there are none. Unavailable for
-        one that is still ending: what it leaves is known when it has ended."""
-        if not found.over and found.state != ENDED:
-            raise _still(found)
-        kept = self._generations.image(found) if found.over else None
-        if kept == "":
-            raise Unavailable(f"Modal is still saving the files of {found.name}", retry_after=_SOON)
-        if not kept:
-            raise _ended(found)
-        return record.handle(found.id, kept)
-
-    def _forgotten(self, handle: str) -> str:
-        """A paused box whose sandbox Modal lists no more: its handle has the snapshot."""
-        if record.parse(handle)[1]:
-            return handle
-        raise Gone(f"Modal does not know {clean(handle, 60)}", fix="see: devbox ls --refresh")
-
     def _lives_on(self, found: Record) -> bool:
         """Runs, or can be brought back, or Modal has not told yet whether it can."""
         return not found.over or self._generations.image(found) is not None
-
-    def _handle(self, found: Record) -> str:
-        kept = self._generations.image(found) if found.over else ""
-        return record.handle(found.id, kept or "")
 
     def _seen(self, found: Record) -> Observation:
         if not found.over:
@@ -382,27 +328,6 @@ class Modal(
         if tunnel is not None:
             self._tunnels[sandbox] = tunnel
         return tunnel
-
-    def _mark_whole(self, sandbox: str, image: str) -> None:
-        """Tag a sandbox as ended by the pause that took this snapshot."""
-        try:
-            self._sandboxes.tag(sandbox, {"devbox-whole": image})
-        except DevboxError:
-            return  # why: the pause is done; without the tag Modal is asked for its exit snapshot
-
-    def _drop(self, image: str) -> None:
-        """Delete a snapshot that a later one has replaced."""
-        try:
-            self._sandboxes.delete_image(image)
-        except DevboxError:
-            return  # why: it costs no box anything, and Modal deletes it after 30 days
-
-    def _end(self, sandbox: str) -> None:
-        try:
-            self._sandboxes.terminate(sandbox)
-        except Gone:
-            return  # why: gone is what was wanted
-        self._asked_end[sandbox] = self._clock()
 
     def _known(self, handle: str) -> Record:
         found = self._generations.current(handle)
@@ -435,15 +360,3 @@ def _valid(token: str) -> str:
     if not record.VALUE.fullmatch(token):
         raise ProviderError(f"{clean(token, 60)!r} cannot be a tag at Modal")
     return token
-
-
-def _still(found: Record) -> Unavailable:
-    return Unavailable(f"{found.name} is still ending at Modal", retry_after=_SOON, no_effect=True)
-
-
-def _ended(found: Record) -> Gone:
-    return Gone(
-        f"{found.name} has ended, and Modal has no files of it",
-        means="it costs nothing",
-        fix=f"devbox up {found.name} makes a new one",
-    )
