@@ -41,7 +41,7 @@ def test_command(box_name: str | None, as_json: bool) -> None:
     now = ws.clock()
     notice = Notice(f"test-{now:.3f}", now, "test", "", ws.spec.project, "a test of devbox notify")
     answers = {way.name: deliver.answer(way, notice) for way in channels.of(ws.spec.notify)}
-    _require_some(answers, ws)
+    _require_some(answers)
     if box_name is not None:
         answers[box_name] = _from_box(ws, box_name)
     if as_json:
@@ -69,13 +69,13 @@ def ls_command(as_json: bool) -> None:
     if as_json:
         print_json("notify", ways={name: each._asdict() for name, each in found.items()})
         return
-    _require_some(found, ws)
+    _require_some(found)
     for name, each in found.items():
         why = f", {each.tries} tries failed: {each.detail}" if each.tries else ""
         echo(f"{name:<10} {each.notices} waiting{why}")
 
 
-def _require_some(found: object, ws: Workspace) -> None:
+def _require_some(found: object) -> None:
     from devbox import paths
     from devbox.errors import SpecError
 

@@ -264,7 +264,7 @@ def _remarks(found: Plan, fitting: list[Row], now: float) -> list[str]:
     if len(picked) > 1:
         lines.append(f"✓2 to ✓{len(picked)} are taken in turn where those before are not free")
     if found.job:
-        lines += _times(found, fitting)
+        lines += _times(fitting)
     storage = found.storage
     if storage.weights or storage.unknown:
         parts = [size(storage.weights)] if storage.weights else []
@@ -283,7 +283,7 @@ def _remarks(found: Plan, fitting: list[Row], now: float) -> list[str]:
     return lines
 
 
-def _times(found: Plan, fitting: list[Row]) -> list[str]:
+def _times(fitting: list[Row]) -> list[str]:
     known = [row for row in fitting if row.estimate.seconds is not None]
     if known:
         runs = max(row.estimate.runs for row in known)

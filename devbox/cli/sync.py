@@ -14,7 +14,7 @@ from devbox.cli.common import box_argument, echo, json_option, quiet_option, yes
 from devbox.cli.following import following
 
 if TYPE_CHECKING:
-    from devbox.sync.rsync import Options, Report
+    from devbox.sync.rsync import Report
     from devbox.sync.status import Difference
 
 #: How many names a list shows before it says how many more there are.
@@ -151,7 +151,7 @@ def _transfer(
         fields = {f: getattr(report, f) for f in report.__struct_fields__}
         common.print_json("sync", **fields)
     else:
-        _tell(report, options, quiet)
+        _tell(report, quiet)
     _raise_conflicts(report)
 
 
@@ -164,7 +164,7 @@ def _approve(names: tuple[str, ...], direction: str, box: str, yes: bool) -> boo
     return True
 
 
-def _tell(report: Report, options: Options, quiet: bool) -> None:
+def _tell(report: Report, quiet: bool) -> None:
     from devbox.text import duration, size
 
     if report.missing:

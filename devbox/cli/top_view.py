@@ -38,10 +38,6 @@ def lines(
     return [fit_line(row, width) for row in flat]
 
 
-def _flat(text: str) -> str:
-    return text.replace("\n", " ").replace("\t", " ")
-
-
 def plain(rows: list[Line]) -> str:
     """Lines without any style."""
     return "\n".join("".join(text for text, _ in row).rstrip() for row in rows)

@@ -46,7 +46,7 @@ def bring(ws: Workspace, box: Box) -> None:
 
     JobFailed names the line that failed; the box runs. Raises as `submit` and `follow`.
     """
-    if not _is_due(ws, box):
+    if not _is_due(box):
         return
     plan, local = _plan(ws, box)
     if plan == SetupPlan(plan.workdir) and not _may_run(ws, box):
@@ -65,7 +65,7 @@ def bring(ws: Workspace, box: Box) -> None:
 def require(ws: Workspace, box: Box) -> None:
     """Before something runs on the box: wait for its setup lines, or do what was never tried.
     JobFailed when the latest try failed; dotfiles that are missing keep nothing from running."""
-    if not _is_due(ws, box) or not _table(ws, box).setup:
+    if not _is_due(box) or not _table(ws, box).setup:
         return
     plan = _plan(ws, box)[0]
     seen = _look(box, plan)
@@ -88,13 +88,13 @@ def require(ws: Workspace, box: Box) -> None:
 
 def offer(ws: Workspace, box: Box) -> None:
     """Tell once what a setup line could install, where the box has none."""
-    if _is_due(ws, box):
+    if _is_due(box):
         setup_offer.tell_once(ws, box, _table(ws, box))
 
 
 def is_left(ws: Workspace, box: Box) -> bool:
     """Whether some of the box's setup lines are not done yet. Asks the box, if there are any."""
-    if not _is_due(ws, box) or not _table(ws, box).setup:
+    if not _is_due(box) or not _table(ws, box).setup:
         return False
     plan = _plan(ws, box)[0]
     return _look(box, plan).done < len(plan.lines)
@@ -106,7 +106,7 @@ def _may_run(ws: Workspace, box: Box) -> bool:
     return any(run.job == JOB and not run.state.is_over for run in runs)
 
 
-def _is_due(ws: Workspace, box: Box) -> bool:
+def _is_due(box: Box) -> bool:
     return box.state is BoxState.RUNNING and not spec.is_headless(box)
 
 

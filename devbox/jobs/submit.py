@@ -158,7 +158,7 @@ def retry(ws: Workspace, run: Run, *, then: Ordered | None = None, tell: Tell | 
     journalled["then"] = then.wanted if then else None
     looked = []
     for name, path in journalled["sources"].items():
-        source = _as_sent(box, run, name, Path(path), request.inputs[name])
+        source = _as_sent(name, Path(path), request.inputs[name])
         looked += [source] if source else []
     journalled["request"] = codec.plain(request)
     run = msgspec.structs.replace(
@@ -327,7 +327,7 @@ def _secrets(project: spec.Spec, request: JobRequest) -> dict[str, str]:
     return found
 
 
-def _as_sent(box: Box, run: Run, name: str, path: Path, remote: str) -> inputs.Source | None:
+def _as_sent(name: str, path: Path, remote: str) -> inputs.Source | None:
     """The input to send again should the box not have it; None when the box must have it,
     because here it is gone or another one."""
     try:

@@ -91,7 +91,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         name = container.name_of(request.name, self._namespace)
         with self._at(request.token):
             found = self._inspect(name)
-            if found is not None and self._is_left_over(request, name, found):
+            if found is not None and self._is_left_over(request, found):
                 self._remove(str(found["Id"]))
                 found = None
             if found is None:
@@ -257,7 +257,7 @@ class Docker(Provider, CanPause, CanAdmit, HasBuildLogs, HasRunLogs):
         self._call("preparing", found, lambda api: api.put_archive(handle, "/", packed))
         self._call("starting", found, lambda api: api.start(handle))
 
-    def _is_left_over(self, request: Request, name: str, found: Container) -> bool:
+    def _is_left_over(self, request: Request, found: Container) -> bool:
         """Another computer made it, and died before it was started: it holds no files."""
         labels = found["Config"]["Labels"] or {}
         return (

@@ -64,7 +64,7 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, Ha
         self._clock = clock
         self._rates = Rates(self._hub, "jobs", self.name, clock)
         self._notebook = LocalRecords(self._hub.endpoint)
-        self._look = JobLook(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
+        self._look = JobLook(self._hub, self._rates, self._notebook, config.ssh_gateway)
 
     def identity(self) -> str:
         return self._hub.identity()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -53,16 +53,9 @@ class Row(NamedTuple):
 class JobLook:
     """Looks at Jobs of one Hub. address: "host:port" in place of the Job's own ssh address."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        rates: Rates,
-        notebook: LocalRecords,
-        address: str,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, hub: Hub, rates: Rates, notebook: LocalRecords, address: str) -> None:
         self._hub, self._rates, self._notebook = hub, rates, notebook
-        self._gateway, self._clock = address, clock
+        self._gateway = address
 
     def at(self, namespace: str, job: str) -> Observation | None:
         """One Job now; None when there is none, or it does not carry our tag."""

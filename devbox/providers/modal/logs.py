@@ -13,7 +13,7 @@ _LAST = 500  # entries of the past
 _HOLD = 20.0  # seconds that a call waits for news
 
 
-def build(account: Account, found: Record, *, follow: bool) -> Iterator[str]:
+def build(account: Account, found: Record) -> Iterator[str]:
     """The log of the image's last layer. A sandbox has an image, so its build has ended."""
     if not found.base:
         return

@@ -237,7 +237,7 @@ class Modal(
         return login.log_in(self._account, values)
 
     def build_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
-        return logs.build(self._account, self._known(handle), follow=follow)
+        return logs.build(self._account, self._known(handle))
 
     def run_logs(self, handle: str, *, follow: bool) -> Iterator[str]:
         return logs.run(self._account, self._known(handle), follow=follow)

@@ -37,7 +37,7 @@ class SyncPane(Page):
         if self._of != box.id or done != self._synced:
             self._synced = done
             self.ask(seen)
-        lines = [line for operation in syncs[-1:] for line in transfer(operation, width)]
+        lines = [line for operation in syncs[-1:] for line in transfer(operation)]
         if self._failed:
             lines.append([(f" {plain(self._failed, 400)}", "bad")])
         if self._found is None:
@@ -75,7 +75,7 @@ class SyncPane(Page):
         self.refresh_from(seen._replace(now=seen.feed.clock()))
 
 
-def transfer(operation: Operation, width: int) -> list[Line]:
+def transfer(operation: Operation) -> list[Line]:
     """A sync under way, or how the last one ended."""
     if operation.state != "running":
         good = operation.state == "done"

@@ -36,7 +36,6 @@ class Work(Dialog[str]):
     def __init__(self, operations: Operations) -> None:
         super().__init__()
         self._operations = operations
-        self._drawn = -1
 
     def body(self) -> Iterable[Widget]:
         yield Grid(_COLUMNS, self._field, empty="nothing was started yet", id="work-list")
