@@ -1,261 +1,230 @@
-"""Runs that wait for other runs and for their turn: real supervisors over a stub driver."""
+"""Who is next in the queue of a box: priority, age, what is kept for those in front, who passes."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from devbox.box.runs import order, turn
-from devbox.box.runs.folder import RunFolder
-from devbox.wire.jobs import JobRequest, QueueRequest
-from tests.jobs.conftest import REPOSITORY, until
-from tests.jobs.queue.conftest import Queue, entries, read
+from devbox.box.probes.gpu import Process, Row
+from devbox.box.runs.devices import Device, environment, usable
+from devbox.box.runs.order import PASS, Entry, Verdict, judge
 
-
-def test_it_begins_after_others_have_succeeded(queue: Queue) -> None:
-    queue.start("a", gpus=0)
-    queue.start("b", gpus=0, after=["a"])
-    waits = queue.start("c", gpus=2, after=["a", "b"])
-    assert (waits["state"], waits["queue"]["place"]) == ("queued", None)
-    assert waits["queue"]["why"] == "waits for 2 runs: a, b"
-    assert queue.start("d", gpus=2)["state"] == "running", "c holds up nobody meanwhile"
-    queue.end("a")
-    until(lambda: queue.state("b") == "running")
-    until(lambda: queue.why("c") == "waits for run b")
-    queue.end("b")
-    until(lambda: queue.why("c") == "waits for 2 GPUs: held by d")
-    queue.end("d")
-    assert queue.end("c")["state"] == "succeeded"
+GB = 1 << 30
 
 
-def test_it_fails_when_one_before_it_did(queue: Queue) -> None:
-    queue.start(
-        "a", gpus=0, command=["sh", "-c", "while [ ! -e go-a ]; do sleep 0.05; done; exit 3"]
-    )
-    queue.start("b", gpus=0, after=["a"])
-    queue.start("c", gpus=0, after=["b"])
-    queue.go("a")
-    status = queue.over("b")
-    assert (status["state"], status["reason"], status["attempts"]) == ("failed", "after", [])
-    why = "run a, which it was to begin after, is failed: ended with exit code 3"
-    assert status["message"] == why
-    assert queue.over("c")["message"].startswith("run b, which it was to begin after, is failed")
-    queue.half.start("a", attempt=2, command=["true"], queue={"gpus": 0})
-    queue.over("a")
-    again = queue.half.start("b", attempt=2, command=["true"], queue={"after": ["a"]})
-    assert again["attempt"] == 2
-    assert queue.over("b")["state"] == "succeeded"
+def gpus(count: int, **used: int) -> list[Device]:
+    return [Device(f"G{n}", f"GPU {n}", used.get(f"G{n}", 0)) for n in range(count)]
 
 
-def test_after_one_that_is_over_already(queue: Queue) -> None:
-    queue.start("good", gpus=0, command=["true"])
-    queue.start("bad", gpus=0, command=["false"])
-    queue.over("good")
-    queue.over("bad")
-    assert queue.start("b", gpus=0, after=["good"], command=["true"])["attempts"], "at once"
-    assert queue.over("b")["state"] == "succeeded"
-    assert queue.start("c", gpus=0, after=["bad"])["state"] == "failed"
-    assert queue.half.status("c")["message"].startswith("run bad, which it was to begin after")
+def entry(since: float = 0.0, **fields: Any) -> Entry:
+    return Entry(None, since, **fields)
 
 
-def test_one_before_it_whose_supervisor_was_killed_is_found_out(queue: Queue) -> None:
-    queue.start("a", gpus=0)
-    queue.start("b", gpus=0, after=["a"])
-    queue.kill("a")
-    assert queue.over("b")["message"].startswith(
-        "run a, which it was to begin after, is failed: int"
-    )
+def verdicts(
+    waiting: dict[str, Entry], holding: dict[str, Entry], devices: list[Device], now: float = 100.0
+) -> dict[str, Verdict]:
+    return {name: judge(name, waiting, holding, devices, now) for name in waiting}
 
 
-def test_hostile_and_impossible_requests_are_refused(queue: Queue) -> None:
-    queue.start("a", gpus=0)
-    for asked, said in [
-        ({"after": ["nobody"]}, "this box has no run nobody, to begin after"),
-        ({"after": ["../../etc"]}, "a run id is lower-case letters, digits and '-'"),
-        ({"after": ["x"] * 101}, "a run waits for at most 100 runs"),
-        ({"after": ["b"]}, "this box has no run b, to begin after"),
-        ({"gpus": -1}, "gpus is not a whole number from 0 to 1024"),
-        ({"gpus": 1e300}, "gpus is not a whole number from 0 to 1024"),
-        ({"gpus": "1"}, "gpus is not a whole number from 0 to 1024"),
-        ({"priority": 10**30}, "priority is not a whole number from -1000 to 1000"),
-        ({"max_runs": 0}, "max_runs is not a whole number from 1 to 10000"),
-        ({"after": "a"}, "after is not a list"),
-        ([], "queue is not an object"),
-    ]:
-        refused = queue.half.start("b", command=["true"], queue=asked)
-        assert refused["error"] in ("bad_request", "not_found")
-        assert said in refused["message"]
-    assert queue.half.job("status", "b")["error"] == "not_found"
+def begins(*args: Any, **more: Any) -> list[str]:
+    return [name for name, each in verdicts(*args, **more).items() if each.begins]
 
 
-def test_no_runs_come_to_wait_for_each_other(queue: Queue) -> None:
-    queue.start("a", gpus=0, command=["true"])
-    queue.over("a")
-    queue.start("slow", gpus=0)
-    queue.start("b", gpus=0, after=["a", "slow"])
-    queue.start("c", gpus=0, after=["b"])
-    refused = queue.half.start("a", attempt=2, command=["true"], queue={"after": ["c"]})
-    assert refused["message"] == "run a would wait for itself"
-    refused = queue.half.start("a", attempt=2, command=["true"], queue={"after": ["a"]})
-    assert refused["message"] == "run a would wait for itself"
-    assert queue.half.status("a")["state"] == "succeeded"
+def test_the_older_one_is_first_and_a_higher_priority_before_it() -> None:
+    old, young, urgent = entry(1, gpus=1), entry(2, gpus=1), entry(3, gpus=1, priority=10)
+    assert begins({"young": young, "old": old}, {}, gpus(1)) == ["old"]
+    found = verdicts({"old": old, "young": young, "urgent": urgent}, {}, gpus(1))
+    assert [name for name, each in found.items() if each.begins] == ["urgent"]
+    assert [each.queue.place for each in found.values() if not each.begins] == [2, 3]
 
 
-def test_cancel_of_one_that_waits_is_at_once_and_leaves_no_trace_in_the_queue(queue: Queue) -> None:
-    queue.start("a", gpus=2)
-    queue.start("b", gpus=2, secrets={"w": "token"})
-    queue.start("c", gpus=0, after=["b"])
-    status = queue.half.job("cancel", "b")
-    assert (status["state"], status["message"]) == ("cancelled", "cancelled; it had not begun")
-    assert (status["attempts"], status["queue"]) == ([], None)
-    assert entries(queue, "b") == []
-    assert not (queue.half.root / "runs" / "b" / "secrets.json").exists()
-    assert queue.over("c")["message"].startswith("run b, which it was to begin after, is cancelled")
-    assert not queue.half.processes("b")
+def test_those_that_begin_together_get_different_gpus() -> None:
+    found = verdicts({"a": entry(1, gpus=2), "b": entry(2, gpus=1)}, {}, gpus(3))
+    assert (found["a"].gpus, found["b"].gpus) == (("G0", "G1"), ("G2",))
 
 
-def test_a_retry_waits_as_the_first_attempt_did(queue: Queue) -> None:
-    queue.start("a", gpus=2, command=["false"])
-    queue.over("a")
-    queue.start("b", gpus=2)
-    again = queue.start("a", gpus=2, attempt=2)
-    assert (again["state"], again["attempt"], len(again["attempts"])) == ("queued", 2, 1)
-    assert again["attempts"][0]["ended"] is not None
-    assert queue.start("a", gpus=2, attempt=2)["state"] == "queued", "a lost reply asked for again"
-    queue.kill("a")
-    ended = queue.half.status("a")["attempts"]
-    assert ended == again["attempts"], "no attempt began"
-    assert queue.start("a", gpus=2, attempt=3)["state"] == "queued"
-    queue.end("b")
-    assert queue.end("a")["state"] == "succeeded"
+def test_a_large_one_is_not_overtaken_by_small_ones_without_a_timeout() -> None:
+    holding = {"x": entry(gpus=2, holds=("G0", "G1"))}
+    waiting = {"large": entry(1, gpus=4), "small": entry(2, gpus=1)}
+    found = verdicts(waiting, holding, gpus(4))
+    assert [each.begins for each in found.values()] == [False, False]
+    assert found["large"].queue.why == "waits for 4 GPUs, 2 free: held by x"
+    assert found["small"].queue.why == "waits for its turn, after large"
 
 
-def test_a_box_that_goes_down_says_so_of_those_that_wait(queue: Queue) -> None:
-    queue.start("a", gpus=2)
-    queue.start("b", gpus=2)
-    os.kill(queue.half.file("b")["supervisor"]["pid"], signal.SIGTERM)
-    assert queue.over("b")["message"] == "interrupted: the box was going down; it had not begun"
+@pytest.mark.parametrize(
+    ("lasts", "passes"), [(PASS - 99, True), (PASS - 98, False), (None, False)]
+)
+def test_a_small_one_passes_when_it_is_over_in_time(lasts: float | None, passes: bool) -> None:
+    """The large one was queued at 1; it is 100 now."""
+    holding = {"x": entry(gpus=2, holds=("G0", "G1"))}
+    waiting = {"large": entry(1, gpus=4), "small": entry(2, gpus=1, lasts=lasts)}
+    assert begins(waiting, holding, gpus(4)) == (["small"] if passes else [])
 
 
-def test_a_timeout_counts_from_the_begin(queue: Queue) -> None:
-    queue.start("a", gpus=2)
-    queue.start("b", gpus=2, timeout=0.5, grace=0.2)
-    queue.half.job("cancel", "a")
-    assert queue.over("b")["message"] == "ended after its timeout of 0.5 s; what is done is kept"
+def test_one_that_waits_for_another_run_keeps_nothing_from_those_behind_it() -> None:
+    waiting = {"later": entry(1, gpus=1, ready=False), "now": entry(2, gpus=1)}
+    assert judge("now", waiting, {}, gpus(1), 100.0).gpus == ("G0",)
 
 
-def test_a_follower_reads_of_the_wait_and_of_the_begin(queue: Queue) -> None:
-    queue.start("a", gpus=2)
-    queue.start("b", gpus=2, command=["echo", "done"])
-    reader = queue.half.popen("follow", "b")
-    assert reader.stdout
-    heard: list[dict[str, Any]] = []
-    while not any(m.get("status", {}).get("state") == "queued" for m in heard):
-        heard.append(json.loads(reader.stdout.readline()))
-    queue.end("a")
-    heard += [json.loads(line) for line in reader.stdout]
-    kinds = [m["event"]["kind"] for m in heard if "event" in m]
-    assert kinds == ["queued", "started", "ended"]
-    assert heard[-1]["status"]["state"] == "succeeded"
-    assert reader.stdin
-    reader.stdin.close()
-    assert reader.wait(60) == 0
+def test_what_asks_for_a_gpu_that_was_lost_holds_nobody_back() -> None:
+    waiting = {"large": entry(1, gpus=4), "small": entry(2, gpus=1)}
+    found = verdicts(waiting, {}, gpus(3))
+    assert found["small"].begins
+    assert found["large"].queue.why == "waits for 4 GPUs: the box can give 3 now"
 
 
-CROWD = """
-import os, sys
-from devbox.box.runs import queue, turn
-from devbox.box.runs.folder import RunFolder
-from devbox.wire.jobs import JobRequest, JobStatus, QueueRequest
-os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-for number in range(int(sys.argv[1])):
-    folder = RunFolder(f"c{number:02}")
-    folder.path.mkdir()
-    if not os.fork():
-        wants = QueueRequest(gpus=1, priority=number % 3)
-        assert turn.take(folder, JobRequest(folder.id, "c", command=("x",), queue=wants))
-        with open("order", "a") as stream:
-            stream.write(folder.id + chr(10))
-        folder.write_status(JobStatus(id=folder.id, job="c", state="succeeded", attempt=1))
-        queue.wake()
-        os._exit(0)
-    while not folder.queued.exists():
-        pass
-while True:
-    try:
-        os.wait()
-    except ChildProcessError:
-        break
-"""
+def test_a_gpu_that_other_programs_use_is_not_given() -> None:
+    found = judge("a", {"a": entry(1, gpus=1)}, {}, gpus(2, G0=2 * GB), 100.0)
+    assert found.gpus == ("G1",)
+    found = judge("a", {"a": entry(1, gpus=2)}, {}, gpus(2, G0=2 * GB), 100.0)
+    assert found.queue.waits_for == "programs"
+    assert found.queue.why == "waits for 2 GPUs: other programs use GPU 0 (2.1 GB)"
+    assert judge("a", {"a": entry(1, gpus=1)}, {}, gpus(1, G0=GB), 100.0).begins, "a little is free"
 
 
-def test_fifty_begin_by_priority_and_age(queue: Queue) -> None:
-    """Of one GPU at a time, so that none begins beside another."""
-    queue.driver.set(1, lost=1)
-    queue.start("a")
-    argv = [sys.executable, "-c", CROWD, "50"]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    crowd = subprocess.Popen(argv, cwd=queue.half.workdir, env=env)
-    names = [f"c{number:02}" for number in range(50)]
-    wanted = sorted(names, key=lambda name: (-(int(name[1:]) % 3), name))
-    until(lambda: all((queue.half.root / "runs" / n / "status.json").exists() for n in names))
-    until(lambda: [queue.half.file(n)["queue"]["place"] for n in wanted] == [*range(1, 51)])
-    queue.end("a")
-    assert crowd.wait(300) == 0
-    assert read(queue.half.workdir / "order").split() == wanted
+def test_no_more_runs_than_the_box_may_have_at_once() -> None:
+    holding = {"x": entry(max_runs=2)}
+    waiting = {name: entry(n, max_runs=2) for n, name in enumerate("abc")}
+    assert begins(waiting, holding, []) == ["a"]
+    holding["a"] = waiting.pop("a")
+    found = verdicts(waiting, holding, [])
+    assert found["b"].queue.why == "waits for a place (max_runs = 2): a, x run"
+    assert found["c"].queue.place == 2
 
 
-def test_a_clock_that_is_set_back_changes_no_order(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
+def test_a_later_one_with_a_higher_limit_does_not_take_the_place_of_the_next() -> None:
+    waiting = {"a": entry(1, max_runs=1), "b": entry(2, max_runs=2)}
+    assert begins(waiting, {}, []) == ["a"]
+    assert begins({"b": waiting["b"]}, {"a": waiting["a"]}, []) == ["b"]
+
+
+def test_what_has_no_limit_takes_no_place() -> None:
+    assert begins({"a": entry(1), "b": entry(2, max_runs=1)}, {"x": entry(gpus=1)}, []) == [
+        "a",
+        "b",
+    ]
+
+
+_entries = st.builds(
+    entry,
+    since=st.integers(0, 50),
+    priority=st.integers(-2, 2),
+    gpus=st.integers(0, 5),
+    max_runs=st.none() | st.integers(1, 4),
+    lasts=st.none() | st.integers(1, int(2 * PASS)),
+    ready=st.booleans(),
+)
+
+
+@given(st.lists(_entries, min_size=1, max_size=12), st.integers(0, 6), st.integers(0, 3))
+def test_begun_in_any_order_no_gpu_is_given_twice_and_all_end(
+    made: list[Entry], count: int, used: int
 ) -> None:
-    moments = iter([2e9, 1e9])
-    monkeypatch.setattr(
-        turn, "time", SimpleNamespace(time=lambda: next(moments), monotonic=time.monotonic)
-    )
-    entries = {
-        name: turn.Turn(
-            RunFolder(name), JobRequest(name, "t", queue=QueueRequest(gpus=1)), None
-        ).entry
-        for name in ("first", "second")
-    }
-    assert order.in_order(entries) == ["first", "second"]
+    """Each is asked in turn, and what begins ends when nobody begins any more."""
+    devices = [
+        each._replace(used=4 * GB) if n < used else each for n, each in enumerate(gpus(count))
+    ]
+    waiting = {f"r{n}": each for n, each in enumerate(made) if each.ready}
+    holding: dict[str, Entry] = {}
+    while waiting:
+        begun = 0
+        for name in sorted(waiting):
+            found = judge(name, waiting, holding, devices, 100.0)
+            if not found.begins:
+                assert found.queue.why
+                continue
+            mine = waiting.pop(name)
+            assert len(found.gpus) == mine.gpus
+            holding[name] = mine._replace(holds=found.gpus)
+            given_ = [gpu for each in holding.values() for gpu in each.holds]
+            assert len(given_) == len(set(given_))
+            assert not {f"G{n}" for n in range(used)} & set(given_)
+            limited = [each for each in holding.values() if each.max_runs is not None]
+            assert mine.max_runs is None or len(limited) <= mine.max_runs
+            begun += 1
+        if not begun and not holding:
+            break
+        if not begun:
+            holding.clear()
+    free = max(0, count - used)
+    assert all(each.gpus > free for each in waiting.values()) or _first_waits(waiting, free)
 
 
-def test_a_service_waits_for_its_gpu_and_its_time_to_get_ready_begins_then(queue: Queue) -> None:
-    queue.start("a", gpus=2)
-    serve = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"]
-    service = {"health": "", "start_timeout": 60}
-    waits = queue.start("s", command=serve, template=True, service=service)
-    assert (waits["state"], waits["service"]["ready"]) == ("queued", False)
-    queue.start("b")
-    assert queue.why("b") == "waits for 1 GPU: held by a"
-    queue.end("a")
-    until(lambda: (queue.half.file("s").get("service") or {}).get("ready"))
-    assert queue.half.file("s")["gpus"] == ["GPU-stub-0"]
-    until(lambda: queue.state("b") == "running")
-    queue.start("c")
-    assert queue.why("c") == "waits for 1 GPU: held by b, s"
-    queue.end("b")
-    until(lambda: queue.state("c") == "running")
-    queue.end("c")
-    queue.start("d", gpus=2)
-    assert queue.why("d") == "waits for 2 GPUs, 1 free: held by service s"
-    queue.half.job("cancel", "s")
-    until(lambda: queue.state("d") == "running")
+def _first_waits(waiting: dict[str, Entry], free: int) -> bool:
+    """What is left stands behind one that waits for GPUs which other programs use."""
+    first = min(waiting, key=lambda name: (-waiting[name].priority, waiting[name].since, name))
+    return waiting[first].gpus > free
 
 
-def test_only_one_service_of_a_name_waits(queue: Queue) -> None:
-    queue.start("a", gpus=2)
-    served = {"service": {"health": ""}, "queue": {"gpus": 1}, "command": ["sleep", "300"]}
-    assert queue.half.start("s1", **served)["state"] == "queued"
-    assert queue.half.start("s2", **served)["message"] == "service test runs already as s1"
-    refused = queue.start("b", gpus=0, after=["s1"])
-    assert refused["message"].startswith("s1 is a service, which does not end by itself")
+@given(st.lists(_entries, min_size=2, max_size=10), st.integers(1, 4))
+def test_nobody_is_held_up_beyond_the_bound_by_those_that_pass(
+    made: list[Entry], count: int
+) -> None:
+    """Whoever begins before one in front of it that fits the box is over in time for that one."""
+    waiting = {f"r{n}": each._replace(ready=True) for n, each in enumerate(made)}
+    holding = {"x": entry(gpus=1, holds=("G0",))}
+    found = verdicts(waiting, holding, gpus(count))
+    line = sorted(waiting, key=lambda name: (-waiting[name].priority, waiting[name].since, name))
+    for at, name in enumerate(line):
+        mine, taken = waiting[name], holding["x"].gpus
+        if not found[name].begins or not mine.gpus:
+            continue
+        taken += sum(waiting[each].gpus for each in line[:at])
+        if taken + mine.gpus > count and mine.lasts is None:
+            lost = [each for each in line[:at] if waiting[each].gpus > count]
+            assert taken + mine.gpus - sum(waiting[each].gpus for each in lost) <= count
+        blocked = [waiting[each] for each in line[:at] if not found[each].begins]
+        if taken + mine.gpus > count and mine.lasts is not None:
+            fits = [each for each in blocked if each.gpus <= count]
+            needed = taken + mine.gpus - sum(e.gpus for e in blocked if e.gpus > count) > count
+            assert not needed or all(100.0 + mine.lasts <= each.since + PASS for each in fits)
+
+
+ROWS: list[Row] = [
+    {"index": 0, "uuid": "GPU-aa", "mem_used": 5, "mig": False, "lost": False},
+    {"index": 1, "uuid": "GPU-ab", "mem_used": None, "mig": False, "lost": False},
+    {"index": 2, "uuid": None, "mem_used": 7, "mig": None, "lost": False},
+    {"index": 3, "uuid": "GPU-d", "mem_used": 5, "mig": True, "lost": False},
+    {"index": 4, "uuid": "GPU-e", "mem_used": None, "mig": False, "lost": True},
+]
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        (None, ["GPU-aa", "GPU-ab", "2"]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+        ("1,0", ["GPU-ab", "GPU-aa"]),
+        ("1, 1,0", ["GPU-ab", "GPU-aa"]),
+        ("0,9,1", ["GPU-aa"]),
+        ("GPU-ab", ["GPU-ab"]),
+        ("GPU-a", []),
+        ("MIG-1,MIG-2", ["MIG-1", "MIG-2"]),
+        ("3", []),
+        ("4", []),
+    ],
+)
+def test_which_gpus_a_box_can_give(visible: str | None, names: list[str]) -> None:
+    assert [each.name for each in usable(ROWS, visible)] == names
+
+
+def test_memory_that_the_driver_does_not_tell_is_that_of_its_processes() -> None:
+    told: Process = {"pid": 5, "name": "x", "mem_used": 3 * GB}
+    untold: Process = {"pid": 6, "name": "y", "mem_used": None}
+    row: Row = {"index": 0, "uuid": "GPU-a", "processes": [told, untold]}
+    assert usable([row])[0].used == 3 * GB
+    row["processes"] = []
+    assert usable([row])[0].used is None
+    assert not usable([row])[0].is_used
+
+
+def test_an_index_is_that_of_the_bus() -> None:
+    assert environment(["GPU-a", "GPU-b"]) == {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}
+    assert environment(["2"]) == {"CUDA_VISIBLE_DEVICES": "2", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert environment([]) == {}
