@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +21,20 @@ class Beside(NamedTuple):
     kept: str
 
 
+def flush(staged: Path) -> None:
+    """Have its files on the disk: once they are merged and on record, their box deletes its own."""
+    for folder, _, files in os.walk(staged):
+        for file in files:
+            _flush(Path(folder) / file)
+
+
 def merge(staged: Path, results: Path, mark: str) -> list[Beside]:
     """Move every file of `staged` into `results`, and remove `staged`; those that another round had
     written differently, which are kept with `mark` in their name. Done again after it was cut off,
-    on the same files, it comes to the same. One merge at a time in a folder."""
+    on the same files, it comes to the same. One merge at a time in a folder. The moves are on the
+    disk when it returns."""
     beside = []
+    changed: set[Path] = set()
     for folder, _, files in os.walk(staged):
         for file in sorted(files):
             source = Path(folder) / file
@@ -36,8 +46,21 @@ def merge(staged: Path, results: Path, mark: str) -> list[Beside]:
             target = results / place
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(source, target)
+            changed.update(results / above for above in place.parents)
+    for each in changed:
+        _flush(each)
     shutil.rmtree(staged, ignore_errors=True)
     return beside
+
+
+def _flush(path: Path) -> None:
+    """What cannot be opened, or synced there, is left to the system."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _is_taken(results: Path, name: Path, source: Path) -> bool:

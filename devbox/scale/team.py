@@ -19,7 +19,7 @@ from devbox.model import Batch, Box, Worker, WorkerState
 from devbox.scale import batch as batches
 from devbox.scale.batch import Asked
 from devbox.scale.board import Board
-from devbox.scale.merge import merge
+from devbox.scale.merge import flush, merge
 from devbox.scale.slot import Changed, Round, Turn
 from devbox.spec import JobSpec
 from devbox.wire.jobs import RoundDone
@@ -182,6 +182,7 @@ class Team:
         """Put the results of a round among those of the batch, and its pieces down as done, once.
         staged: where its results are here now. Those of a round that others finished first are
         dropped."""
+        flush(staged)
         with self._merging:
             held = {each.number: each.pieces for each in self.held(number)}
             if done.number not in held:

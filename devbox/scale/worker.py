@@ -160,8 +160,9 @@ class _Member:
         notes = batches.results(team.batch) / NOTES / self.name_of_part
         with after_run.fetching(ws, self.run):
             notes.mkdir(parents=True, exist_ok=True)
-            with suppress(DevboxError):  # why: a log is no reason to keep a box
+            with suppress(DevboxError):  # why: neither is a reason to keep a box
                 fetch.log(ws, self.box, self.run, notes)
+                self._said(RoundsAsked(seen=self._seen))  # the last results go there too
             fetch.mark_fetched(ws, self.run)
         team.over(self.number)
         with self._told():

@@ -235,7 +235,7 @@ class RoundsAsked(NamedTuple):
     add: rounds to work on, after those that wait already. withdraw: numbers of rounds not to work
     on; one that has begun is worked on all the same, and one that was never added cannot be any
     more. close: no further round will come: the run ends after the last. seen: how many finished
-    rounds the asker knows already."""
+    rounds the asker has on record with their results; what the box has of those is removed."""
 
     add: Tuple[Round, ...] = ()
     withdraw: Tuple[int, ...] = ()

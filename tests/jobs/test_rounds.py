@@ -30,13 +30,35 @@ def test_rounds_are_worked_on_in_order_by_one_process_and_end_when_closed(box: B
     assert (status["state"], status["reason"]) == ("failed", "items")
     assert status["message"] == "1 of 4 items failed"
     assert status["counts"] == {"total": 4, "done": 3, "failed": 1, "skipped": 0}
-    assert [each.number for each in batch.ask(seen=1).finished] == [2, 3]
     texts = [*batch.out(1).values(), *batch.out(2).values(), *batch.out(3).values()]
     assert {text.split()[1] for text in texts} == {texts[0].split()[1]}, "loaded once"
     assert {text.split()[2] for text in texts} == {"4"}, "named over the whole batch"
     assert sorted(batch.out(1)) == ["a.out"]
     assert not list((box.root / "runs" / "r1" / "out").iterdir())
     assert not list((box.root / "runs" / "r1" / "rounds").glob("*/in")), "its inputs are gone"
+    assert [each.number for each in batch.ask(seen=1).finished] == [2, 3]
+
+
+def test_what_is_on_record_elsewhere_is_deleted_and_nothing_else_is(one_box: BoxHalf) -> None:
+    batch = Batch(one_box, [*"abcd"])
+    batch.start()
+    batch.ask(batch.round(1, a="one"), batch.round(2, b="two"), batch.round(3, c="wait"))
+    batch.finished(1, 2)
+    conflict = {**batch.round(2, b="two"), "pieces": ["x"]}
+    assert batch.refused(conflict, seen=2).error == "conflict"
+    assert batch.out(1)
+    batch.ask(batch.round(4, d="four"), seen=1)
+    rounds = one_box.root / "runs" / "r1" / "rounds"
+    assert {path.name for path in rounds.iterdir()} == {"2", "3", "4"}
+    assert batch.out(2)
+    batch.ask(seen=9)
+    assert {path.name for path in rounds.iterdir()} == {"3", "4"}
+    (one_box.workdir / "go").touch()
+    batch.finished(1, 2, 3, 4)
+    assert batch.ask(seen=2).finished == batch.ask().finished[2:]
+    batch.ask(close=True, seen=4)
+    assert one_box.end()["counts"] == {"total": 4, "done": 4, "failed": 0, "skipped": 0}
+    assert not list(rounds.iterdir())
 
 
 def test_a_reply_that_was_lost_is_asked_for_again_and_changes_nothing(one_box: BoxHalf) -> None:

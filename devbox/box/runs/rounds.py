@@ -3,7 +3,7 @@
     {"round": Round}         it was added
     {"withdrawn": number}    it is not to be worked on
     {"begun": number}        the worker works on it
-    {"finished": RoundDone}  its results in rounds/<number>/out are whole
+    {"finished": RoundDone}  its results in rounds/<number>/out are whole, or not needed any more
     {"closed": true}         no further one comes
 
 Whoever reads before it writes holds rounds.lock, so that a round is never both withdrawn and begun.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set
@@ -90,6 +91,8 @@ class Rounds:
             if asked.close and not self.closed:
                 records.append({"closed": True})
             self._write(records)
+        for done in self.finished[: asked.seen]:
+            shutil.rmtree(self.folder(done.number), ignore_errors=True)
 
     def begin(self) -> Optional[Round]:
         """The round to work on: the one that was begun and not finished, else the first that
