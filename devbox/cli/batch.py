@@ -139,13 +139,17 @@ def retry(
     *,
     max_cost: float | None,
     then: str | None,
+    no_sync: bool,
+    no_setup: bool,
     detach: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     ceiling = None if max_cost is None else round(max_cost * _MICRO)
     own = batches.workspace(ws, batch)
-    again = control.retry(own, batch, ceiling=ceiling, then=wanted(then))
+    again = control.retry(
+        own, batch, ceiling=ceiling, then=wanted(then), no_sync=no_sync, no_setup=no_setup
+    )
     if detach:
         leave(own, again, as_json=as_json, quiet=quiet)
     else:

@@ -136,8 +136,10 @@ def attach_command(
         return
     if found:
         raise UsageError(
-            f"{found.id} is a batch, whose results come while it is attached",
-            fix=f"devbox attach {found.id}; Ctrl-C leaves it as it is",
+            f"{found.id} is a batch, and --no-wait is for a run on one box",
+            means="nothing was fetched; results of a batch come as its rounds are finished, while "
+            "it is attached",
+            fix=f"devbox attach {found.id}; Ctrl-C leaves it, and its boxes at work",
         )
     if no_wait:
         run = queries.find(ws, run_id)
@@ -189,6 +191,8 @@ def retry_command(
             found,
             max_cost=max_cost,
             then=then,
+            no_sync=no_sync,
+            no_setup=no_setup,
             detach=detach,
             as_json=as_json,
             quiet=quiet,

@@ -50,7 +50,13 @@ def _priority(text: str) -> int:
 
 def named(ws: Workspace, box: Box, words: Sequence[str]) -> tuple[str, ...]:
     """The ids of the runs that these words name, each once. NotFound; Conflict for one of another
-    box, UsageError for a service."""
+    box, UsageError for a service or a batch."""
+    for batch in filter(None, map(ws.store.batches.get, words)):
+        raise UsageError(
+            f"{batch.id} is a batch, and a run waits for runs of its own box only",
+            means="nothing was started",
+            fix=f"devbox attach {batch.id} && devbox run …",
+        )
     found = dict.fromkeys(queries.find(ws, word) for word in words)
     for run in found:
         if run.box_id != box.id:

@@ -53,10 +53,16 @@ def cancel(ws: Workspace, batch: Batch) -> Batch:
 
 
 def retry(
-    ws: Workspace, batch: Batch, *, ceiling: int | None = None, then: End | None = None
+    ws: Workspace,
+    batch: Batch,
+    *,
+    ceiling: int | None = None,
+    then: End | None = None,
+    no_sync: bool = False,
+    no_setup: bool = False,
 ) -> Batch:
     """Have it run again for what failed or was not worked on. ceiling, then: others than before.
-    Conflict while it runs, or where nothing is left."""
+    no_sync, no_setup: as of `devbox retry`. Conflict while it runs, or where nothing is left."""
     if batch.state is RunState.RUNNING:
         raise Conflict(f"batch {batch.id} is running", fix=f"devbox attach {batch.id}")
     asked = batches.asked(batch)
@@ -72,7 +78,12 @@ def retry(
     again = [Piece(piece.name, piece.weight, bytes=piece.bytes) for piece in left]
     ws.store.batches.record(batch.id, again, ended)
     asked = msgspec.structs.replace(
-        asked, ceiling=ceiling or asked.ceiling, then=then or asked.then, detached=False
+        asked,
+        ceiling=ceiling or asked.ceiling,
+        then=then or asked.then,
+        detached=False,
+        no_sync=no_sync,
+        no_setup=no_setup,
     )
     ws.store.batches.again(batch.id, msgspec.json.encode(asked))
     return ws.store.batches.get(batch.id) or batch
