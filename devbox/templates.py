@@ -56,8 +56,9 @@ def catalogue() -> list[Template]:
     found = []
     for folder in folders:
         told = spec.read_toml(folder / _META)
-        modules = tuple(told.get("modules", ()))
-        found.append(Template(folder.name, str(told["summary"]), folder, modules))
+        modules = told.get("modules")
+        names = tuple(map(str, modules)) if isinstance(modules, list) else ()
+        found.append(Template(folder.name, str(told["summary"]), folder, names))
     return found
 
 

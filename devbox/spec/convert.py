@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -20,7 +20,7 @@ from devbox.spec.tables import Notify, Publish, Spec
 from devbox.spec.values import Bytes, Seconds
 from devbox.wire.jobs import VERSIONS
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 #: a repository that a box can clone, or a folder of this computer
 _DOTFILES = r"(https|ssh|file)://[!-~]+$|[\w.-]+@[\w.-]+:[!-~]+$|[./~][^\0\n]*$"
 _ALIAS = 34  # characters of an alias in a network group (huggingface_hub 2.4.0, run_job)
@@ -34,7 +34,7 @@ OURS = (
 )  # fields of Spec that are no keys of the file
 
 
-def convert(table: Any, kind: type[T], source: Path, at: str) -> T:
+def convert(table: object, kind: type[T], source: Path, at: str) -> T:
     try:
         return msgspec.convert(table, kind, dec_hook=hook)
     except msgspec.ValidationError as error:
@@ -50,7 +50,9 @@ def convert(table: Any, kind: type[T], source: Path, at: str) -> T:
         ) from None
 
 
-def each(tables: dict[str, Any], kind: type[T], source: Path, at: str) -> dict[str, T]:
+def each(tables: object, kind: type[T], source: Path, at: str) -> dict[str, T]:
+    """The tables of a section, which `tables` is: a table of tables."""
+    assert isinstance(tables, dict)
     return {name: convert(table, kind, source, f"{at}.{name}") for name, table in tables.items()}
 
 
@@ -68,18 +70,17 @@ def unknown(source: Path, at: str, key: str, kind: type[msgspec.Struct]) -> Spec
     return SpecError(f"{source}: unknown key {where}{text.clean(key, 60)}", fix=fix)
 
 
-def _table_class(kind: Any, path: str) -> type[msgspec.Struct]:
+def _table_class(kind: type[msgspec.Struct], path: str) -> type[msgspec.Struct]:
     """The struct of the table at a dotted path below the struct `kind`."""
     for part in filter(None, path.split(".")):
         types = {field.name: field.type for field in msgspec.structs.fields(kind)}
         found = types.get(part, kind)
         found = get_args(found)[1] if get_origin(found) is dict else found
         kind = found if isinstance(found, type) and issubclass(found, msgspec.Struct) else kind
-    struct: type[msgspec.Struct] = kind
-    return struct
+    return kind
 
 
-def hook(kind: type, value: object) -> Any:
+def hook(kind: type, value: object) -> Seconds | Bytes:
     """Durations and sizes as a file writes them: text with a unit, or a plain 0."""
     if kind not in (Seconds, Bytes):
         raise NotImplementedError(kind)  # why: msgspec's contract for a type the hook does not know

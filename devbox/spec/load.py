@@ -8,7 +8,6 @@ import math
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -101,7 +100,7 @@ def parse(content: str, path: Path, user: Path | None = None) -> Spec:
 
 
 def _sensitive(
-    path: Path, project: dict[str, Any], own: dict[str, Any]
+    path: Path, project: dict[str, object], own: dict[str, object]
 ) -> tuple[list[tuple[str, ...]], trust.Lines]:
     """Keys of the settings that need trust, and all lines to be trusted, with the owner's."""
     found = trust.sensitive(project, path.parent.absolute(), own)
@@ -110,10 +109,10 @@ def _sensitive(
     return list(found), lines | {trust.line(key): shown for key, shown in found.items()}
 
 
-def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: Path) -> Spec:
-    merged: dict[str, Any] = {"boxes": {}}
+def _merged(layers: list[tuple[Path, dict[str, object]]], path: Path | None, user: Path) -> Spec:
+    merged: dict[str, object] = {"boxes": {}}
     origins: dict[str, str] = {}
-    defaults: dict[str, Any] = {}
+    defaults: dict[str, object] = {}
     outdated: list[str] = []
     for file, written in layers:
         document = _renamed(written, file, outdated)
@@ -123,14 +122,16 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
     source = path or user
     _expect_tables(merged, source)
     merged.pop("budget", None)
-    for name, table in merged["boxes"].items():
+    boxes = merged.pop("boxes")
+    assert isinstance(boxes, dict)
+    for name, table in boxes.items():
         check(names.name, name, source, f"boxes.{name}")
         under = defaults_of(table, defaults)
         whole = _below(table, under, origins, f"boxes.{name}", "defaults")
-        merged["boxes"][name] = placed(name, table, whole, source)
+        boxes[name] = placed(name, table, whole, source)
     root = path.parent.absolute() if path else Path.cwd()
-    sections: dict[str, Any] = {
-        "boxes": each(merged.pop("boxes"), BoxSpec, source, "boxes"),
+    sections: dict[str, object] = {
+        "boxes": each(boxes, BoxSpec, source, "boxes"),
         "jobs": each(merged.pop("jobs", {}), JobSpec, source, "jobs"),
         "services": each(merged.pop("services", {}), ServiceSpec, source, "services"),
         "checkpoints": each(merged.pop("checkpoints", {}), Checkpoint, source, "checkpoints"),
@@ -152,7 +153,7 @@ def _merged(layers: list[tuple[Path, dict[str, Any]]], path: Path | None, user: 
     return spec
 
 
-def _budgets(layers: list[tuple[Path, dict[str, Any]]], path: Path | None) -> dict[str, Budget]:
+def _budgets(layers: list[tuple[Path, dict[str, object]]], path: Path | None) -> dict[str, Budget]:
     """The budgets of the project and of the user: neither covers the other, since both count."""
     found = {"budget": Budget(), "user_budget": Budget()}
     for file, document in layers:
@@ -172,7 +173,7 @@ def _budgets(layers: list[tuple[Path, dict[str, Any]]], path: Path | None) -> di
     return found
 
 
-def _renamed(document: dict[str, Any], file: Path, outdated: list[str]) -> dict[str, Any]:
+def _renamed(document: dict[str, object], file: Path, outdated: list[str]) -> dict[str, object]:
     """A document by today's names of keys. outdated: gets a sentence for each old one."""
     document = copy.deepcopy(document)
     boxes = document.get("boxes")
@@ -190,21 +191,21 @@ def _renamed(document: dict[str, Any], file: Path, outdated: list[str]) -> dict[
     return document
 
 
-def decode_job(document: dict[str, Any], source: Path) -> JobSpec:
+def decode_job(document: dict[str, object], source: Path) -> JobSpec:
     """A job.toml's content as a JobSpec. SpecError as in `load`."""
     job = convert(document, JobSpec, source, "")
     validate_job(job.name, job, source, "")
     return job
 
 
-def decode_service(document: dict[str, Any], source: Path) -> ServiceSpec:
+def decode_service(document: dict[str, object], source: Path) -> ServiceSpec:
     """A service.toml's content as a ServiceSpec. SpecError as in `load`."""
     service = convert(document, ServiceSpec, source, "")
     validate_job(service.name, service, source, "")
     return service
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, object]:
     """A TOML file's content. SpecError names the line when it does not parse."""
     return _read(path)
 
@@ -215,7 +216,7 @@ def project_name(folder: Path) -> str:
     return slug if slug and slug[0].isalpha() else f"p-{slug}".strip("-")[:40]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     fix = f"edit {path}"
     try:
         with path.open("rb") as stream:
@@ -225,7 +226,7 @@ def _read(path: Path) -> dict[str, Any]:
     return _decoded(data, path)
 
 
-def _decoded(data: bytes, path: Path) -> dict[str, Any]:
+def _decoded(data: bytes, path: Path) -> dict[str, object]:
     fix = f"edit {path}"
     if len(data) > _MOST_BYTES:
         raise SpecError(f"{path}: larger than {_MOST_BYTES >> 10} KB", fix=fix)
@@ -261,37 +262,39 @@ def _require_finite(value: object, path: Path, at: tuple[str, ...]) -> None:
 
 
 def _overlay(
-    base: dict[str, Any], over: object, origins: dict[str, str], file: Path, at: tuple[str, ...]
+    base: dict[str, object], over: object, origins: dict[str, str], file: Path, at: tuple[str, ...]
 ) -> None:
     if not isinstance(over, dict):
         raise SpecError(f"{file}: {'.'.join(at)} must be a table", fix=f"edit {file}")
     for key, value in over.items():
         if isinstance(value, dict):
             existing = base.get(key)
-            base[key] = dict(existing) if isinstance(existing, dict) else {}
-            _overlay(base[key], value, origins, file, (*at, key))
+            inside = dict(existing) if isinstance(existing, dict) else {}
+            _overlay(inside, value, origins, file, (*at, key))
+            base[key] = inside
         else:
             base[key] = value
             origins[".".join((*at, key))] = str(file)
 
 
 def _below(
-    table: dict[str, Any], under: dict[str, Any], origins: dict[str, str], at: str, from_: str
-) -> dict[str, Any]:
+    table: dict[str, object], under: dict[str, object], origins: dict[str, str], at: str, from_: str
+) -> dict[str, object]:
     """`table` with `under` filled in where it says nothing."""
     out = dict(table)
     for key, value in under.items():
         here, there = f"{at}.{key}", f"{from_}.{key}"
-        if isinstance(value, dict) and isinstance(out.get(key, {}), dict):
-            out[key] = _below(out.get(key, {}), value, origins, here, there)
+        own = out.get(key, {})
+        if isinstance(value, dict) and isinstance(own, dict):
+            out[key] = _below(own, value, origins, here, there)
         elif key not in out:
             out[key] = value
             origins[here] = f"{origins.get(there, '')} [defaults]"
     return out
 
 
-def _expect_tables(merged: dict[str, Any], source: Path) -> None:
-    for section in ("boxes", "jobs", "services", "checkpoints", "providers"):
+def _expect_tables(merged: dict[str, object], source: Path) -> None:
+    for section in ("boxes", "jobs", "services", "checkpoints", "providers", "costs"):
         tables = merged.get(section, {})
         if not isinstance(tables, dict):
             raise SpecError(

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from devbox import text
 from devbox.errors import SpecError
@@ -14,7 +13,7 @@ from devbox.spec.convert import convert, refuse_repeats
 from devbox.spec.provider_settings import BOX_KEYS, PROVIDERS
 
 
-def defaults_of(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def defaults_of(table: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
     """What of [defaults] is for a box with that table: where it says itself where it lives, they
     do not."""
     out = set()
@@ -25,7 +24,9 @@ def defaults_of(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     return {key: value for key, value in defaults.items() if key not in out}
 
 
-def placed(name: str, own: dict[str, Any], merged: dict[str, Any], source: Path) -> dict[str, Any]:
+def placed(
+    name: str, own: dict[str, object], merged: dict[str, object], source: Path
+) -> dict[str, object]:
     """The merged table of a box, with `provider` as the first of `providers` where it has several.
     own: what the box's own table says. SpecError for providers that do not exist or are listed
     twice, for settings of one that is not listed, and for a key of the box's own table that only
@@ -53,9 +54,9 @@ def placed(name: str, own: dict[str, Any], merged: dict[str, Any], source: Path)
             )
         convert(table, OnProvider, source, f"boxes.{name}.on.{provider}")
         _refuse_foreign(table, [provider], name, inside)
-    if isinstance(merged.get("on"), dict):
-        on = {key: value for key, value in merged["on"].items() if key in listed}
-        merged = {**merged, "on": on}
+    on = merged.get("on")
+    if isinstance(on, dict):
+        merged = {**merged, "on": {key: table for key, table in on.items() if key in listed}}
     return merged
 
 
@@ -69,7 +70,9 @@ def _refuse_unknown(provider: object, at: str) -> None:
         )
 
 
-def _refuse_foreign(table: Mapping[str, Any], listed: list[Any], name: str, at: str) -> None:
+def _refuse_foreign(
+    table: Mapping[str, object], listed: Sequence[object], name: str, at: str
+) -> None:
     for key, takers in BOX_KEYS.items():
         if table.get(key) and not set(takers) & set(listed):
             raise SpecError(

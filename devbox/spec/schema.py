@@ -23,6 +23,8 @@ _WRITTEN = {
     Bytes: Union[Annotated[str, _SIZE], Literal[0]],
 }
 
+_Field = tuple[str, type] | tuple[str, type, object]  # name, type, default
+
 
 def schema() -> dict[str, Any]:
     """As editors read it. [defaults] takes the keys of a box."""
@@ -58,11 +60,11 @@ def _written(kind: object, made: dict[type, type]) -> Any:
     return kind
 
 
-def _field(field: msgspec.structs.FieldInfo, made: dict[type, type]) -> tuple[Any, ...]:
+def _field(field: msgspec.structs.FieldInfo, made: dict[type, type]) -> _Field:
     kind = _written(field.type, made)
     if field.required:
         return field.name, kind
-    default: Any = field.default
+    default: object = field.default
     if field.default_factory is not msgspec.NODEFAULT:
         default = msgspec.field(default_factory=field.default_factory)
     elif isinstance(default, msgspec.Struct):
@@ -79,7 +81,7 @@ def shown(value: Seconds | Bytes) -> str | int:
     return duration(value) if isinstance(value, Seconds) else size(value).replace(".0 ", "")
 
 
-def _struct(name: str, doc: str | None, fields: list[Any]) -> type[msgspec.Struct]:
+def _struct(name: str, doc: str | None, fields: list[_Field]) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         name,
         fields,

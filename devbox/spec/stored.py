@@ -7,7 +7,7 @@ stored record is not: a box that is billed must be listed and ended whichever ve
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -74,7 +74,7 @@ def _decode(blob: bytes) -> tuple[BoxSpec, tuple[str, ...]]:
     return found or BoxSpec(), lost
 
 
-def _read(value: object, kind: object, at: str, lost: list[str]) -> Any:
+def _read(value: object, kind: object, at: str, lost: list[str]) -> object:
     try:
         return msgspec.convert(value, kind, dec_hook=_hook)
     except (msgspec.ValidationError, RecursionError, OverflowError):
@@ -93,7 +93,9 @@ def _read(value: object, kind: object, at: str, lost: list[str]) -> Any:
     return _NOTHING
 
 
-def _each(values: Iterable[tuple[str, Any, Any]], at: str, lost: list[str]) -> dict[str, Any]:
+def _each(
+    values: Iterable[tuple[str, object, object]], at: str, lost: list[str]
+) -> dict[str, object]:
     """Those of (key, value, type) that can be read."""
     read = {key: _read(value, kind, _join(at, key), lost) for key, value, kind in values}
     return {key: inner for key, inner in read.items() if inner is not _NOTHING}
@@ -111,12 +113,12 @@ def _join(at: str, key: object) -> str:
     return f"{at}.{key}" if at else str(key)
 
 
-def _hook(kind: type, value: object) -> Any:
+def _hook(kind: type, value: object) -> object:
     """Durations and sizes, which are stored as numbers of seconds and bytes."""
     if kind in (Seconds, Bytes) and isinstance(value, (int, float)):
         return kind(value)
     raise ValueError(f"not stored as a {kind.__name__}")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Seconds | Bytes) -> float:
     return float(value) if isinstance(value, float) else int(value)

@@ -15,7 +15,6 @@ import pwd
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from devbox import paths
 from devbox.errors import NotTrusted, SpecError
@@ -32,9 +31,12 @@ _CONNECTION = ("endpoint", "git_endpoint", "ssh_gateway", "server_url", "docker_
 _HERE = ("local", "ssh")
 _NAMED = 4  # keys in the first line of the refusal
 _Key = tuple[str, ...]
+_Setting = tuple[_Key, object, str]  # with its value, and what is shown after that
 
 
-def sensitive(document: Mapping[str, Any], root: Path, own: Mapping[str, Any]) -> dict[_Key, str]:
+def sensitive(
+    document: Mapping[str, object], root: Path, own: Mapping[str, object]
+) -> dict[_Key, str]:
     """Key path → shown value of each setting in a project's document that needs trust.
 
     root: the project's folder. own: the user's own document; what it says itself needs none.
@@ -48,14 +50,16 @@ def line(key: _Key) -> str:
     return ".".join(_shown(part) for part in key)
 
 
-def without(document: Mapping[str, Any], keys: Iterable[_Key]) -> dict[str, Any]:
+def without(document: Mapping[str, object], keys: Iterable[_Key]) -> dict[str, object]:
     """The document less these settings; the one given stays as it is."""
     left = dict(document)
     for *above, last in keys:
         table = left
         for part in above:
-            table[part] = dict(table[part])
-            table = table[part]
+            inside = table[part]
+            assert isinstance(inside, dict)
+            table[part] = inside = dict(inside)
+            table = inside
         table.pop(last)
     return left
 
@@ -117,8 +121,8 @@ def refusal(file: Path, lines: Lines) -> NotTrusted:
 
 
 def _all(
-    document: Mapping[str, Any], root: Path, own: Mapping[str, Any]
-) -> Iterator[tuple[_Key, Any, str]]:
+    document: Mapping[str, object], root: Path, own: Mapping[str, object]
+) -> Iterator[_Setting]:
     for name, table in _tables(document, "providers"):
         for setting in _CONNECTION:
             if setting in table:
@@ -131,23 +135,24 @@ def _all(
     if isinstance(limit, (int, float)) and isinstance(ours, (int, float)) and limit > ours:
         yield ("budget", "ask_above"), limit, ""
     yield from _of_references(document, root)
-    boxes = [(("boxes", name), table) for name, table in _tables(document, "boxes")]
-    for at, table in [(("defaults",), _at(document, ("defaults",))), *boxes]:
-        if isinstance(table, dict):
-            for key, value, note in _of_box_and_providers(table, root):
+    places: list[tuple[_Key, object]] = [(("defaults",), document.get("defaults"))]
+    places += [(("boxes", name), table) for name, table in _tables(document, "boxes")]
+    for at, box in places:
+        if isinstance(box, dict):
+            for key, value, note in _of_box_and_providers(box, root):
                 yield (*at, *key), value, note
-            save = _at(table, ("idle", "save_command"))
+            save = _at(box, ("idle", "save_command"))
             if save and _is_here(at, document, own):
                 yield (*at, "idle", "save_command"), save, ""
-            if table.get("setup") and _is_here(at, document, own):
-                yield (*at, "setup"), table["setup"], ""
-            remote = _at(table, ("sync", "remote"))
+            if box.get("setup") and _is_here(at, document, own):
+                yield (*at, "setup"), box["setup"], ""
+            remote = _at(box, ("sync", "remote"))
             absolute = isinstance(remote, str) and remote.startswith("/")
             if absolute and _is_here(at, document, own):
                 yield (*at, "sync", "remote"), remote, ""
 
 
-def _of_references(document: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
+def _of_references(document: Mapping[str, object], root: Path) -> Iterator[_Setting]:
     """Secrets of checkpoints and services, what is sent from outside the project, and jobs that
     run although nobody types anything."""
     for name, table in _tables(document, "jobs"):
@@ -163,14 +168,14 @@ def _of_references(document: Mapping[str, Any], root: Path) -> Iterator[tuple[_K
                 yield (section, name, setting), table[setting], source
 
 
-def _outside_source(table: Mapping[str, Any], root: Path) -> str:
+def _outside_source(table: Mapping[str, object], root: Path) -> str:
     """Where a checkpoint's source on this computer leads, when that is outside the project."""
     source = table.get("source")
     local = isinstance(source, str) and source.startswith((".", "/", "~"))
     return _outside(str(source), root) if local else ""
 
 
-def _is_here(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+def _is_here(at: _Key, document: Mapping[str, object], own: Mapping[str, object]) -> bool:
     """Whether a box's table, as it will be merged, may be of this computer or a machine of the
     user's. Defaults apply to boxes of any."""
     places = [(document, at), (own, at), (document, ("defaults",)), (own, ("defaults",))]
@@ -182,14 +187,14 @@ def _is_here(at: _Key, document: Mapping[str, Any], own: Mapping[str, Any]) -> b
     return True
 
 
-def _of_box_and_providers(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
+def _of_box_and_providers(table: Mapping[str, object], root: Path) -> Iterator[_Setting]:
     yield from _of_box(table, root)
     for provider, own in _tables(table, "on"):
         for key, value, note in _of_box(own, root):
             yield ("on", provider, *key), value, note
 
 
-def _of_box(table: Mapping[str, Any], root: Path) -> Iterator[tuple[_Key, Any, str]]:
+def _of_box(table: Mapping[str, object], root: Path) -> Iterator[_Setting]:
     for setting in ("host", "pause_command", "dotfiles", "forward_agent", "schedule"):
         if table.get(setting):
             yield (setting,), table[setting], ""
@@ -216,16 +221,16 @@ def _outside(path: str, root: Path) -> str:
     return "" if there.is_relative_to(os.path.realpath(root)) else str(there)
 
 
-def _tables(document: Mapping[str, Any], section: str) -> list[tuple[str, dict[str, Any]]]:
+def _tables(document: Mapping[str, object], section: str) -> list[tuple[str, dict[str, object]]]:
     found = _items(document.get(section))
     return [(name, table) for name, table in found if isinstance(table, dict)]
 
 
-def _items(table: object) -> list[tuple[str, Any]]:
+def _items(table: object) -> list[tuple[str, object]]:
     return list(table.items()) if isinstance(table, dict) else []
 
 
-def _at(document: object, key: _Key) -> Any:
+def _at(document: object, key: _Key) -> object:
     for part in key:
         document = document.get(part) if isinstance(document, dict) else None
     return document

@@ -48,6 +48,7 @@ def test_a_frozen_box_reads_back_equal(home: Path) -> None:
         ("x = 1", "unknown key x", "the keys here are"),
         ("boxes = 3", "boxes must be a table", "[boxes.dev]"),
         ("[boxes]\na = 1", "boxes.a must be a table", "[boxes.a]"),
+        ("costs = 3", "costs must be a table", "[costs.dev]"),
         ("[boxes.t]\nhardware = 3", "boxes.t.hardware: Expected `str | array`", "edit"),
         ("defaults = 3", "defaults must be a table", "edit"),
         ('[boxes.t]\nworkdir = "../x"', "boxes.t.workdir", "no '..'"),

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+import tomllib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import cv2
 import pytest
 
-from devbox import paths, spec
+from devbox import paths
 from devbox.box.pose import host, sessions
 from devbox.box.services import pose
 from devbox.box.services.pose import requests
@@ -330,7 +331,8 @@ def test_the_real_engine_behind_the_service_sees_the_photograph(
 
 def test_the_service_declares_the_arguments_that_it_reads() -> None:
     file = Path(pose.__file__).with_name("service.toml")
-    declared = {name: a.get("default") for name, a in spec.read_toml(file)["args"].items()}
+    table = tomllib.loads(file.read_text())
+    declared = {name: a.get("default") for name, a in table["args"].items()}
     assert declared == {**ARGS, "engine": "mediapipe"}
     assert host.SEE_SECONDS < 120  # how long the existing client waits
 

@@ -9,6 +9,7 @@ import math
 import socket
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,6 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from devbox import spec
 from devbox.box.jobs.sharp import worker
 from devbox.box.jobs.sharp.model import Gaussians
 from devbox.box.service import Service
@@ -36,7 +36,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\
 
 def service_args(**changes: Any) -> dict[str, Any]:
     """The defaults that service.toml declares."""
-    table = spec.read_toml(Path(room.__file__).with_name("service.toml"))
+    table = tomllib.loads(Path(room.__file__).with_name("service.toml").read_text())
     return {**{name: arg["default"] for name, arg in table["args"].items()}, **changes}
 
 
