@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -78,7 +77,7 @@ def publish_command(
     where = upload.Where(
         repo_name or chosen.variant.repo, private, token_from, dataset, dataset_repo
     )
-    report: dict[str, Any] = {}
+    report: package.Report = {}
     try:
         package.make(request, report, ws.narrate)
         if not no_upload:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from devbox.publish.read import Checkpoint
 from devbox.publish.variants import Chosen
@@ -151,7 +151,7 @@ def licence_of(text: str) -> str:
     return next((name for known, name in _LICENCES if re.search(known, start)), "")
 
 
-def _at(held: object, key: str) -> Any:
+def _at(held: object, key: str) -> object:
     for part in key.split("."):
         held = held.get(part) if isinstance(held, dict) else None
     return held

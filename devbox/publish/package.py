@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from devbox.errors import CheckFailed, Conflict
 from devbox.publish import checks, read, sources, weights, write
@@ -23,6 +23,42 @@ from devbox.text import clean, size
 
 #: beside the package's files, never uploaded: what was judged, and that the folder is ours
 REPORT = ".devbox-publish.json"
+
+
+class File(TypedDict):
+    """bytes: how many."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Uploaded(TypedDict, total=False):
+    """changed, only_there: paths. commit: the one that has the package."""
+
+    repo: str
+    page: str
+    changed: list[str]
+    only_there: list[str]
+    commit: str
+    tag: str
+    dataset: dict[str, object]
+
+
+class Report(TypedDict, total=False):
+    """What was found and done, as far as it came; error and fix where it ended early."""
+
+    checkpoint: str
+    variant: str
+    profile: str
+    ok: bool
+    weights: dict[str, object]
+    checks: list[dict[str, str]]
+    files: list[File]
+    folder: str
+    upload: Uploaded
+    error: str
+    fix: str
 
 
 class Request(NamedTuple):
@@ -39,7 +75,7 @@ class Request(NamedTuple):
     skip: bool = False
 
 
-def make(request: Request, report: dict[str, Any], narrate: Callable[[str], None]) -> None:
+def make(request: Request, report: Report, narrate: Callable[[str], None]) -> None:
     """Judge the checkpoint and lay the package out at `output`, in one step at the end. Everything
     that is found goes into `report` as it is found. CheckFailed when a check failed, Conflict when
     `output` holds something that is not ours; then nothing was written."""
@@ -59,18 +95,19 @@ def make(request: Request, report: dict[str, Any], narrate: Callable[[str], None
 
 
 def _make(
-    request: Request, opened: Checkpoint, report: dict[str, Any], narrate: Callable[[str], None]
+    request: Request, opened: Checkpoint, report: Report, narrate: Callable[[str], None]
 ) -> None:
     found = weights.find(opened, (*weights.BUFFERS, *request.table.buffers))
     report["weights"] = _described(found, opened)
-    report["checks"] = [each._asdict() for each in _judged(request, found, opened)]
-    for each in report["checks"]:
-        narrate(f"{each['state']}: {each['name']}: {each['message']}")
-    failed = [each for each in report["checks"] if each["state"] == "failed"]
+    judged = list(_judged(request, found, opened))
+    report["checks"] = [each._asdict() for each in judged]
+    for each in judged:
+        narrate(f"{each.state}: {each.name}: {each.message}")
+    failed = [each for each in judged if each.state == "failed"]
     if failed:
         raise CheckFailed(
             f"{request.checkpoint.name} is not ready to be published as {request.chosen.name}: "
-            + "; ".join(str(each["message"]) for each in failed),
+            + "; ".join(each.message for each in failed),
             means="nothing was written or uploaded",
             fix=_fix(failed),
         )
@@ -98,8 +135,8 @@ def _judged(request: Request, found: Weights, opened: Checkpoint) -> Iterator[Ch
     yield from checks.of_files(root, table)
 
 
-def _fix(failed: list[dict[str, Any]]) -> str:
-    if any(each["name"] == "parameters" for each in failed):
+def _fix(failed: list[Check]) -> str:
+    if any(each.name == "parameters" for each in failed):
         return (
             "another --variant, or counts of your own in [publish.variants] of devbox.toml; "
             "--skip-validation publishes it as it is"
@@ -116,7 +153,7 @@ def _card(request: Request, found: Weights) -> Path:
     return request.root / name
 
 
-def _described(found: Weights, opened: Checkpoint) -> dict[str, Any]:
+def _described(found: Weights, opened: Checkpoint) -> dict[str, object]:
     told = found._asdict()
     del told["tensors"]
     dtypes: dict[str, int] = {}
@@ -133,7 +170,7 @@ def _described(found: Weights, opened: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _harmless(value: object) -> Any:
+def _harmless(value: object) -> object:
     """Names from the file as text that any terminal and JSON takes."""
     if isinstance(value, str):
         return clean(value, 300)
@@ -148,7 +185,7 @@ def _lay_out(
     request: Request,
     found: Weights,
     opened: Checkpoint,
-    report: dict[str, Any],
+    report: Report,
     narrate: Callable[[str], None],
 ) -> None:
     output = request.output
@@ -176,7 +213,7 @@ def _lay_out(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     report["folder"] = str(output)
-    total = sum(int(file["bytes"]) for file in report["files"])
+    total = sum(file["bytes"] for file in report["files"])
     narrate(f"{output}: {len(report['files'])} files, {size(total)}")
 
 

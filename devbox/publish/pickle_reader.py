@@ -34,8 +34,8 @@ class Inert:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.state: Any = None
-        self.entries: dict[Any, Any] = {}
+        self.state: object = None
+        self.entries: dict[object, object] = {}
 
 
 _MAPPINGS = ("collections.OrderedDict", "collections.defaultdict", "collections.Counter")
@@ -86,9 +86,9 @@ class Reader:
         """Unreadable for what is broken, unsafe, or no pickle of torch.save."""
         self.foreign: set[str] = set()
         self._find = find
-        self._stack: list[Any] = []
-        self._marked: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
+        self._stack: list[object] = []
+        self._marked: list[list[object]] = []
+        self._memo: dict[int, object] = {}
         try:
             self.root = self._run(data)
         except Unreadable:
@@ -98,7 +98,7 @@ class Reader:
         except (RecursionError, MemoryError):
             raise Unreadable("its pickle is nested too deeply, or too large") from None
 
-    def _run(self, data: bytes) -> Any:
+    def _run(self, data: bytes) -> object:
         for steps, (opcode, argument, _) in enumerate(pickletools.genops(data), 1):
             if steps > _MOST_STEPS:
                 raise Unreadable(f"its pickle has over {_MOST_STEPS:,} steps")
@@ -177,14 +177,14 @@ class Reader:
     def _setitems(self, _: object) -> None:
         self._put_items(self._to_mark())
 
-    def _extend(self, values: list[Any]) -> None:
+    def _extend(self, values: list[object]) -> None:
         target = self._stack[-1]
         if isinstance(target, list):
             target.extend(values)
         elif not isinstance(target, Inert):
             raise Unreadable("its pickle appends to what is no list")
 
-    def _put_items(self, items: list[Any]) -> None:
+    def _put_items(self, items: list[object]) -> None:
         target = self._stack[-1]
         entries = target.entries if isinstance(target, Inert) else target
         if not isinstance(entries, dict) or len(items) % 2:
@@ -202,7 +202,7 @@ class Reader:
         self._marked.append(self._stack)
         self._stack = []
 
-    def _to_mark(self) -> list[Any]:
+    def _to_mark(self) -> list[object]:
         found, self._stack = self._stack, self._marked.pop()
         return found
 
@@ -258,7 +258,7 @@ class Reader:
             raise Unreadable("its pickle calls what is no name")
         self._stack.append(self._call(called.text, args))
 
-    def _call(self, name: str, args: tuple[Any, ...]) -> Any:
+    def _call(self, name: str, args: tuple[Any, ...]) -> object:
         if name in _MAPPINGS:
             pairs = args[-1] if args and isinstance(args[-1], (list, dict)) else []
             self._stack.append({})

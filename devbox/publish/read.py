@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from devbox.publish.pickle_reader import Reader
 from devbox.publish.tensors import BY_CODE, Dtype, Storage, Tensor, Unreadable, check, contiguous
@@ -26,7 +26,7 @@ class Checkpoint(NamedTuple):
     """root: its content, tensors as `Tensor`. foreign: classes of objects in it, by name. form:
     'torch' or 'safetensors'. file: open, for `tensors.blocks`. size: bytes."""
 
-    root: Any
+    root: object
     foreign: tuple[str, ...]
     form: str
     file: BinaryIO
@@ -57,7 +57,7 @@ def opened(path: Path) -> Iterator[Checkpoint]:
             raise Unreadable("it is neither a file of torch.save nor safetensors")
 
 
-def _archive(file: BinaryIO, size: int) -> tuple[Any, tuple[str, ...]]:
+def _archive(file: BinaryIO, size: int) -> tuple[object, tuple[str, ...]]:
     try:
         with zipfile.ZipFile(file) as archive:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
@@ -166,7 +166,7 @@ def _safetensors(file: BinaryIO, size: int) -> dict[str, Tensor]:
     return found
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name is there twice")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from devbox.errors import Conflict, DevboxError, NotFound, Unavailable
 from devbox.providers.hf.model_repo import SETTINGS, ModelRepository
-from devbox.publish.package import files_of
+from devbox.publish.package import Report, Uploaded, files_of
+from devbox.spec import ProviderSettings
 from devbox.workspace import Workspace
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class Where(NamedTuple):
     dataset_repo: str = ""
 
 
-def upload(ws: Workspace, folder: Path, version: str, where: Where, report: dict[str, Any]) -> None:
+def upload(ws: Workspace, folder: Path, version: str, where: Where, report: Report) -> None:
     """Everything that was done goes into `report`. Conflict when the version's tag is at another
     content; errors of the Hub as they are, after what they mean."""
     if where.dataset and not where.dataset.exists():
@@ -39,7 +40,8 @@ def upload(ws: Workspace, folder: Path, version: str, where: Where, report: dict
     model = ModelRepository(config, where.repo, token=where.token)
     files, name = files_of(folder), version
     message = f"Upload {folder.name}" + (f" {version}" if version else "")
-    told = report["upload"] = {"repo": model.repo, "page": model.page, "changed": []}
+    told: Uploaded = {"repo": model.repo, "page": model.page, "changed": []}
+    report["upload"] = told
     _again(ws, lambda: model.ensure(private=where.private))
     changed, others = _again(ws, lambda: model.changes(files))
     tagged = _again(ws, lambda: model.tagged(name)) if name else ""
@@ -69,7 +71,9 @@ def _commit(model: ModelRepository, files: dict[str, Path], message: str) -> Non
         model.commit({path: files[path] for path in changed}, message)
 
 
-def _dataset(ws: Workspace, where: Where, config: Any, model: str, told: dict[str, Any]) -> None:
+def _dataset(
+    ws: Workspace, where: Where, config: ProviderSettings, model: str, told: Uploaded
+) -> None:
     assert where.dataset is not None
     path = where.dataset
     files = files_of(path) if path.is_dir() else {path.name: path}

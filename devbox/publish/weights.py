@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from devbox.publish.pickle_reader import Inert
 from devbox.publish.read import Checkpoint
@@ -47,7 +47,7 @@ class Weights(NamedTuple):
     pairs: int
     ranks: tuple[int, ...]
     faults: tuple[str, ...]
-    lora_config: dict[str, Any]
+    lora_config: dict[str, object]
 
 
 def find(checkpoint: Checkpoint, buffers: Iterable[str] = BUFFERS) -> Weights:
@@ -88,11 +88,11 @@ def find(checkpoint: Checkpoint, buffers: Iterable[str] = BUFFERS) -> Weights:
         pairs=pairs,
         ranks=ranks,
         faults=faults,
-        lora_config=_plain(root.get("lora_config")) if isinstance(root, dict) else {},
+        lora_config=_plain(_entries(root).get("lora_config")),
     )
 
 
-def _select(held: object, path: tuple[str, ...]) -> tuple[dict[Any, Any], tuple[str, ...]]:
+def _select(held: object, path: tuple[str, ...]) -> tuple[dict[object, object], tuple[str, ...]]:
     """The dict that holds the weights, and the keys that lead to it."""
     if isinstance(held, Inert) and (held.state is not None or not held.entries):
         raise Unreadable(
@@ -112,13 +112,13 @@ def _select(held: object, path: tuple[str, ...]) -> tuple[dict[Any, Any], tuple[
     return {k: v for k, v in held.items() if path or not _NOT_WEIGHTS.search(str(k))}, path
 
 
-def _flat(held: dict[Any, Any], ignored: list[str]) -> dict[str, Tensor]:
+def _flat(held: dict[object, object], ignored: list[str]) -> dict[str, Tensor]:
     """Name → tensor, the names of nested dicts joined by dots. Names of other entries go to
     `ignored`."""
     found: dict[str, Tensor] = {}
     entries = 0
 
-    def add(mapping: dict[Any, Any], before: str, above: tuple[int, ...]) -> None:
+    def add(mapping: dict[object, object], before: str, above: tuple[int, ...]) -> None:
         if id(mapping) in above or len(above) > _DEEPEST:
             raise Unreadable("a dict in it holds itself, or is nested too deeply")
         nonlocal entries
@@ -195,21 +195,25 @@ def _said(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "scalar"
 
 
-def _left(root: Any, path: tuple[str, ...]) -> dict[str, int]:
+def _left(root: object, path: tuple[str, ...]) -> dict[str, int]:
     """Elements of the other parts that hold tensors, by their place in the checkpoint."""
     found: dict[str, int] = {}
     before = ""
     for key in path:
-        for other, value in root.items():
+        entries = _entries(root)
+        for other, value in entries.items():
             if other != key and (count := _elements(value)):
                 found[f"{before}{other}"[:100]] = count
-        root, before = root[key], f"{before}{key}."
-        root = root.entries if isinstance(root, Inert) else root
-    if not path and isinstance(root, dict):
-        for key, value in root.items():
-            if _NOT_WEIGHTS.search(str(key)) and (count := _elements(value)):
-                found[str(key)[:100]] = count
+        root, before = entries[key], f"{before}{key}."
+    for name, value in _entries(root).items() if not path else ():
+        if _NOT_WEIGHTS.search(str(name)) and (count := _elements(value)):
+            found[str(name)[:100]] = count
     return found
+
+
+def _entries(held: object) -> dict[object, object]:
+    entries = held.entries if isinstance(held, Inert) else held
+    return entries if isinstance(entries, dict) else {}
 
 
 def _elements(value: object) -> int:
@@ -236,7 +240,7 @@ def _tensors(value: object) -> Iterator[Tensor]:
                 waiting += each.values() if isinstance(each, dict) else each
 
 
-def _plain(value: object) -> dict[str, Any]:
+def _plain(value: object) -> dict[str, object]:
     """What of a dict is plain numbers and short text, and lists of them."""
     if not isinstance(value, dict):
         return {}

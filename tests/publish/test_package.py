@@ -23,12 +23,12 @@ from tests.publish.files import CARD, Tiny, save, training, write_project
 __all__ = ["devbox", "project"]
 
 
-def make(root: Path, checkpoint: Path, **more: Any) -> dict[str, Any]:
+def make(root: Path, checkpoint: Path, **more: Any) -> package.Report:
     config = spec.load(root / "devbox.toml")
     chosen = variants.choose(config.publish, more.pop("variant", "tiny"), more.pop("profile", ""))
     output = more.pop("output", root / "hf_upload")
     request = package.Request(checkpoint, chosen, config.publish, root, output, **more)
-    report: dict[str, Any] = {}
+    report: package.Report = {}
     try:
         package.make(request, report, lambda _: None)
     except CheckFailed:

@@ -289,6 +289,21 @@ def test_a_config_object_beside_the_weights_is_left_alone(
         assert weights.find(checkpoint).kind == "adapters"
 
 
+def test_weights_in_a_dict_of_a_projects_own_class_are_found(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(home))
+    (home / "finetune_dict_x.py").write_text("class State(dict): pass\n")
+    import importlib
+
+    kept = training(Tiny())
+    found = looked(
+        save(home / "x.pth", importlib.import_module("finetune_dict_x").State(kept, ema=lora()))
+    )
+    assert (found.parameters, found.at) == (20, "model_state_dict")
+    assert found.left == {**looked(save(home / "y.pth", kept)).left, "ema": 44}
+
+
 def lora(rank: int = 2, other: int | None = None) -> dict[str, torch.Tensor]:
     return {
         "a.lora_A": torch.zeros(rank, 6),

@@ -11,6 +11,7 @@ import pytest
 
 from devbox import spec
 from devbox.errors import AuthError, Conflict, DevboxError, ProviderError, UsageError
+from devbox.publish.package import Report, Uploaded
 from devbox.publish.upload import Where, upload
 from devbox.workspace import Workspace
 from tests.command_line import Devbox, devbox, project
@@ -41,11 +42,10 @@ def ws(home: Path, hub: HfEmulator) -> Workspace:
     return Workspace(spec.load(None), sleep=lambda _: None)
 
 
-def put(ws: Workspace, folder: Path, version: str = "1.0", **more: Any) -> dict[str, Any]:
-    report: dict[str, Any] = {}
+def put(ws: Workspace, folder: Path, version: str = "1.0", **more: Any) -> Uploaded:
+    report: Report = {}
     upload(ws, folder, version, Where("me/m", **more), report)
-    found: dict[str, Any] = report["upload"]
-    return found
+    return report["upload"]
 
 
 def test_a_model_is_made_committed_once_and_tagged(
@@ -144,7 +144,7 @@ def test_a_failed_dataset_is_an_error_and_the_model_stays(
 ) -> None:
     data = home / "data.bin"
     data.write_bytes(b"x" * 100)
-    report: dict[str, Any] = {}
+    report: Report = {}
     where = Where("me/m", dataset=data, dataset_repo="other/d")
     with pytest.raises(ProviderError) as caught:
         upload(ws, folder, "1.0", where, report)
