@@ -14,11 +14,13 @@ from typing import (
     Any,
     Callable,
     Dict,
+    Generator,
     Iterator,
     NamedTuple,
     Optional,
     Sequence,
     Tuple,
+    Type,
     TypeVar,
     Union,
     overload,
@@ -28,7 +30,9 @@ from .move import to_cpu
 from .pack import pack, unpack
 from .workers import Workers
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
+_Load = Tuple[Callable[[], object], ...]
+_Arguments = Tuple[Tuple[object, ...], Dict[str, object]]
 _DAY = 86_400  # seconds; spaces sends 0 for a timedelta of one day
 _worker = 0  # process id of the worker that this is, 0 outside
 
@@ -43,7 +47,7 @@ def gpu(
     *,
     duration: object = ...,
     size: Optional[str] = ...,
-    load: Sequence[Callable[[], Any]] = ...,
+    load: Sequence[Callable[[], object]] = ...,
     numpy: bool = ...,
 ) -> F: ...
 
@@ -54,7 +58,7 @@ def gpu(
     *,
     duration: object = ...,
     size: Optional[str] = ...,
-    load: Sequence[Callable[[], Any]] = ...,
+    load: Sequence[Callable[[], object]] = ...,
     numpy: bool = ...,
 ) -> Callable[[F], F]: ...
 
@@ -64,9 +68,9 @@ def gpu(
     *,
     duration: object = None,
     size: Optional[str] = None,
-    load: Sequence[Callable[[], Any]] = (),
+    load: Sequence[Callable[[], object]] = (),
     numpy: bool = False,
-) -> Any:
+) -> object:
     """Run a function, or a generator function, on the Space's GPU.
 
     On ZeroGPU (SPACES_ZERO_GPU) this is spaces.GPU, and:
@@ -118,8 +122,8 @@ def _seconds(duration: object) -> Optional[int]:
 
 
 def _decorated(
-    function: Any, duration: Any, size: Optional[str], load: Tuple[Any, ...], numpy: bool
-) -> Any:
+    function: Callable[..., Any], duration: object, size: Optional[str], load: _Load, numpy: bool
+) -> Callable[..., object]:
     import spaces
 
     name = getattr(function, "__name__", type(function).__name__)
@@ -127,13 +131,12 @@ def _decorated(
     streams = inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(called)
     task = (_stream_task if streams else _task)(function, name, load, numpy)
     if callable(duration):
-        inner_duration: Any = lambda call: _seconds(duration(*call.args, **call.kwargs))  # noqa: E731
-    else:
-        inner_duration = duration
-    on_gpu = spaces.GPU(task, duration=inner_duration, size=size)
+        asked = duration
+        duration = lambda call: _seconds(asked(*call.args, **call.kwargs))  # noqa: E731
+    on_gpu = spaces.GPU(task, duration=duration, size=size)
     workers = Workers()
 
-    def once_called(*args: Any, **kwargs: Any) -> Any:
+    def once_called(*args: object, **kwargs: object) -> object:
         if _worker == os.getpid():
             return function(*args, **kwargs)
         call = _Call(name, args, kwargs)
@@ -142,7 +145,7 @@ def _decorated(
             seen(answer.pid, answer.device, answer.broken)
         return _opened(answer, name)
 
-    def streamed(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def streamed(*args: object, **kwargs: object) -> Iterator[object]:
         if _worker == os.getpid():
             yield from function(*args, **kwargs)
             return
@@ -161,12 +164,13 @@ def _decorated(
 class _Call:
     """Arguments on their way: bytes for the worker, themselves for a callable duration."""
 
-    def __init__(self, name: str, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
+    def __init__(self, name: str, args: Tuple[object, ...], kwargs: Dict[str, object]) -> None:
         self.args, self.kwargs = args, kwargs
-        parts: Dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+        parts: Dict[object, object] = dict(enumerate(args))
+        parts.update(kwargs)
         self._payload = pack(parts, f"arguments of {name}: ")
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> Tuple[Callable[[bytes], bytes], Tuple[bytes]]:
         return bytes, (self._payload,)
 
 
@@ -185,13 +189,15 @@ def _answer(failed: bool, payload: bytes, broken: bool = False) -> _Answer:
     return _Answer(failed, payload, os.getpid(), device, broken)
 
 
-def _arguments(payload: bytes, name: str) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
+def _arguments(payload: bytes, name: str) -> _Arguments:
     parts = unpack(payload, f"arguments of {name}")
     args = tuple(item for key, item in parts.items() if isinstance(key, int))
     return args, {key: item for key, item in parts.items() if isinstance(key, str)}
 
 
-def _task(function: Any, name: str, load: Tuple[Any, ...], numpy: bool) -> Any:
+def _task(
+    function: Callable[..., object], name: str, load: _Load, numpy: bool
+) -> Callable[[bytes], _Answer]:
     """What runs in the worker. It never raises: spaces drops the worker of a function that did."""
 
     def task(payload: bytes) -> _Answer:
@@ -205,9 +211,11 @@ def _task(function: Any, name: str, load: Tuple[Any, ...], numpy: bool) -> Any:
     return functools.update_wrapper(task, function, updated=())
 
 
-def _stream_task(function: Any, name: str, load: Tuple[Any, ...], numpy: bool) -> Any:
+def _stream_task(
+    function: Callable[..., Generator[object, None, None]], name: str, load: _Load, numpy: bool
+) -> Callable[[bytes], Iterator[_Answer]]:
     def task(payload: bytes) -> Iterator[_Answer]:
-        stream: Any = None
+        stream: Optional[Generator[object, None, None]] = None
         try:
             while True:
                 try:
@@ -228,7 +236,7 @@ def _stream_task(function: Any, name: str, load: Tuple[Any, ...], numpy: bool) -
     return functools.update_wrapper(task, function, updated=())
 
 
-def _begun(payload: bytes, name: str, load: Tuple[Any, ...]) -> Any:
+def _begun(payload: bytes, name: str, load: _Load) -> _Arguments:
     global _worker  # noqa: PLW0603  (a process is a worker or it is not)
     _worker = os.getpid()
     arguments = _arguments(payload, name)
@@ -250,7 +258,7 @@ def _failure(error: BaseException) -> _Answer:
     return _answer(True, payload, broken)
 
 
-def _opened(answer: _Answer, name: str) -> Any:
+def _opened(answer: _Answer, name: str) -> object:
     if not answer.failed:
         return unpack(answer.payload, f"{name}()")
     text, own = unpack(answer.payload, f"the error of {name}")
@@ -262,11 +270,12 @@ def _opened(answer: _Answer, name: str) -> Any:
     raise kind(text, **_quiet(kind))
 
 
-def _gradio_error() -> Any:
-    return getattr(sys.modules.get("gradio"), "Error", None)
+def _gradio_error() -> Optional[Type[Exception]]:
+    kind: Optional[Type[Exception]] = getattr(sys.modules.get("gradio"), "Error", None)
+    return kind
 
 
-def _quiet(kind: Any) -> Dict[str, Any]:
+def _quiet(kind: Type[Exception]) -> Dict[str, object]:
     """The worker has printed the traceback."""
     known = inspect.signature(kind).parameters
     wanted = {"title": "Error on the GPU", "print_exception": False}

@@ -6,12 +6,29 @@ import enum
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
-from typing import Any, Dict, Iterator, List, Set, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Protocol, Set, Tuple
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from numpy import object_
+    from numpy.typing import NDArray
 
 _LEAVES = (
     type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
     str, bytes, bytearray, int, float, complex, type(None), enum.Enum,
 )  # fmt: skip
+
+
+class Tensor(Protocol):
+    """What is used of a torch.Tensor."""
+
+    device: object
+
+    def detach(self) -> Tensor: ...
+    def cpu(self) -> Tensor: ...
+    def float(self) -> Tensor: ...
+    def numpy(self) -> object: ...
 
 
 def to_cpu(value: object, *, numpy: bool = False) -> Any:
@@ -29,14 +46,14 @@ def to_cpu(value: object, *, numpy: bool = False) -> Any:
     return _Copy(_holders(value, numpy), numpy).of(value)
 
 
-def device_of(value: Any) -> str:
+def device_of(value: Tensor) -> str:
     """The device type of a tensor, such as "cuda". Not `is_cuda`: what ZeroGPU hands out before
     there is a GPU says False."""
     device = value.device
     return str(getattr(device, "type", None) or str(device).split(":")[0])
 
 
-def is_tensor(value: object) -> bool:
+def is_tensor(value: object) -> TypeGuard[Tensor]:
     """Torch is never imported for this: without it there are no tensors of it. What has the
     methods of a tensor is one too."""
     known = getattr(sys.modules.get("torch"), "Tensor", None)
@@ -53,7 +70,7 @@ def is_module(value: object) -> bool:
     return known is not None and isinstance(value, known)
 
 
-def children(value: Any) -> Iterator[Tuple[str, Any, Any]]:
+def children(value: object) -> Iterator[Tuple[str, object, object]]:
     """What a value is made of: (how it is reached: "." by attribute, "[]" by index or key, "key"
     as a key; the name or key; the part)."""
     if isinstance(value, dict):
@@ -83,12 +100,12 @@ def is_leaf(value: object) -> bool:
     return isinstance(value, _LEAVES) or is_tensor(value)
 
 
-def _is_object_array(value: object) -> bool:
+def _is_object_array(value: object) -> TypeGuard[NDArray[object_]]:
     array = getattr(sys.modules.get("numpy"), "ndarray", None)
     return array is not None and isinstance(value, array) and value.dtype == object
 
 
-def _slots(kind: type) -> Iterator[Tuple[str, Any]]:
+def _slots(kind: type) -> Iterator[Tuple[str, types.MemberDescriptorType]]:
     """Name and descriptor of each slot of a class and its bases."""
     for base in kind.__mro__:
         named = base.__dict__.get("__slots__", ())
@@ -101,7 +118,7 @@ def _slots(kind: type) -> Iterator[Tuple[str, Any]]:
                 yield stored, base.__dict__[stored]
 
 
-def _attributes(value: object) -> Iterator[Tuple[str, Any]]:
+def _attributes(value: object) -> Iterator[Tuple[str, object]]:
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
         yield from list(own.items())
@@ -114,7 +131,7 @@ def _attributes(value: object) -> Iterator[Tuple[str, Any]]:
 
 def _holders(root: object, numpy: bool) -> Set[int]:
     """Ids of what must be copied: tensors to move, and whatever holds one."""
-    seen: Dict[int, Any] = {}
+    seen: Dict[int, object] = {}
     parents: Dict[int, List[int]] = {}
     found: List[int] = []
     todo = [root]
@@ -140,14 +157,14 @@ def _holders(root: object, numpy: bool) -> Set[int]:
     return holders
 
 
-def _must_move(tensor: object, numpy: bool) -> bool:
+def _must_move(tensor: Tensor, numpy: bool) -> bool:
     device = device_of(tensor)
     if device == "meta":
         return False
     return numpy or device != "cpu" or bool(getattr(tensor, "requires_grad", False))
 
 
-def _moved(tensor: Any, numpy: bool) -> Any:
+def _moved(tensor: Tensor, numpy: bool) -> object:
     moved = tensor.detach().cpu()
     if not numpy:
         return moved
@@ -159,7 +176,7 @@ def _moved(tensor: Any, numpy: bool) -> Any:
         return moved.float().numpy()
 
 
-def _maker(kind: type) -> Any:
+def _maker(kind: type) -> Callable[..., Any]:
     """The __new__ of the nearest base that is written in C: it takes no arguments of the class's
     own."""
     return next(
@@ -174,7 +191,7 @@ class _Copy:
 
     def __init__(self, holders: Set[int], numpy: bool) -> None:
         self._holders, self._numpy = holders, numpy
-        self._made: Dict[int, Any] = {}
+        self._made: Dict[int, object] = {}
 
     def of(self, value: object) -> Any:
         key = id(value)
@@ -185,7 +202,7 @@ class _Copy:
             self._made.setdefault(key, made)  # a tuple in a cycle was made on the way
         return self._made[key]
 
-    def _copy(self, value: Any) -> Any:
+    def _copy(self, value: object) -> object:
         if is_tensor(value):
             return _moved(value, self._numpy)
         kind = type(value)
@@ -204,7 +221,7 @@ class _Copy:
         self._attributes(value, new)
         return new
 
-    def _fill(self, value: Any, new: Any) -> None:
+    def _fill(self, value: object, new: Any) -> None:
         if isinstance(value, dict):
             if isinstance(value, defaultdict):
                 new.default_factory = value.default_factory

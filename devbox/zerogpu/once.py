@@ -51,7 +51,7 @@ def once(loader: Callable[[], T], *, inherit: bool = ...) -> Once[T]: ...
 def once(loader: None = ..., *, inherit: bool = ...) -> Callable[[Callable[[], T]], Once[T]]: ...
 
 
-def once(loader: Optional[Callable[[], T]] = None, *, inherit: bool = False) -> Any:
+def once(loader: Optional[Callable[[], T]] = None, *, inherit: bool = False) -> object:
     """A function that returns what `loader` returned at its first call in this process.
 
     Threads that ask meanwhile wait for that one load. An exception is raised to the caller and

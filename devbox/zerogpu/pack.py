@@ -59,7 +59,7 @@ def _is_torch(tensor: object) -> bool:
     return torch is not None and isinstance(tensor, torch.Tensor)
 
 
-def _reduced(tensor: Any) -> Any:
+def _reduced(tensor: Any) -> object:
     """A plain CPU tensor by its bytes, of its own elements only (a view drags in its whole
     storage otherwise). Others as torch itself does it."""
     torch = sys.modules.get("torch")
@@ -78,7 +78,7 @@ def _reduced(tensor: Any) -> Any:
     return _tensor, (str(tensor.dtype)[len("torch.") :], tuple(tensor.shape), data)
 
 
-def _tensor(dtype: str, shape: Tuple[int, ...], data: bytes) -> Any:
+def _tensor(dtype: str, shape: Tuple[int, ...], data: bytes) -> object:
     import torch
 
     kind = getattr(torch, dtype)
