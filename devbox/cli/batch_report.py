@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from devbox.cli import run_report
 from devbox.cli.common import echo, print_json
@@ -30,7 +29,7 @@ def report(ws: Workspace, batch: Batch, *, as_json: bool) -> None:
     echo(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
-def fields(ws: Workspace, batch: Batch) -> dict[str, Any]:
+def fields(ws: Workspace, batch: Batch) -> dict[str, object]:
     """A batch in the documented form of a run, with its workers and their parts."""
     counts = ws.store.batches.counts(batch.id)
     parts = batches.parts(ws, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -72,7 +72,7 @@ def _row(found: Standing) -> list[str]:
     ]
 
 
-def _fields(found: Standing) -> dict[str, Any]:
+def _fields(found: Standing) -> dict[str, object]:
     return {
         "name": found.limit.name,
         "period": found.limit.kind,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -203,7 +203,7 @@ def _print(
             echo(f"    {may[state.name].sentence}")
 
 
-def _fields(state: CheckpointState, each: Checkpoint, may: Access | None) -> dict[str, Any]:
+def _fields(state: CheckpointState, each: Checkpoint, may: Access | None) -> dict[str, object]:
     from devbox.box.checkpoints.source import shown
 
     return {

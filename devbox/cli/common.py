@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import click
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from devbox.cli.event_log import EventLog
-    from devbox.cli.screen import Screen
+    from devbox.cli.screen import Screen, Style
     from devbox.errors import DevboxError
     from devbox.model import Box
     from devbox.money.exposure import Exposure
     from devbox.workspace import Workspace
 
 JSON_VERSION = 1
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 #: where what would be printed goes instead, after --events
 events: EventLog | None = None
@@ -36,13 +36,13 @@ screen: Screen | None = None
 opened: list[Workspace] = []
 
 
-def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: object) -> None:
+def echo(line: str = "", *, err: bool = False, nl: bool = True, **style: Unpack[Style]) -> None:
     """One line to a stream, whatever it holds: a newline in a name or a message cannot make a line
     of its own, because what follows is indented. style: as of click.style."""
     page(line.replace("\n", "\n  "), err=err, nl=nl, **style)
 
 
-def echo_all(lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
+def echo_all(lines: Iterable[tuple[str, Style]]) -> None:
     """Lines and their styles, as `echo` one by one, in a single write."""
     from devbox.text import clean
 
@@ -58,7 +58,7 @@ def echo_all(lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
     click.echo("\n".join(shown))
 
 
-def page(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+def page(text: str, *, err: bool = False, nl: bool = True, **style: Unpack[Style]) -> None:
     """Lines of text to a stream. Here, where text leaves, it is made harmless for a terminal."""
     from devbox.text import clean
 
@@ -113,7 +113,7 @@ def json_error(error: DevboxError) -> None:
     click.echo(_json("error", told), err=True)
 
 
-def _json(kind: str, fields: dict[str, Any]) -> str:
+def _json(kind: str, fields: Mapping[str, object]) -> str:
     import json
 
     import msgspec
@@ -192,10 +192,10 @@ def box_option(help_text: str, *names: str) -> Callable[[F], F]:
                         shell_complete=_complete_boxes)  # fmt: skip
 
 
-def provider_option(help_text: str, *names: str, **more: Any) -> Callable[[F], F]:
+def provider_option(help_text: str, *names: str, multiple: bool = False) -> Callable[[F], F]:
     """--provider, completed."""
     return click.option("--provider", *names, metavar="NAME", help=help_text,
-                        shell_complete=_complete_providers, **more)  # fmt: skip
+                        shell_complete=_complete_providers, multiple=multiple)  # fmt: skip
 
 
 def _complete_providers(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -135,9 +135,9 @@ def _report(
 def _json(
     by: By, lines: list[Line], total: Line, other: list[Other], asked: Period, now: float
 ) -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for line in lines:
-        row: dict[str, Any] = {
+        row: dict[str, object] = {
             by: line.key,
             "seconds": round(line.seconds, 3),
             "cost_micro": line.cost,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -56,7 +56,7 @@ def sentence(found: Sizing) -> str:
     return f"{where}: {held}; {name} saves {saves}, and may take longer"
 
 
-def _fields(found: Sizing) -> dict[str, Any]:
+def _fields(found: Sizing) -> dict[str, object]:
     return {
         **msgspec.to_builtins(found.evidence),
         "suggested": found.offer.hardware.name if found.offer else None,

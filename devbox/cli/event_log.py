@@ -13,7 +13,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from devbox.box import processes
 from devbox.errors import DevboxError, Interrupted
@@ -33,7 +32,7 @@ class EventLog:
         self.result = ""
         signal.signal(signal.SIGTERM, _interrupted)
 
-    def write(self, **fields: Any) -> None:
+    def write(self, **fields: object) -> None:
         self._file.write(json.dumps({"t": time.time(), **fields}) + "\n")
 
     def say(self, text: str) -> None:

@@ -12,9 +12,12 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from types import FrameType
+from typing import TextIO
+
+Handler = Callable[[int, FrameType | None], object]
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def following(shown: TextIO | None = None) -> Iterator[None]:
         gone.set()
         signal.raise_signal(signal.SIGINT)
 
-    signals: list[tuple[signal.Signals, Any]] = [(signal.SIGINT, signal.default_int_handler)]
+    signals: list[tuple[signal.Signals, Handler]] = [(signal.SIGINT, signal.default_int_handler)]
     signals.append((signal.SIGTERM, signal.default_int_handler))
     if stream.isatty():  # else `nohup` has said that it is to outlive the terminal
         signals.append((signal.SIGHUP, hung_up))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from devbox.errors import UsageError
 if TYPE_CHECKING:
     from devbox import spec
     from devbox.telemetry.replay import Replay
+    from devbox.wire.codec import JsonObject
     from devbox.wire.messages import Policy
 
 
@@ -102,7 +103,7 @@ class _Lines:
         self._stream, self._box = stream, box
         self.skipped = 0
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[JsonObject]:
         from devbox.wire.codec import MAX_LINE, clean, load_or_none
 
         first: str | None = None

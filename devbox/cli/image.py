@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from devbox.cli.common import (
+    F,
     confirm,
     echo,
     json_option,
@@ -34,19 +34,19 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[st
     return [t.name for t in templates.catalogue() if t.name.startswith(incomplete)]
 
 
-def _image_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+def _image_argument(function: F) -> F:
     return click.argument("image", metavar="[IMAGE]", default="", shell_complete=_complete)(
         function
     )
 
 
-def _args_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def _args_option(function: F) -> F:
     return click.option(
         "--arg", "args", multiple=True, metavar="NAME=VALUE", help="Build argument, e.g. BASE=…"
     )(function)
 
 
-def _without_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def _without_option(function: F) -> F:
     return click.option(
         "--without",
         multiple=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -298,22 +298,22 @@ def _times(fitting: list[Row]) -> list[str]:
     return ["time: unknown, as no earlier run with these arguments was on this hardware"]
 
 
-def _fields(found: Plan) -> dict[str, Any]:
+def _fields(found: Plan) -> dict[str, object]:
     need = found.need
-    fields: dict[str, Any] = msgspec.to_builtins(found)
+    fields = msgspec.to_builtins(found)
     fields["need"]["vram_with_room"] = need.vram_with_room
     for told, row in zip(fields["rows"], found.rows, strict=True):
         told["until_max_uptime_micro"] = row.ahead.micro
         told["asks"] = told.pop("ahead") and row.ahead.asks
         told["total_micro"] = told.pop("total")
-    return fields
+    return {**fields}
 
 
-def _spread_fields(found: ScalePlan) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(found)
+def _spread_fields(found: ScalePlan) -> dict[str, object]:
+    fields = msgspec.to_builtins(found)
     for row in fields["rows"]:
         row["total_micro"] = row.pop("micro")
-    return fields
+    return {**fields}
 
 
 def _spread_lines(found: ScalePlan) -> list[str]:

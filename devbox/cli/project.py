@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -70,7 +70,7 @@ def completion_command(shell: str) -> None:
     page(made(cli, {}, "devbox", "_DEVBOX_COMPLETE").source())
 
 
-def _leaves(value: Any, at: str = "") -> Any:
+def _leaves(value: Mapping[str, object], at: str = "") -> Iterator[tuple[str, object]]:
     for key, inner in value.items():
         path = f"{at}.{key}" if at else str(key)
         if path in spec.OURS:
@@ -81,7 +81,7 @@ def _leaves(value: Any, at: str = "") -> Any:
             yield path, inner
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> str | int:
     """Durations as '30m', sizes in bytes, paths as text."""
     if isinstance(value, spec.Seconds):
         return text.duration(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from devbox.cli.common import echo, print_json
 from devbox.cli.run_view import amount
@@ -66,7 +65,7 @@ def tell_results(ws: Workspace, run: Run, folder: Path, as_json: bool) -> str:
     return shown
 
 
-def run_fields(ws: Workspace, run: Run) -> dict[str, Any]:
+def run_fields(ws: Workspace, run: Run) -> dict[str, object]:
     """A run in the documented form. Times are unix seconds, memory bytes, cost micro-dollars."""
     seen = plain(status.of(run))
     kept = ("reason", "message", "attempt", "counts", "progress", "unit", "eta", "timings")

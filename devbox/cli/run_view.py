@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from devbox.cli.common import is_interactive, narrate
 from devbox.jobs.follow import Ended, Line, Message, Note, Progress, Waiting
 from devbox.text import duration, size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 _LONGEST = 1 << 20  # characters of one line that are kept together
 _EVERY = 10.0  # seconds between progress lines where nothing is redrawn
@@ -92,7 +95,7 @@ class _Lines:
 class _Bar:
     """A redrawn bar. Everything said goes above it, never read as markup."""
 
-    def __init__(self, title: str, bar: Any) -> None:
+    def __init__(self, title: str, bar: RichProgress) -> None:
         self._bar = bar
         self._task = bar.add_task(title, total=None, amount="", left="")
 

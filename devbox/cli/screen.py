@@ -11,14 +11,23 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TextIO, TypedDict
 
 import click
 
 from devbox.text_layout import Line, fit_line, width_of
 
+
+class Style(TypedDict, total=False):
+    """Of `click.style`."""
+
+    fg: str | None
+    bold: bool
+    dim: bool
+
+
 _EVERY = 0.1  # seconds
-_COLOURS: dict[str, dict[str, Any]] = {
+_COLOURS: dict[str, Style] = {
     "dim": {"dim": True},
     "good": {"fg": "green"},
     "bad": {"fg": "red"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -276,7 +276,7 @@ def services_command(ctx: click.Context, show_all: bool, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     from devbox.jobs import queries, status
-    from devbox.services import runs
+    from devbox.services import reach, runs
     from devbox.text import dollars, duration
     from devbox.text_layout import table
 
@@ -289,11 +289,11 @@ def services_command(ctx: click.Context, show_all: bool, as_json: bool) -> None:
         return
     lines = [("SERVICE", "BOX", "STATE", "URL", "UPTIME", "COST", "RUN")]
     for run in found:
-        fields = _fields(ws, run, status.of(run).service)
+        seen = status.of(run).service
         taken = duration(status.seconds(status.of(run), ws.clock()))
-        cost = dollars(fields["cost_micro_dollars"])
-        shown = fields["url"] or "–"
-        lines.append((run.job, run.box_name, fields["state"], shown, taken, cost, run.id))
+        cost = dollars(queries.cost(ws, run))
+        shown = reach.url_of(run) or "–"
+        lines.append((run.job, run.box_name, _state(run, seen), shown, taken, cost, run.id))
     for line in table(lines):
         echo(line)
 
@@ -317,19 +317,16 @@ def stop(name: str, box_name: str | None, as_json: bool, quiet: bool) -> None:
         echo(f"{name} {status.of(run).message or run.state}")
 
 
-def _fields(ws: Workspace, run: Run, found: ServiceStatus | None) -> dict[str, Any]:
+def _fields(ws: Workspace, run: Run, found: ServiceStatus | None) -> dict[str, object]:
     """A service in the documented form."""
     from devbox.jobs import queries, status
     from devbox.services import reach
 
     seen = status.of(run)
-    state = str(run.state)
-    if not run.state.is_over and found is not None and state == "running":
-        state = "ready" if found.ready else "not answering" if found.since else "warming up"
     return {
         "name": run.job,
         "box": run.box_name,
-        "state": state,
+        "state": _state(run, found),
         "said": seen.message or (found.said if found else ""),
         "port": found.port if found else None,
         "url": reach.url_of(run) or None,
@@ -338,3 +335,9 @@ def _fields(ws: Workspace, run: Run, found: ServiceStatus | None) -> dict[str, A
         "ended": run.ended,
         "cost_micro_dollars": queries.cost(ws, run),
     }
+
+
+def _state(run: Run, found: ServiceStatus | None) -> str:
+    if run.state.is_over or found is None or str(run.state) != "running":
+        return str(run.state)
+    return "ready" if found.ready else "not answering" if found.since else "warming up"

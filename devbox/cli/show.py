@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -24,6 +24,11 @@ from devbox.text import clean, dollars, duration, local_time
 from devbox.text_layout import table
 from devbox.workspace import Workspace
 
+if TYPE_CHECKING:
+    from devbox.cli.screen import Style
+    from devbox.lifecycle.watchdog import Guards
+    from devbox.wire.messages import Verdict
+
 _ALIVE = (BoxState.PROVISIONING, BoxState.BUILDING, BoxState.STARTING, BoxState.RUNNING)
 _COLOURS = {
     BoxState.RUNNING: "green",
@@ -33,7 +38,7 @@ _COLOURS = {
 }
 
 
-def box_fields(ws: Workspace, box: Box) -> dict[str, Any]:
+def box_fields(ws: Workspace, box: Box) -> dict[str, object]:
     """A box in its JSON form: times are unix seconds, money is micro-dollars."""
     from devbox.money import exposure
     from devbox.state.costs import run_cost
@@ -132,7 +137,7 @@ def ls_command(everyone: bool, refresh: bool, as_json: bool) -> None:
         )
         for box in boxes
     ]
-    styles: list[dict[str, Any]] = [{"bold": True}]
+    styles: list[Style] = [{"bold": True}]
     styles += [{"fg": _COLOURS.get(box.state)} for box in boxes]
     echo_all(zip(table(rows), styles, strict=True))
     tell_budgets(ws)
@@ -202,12 +207,12 @@ def events_command(box_name: str | None, limit: int, as_json: bool) -> None:
         echo(f"{local_time(event.at)}  {event.kind:6}  {event.message}")
 
 
-def _others(ws: Workspace) -> list[dict[str, Any]]:
+def _others(ws: Workspace) -> list[dict[str, object]]:
     """What carries our tag at the providers this project or the store knows, and is not ours."""
     from devbox import lifecycle
     from devbox.errors import DevboxError
 
-    found = []
+    found: list[dict[str, object]] = []
     for provider in lifecycle.providers_in_use(ws):
         try:
             seen = lifecycle.untracked(ws, provider)
@@ -227,7 +232,9 @@ def _others(ws: Workspace) -> list[dict[str, Any]]:
     return found
 
 
-def _lines(ws: Workspace, box: Box, verdict: Any, guards: Any) -> list[tuple[str, str]]:
+def _lines(
+    ws: Workspace, box: Box, verdict: Verdict | None, guards: Guards | None
+) -> list[tuple[str, str]]:
     from devbox.money import exposure
     from devbox.state.costs import run_cost
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -38,6 +38,18 @@ def sync_command() -> None:
     """
 
 
+class _Options(TypedDict):
+    """What `_transfer_options` gives, but the box."""
+
+    paths: tuple[str, ...]
+    dry_run: bool
+    delete: bool
+    force: bool
+    yes: bool
+    quiet: bool
+    as_json: bool
+
+
 def _transfer_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--path", "paths", multiple=True, help="Only this file or folder."),
@@ -55,7 +67,7 @@ def _transfer_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @sync_command.command("up")
 @_transfer_options
-def up(box_name: str | None, **given: Any) -> None:
+def up(box_name: str | None, **given: Unpack[_Options]) -> None:
     """Send what changed here to the box."""
     _transfer("up", box_name, **given)
 
@@ -63,7 +75,7 @@ def up(box_name: str | None, **given: Any) -> None:
 @sync_command.command("down")
 @click.option("--before-pause", is_flag=True, hidden=True)
 @_transfer_options
-def down(box_name: str | None, before_pause: bool, **given: Any) -> None:
+def down(box_name: str | None, before_pause: bool, **given: Unpack[_Options]) -> None:
     """Fetch what changed on the box. Your own edits stay and are listed. Files that programs here
     act on, such as .vscode, stay on the box unless named."""
     if before_pause:  # what a pause that the box's watchdog announced would lose

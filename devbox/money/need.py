@@ -7,7 +7,6 @@ counts. Between two measured points the upper one counts, and never less than on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -69,7 +68,7 @@ def like(need: Need, named: Sequence[Hardware]) -> Need:
 
 
 def of_job(
-    job: JobSpec, args: Mapping[str, Any], wanted: BoxSpec, past: Evidence, gpus: int, disk: int
+    job: JobSpec, args: Mapping[str, object], wanted: BoxSpec, past: Evidence, gpus: int, disk: int
 ) -> Need:
     """past: earlier runs with these arguments; gpus: the fewest that they ran on. wanted: of its
     box, whose max_price counts."""
@@ -140,7 +139,7 @@ def _beside(need: Need, hardware: Hardware) -> str:
     return ""
 
 
-def _with_profile(need: Need, profile: Memory, args: Mapping[str, Any]) -> Need:
+def _with_profile(need: Need, profile: Memory, args: Mapping[str, object]) -> Need:
     """By the job's measured points. Outside of them it says so."""
     source = f"({clean(profile.source, 120)})"
     points = [p for p in profile.points if all(args.get(k) == v for k, v in p.where.items())]

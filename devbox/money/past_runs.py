@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -24,7 +23,7 @@ class PastRun(msgspec.Struct, frozen=True):
     id: str
     batch: str
     state: str
-    status: Any
+    status: bytes
     seconds: float
     items: int
     provider: str
@@ -43,7 +42,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def of_job(
-    store: Store, job: JobSpec, args: Mapping[str, Any], extra: Sequence[str]
+    store: Store, job: JobSpec, args: Mapping[str, object], extra: Sequence[str]
 ) -> list[PastRun]:
     """Those of the job as it is now, with these arguments, the newest first."""
     found = []
@@ -106,7 +105,7 @@ def estimate(
     return Estimate(None, len(there), per_item)
 
 
-def _work(status: Any) -> tuple[int, float | None]:
+def _work(status: bytes) -> tuple[int, float | None]:
     """Items finished, and the seconds of the attempts where there were several."""
     try:
         told = json.loads(status)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
@@ -70,7 +69,7 @@ class Asked(msgspec.Struct, frozen=True):
     box: str
     wanted: BoxSpec
     job: JobSpec | None = None
-    args: Mapping[str, Any] = {}
+    args: Mapping[str, object] = {}
     extra: Sequence[str] = ()
     items: int | None = None
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -33,7 +32,7 @@ class Evidence(msgspec.Struct):
     vram: int | None = None
     memory: int | None = None
 
-    def add(self, state: str, status: object) -> None:
+    def add(self, state: str, status: bytes) -> None:
         """Take in a run. status: its last, as stored."""
         vram, memory = _peaks(status)
         if state not in ("succeeded", "failed", "cancelled") or memory is None:
@@ -145,7 +144,7 @@ def _add_digests(store: Store, evidence: Evidence, begin: float, stop: float) ->
             evidence.memory = _larger(evidence.memory, memory)
 
 
-def _peaks(status: Any) -> tuple[int | None, int | None]:
+def _peaks(status: bytes) -> tuple[int | None, int | None]:
     """VRAM and memory that a run held at most."""
     try:
         peak = json.loads(status).get("peak") or {}

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,7 @@ from devbox.state.costs import spent_in, whole
 from devbox.state.spending import Group, Slice, Sum
 from devbox.state.store import Store
 from devbox.telemetry.replay import replay
+from devbox.wire.codec import JsonObject
 from devbox.wire.messages import Policy
 
 Kind = Literal["busy", "idle", "held"]
@@ -61,7 +62,7 @@ class Saved(NamedTuple):
     resumes: int
 
 
-def uses(digests: Iterable[dict[str, Any]]) -> list[Use]:
+def uses(digests: Iterable[JsonObject]) -> list[Use]:
     """The stretches that digests tell, in order and apart; what is doubled or goes back in time is
     left out."""
     found: list[Use] = []
@@ -163,7 +164,7 @@ def _move(split: Split, interval: Interval, use: Use, begin: float, stop: float)
     split.unknown.add(-seconds, None if micro is None else -micro)
 
 
-def _digests(store: Store, box_id: str, begin: float, stop: float) -> Iterator[dict[str, Any]]:
+def _digests(store: Store, box_id: str, begin: float, stop: float) -> Iterator[JsonObject]:
     for line in store.usage.lines(box_id, begin, stop):
         try:
             found = json.loads(line)

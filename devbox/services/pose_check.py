@@ -10,15 +10,19 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devbox import installation
 from devbox.box.pose.coverage import SOURCES
 from devbox.box.pose.report import Report, report
 from devbox.errors import DevboxError, JobFailed, ToolMissing, UsageError
+from devbox.wire.codec import JsonObject
+
+if TYPE_CHECKING:
+    import httpx2
 
 _AT_ONCE = 2
 _PATIENCE = 120.0  # seconds for one answer, and for a service that is busy all that time
@@ -58,10 +62,12 @@ def of_video(url: str, video: Path, tell: Callable[[int, int], None]) -> dict[st
 
 
 def _count(
-    made: Report, record: dict[str, Any], expected: int, tell: Callable[[int, int], None]
+    made: Report, record: JsonObject, expected: int, tell: Callable[[int, int], None]
 ) -> None:
     made.add(record)
-    tell(record["frame_number"] + 1, expected)
+    frame = record["frame_number"]
+    assert isinstance(frame, int)
+    tell(frame + 1, expected)
 
 
 class _Client:
@@ -80,7 +86,7 @@ class _Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def look(self, number: int, image: object) -> dict[str, Any]:
+    def look(self, number: int, image: object) -> JsonObject:
         """The service's result for a BGR frame; one that says what went wrong where it has none."""
         if image is None:
             return _failed(number, "this frame could not be read")
@@ -112,7 +118,7 @@ class _Client:
             return _failed(number, "the answer is not one for this frame")
         return found
 
-    def _ask(self, sent: dict[str, Any]) -> Any:
+    def _ask(self, sent: Mapping[str, object]) -> httpx2.Response:
         import httpx2
 
         until = time.monotonic() + _PATIENCE
@@ -133,11 +139,11 @@ def _seconds(header: str) -> float:
     return min(float(header), 10.0) if header.isascii() and header.isdecimal() else 1.0
 
 
-def _failed(number: int, error: str) -> dict[str, Any]:
+def _failed(number: int, error: str) -> JsonObject:
     return {"frame_number": number, "source": "none", "error": error}
 
 
-def _records(file: Path) -> Iterator[dict[str, Any]]:
+def _records(file: Path) -> Iterator[JsonObject]:
     count = 0
     try:
         with file.open(encoding="utf-8") as lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +22,7 @@ from devbox.remote.exec import Exec
 from devbox.services import public
 from devbox.spec import ServiceSpec
 from devbox.text import clean
+from devbox.wire.codec import JsonObject
 from devbox.wire.jobs import JobList
 from devbox.workspace import Workspace
 
@@ -130,7 +131,7 @@ def _refused(ws: Workspace, box: Box, name: str, error: Conflict) -> Run:
 
 def _differs(run: Run, args: Mapping[str, Value], extra: Sequence[str]) -> bool:
     """Whether it was started with other arguments; False where that is not known."""
-    found: dict[str, Any] = msgspec.json.decode(run.request).get("request", {})
+    found: JsonObject = msgspec.json.decode(run.request).get("request", {})
     return "args" in found and (found["args"], found.get("extra")) != (dict(args), list(extra))
 
 

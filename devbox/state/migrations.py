@@ -11,7 +11,8 @@ import base64
 import json
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+
+from devbox.wire.codec import Json, JsonObject
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -95,11 +96,11 @@ def migrations_are_named(connection: sqlite3.Connection) -> None:
 def connections_hold_settings(connection: sqlite3.Connection) -> None:
     """A box's connection: its provider's settings in a table of their own, beside who answered."""
 
-    def nest(body: dict[str, Any]) -> None:
+    def nest(body: JsonObject) -> None:
         flat = body.get("connection")
         if isinstance(flat, dict) and "settings" not in flat:
             identity = flat.pop("identity", "")
-            settings = {key: value for key, value in flat.items() if value}
+            settings: Json = {key: value for key, value in flat.items() if value}
             body["connection"] = {"settings": settings, "identity": identity}
 
     _change_bodies(connection, nest)
@@ -108,8 +109,8 @@ def connections_hold_settings(connection: sqlite3.Connection) -> None:
 def idle_vram_after_is_named(connection: sqlite3.Connection) -> None:
     """`idle.stuck_after` of a box's stored spec is `idle.idle_vram_after`."""
 
-    def rename(body: dict[str, Any]) -> None:
-        stored = json.loads(base64.b64decode(body["spec"]))
+    def rename(body: JsonObject) -> None:
+        stored = json.loads(base64.b64decode(str(body["spec"])))
         idle = stored.get("idle", {})
         if "stuck_after" in idle:
             idle["idle_vram_after"] = idle.pop("stuck_after")
@@ -243,9 +244,7 @@ def apply(connection: sqlite3.Connection, applied: int, now: float) -> None:
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def _change_bodies(
-    connection: sqlite3.Connection, change: Callable[[dict[str, Any]], None]
-) -> None:
+def _change_bodies(connection: sqlite3.Connection, change: Callable[[JsonObject], None]) -> None:
     for box_id, body in connection.execute("SELECT id, body FROM boxes").fetchall():
         try:
             found = json.loads(body)

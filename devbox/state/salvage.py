@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -92,7 +91,7 @@ def mended(row: sqlite3.Row) -> Box | None:
     """A box from a row that does not decode whole: each field that can be read, and a default for
     the others. None without what finds it at its provider."""
     try:
-        said: Any = msgspec.json.decode(row["body"])
+        said: object = msgspec.json.decode(row["body"])
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
         return None
     if not isinstance(said, dict):

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -294,6 +295,6 @@ def _intervals(database: Database, where: str, *values: object) -> list[Interval
     return [_interval(row) for row in found]
 
 
-def _interval(row: Sequence[Any]) -> Interval:
+def _interval(row: sqlite3.Row) -> Interval:
     box_id, name, provider, hardware, micro, unit, start, end = row
     return Interval(0, box_id, name, provider, hardware, Price(micro, unit=unit), start, end)

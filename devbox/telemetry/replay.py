@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from devbox.box.json_file import number
 from devbox.box.watchdog import policy as idle
 from devbox.box.watchdog.deadline import Ceiling, Moment
+from devbox.wire.codec import JsonObject
 from devbox.wire.messages import Policy
 
 _JUDGE_EVERY = 5.0  # as the box's agent does
@@ -51,7 +51,7 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 def replay(
-    policy: Policy, samples: Iterable[dict[str, Any]], *, max_uptime: float | None = None
+    policy: Policy, samples: Iterable[JsonObject], *, max_uptime: float | None = None
 ) -> Replay:
     """Run the policy over samples (devbox.wire.messages.Sample) in the order they come.
 
@@ -78,7 +78,7 @@ class _Run:
         self._pauses: list[Pause] = []
         self._off: Pause | None = None
 
-    def feed(self, sample: dict[str, Any], t: float) -> None:
+    def feed(self, sample: JsonObject, t: float) -> None:
         if self._state is None:
             self._start = self._t = t
         self._mono += max(0.0, t - self._t)

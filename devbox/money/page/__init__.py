@@ -12,7 +12,6 @@ import datetime as dt
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from devbox.money.report import Report, daily_limit
 from devbox.money.usage import KINDS, Split
@@ -66,7 +65,7 @@ def render(report: Report) -> str:
     )
 
 
-def _chart(report: Report) -> dict[str, Any]:
+def _chart(report: Report) -> dict[str, object]:
     limit = daily_limit(report.budget, report.period.zone, report.as_of)
     by_day = all(len(each.label) == 10 for each in report.slices)
     return {
