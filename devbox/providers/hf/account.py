@@ -1,14 +1,17 @@
-"""The user's account at the Hub: what it lacks for boxes, and how to get it."""
+"""The user's account at the Hub: what it lacks for boxes and how to get it, its prices and bill."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from devbox import paths, secrets
 from devbox.errors import AuthError, DevboxError, UsageError
-from devbox.providers.abilities import CanLogIn, Secrets
-from devbox.providers.base import Finding
-from devbox.providers.hf import errors
+from devbox.model import Offer
+from devbox.providers.abilities import CanLogIn, Charge, HasBill, Secrets
+from devbox.providers.base import Finding, Provider
+from devbox.providers.hf import bill, errors
+from devbox.providers.hf.hardware import Rates
 from devbox.providers.hf.hub import Hub
 from devbox.remote import keys
 from devbox.text import clean, duration
@@ -58,10 +61,25 @@ def log_in(hub: Hub, values: Sequence[str]) -> str:
     return constants.HF_TOKEN_PATH
 
 
-class CanLogInToHub(CanLogIn):
-    """Of both providers of the Hub: one token, kept where the Hub's own client keeps it."""
+class HubProvider(Provider, CanLogIn, HasBill):
+    """Of both providers of the Hub: one account, with one token that is kept where the Hub's own
+    client keeps it, and its prices and bill."""
 
+    product: Literal["spaces", "jobs"]  # as the Hub's prices and bill call it
     _hub: Hub
+    _rates: Rates
+
+    def identity(self) -> str:
+        return self._hub.identity()
+
+    def offers(self) -> list[Offer]:
+        return self._rates.offers()
+
+    def renew_prices(self) -> bool:
+        return self._rates.renew()
+
+    def bill(self, start: float, end: float) -> list[Charge]:
+        return bill.charges(self._hub, start, end, self.product)
 
     def secrets(self) -> Secrets:
         return needed()

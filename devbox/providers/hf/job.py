@@ -12,14 +12,12 @@ from devbox.files import locked
 from devbox.images import templates
 from devbox.model import BoxState, Offer
 from devbox.providers.abilities import (
-    Charge,
-    HasBill,
     HasHistory,
     HasPublicPorts,
     HasRunLogs,
 )
 from devbox.providers.base import Finding, Kept, Observation, Provider, Request
-from devbox.providers.hf import account, bill, errors, image, local_records, tags, volumes
+from devbox.providers.hf import account, errors, image, local_records, tags, volumes
 from devbox.providers.hf import job_command as keepalive
 from devbox.providers.hf.hardware import Rates, exposed, has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, resolve
@@ -42,7 +40,7 @@ def make(config: HfSettings) -> Provider:
     return HfJob(config)
 
 
-class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, HasPublicPorts):
+class HfJob(account.HubProvider, HasHistory, HasRunLogs, HasPublicPorts):
     """A Job that stays up for ssh until it is cancelled, stopped from inside, or times out; or
     one that is the spec's `command`, and over when that is.
 
@@ -50,6 +48,7 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, Ha
     """
 
     name = "hf-job"
+    product = "jobs"
     keeps_ceiling = True
     # Nothing documents how long a listing may lag. A create may take as long to answer as the
     # client waits for it, and still take effect.
@@ -62,21 +61,9 @@ class HfJob(Provider, account.CanLogInToHub, HasBill, HasHistory, HasRunLogs, Ha
     def __init__(self, config: HfSettings, *, clock: Callable[[], float] = time.time) -> None:
         self._hub = Hub(config, clock)
         self._clock = clock
-        self._rates = Rates(self._hub, "jobs", self.name, clock)
+        self._rates = Rates(self._hub, self.product, self.name, clock)
         self._notebook = LocalRecords(self._hub.endpoint)
         self._look = JobLook(self._hub, self._rates, self._notebook, config.ssh_gateway)
-
-    def identity(self) -> str:
-        return self._hub.identity()
-
-    def offers(self) -> list[Offer]:
-        return self._rates.offers()
-
-    def renew_prices(self) -> bool:
-        return self._rates.renew()
-
-    def bill(self, start: float, end: float) -> list[Charge]:
-        return bill.charges(self._hub, start, end, "jobs")
 
     def offers_for(self, wanted: BoxSpec) -> list[Offer]:
         found = self.offers()

@@ -8,18 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from devbox.errors import DevboxError, Gone, ProviderError
 from devbox.images import build_progress, templates
-from devbox.model import Offer
 from devbox.providers.abilities import (
     CanPause,
     CanResize,
     CanRestart,
-    Charge,
-    HasBill,
     HasBuildLogs,
     HasRunLogs,
 )
 from devbox.providers.base import Finding, Kept, Observation, Provider, Request
-from devbox.providers.hf import account, bill, billing_period, errors, hardware, stages, tags
+from devbox.providers.hf import account, billing_period, errors, hardware, stages, tags
 from devbox.providers.hf.hardware import has_gpu
 from devbox.providers.hf.hub import ANSWER, Hub, repo_id, resolve
 from devbox.providers.hf.image import DOCKERFILE
@@ -44,12 +41,10 @@ def make(config: HfSettings) -> Provider:
 
 
 class HfSpace(
-    Provider,
-    account.CanLogInToHub,
+    account.HubProvider,
     CanPause,
     CanRestart,
     CanResize,
-    HasBill,
     HasBuildLogs,
     HasRunLogs,
 ):
@@ -59,6 +54,7 @@ class HfSpace(
     """
 
     name = "hf-space"
+    product = "spaces"
     resume_takes = frozenset({"hardware", "image", "build_args", "env", "secrets"})
     # As of hf-job; but a Space is looked up by its name, which does not lag.
     find_lag = 45.0
@@ -70,24 +66,12 @@ class HfSpace(
         self._hub = Hub(config, clock)
         self._pause_token = config.pause_token
         self._clock = clock
-        self._rates = hardware.Rates(self._hub, "spaces", self.name, clock)
+        self._rates = hardware.Rates(self._hub, self.product, self.name, clock)
         self._notebook = LocalRecords(self._hub.endpoint)
         self._look = Look(self._hub, self._rates, self._notebook, config.ssh_gateway, clock)
         self._maker = SpaceCreator(self._hub, self._notebook, self._look, config.pause_token, clock)
 
         self.workdir = tags.code_folder()
-
-    def identity(self) -> str:
-        return self._hub.identity()
-
-    def offers(self) -> list[Offer]:
-        return self._rates.offers()
-
-    def renew_prices(self) -> bool:
-        return self._rates.renew()
-
-    def bill(self, start: float, end: float) -> list[Charge]:
-        return bill.charges(self._hub, start, end, "spaces")
 
     def default_image(self, hardware: str) -> str:
         return templates.CUDA if has_gpu(hardware) else templates.PLAIN
