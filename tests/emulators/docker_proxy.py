@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import re
 import socket
-import socketserver
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tests.emulators.common import Calls, Clock, Fault, FaultKind, Knobs
+from tests.emulators.common.listener import Listener
 
 _BLOCK = 65536
 _VERBS = {"start", "stop", "kill", "pause", "unpause", "restart", "wait", "logs", "attach"}
@@ -65,7 +64,7 @@ class Head(NamedTuple):
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-class DockerProxy:
+class DockerProxy(Listener):
     """engine: `unix:///path` or `tcp://host:port`. The record of calls and the knobs are those of
     the emulators."""
 
@@ -76,24 +75,12 @@ class DockerProxy:
         self.knobs = Knobs()
         # A hook may count: calls are told one at a time.
         self.telling = threading.Lock()
-        proxy = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                with suppress(ConnectionError):
-                    _Exchange(proxy, self.request).run()
-
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        super().__init__(self._exchange)
 
     @property
     def address(self) -> str:
         """For DOCKER_HOST."""
-        return f"tcp://127.0.0.1:{self._server.server_address[1]}"
+        return f"tcp://127.0.0.1:{self.port}"
 
     def upstream(self) -> socket.socket:
         parts = urlsplit(self.engine)
@@ -103,16 +90,9 @@ class DockerProxy:
             return made
         return socket.create_connection((parts.hostname, parts.port or 2375))
 
-    def __enter__(self) -> DockerProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _exchange(self, client: socket.socket) -> None:
+        with suppress(ConnectionError):
+            _Exchange(self, client).run()
 
 
 def route(method: str, target: str) -> str:

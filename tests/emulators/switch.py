@@ -4,52 +4,34 @@ target a test changes."""
 from __future__ import annotations
 
 import socket
-import socketserver
 import threading
 from contextlib import suppress
-from types import TracebackType
 from urllib.parse import urlsplit
+
+from tests.emulators.common.listener import Listener
 
 _BLOCK = 65536
 
 
-class Switch:
+class Switch(Listener):
     """to: `http://127.0.0.1:PORT` of who answers; connections that are open stay where they are."""
 
     def __init__(self, to: str) -> None:
         self.to = to
-        switch = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                parts = urlsplit(switch.to)
-                with suppress(OSError):
-                    far = socket.create_connection((parts.hostname, parts.port))
-                    back = threading.Thread(target=_pump, args=(far, self.request), daemon=True)
-                    back.start()
-                    _pump(self.request, far)
-                    back.join()
-
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        super().__init__(self._forward)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Switch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _forward(self, near: socket.socket) -> None:
+        parts = urlsplit(self.to)
+        with suppress(OSError):
+            far = socket.create_connection((parts.hostname, parts.port))
+            back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+            back.start()
+            _pump(near, far)
+            back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
