@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -124,8 +125,16 @@ def test_a_shared_connection_that_hangs_is_passed_by(
     hung = psutil.Process(sshd._process.pid).children(recursive=True)
     for process in hung:
         send(process, signal.SIGSTOP)
-    monkeypatch.setattr(exec, "_LOGIN", 1.0)
+    tried: list[bool] = []
+
+    def started(box: Box, argv: Sequence[str], options: Sequence[str]) -> Program:
+        tried.append("ControlPath=none" in options)
+        monkeypatch.setattr(exec, "_LOGIN", 30.0 if tried[-1] else 1.0)
+        return Program(box, argv, options=options)
+
+    monkeypatch.setattr(exec, "Program", started)
     assert Exec(box).run(["echo", "still here"]).out == "still here\n"
+    assert tried == [False, True]
     for process in hung:
         send(process, signal.SIGCONT)
 
