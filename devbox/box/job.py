@@ -45,6 +45,8 @@ PART = ".devbox-part-"  # in the name of a file that is not whole yet; never fet
 _SHOWN = 5  # names of passed over files in the log
 _EVERY = 0.1  # seconds between two progress reports
 T = TypeVar("T")
+#: argument values, typed as job.toml or service.toml declares them
+Args = Dict[str, Any]
 
 
 class Skip(Exception):
@@ -58,7 +60,7 @@ class Failed(Exception):
 class Job:
     """One run, as its code sees it.
 
-    args:        argument values, typed as job.toml declares them.
+    args:        see Args.
     inputs:      input name → file or folder on the box.
     checkpoints: checkpoint name → path on the box.
     out:         the folder whose content is the run's result.
@@ -73,7 +75,7 @@ class Job:
         self,
         folder: Path,
         *,
-        args: Optional[Mapping[str, Any]] = None,
+        args: Optional[Args] = None,
         inputs: Optional[Mapping[str, Path]] = None,
         checkpoints: Optional[Mapping[str, Path]] = None,
         patterns: Optional[Mapping[str, Sequence[str]]] = None,
@@ -81,7 +83,7 @@ class Job:
         attempt: int = 1,
         kept: Optional[Kept] = None,
     ) -> None:
-        self.args: Dict[str, Any] = dict(args or {})
+        self.args: Args = dict(args or {})
         self.inputs: Dict[str, Path] = {k: Path(v) for k, v in (inputs or {}).items()}
         self.checkpoints: Dict[str, Path] = {k: Path(v) for k, v in (checkpoints or {}).items()}
         self.id = id

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Callable, Dict, Mapping, Optional
+
+from devbox.box.job import Args
 
 
 class Service:
@@ -27,10 +29,10 @@ class Service:
     def __init__(
         self,
         *,
-        args: Optional[Mapping[str, Any]] = None,
+        args: Optional[Args] = None,
         checkpoints: Optional[Mapping[str, Path]] = None,
     ) -> None:
-        self.args: Dict[str, Any] = dict(args or {})
+        self.args: Args = dict(args or {})
         self.checkpoints: Dict[str, Path] = {k: Path(v) for k, v in (checkpoints or {}).items()}
         self.failed = ""
         self._on_fail: Callable[[str], None] = lambda why: None

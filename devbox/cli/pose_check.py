@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from devbox.cli.common import echo, json_option, print_json, quiet_option, result, workspace
+
+if TYPE_CHECKING:
+    from devbox.box.pose.report import Summary
 
 _SERVICE = "pose"
 
@@ -68,7 +71,7 @@ def _forwarded() -> str:
     return url
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _lines(found: Summary) -> list[str]:
     frames, sources = found["frames"], found["sources"]
     lines = [f"{frames} frames: {found['covered']:.1%} covered, {found['detected']:.1%} detected"]
     lines += [f"  {name:<10}{count:>8}" for name, count in sources.items()]

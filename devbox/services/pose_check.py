@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from devbox import installation
 from devbox.box.pose.coverage import SOURCES
-from devbox.box.pose.report import Report, report
+from devbox.box.pose.report import Report, Summary, report
 from devbox.errors import DevboxError, JobFailed, ToolMissing, UsageError
 from devbox.wire.codec import JsonObject
 
@@ -29,12 +29,12 @@ _PATIENCE = 120.0  # seconds for one answer, and for a service that is busy all 
 _QUALITY = 92  # of the JPEGs
 
 
-def of_results(file: Path) -> dict[str, Any]:
+def of_results(file: Path) -> Summary:
     """The report (`devbox.box.pose.report`) of a results.jsonl. UsageError where it is none."""
     return report(_records(file))
 
 
-def of_video(url: str, video: Path, tell: Callable[[int, int], None]) -> dict[str, Any]:
+def of_video(url: str, video: Path, tell: Callable[[int, int], None]) -> Summary:
     """The same of a video, by the service at that URL. tell(done, expected) after each frame;
     expected is 0 where the video does not say. A frame that cannot be read, or that the service
     fails on, counts as an error without a pose. JobFailed where no pose service answers."""

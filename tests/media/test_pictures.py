@@ -74,7 +74,8 @@ def see_through(mode: str) -> Image.Image:
 )  # fmt: skip
 def test_every_mode_becomes_8_bit_rgb(data: bytes, left: Any, right: Any, mode: str) -> None:
     found = pictures.load(data)
-    assert (found.image.dtype, found.image.ndim, found.image.shape[2]) == (np.uint8, 3, 3)
+    assert found.image.dtype == np.uint8
+    assert (found.image.ndim, found.image.shape[2]) == (3, 3)
     assert found.image.flags.c_contiguous
     assert found.image.flags.writeable
     assert found.mode == mode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 
 FRAMES = 140
 DROPPED: dict[str, list[int]] = {
@@ -33,7 +34,7 @@ def expected(dropped: list[int], *, backfill: int, predict: int = 10, limit: int
     return sources
 
 
-def check(records: list[dict[str, object]], sources: list[str]) -> None:
+def check(records: Sequence[Mapping[str, object]], sources: list[str]) -> None:
     """Exactly one record a frame, in order, each as its source promises."""
     assert [record["frame_number"] for record in records] == list(range(FRAMES))
     assert [record["source"] for record in records] == sources

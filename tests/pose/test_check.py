@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -70,8 +69,6 @@ def test_a_busy_service_is_asked_again(
     monkeypatch.setattr(time, "sleep", waited.append)
     video = write(project / "v.mp4", 6)
     with serving(in_flight=1, queue=0) as client:
-        found: dict[str, Any] = pose_check.of_video(
-            f"http://127.0.0.1:{client.port}", video, lambda *_: None
-        )
+        found = pose_check.of_video(f"http://127.0.0.1:{client.port}", video, lambda *_: None)
     assert found["sources"]["detected"] == 6
     assert set(waited) <= {1.0}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from devbox.box.pose import result
@@ -24,7 +22,7 @@ from tests.pose.patterns import DROPPED, FRAMES, check, expected
 SIZE = (400, 200)
 
 
-def records(dropped: list[int], *, backfill: bool) -> list[dict[str, Any]]:
+def records(dropped: list[int], *, backfill: bool) -> list[result.Record]:
     limits = Limits()
     follow = Follow(limits)
     steps = (

@@ -215,6 +215,7 @@ def test_an_engine_that_hangs_is_ended_in_time(
     monkeypatch.setattr(host, "SEE_SECONDS", 0.2)
     fake(seconds=60)
     image = cv2.imread(str(paths.data("templates") / "demo" / "astronaut.jpg"))
+    assert image is not None
     with (
         host.Host("fake", {}, print) as opened,
         pytest.raises(host.EngineFailed, match=r"over 0\.2 s"),
@@ -233,6 +234,7 @@ def test_a_box_that_mediapipe_does_not_fit_gets_the_cascade_and_is_told(
         monkeypatch.setattr(sys, "platform", "linux")
     said: list[str] = []
     image = cv2.imread(str(paths.data("templates") / "demo" / "astronaut.jpg"))
+    assert image is not None
     with host.Host("mediapipe", {"min_size": 40}, said.append) as opened:
         assert len(opened.see(image)) == 1
         assert opened.ready

@@ -37,8 +37,11 @@ def test_a_photograph_gives_33_keypoints_in_pixels_and_metres(home: Path, mediap
     assert points["left_shoulder"]["x"] - points["right_shoulder"]["x"] > 100
     assert points["nose"]["confidence"] > 0.9 > points["left_ankle"]["confidence"]
     # In metres around the hips: the nose is half a metre above them, and nearer to the camera.
-    assert -0.9 < points["nose"]["y_3d"] < -0.4
-    assert points["nose"]["z_3d"] < 0
+    height, depth = points["nose"]["y_3d"], points["nose"]["z_3d"]
+    assert height is not None
+    assert depth is not None
+    assert -0.9 < height < -0.4
+    assert depth < 0
     # Pixels of the picture that was sent, whatever its shape.
     assert beside.points[0][:2] == (_near(points["nose"]["x"]), _near(points["nose"]["y"]))
     halved = {point["name"]: point for point in result.keypoints(small)}

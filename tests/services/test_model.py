@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,14 +19,14 @@ HERE = "tests.services.models"
 
 
 @pytest.fixture
-def model() -> Iterator[Model]:
-    made = Model(HERE, {"size": 3})
+def model() -> Iterator[Model[Any]]:
+    made: Model[Any] = Model(HERE, {"size": 3})
     yield made
     made.close()
 
 
 def test_answers_come_whole_whatever_the_model_prints(capfd: pytest.CaptureFixture[str]) -> None:
-    model = Model(HERE, {"size": 3})
+    model: Model[Any] = Model(HERE, {"size": 3})
     assert model.ask({"image": b"\0" * 3_000_000})["request"] == {"image": b"\0" * 3_000_000}
     assert model.info == {"device": "cpu", "size": 3}
     model.close()
@@ -35,7 +36,7 @@ def test_answers_come_whole_whatever_the_model_prints(capfd: pytest.CaptureFixtu
         assert text in err
 
 
-def test_what_it_raises_is_told_and_the_process_continues(model: Model) -> None:
+def test_what_it_raises_is_told_and_the_process_continues(model: Model[Any]) -> None:
     first = model.ask(1)
     with pytest.raises(ModelError, match="ValueError: no face in it") as raised:
         model.ask("raise")
@@ -46,7 +47,7 @@ def test_what_it_raises_is_told_and_the_process_continues(model: Model) -> None:
 @pytest.mark.parametrize(
     ("how", "said"), [("die", "was killed by SIGSEGV"), ("exit", "ended with code 7")]
 )
-def test_its_death_is_told_and_it_is_loaded_again(model: Model, how: str, said: str) -> None:
+def test_its_death_is_told_and_it_is_loaded_again(model: Model[Any], how: str, said: str) -> None:
     first = model.ask(1)
     with pytest.raises(ModelDied, match=f"the model's process {said}"):
         model.ask(how)
@@ -56,7 +57,7 @@ def test_its_death_is_told_and_it_is_loaded_again(model: Model, how: str, said: 
 
 
 def test_one_that_takes_too_long_is_killed() -> None:
-    model = Model(HERE, timeout=0.2)
+    model: Model[Any] = Model(HERE, timeout=0.2)
     pid = model.ask(1)["pid"]
     with pytest.raises(ModelDied, match=r"took over 0\.2 s"):
         model.ask("hang")
@@ -66,7 +67,7 @@ def test_one_that_takes_too_long_is_killed() -> None:
 
 
 async def test_calls_are_answered_in_their_order_and_one_that_was_given_up_is_left_out(
-    model: Model,
+    model: Model[Any],
 ) -> None:
     await asyncio.to_thread(model.wait)
     calls = [asyncio.ensure_future(model.call(n)) for n in range(20)]
@@ -81,7 +82,7 @@ async def test_calls_are_answered_in_their_order_and_one_that_was_given_up_is_le
 
 async def test_while_it_loads_a_call_is_refused_with_when_to_come_back(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    model = Model(HERE, {"until": str(gate)})
+    model: Model[Any] = Model(HERE, {"until": str(gate)})
     with pytest.raises(NotReady, match="is being loaded") as raised:
         await model.call(1)
     assert (raised.value.status, raised.value.headers) == (503, {"Retry-After": "5"})
@@ -102,7 +103,7 @@ def test_one_that_cannot_be_loaded_ends_the_service(config: dict[str, bool], sai
     told: list[str] = []
     service = Service()
     service.on_fail(told.append)
-    model = Model(HERE, config, service=service)
+    model: Model[Any] = Model(HERE, config, service=service)
     assert not model.wait(60)
     assert (model.state, model.error) == ("failed", said)
     with pytest.raises(NotReady, match="cannot be loaded"):
@@ -113,14 +114,14 @@ def test_one_that_cannot_be_loaded_ends_the_service(config: dict[str, bool], sai
 
 def test_it_may_have_another_interpreter_than_the_service() -> None:
     """The machine's oldest, as an environment of its own may have."""
-    model = Model(HERE, {"size": 3}, python=oldest_python())
+    model: Model[Any] = Model(HERE, {"size": 3}, python=oldest_python())
     assert model.ask({"picture": b"\xff" * 1000})["request"] == {"picture": b"\xff" * 1000}
     assert psutil.Process(model.pid).exe() == os.path.realpath(oldest_python())
     model.close()
 
 
 def test_it_ends_with_whoever_started_it() -> None:
-    model = Model(HERE)
+    model: Model[Any] = Model(HERE)
     pid = model.ask(1)["pid"]
     assert os.getpid() == psutil.Process(pid).ppid()
     model.close()

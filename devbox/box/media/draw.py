@@ -7,8 +7,9 @@ colour too.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Iterator, List, Optional, Protocol, Tuple, TypedDict
 
+from devbox.box.arrays import Pixels
 from devbox.box.job import Job
 from devbox.box.media.frames import Sequence
 
@@ -22,13 +23,36 @@ _CELLS, _COLUMNS, _CELL = 20, 5, (256, 192)
 _SMALLEST, _LARGEST = 16, 4096
 
 
-class _Overlay:
+class Tracked(TypedDict):
+    """One person of a frame. box: x, y, width, height, pixels. source: as the frame's."""
+
+    id: int
+    box: List[float]
+    score: Optional[float]
+    source: str
+
+
+class Tracks(TypedDict):
+    """What is drawn of a frame. source: detected, predicted, held or none."""
+
+    frame: int
+    source: str
+    tracks: List[Tracked]
+
+
+class _Writer(Protocol):
+    """What is used of cv2.VideoWriter."""
+
+    def write(self, image: Pixels, /) -> object: ...
+
+
+class Overlay:
     """writer: None where no video can be written: then pictures are dropped."""
 
-    def __init__(self, writer: Any, size: Tuple[int, int]) -> None:
+    def __init__(self, writer: Optional[_Writer], size: Tuple[int, int]) -> None:
         self._writer, self._size = writer, size
 
-    def add(self, picture: Any) -> None:
+    def add(self, picture: Pixels) -> None:
         import cv2
 
         if self._writer is None:
@@ -39,7 +63,7 @@ class _Overlay:
 
 
 @contextmanager
-def overlay(job: Job, path: str, source: Sequence) -> Iterator[_Overlay]:
+def overlay(job: Job, path: str, source: Sequence) -> Iterator[Overlay]:
     """A video of the sequence's size and rate among the outputs. Where it cannot be encoded, that
     is logged, and the results stand without it."""
     import cv2
@@ -52,13 +76,13 @@ def overlay(job: Job, path: str, source: Sequence) -> Iterator[_Overlay]:
             if not writer.isOpened():
                 raise _NotEncodable
             try:
-                yield _Overlay(writer, size)
+                yield Overlay(writer, size)
             finally:
                 writer.release()
             return
     except _NotEncodable:
         job.log(f"{source.name}: no {path}: a video of {size[0]} × {size[1]} cannot be encoded")
-    yield _Overlay(None, size)
+    yield Overlay(None, size)
 
 
 class _NotEncodable(Exception):
@@ -70,9 +94,8 @@ def _encodable(width: int, height: int) -> Tuple[int, int]:
     return max(_SMALLEST, round(width * shrink)), max(_SMALLEST, round(height * shrink))
 
 
-def annotate(image: Any, record: Dict[str, Any]) -> Any:
+def annotate(image: Pixels, record: Tracks) -> Pixels:
     """A copy of the frame with its tracks and its source drawn in."""
-
     picture = image.copy()
     for track in record["tracks"]:
         x, y, w, h = (round(v) for v in track["box"])
@@ -88,12 +111,12 @@ class Sheet:
 
     def __init__(self, expected: int) -> None:
         self._stride = max(1, -(-expected // _CELLS)) if expected else 1
-        self._cells: List[Tuple[int, Any]] = []
+        self._cells: List[Tuple[int, Pixels]] = []
 
-    def offer(self, record: Dict[str, Any], picture: object) -> None:
+    def offer(self, frame: int, picture: Pixels) -> None:
+        """frame: its number, from 0."""
         import cv2
 
-        frame = record["frame"]
         if frame % self._stride:
             return
         self._cells.append((frame, cv2.resize(picture, _CELL, interpolation=cv2.INTER_AREA)))

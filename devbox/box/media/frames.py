@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from devbox.box.arrays import Pixels
 from devbox.box.job import Job
 from devbox.box.media import video
 from devbox.box.pieces import is_image, sequences
@@ -18,7 +19,7 @@ class Frame(NamedTuple):
 
     number: int
     time: float
-    image: Optional[Any]
+    image: Optional[Pixels]
 
 
 class Sequence:
@@ -42,13 +43,13 @@ class Sequence:
         for found in video.read(self._paths[0], self.fps, self.expected):
             yield Frame(*found)
 
-    def blank(self) -> Any:
+    def blank(self) -> Pixels:
         """A grey frame in place of one that could not be read."""
         import numpy as np
 
         return np.full((self.height, self.width, 3), 96, np.uint8)
 
-    def _image(self, path: Path) -> Optional[Any]:
+    def _image(self, path: Path) -> Optional[Pixels]:
         import cv2
 
         image = load_image(path)
@@ -118,11 +119,12 @@ def open_sequence(paths: List[Path], fps: float) -> Sequence:
     return Sequence(name, paths, seen.fps or fps, seen.expected, seen.width, seen.height)
 
 
-def load_image(path: Path) -> Optional[Any]:
+def load_image(path: Path) -> Optional[Pixels]:
     """None for what is no image, or one larger than OpenCV or this box's memory takes."""
     import cv2
 
     try:
-        return cv2.imread(str(path))
+        image: Optional[Pixels] = cv2.imread(str(path))
     except (cv2.error, MemoryError):
         return None
+    return image

@@ -13,7 +13,12 @@ import importlib
 import io
 import math
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, SupportsFloat, Union
+
+from devbox.box.arrays import Array, Pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MOST_PIXELS = 89_478_485  # above this Pillow itself calls a picture a possible decompression bomb
 
@@ -45,7 +50,7 @@ class Picture(NamedTuple):
     file's own. orientation: EXIF's 1..8, already applied. film_mm: the focal length EXIF tells, on
     35 mm film, in millimetres; None without one."""
 
-    image: Any
+    image: Pixels
     mode: str
     orientation: int
     film_mm: Optional[float]
@@ -125,7 +130,7 @@ def _heif() -> None:
         return
 
 
-def _turned(opened: Any, orientation: int) -> Any:
+def _turned(opened: Image, orientation: int) -> Image:
     from PIL.Image import Transpose
 
     turn = {
@@ -140,7 +145,7 @@ def _turned(opened: Any, orientation: int) -> Any:
     return opened if turn is None else opened.transpose(turn)
 
 
-def _rgb(image: Any) -> Any:
+def _rgb(image: Image) -> Pixels:
     import numpy as np
 
     if image.mode.startswith("I") or image.mode == "F":
@@ -155,7 +160,7 @@ def _rgb(image: Any) -> Any:
     return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
-def _grey(values: Any, mode: str) -> Any:
+def _grey(values: Array, mode: str) -> Pixels:
     """8-bit grey of one channel. 16-bit PNGs open as I in some versions of Pillow, as I;16 in
     others."""
     import numpy as np
@@ -170,21 +175,23 @@ def _grey(values: Any, mode: str) -> Any:
     return (scaled + 0.5).astype(np.uint8)
 
 
-def _over_white(image: Any) -> Any:
+def _over_white(image: Image) -> Image:
     from PIL import Image
 
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, image).convert("RGB")
 
 
-def _from_lab(image: Any) -> Any:
+def _from_lab(image: Image) -> Image:
     from PIL import ImageCms
 
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    assert converted is not None  # as it is not done in place
+    return converted
 
 
-def _exif(image: Any) -> Dict[int, Any]:
+def _exif(image: Image) -> Dict[int, object]:
     """The tags this module reads. Damaged EXIF is like none: the pixels are still good."""
     try:
         exif = image.getexif()
@@ -193,7 +200,7 @@ def _exif(image: Any) -> Dict[int, Any]:
         return {}
 
 
-def _film_mm(tags: Dict[int, Any]) -> Optional[float]:
+def _film_mm(tags: Dict[int, object]) -> Optional[float]:
     film = _number(tags.get(_FOCAL_35))
     if film is not None and film >= 1:
         return film
@@ -203,10 +210,12 @@ def _film_mm(tags: Dict[int, Any]) -> Optional[float]:
     return own * _CROP if own < _SHORT else own
 
 
-def _number(value: Any) -> Optional[float]:
+def _number(value: object) -> Optional[float]:
     """EXIF holds anything: fractions by zero, tuples, text."""
+    if not isinstance(value, (str, bytes, SupportsFloat)):
+        return None
     try:
         number = float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError):
         return None
     return number if math.isfinite(number) else None

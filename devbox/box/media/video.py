@@ -6,7 +6,9 @@ import struct
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, BinaryIO, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import BinaryIO, Iterator, List, NamedTuple, Optional, Protocol, Set, Tuple
+
+from devbox.box.arrays import Pixels
 
 _SCANNED = 60  # frames looked at for the rate
 _FASTEST = 480.0  # frames a second; what is declared above that is a clock, not a rate
@@ -24,6 +26,16 @@ class Look(NamedTuple):
     expected: int
 
 
+class _Capture(Protocol):
+    """What is used of cv2.VideoCapture."""
+
+    def get(self, property: int, /) -> float: ...
+
+    def grab(self) -> bool: ...
+
+    def retrieve(self) -> Tuple[bool, Optional[Pixels]]: ...
+
+
 def look(path: Path) -> Optional[Look]:
     """What a video says of itself; None when OpenCV cannot read it. The rate is the one its
     timestamps show: what a container declares may be the speed of its clock."""
@@ -39,7 +51,7 @@ def look(path: Path) -> Optional[Look]:
         return Look(width, height, _rate(declared, _times(capture)), max(0, expected))
 
 
-def read(path: Path, fps: float, expected: int) -> Iterator[Tuple[int, float, Optional[Any]]]:
+def read(path: Path, fps: float, expected: int) -> Iterator[Tuple[int, float, Optional[Pixels]]]:
     """(number, seconds, image) of every frame in order; no image for one that is lost. fps, as
     `look` found it, gives the times where the container has none."""
     import cv2
@@ -81,7 +93,7 @@ def _nth(found: int, lost: "set[int]", least: int) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[_Capture]:
     import cv2
 
     capture = cv2.VideoCapture(str(path))
@@ -91,7 +103,7 @@ def _opened(path: Path) -> Iterator[Any]:
         capture.release()
 
 
-def _times(capture: Any) -> List[float]:
+def _times(capture: _Capture) -> List[float]:
     """Timestamps of the first frames, seconds."""
     import cv2
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
-
+from devbox.box.arrays import Pixels
 from devbox.box.media import draw
 from devbox.box.pose.keypoints import HMR2, MEDIAPIPE, limbs
+from devbox.box.pose.result import Record
 
 _SEEN = 0.3  # confidence from which a keypoint is drawn
 _ROWS = {names[0]: names for names in (MEDIAPIPE, HMR2)}
 
 
-def annotate(image: Any, record: Dict[str, Any]) -> Any:
+def annotate(image: Pixels, record: Record) -> Pixels:
     """A copy of a BGR frame with the pose of its record (`result.record`) drawn in: solid lines
     and filled points where it was detected, thin lines and rings where it is predicted or held."""
     import cv2

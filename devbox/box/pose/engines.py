@@ -6,8 +6,10 @@ They are made and used in a process of their own (`host`), one frame at a time.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Callable, Dict, List, Tuple, TypedDict
 
+from devbox.box.arrays import Pixels
+from devbox.box.job import Args
 from devbox.box.pose.keypoints import FACE, MEDIAPIPE
 from devbox.box.pose.person import Person, Point
 from devbox.box.pose.result import Faces
@@ -17,6 +19,14 @@ _SEEN = 0.5  # visibility from which a landmark counts as in the picture
 # On the demo clip 0.5, MediaPipe's own default, sees people in 4 of 50 frames that hide the person,
 # 0.7 misses the person in one, and 0.6 does neither.
 _CONFIDENT = 0.6
+
+
+class Options(TypedDict, total=False):
+    """min_size: of cascade, pixels; weights and hashes: paths, of 4d-humans."""
+
+    min_size: int
+    weights: str
+    hashes: str
 
 
 class Engine:
@@ -29,7 +39,7 @@ class Engine:
     def __init__(self) -> None:
         self.models = {"hmr2": False, "phalp": False}
 
-    def see(self, image: object, session: str, frame: int) -> List[Person]:
+    def see(self, image: Pixels, session: str, frame: int) -> List[Person]:
         """People in a BGR uint8 frame of height × width × 3. session, frame: frames of one session
         come in rising order, and 0 begins it again; "" is for a picture that belongs to none.
         ValueError where the picture, or what the network made of it, is of no use."""
@@ -39,14 +49,17 @@ class Engine:
         """The session ended."""
 
 
-def options(args: Mapping[str, Any]) -> Dict[str, Any]:
+def options(args: Args) -> Options:
     """What `load` takes of a job's or service's arguments."""
-    return {name: args[name] for name in ("min_size", "weights", "hashes")}
+    return {
+        "min_size": args["min_size"],
+        "weights": args["weights"],
+        "hashes": args["hashes"],
+    }
 
 
-def load(name: str, options: Mapping[str, Any]) -> Engine:
-    """The engine of that name. options: min_size of cascade; weights and hashes of
-    4d-humans."""
+def load(name: str, options: Options) -> Engine:
+    """The engine of that name."""
     if name == "4d-humans":
         from devbox.box.pose.four_d_humans import load_engine
 
@@ -68,11 +81,11 @@ class Cascade(Engine):
 
         self._finder = Faces(min_size)
 
-    def see(self, image: object, session: str, frame: int) -> List[Person]:
+    def see(self, image: Pixels, session: str, frame: int) -> List[Person]:
         return [_face(found.box, found.score) for found in self._finder.detect(image)]
 
 
-def _face(box: Any, score: float) -> Person:
+def _face(box: Tuple[float, float, float, float], score: float) -> Person:
     x, y, w, h = box
     # The cascade's weight has no fixed scale; from 0 to 10 covers what it gives on faces.
     middle = (x + w / 2, y + h / 2, None, None, None, min(max(score / 10, 0.0), 1.0))
@@ -94,7 +107,7 @@ class MediaPipe(Engine):
             static_image_mode=True, model_complexity=1, min_detection_confidence=_CONFIDENT
         )
 
-    def see(self, image: Any, session: str, frame: int) -> List[Person]:
+    def see(self, image: Pixels, session: str, frame: int) -> List[Person]:
         found = self._pose.process(self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB))
         if found.pose_landmarks is None:
             return []

@@ -12,11 +12,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from devbox.box import environment
+from devbox.box.arrays import Pixels
+from devbox.box.pose.engines import Options
 from devbox.box.pose.person import Person
 from devbox.box.pose.result import Faces
+from devbox.box.pose.worker import Answer, Config, Request
 from devbox.box.service import Service
 from devbox.box.services.model import Model, ModelDied, ModelError, NotReady
 from devbox.wire.jobs import Environment
@@ -73,13 +76,13 @@ class Host:
     def __init__(
         self,
         name: str,
-        options: Mapping[str, Any],
+        options: Options,
         say: Callable[[str], None],
         service: Optional[Service] = None,
     ) -> None:
-        self._asked, self._options = name, dict(options)
+        self._asked, self._options = name, options
         self._say, self._service = say, service
-        self._model: Optional[Model] = None
+        self._model: Optional[Model[Answer]] = None
         self._engine, self._note = name, ""
 
     def __enter__(self) -> "Host":
@@ -96,7 +99,7 @@ class Host:
         if self._note:
             self._say(self._note)
         os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "2", "GLOG_minloglevel": "2"})
-        config = {"factory": FACTORY, "name": self._engine, "options": self._options}
+        config: Config = {"factory": FACTORY, "name": self._engine, "options": self._options}
         self._model = Model(
             "devbox.box.pose.worker",
             config,
@@ -125,7 +128,7 @@ class Host:
         info = model.info
         return Ready(self._engine, info["models"], info["device"], info["faces"], self._note)
 
-    def see(self, image: object, session: str = "", frame: int = 0) -> List[Person]:
+    def see(self, image: Pixels, session: str = "", frame: int = 0) -> List[Person]:
         """As `Engine.see`: a BGR uint8 frame of height × width × 3. ValueError as there, and for
         whatever else it raises; EngineFailed when the process died or took too long: it is loaded
         again, and sessions begin again with it."""
@@ -138,7 +141,7 @@ class Host:
         except ModelError as error:
             raise ValueError(str(error)) from error
 
-    async def look(self, image: object, session: str = "", frame: int = 0) -> List[Person]:
+    async def look(self, image: Pixels, session: str = "", frame: int = 0) -> List[Person]:
         """The same without blocking the event loop; one at a time, in the order of the calls.
         devbox.box.services.model says what it raises, and ValueError as `see`."""
         return _people(await self._loaded().call(_request(image, session, frame)))
@@ -153,7 +156,7 @@ class Host:
         if model:
             model.close()
 
-    def _loaded(self) -> Model:
+    def _loaded(self) -> Model[Answer]:
         if self._model is None:
             raise NotReady("the engine's packages are being installed")
         return self._model
@@ -177,15 +180,14 @@ class Host:
         return "cascade", "", note
 
 
-def _request(image: object, session: str, frame: int) -> Dict[str, Any]:
+def _request(image: Pixels, session: str, frame: int) -> Request:
     import numpy as np
 
     content = np.ascontiguousarray(image, np.uint8)
-    return {"see": [session, frame], "shape": content.shape, "pixels": content.tobytes()}
+    return {"see": (session, frame), "shape": content.shape, "pixels": content.tobytes()}
 
 
-def _people(answer: Mapping[str, Any]) -> List[Person]:
+def _people(answer: Answer) -> List[Person]:
     if "error" in answer:
         raise ValueError(answer["error"])
-    found: List[Person] = answer["people"]
-    return found
+    return answer["people"]

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping
+from typing import Dict, Iterable, List, Mapping, TypedDict
 
+from devbox.box.json_file import number
 from devbox.box.pose.coverage import SOURCES
 
 _SHOWN = 20  # gaps listed
+
+
+class Summary(TypedDict):
+    """sources: how many frames of each; detected, covered: shares of all frames, covered being all
+    but none; sequential: whether frames were 0, 1, 2 and so on; people: tracks and how many frames
+    each has; gaps: the longest runs of frames without a detection, [first, last], in order;
+    longest_gap: frames; errors: frames that could not be looked at."""
+
+    frames: int
+    sources: Dict[str, int]
+    detected: float
+    covered: float
+    sequential: bool
+    people: Dict[str, int]
+    gaps: List[List[int]]
+    longest_gap: int
+    errors: int
 
 
 class Report:
@@ -19,9 +37,9 @@ class Report:
         self._out_of_order = self._errors = 0
         self._last = -1
 
-    def add(self, record: Mapping[str, Any]) -> None:
+    def add(self, record: Mapping[str, object]) -> None:
         """The next record of the sequence."""
-        frame, source = int(record["frame_number"]), str(record["source"])
+        frame, source = int(number(record["frame_number"]) or 0), str(record["source"])
         self._sources[source] += 1
         self._out_of_order += frame != self._last + 1
         self._last = frame
@@ -35,11 +53,7 @@ class Report:
             else:
                 self._gaps.append([frame, frame])
 
-    def result(self) -> Dict[str, Any]:
-        """frames; sources: how many of each; detected, covered: shares of all frames, covered
-        being all but none; sequential: whether frames were 0, 1, 2 and so on; people: tracks and
-        how many frames each has; gaps: the longest runs of frames without a detection, [first,
-        last], in order; longest_gap: frames; errors: frames that could not be looked at."""
+    def result(self) -> Summary:
         total = sum(self._sources.values())
         longest = sorted(self._gaps, key=lambda gap: gap[0] - gap[1])[:_SHOWN]
         return {
@@ -55,7 +69,7 @@ class Report:
         }
 
 
-def report(records: Iterable[Mapping[str, Any]]) -> Dict[str, Any]:
+def report(records: Iterable[Mapping[str, object]]) -> Summary:
     """`Report.result` of all of them."""
     made = Report()
     for record in records:

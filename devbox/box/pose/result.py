@@ -23,13 +23,49 @@ frame_width, frame_height, processing_time_ms, error ("" when all is well)
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Iterable, List, Optional, Tuple, TypedDict
 
 from devbox.box.pose.coverage import Covered
 from devbox.box.pose.person import Person
 
 Faces = Optional[List[List[int]]]
 _METRES, _PIXELS = 5, 2  # decimals kept: a hundredth of a millimetre, of a pixel
+
+
+class Keypoint(TypedDict):
+    name: str
+    x: float
+    y: float
+    z: Optional[float]
+    confidence: float
+    x_3d: Optional[float]
+    y_3d: Optional[float]
+    z_3d: Optional[float]
+
+
+class Record(TypedDict):
+    """One frame's, as said above."""
+
+    frame_number: int
+    keypoints: Optional[List[Keypoint]]
+    keypoint_count: int
+    has_3d: bool
+    mesh_vertices_data: Optional[List[List[float]]]
+    mesh_faces_data: Faces
+    camera_translation: Optional[List[float]]
+    focal_length: Optional[float]
+    source: str
+    source_frame: Optional[int]
+    tracking_confidence: float
+    detection_score: Optional[float]
+    track_id: Optional[str]
+    track_tentative: bool
+    people: int
+    box: Optional[List[float]]
+    frame_width: int
+    frame_height: int
+    processing_time_ms: float
+    error: str
 
 
 def record(
@@ -39,9 +75,9 @@ def record(
     milliseconds: float,
     faces: Faces = None,
     session: str = "",
-    nobody: Optional[List[Any]] = None,
+    nobody: Optional[List[Keypoint]] = None,
     mesh: bool = True,
-) -> Dict[str, Any]:
+) -> Record:
     """size: width and height of the picture. nobody: keypoints of a frame with source none. mesh:
     whether vertices and faces are written out, where the engine has them."""
     person = covered.person
@@ -71,9 +107,9 @@ def record(
     }
 
 
-def keypoints(person: Person) -> List[Dict[str, Any]]:
+def keypoints(person: Person) -> List[Keypoint]:
     """As objects, in the order of their rows."""
-    found = []
+    found: List[Keypoint] = []
     for name, (x, y, x3, y3, z3, confidence) in zip(person.names, person.points):
         in_3d = [None if value is None else round(value, _METRES) for value in (x3, y3, z3)]
         found.append(
@@ -102,5 +138,5 @@ def mesh_of(person: Person) -> Optional[List[List[float]]]:
     return rounded
 
 
-def _rounded(values: Any) -> List[float]:
+def _rounded(values: Iterable[float]) -> List[float]:
     return [round(float(value), _METRES) for value in values]

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import traceback
 from importlib import import_module
-from typing import Any, Callable, Dict, Mapping
+from typing import Callable, List, Tuple, TypedDict
 
-from devbox.box.pose.engines import Engine
+from devbox.box.pose.engines import Engine, Options
+from devbox.box.pose.person import Person
 
 
-def load(config: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Dict[str, Any]]:
+class Config(TypedDict):
+    factory: str
+    name: str
+    options: Options
+
+
+class Request(TypedDict, total=False):
+    see: Tuple[str, int]
+    shape: Tuple[int, ...]
+    pixels: bytes
+    forget: str
+
+
+class Answer(TypedDict, total=False):
+    people: List[Person]
+    error: str
+
+
+def load(config: Config) -> Callable[[Request], Answer]:
     """config: factory, "package.module:function" that makes the engine from its name and options;
-    name; options. The function answers {"see": [session, frame], "shape", "pixels"} with {"people"}
+    name; options. The function answers {"see": (session, frame), "shape", "pixels"} with {"people"}
     or, for a frame it can make nothing of, {"error"}; and {"forget": session} with {}."""
     module, _, function = config["factory"].partition(":")
     engine: Engine = getattr(import_module(module), function)(config["name"], config["options"])
 
-    def answer(request: Mapping[str, Any]) -> Dict[str, Any]:
+    def answer(request: Request) -> Answer:
         import numpy as np
 
         if "forget" in request:

@@ -15,26 +15,31 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from types import ModuleType
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional, Tuple
 
 from devbox.box.checkpoints import source
 from devbox.box.checkpoints.provide import Wanted, provide
 from devbox.box.service import Service
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
 VARIABLE = "DEVBOX_SERVICE"
 SECRETS = "DEVBOX_CHECKPOINT_SECRETS"  # JSON: checkpoint name → token, for gated ones
 
 _lock = threading.Lock()
-_direct: Optional[Callable[..., Any]] = None
+_direct: Optional[Callable[..., object]] = None
 
 
-def web() -> Any:
+def web() -> ASGIApp:
     """The ASGI app. CheckpointError when a checkpoint cannot be had."""
     module, service = _service()
-    return module.create_app(service)
+    app: ASGIApp = module.create_app(service)
+    return app
 
 
-def predict(*args: Any, **more: Any) -> Any:
+def predict(*args: object, **more: object) -> object:
     """One answer of the model, which is loaded once in each process."""
     global _direct  # noqa: PLW0603 - the one model of this process
     with _lock:
@@ -44,7 +49,7 @@ def predict(*args: Any, **more: Any) -> Any:
     return _direct(*args, **more)
 
 
-def _service() -> Any:
+def _service() -> Tuple[ModuleType, Service]:
     wanted = json.loads(os.environ[VARIABLE])
     secrets: Dict[str, str] = json.loads(os.environ.get(SECRETS) or "{}")
     places: Dict[str, Path] = {}
@@ -58,6 +63,6 @@ def _service() -> Any:
     return module, Service(args=wanted["args"], checkpoints=places)
 
 
-def _say(report: Dict[str, Any]) -> None:
+def _say(report: Mapping[str, object]) -> None:
     if report.get("message"):
         print(report["message"], flush=True)

@@ -37,7 +37,7 @@ import threading
 import traceback
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Generic, List, Mapping, Optional, Tuple, TypeVar
 
 from devbox.box import processes
 from devbox.box.runs.process_group import python_command
@@ -48,7 +48,7 @@ LOADING, READY, FAILED = "loading", "ready", "failed"
 _DEATHS = 3  # in a row, without having been ready, before it is given up
 _LAST = 5.0  # seconds for a process whose socket is closed to be gone
 _PROTOCOL = 4  # of pickle: every Python from 3.9 on reads it
-_END = object()
+A = TypeVar("A")  # an answer
 
 
 class ModelError(Problem):
@@ -69,7 +69,7 @@ class NotReady(Problem):
         super().__init__(503, text, {"Retry-After": "5"})
 
 
-class Model:
+class Model(Generic[A]):
     """module: has `load(config)`. python: another interpreter, such as that of an environment of
     its own (devbox.box.environment.provide). timeout: seconds one request may take; the process is
     killed then. service: told when the model has to be given up."""
@@ -77,7 +77,7 @@ class Model:
     def __init__(
         self,
         module: str,
-        config: Optional[Mapping[str, Any]] = None,
+        config: Optional[Mapping[str, object]] = None,
         *,
         python: str = "",
         timeout: Optional[float] = None,
@@ -87,7 +87,7 @@ class Model:
         self.info: Dict[str, Any] = {}
         self._module, self._config = module, dict(config or {})
         self._python, self._timeout, self._service = python, timeout, service
-        self._waiting: queue.Queue[Any] = queue.Queue()
+        self._waiting: queue.Queue[Optional[Tuple[Future[A], bytes]]] = queue.Queue()
         self._settled = threading.Event()
         self._process: Optional[subprocess.Popen[bytes]] = None
         # The process dies with the thread that started it: one thread for all its life.
@@ -103,13 +103,13 @@ class Model:
         """Of its process; None where there is none."""
         return self._process.pid if self._process else None
 
-    async def call(self, request: object) -> Any:
+    async def call(self, request: object) -> A:
         """The answer, without blocking the event loop. One at a time, in the order of the calls;
         one whose client has gone (cancelled) before its turn is left out."""
         self._require_ready()
         return await asyncio.wrap_future(self._submit(request))
 
-    def ask(self, request: object) -> Any:
+    def ask(self, request: object) -> A:
         """The answer; waits for the model to be loaded."""
         self._settled.wait()
         self._require_ready()
@@ -122,7 +122,7 @@ class Model:
 
     def close(self) -> None:
         """End its process, after what was asked before."""
-        self._waiting.put(_END)
+        self._waiting.put(None)
         self._thread.join()
 
     def _require_ready(self) -> None:
@@ -131,8 +131,8 @@ class Model:
         if self.state != READY:
             raise NotReady("the model is being loaded")
 
-    def _submit(self, request: object) -> Future[Any]:
-        asked: Future[Any] = Future()
+    def _submit(self, request: object) -> Future[A]:
+        asked: Future[A] = Future()
         self._waiting.put((asked, pickle.dumps(request, _PROTOCOL)))
         return asked
 
@@ -186,7 +186,7 @@ class Model:
         """Give it requests. True when no more are wanted, False when it has died."""
         while True:
             item = self._waiting.get()
-            if item is _END:
+            if item is None:
                 return True
             asked, data = item
             if not asked.set_running_or_notify_cancel():
@@ -213,7 +213,7 @@ class Model:
             self._service.fail(f"the model cannot be loaded: {self.error}")
         while True:
             item = self._waiting.get()
-            if item is _END:
+            if item is None:
                 return
             item[0].set_exception(NotReady(f"the model cannot be loaded: {self.error}"))
 
@@ -252,7 +252,7 @@ def main(argv: List[str]) -> int:
         path, config = pickle.loads(link.recv_bytes())  # noqa: S301 - our own parent
         sys.path += [each for each in path if each not in sys.path]
         answer = importlib.import_module(argv[1]).load(config)
-        first: Tuple[bool, Any] = (True, dict(getattr(answer, "info", None) or {}))
+        first: Tuple[bool, object] = (True, dict(getattr(answer, "info", None) or {}))
     except EOFError:
         return 0
     except Exception as error:
@@ -268,7 +268,7 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def _answered(answer: Any, request: bytes) -> bytes:
+def _answered(answer: Callable[[object], object], request: bytes) -> bytes:
     try:
         return pickle.dumps((True, answer(pickle.loads(request))), _PROTOCOL)  # noqa: S301
     except Exception as error:

@@ -9,7 +9,12 @@ its traceback.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Optional, Type, Union
+from typing import TYPE_CHECKING, Awaitable, Callable, Dict, Mapping, Optional, Type, Union
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+Answer = Callable[[object, Exception], Awaitable["Response"]]
 
 
 class Problem(Exception):
@@ -20,7 +25,7 @@ class Problem(Exception):
         self.status, self.headers = status, dict(headers or {})
 
 
-async def _answer(_: object, error: Exception) -> Any:
+async def _answer(_: object, error: Exception) -> Response:
     from starlette.responses import JSONResponse
 
     if isinstance(error, Problem):
@@ -32,7 +37,7 @@ async def _answer(_: object, error: Exception) -> Any:
     return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 500)
 
 
-def handlers() -> Dict[Union[int, Type[Exception]], Callable[..., Any]]:
+def handlers() -> Dict[Union[int, Type[Exception]], Answer]:
     """For `Starlette(exception_handlers=handlers())`."""
     from starlette.exceptions import HTTPException
 

@@ -16,10 +16,13 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict
+from typing import TYPE_CHECKING
 
 from devbox.box import json_file
 from devbox.box.service import Service
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PACKAGES = ("starlette>=0.37", "uvicorn>=0.30")
 _WRITE_EVERY = 1.0
@@ -81,20 +84,20 @@ class Counted:
     """The app, with its requests counted into the file `served`; a failed one is a line of the
     log, but for those that were told to come back later."""
 
-    def __init__(self, app: Any, health: str, served: Path) -> None:
+    def __init__(self, app: ASGIApp, health: str, served: Path) -> None:
         self._app, self._health, self._served = app, health, served
         self._count = self._in_flight = 0
         self._changed = threading.Event()
         self._changed.set()  # the sampler knows from the start that nothing was asked yet
         threading.Thread(target=self._write, daemon=True).start()
 
-    async def __call__(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or scope.get("path") == self._health:
             await self._app(scope, receive, send)
             return
         begun, status = time.monotonic(), 0
 
-        async def sent(message: Dict[str, Any]) -> None:
+        async def sent(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
@@ -126,13 +129,13 @@ class Guarded:
     One without it is answered 401; a WebSocket is closed. The health path is open, since whoever
     looks whether it is well has no token."""
 
-    def __init__(self, app: Any, token: str, open_path: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, open_path: str) -> None:
         if not token:
             raise ValueError("a public service needs a token")
         self._app, self._open = app, open_path
         self._wanted = b"Bearer " + token.encode()
 
-    async def __call__(self, scope: Dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "lifespan" or self._may_pass(scope):
             await self._app(scope, receive, send)
@@ -148,7 +151,7 @@ class Guarded:
             await send({"type": "http.response.start", "status": 401, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
-    def _may_pass(self, scope: Dict[str, Any]) -> bool:
+    def _may_pass(self, scope: Scope) -> bool:
         if scope["type"] == "http" and scope["path"] == self._open:
             return True
         given = [value for name, value in scope["headers"] if name == b"authorization"]

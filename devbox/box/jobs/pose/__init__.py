@@ -11,7 +11,7 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from devbox.box.job import Job
 from devbox.box.media import draw, frames
@@ -59,7 +59,7 @@ def _pose(job: Job, host: Host, source: frames.Sequence, where: str) -> None:
     job.log(f"{source.name}: {summary['frames']} frames, {summary['sources']}")
 
 
-def _results(job: Job, host: Host, source: frames.Sequence, part: Path) -> Dict[str, Any]:
+def _results(job: Job, host: Host, source: frames.Sequence, part: Path) -> Dict[str, object]:
     """Write every record into `part`; the summary."""
     ready = host.start()
     args, report = job.args, Report()
@@ -75,8 +75,8 @@ def _results(job: Job, host: Host, source: frames.Sequence, part: Path) -> Dict[
                 milliseconds=took * 1000,
                 mesh=args["mesh"],
             )
-            record["time"] = round(time, 6)
-            lines.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+            line = {**record, "time": round(time, 6)}
+            lines.write(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n")
             report.add(record)
     engine = {"engine": ready.engine, "note": ready.note, "device": ready.device}
     return {**report.result(), **engine, "fps": source.fps}
@@ -113,7 +113,7 @@ def _followed(
         job.progress(index + 1, source.expected or None, "frames")
 
 
-def _pictures(job: Job, source: frames.Sequence, part: Path, overlay: Any) -> draw.Sheet:
+def _pictures(job: Job, source: frames.Sequence, part: Path, overlay: draw.Overlay) -> draw.Sheet:
     """The frames once more, with what is in `part` drawn in."""
     sheet = draw.Sheet(source.expected)
     with part.open() as lines:
@@ -123,5 +123,5 @@ def _pictures(job: Job, source: frames.Sequence, part: Path, overlay: Any) -> dr
             record = json.loads(line)
             picture = annotate(source.blank() if frame.image is None else frame.image, record)
             overlay.add(picture)
-            sheet.offer({"frame": frame.number}, picture)
+            sheet.offer(frame.number, picture)
     return sheet

@@ -14,14 +14,22 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Iterator, Tuple
 
+from devbox.box.arrays import Pixels
 from devbox.box.job import Job
 from devbox.box.jobs.track import tracker
 from devbox.box.jobs.track.engines import load
 from devbox.box.media import draw, frames
 
 ORDER = ("detected", "predicted", "held", "none")
+
+
+class Record(draw.Tracks, total=False):
+    """One line of results.jsonl."""
+
+    time: float
+    error: str
 
 
 def run(job: Job) -> None:
@@ -50,7 +58,7 @@ def _track(job: Job, source: frames.Sequence, where: str) -> None:
             lost += "error" in record
             picture = draw.annotate(image, record)
             overlay.add(picture)
-            sheet.offer(record, picture)
+            sheet.offer(record["frame"], picture)
             job.progress(record["frame"] + 1, source.expected or None, "frames")
         total = sum(counts.values())
         if total == lost:
@@ -67,13 +75,13 @@ def _track(job: Job, source: frames.Sequence, where: str) -> None:
 
 def _records(
     job: Job, source: frames.Sequence, follow: tracker.Tracker
-) -> Iterator[Tuple[Dict[str, Any], Any]]:
+) -> Iterator[Tuple[Record, Pixels]]:
     engine = load(job.args["engine"], job)
     for index, time, image in source.read():
         found = engine.detect(image) if image is not None else []
-        tracks: List[Dict[str, Any]] = follow.step(found)
+        tracks = follow.step(found)
         sources = {track["source"] for track in tracks}
-        record: Dict[str, Any] = {
+        record: Record = {
             "frame": index,
             "time": round(time, 6),
             "source": next((s for s in ORDER if s in sources), "none"),

@@ -3,7 +3,7 @@ line in `load` and a choice in job.toml."""
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple
 
 from devbox.box.job import Job
 
@@ -18,7 +18,7 @@ class Detection(NamedTuple):
 
     box: Tuple[float, float, float, float]
     score: float
-    identity: Any = None
+    identity: object = None
 
 
 class Engine:

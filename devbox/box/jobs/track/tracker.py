@@ -7,9 +7,10 @@ frames, then ended. A detection near enough to a track out of sight continues it
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 from devbox.box.jobs.track.engines import Detection
+from devbox.box.media.draw import Tracked
 
 Box = Tuple[float, float, float, float]
 
@@ -28,7 +29,7 @@ class Tracker:
         self._tracks: List[_Track] = []
         self.people = 0
 
-    def step(self, found: Sequence[Detection]) -> List[Dict[str, Any]]:
+    def step(self, found: Sequence[Detection]) -> List[Tracked]:
         """The tracks in the next frame: [{"id", "box", "score", "source"}], by id."""
         for track in self._tracks:
             track.advance(self._predict)
@@ -89,7 +90,7 @@ class _Track:
         self.box = _cornered(self._filter.correct(measured).ravel()[:4])
         self.hits, self.unseen, self.score = self.hits + 1, 0, seen.score
 
-    def record(self, predict: int) -> Dict[str, Any]:
+    def record(self, predict: int) -> Tracked:
         source = (
             "detected" if not self.unseen else "predicted" if self.unseen <= predict else "held"
         )

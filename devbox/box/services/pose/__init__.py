@@ -20,20 +20,28 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Dict, List, Optional
+from typing import TYPE_CHECKING, AsyncIterator, List, Optional
 
+from devbox.box.arrays import Pixels
 from devbox.box.environment import EnvironmentMissing
 from devbox.box.pose import coverage, result
 from devbox.box.pose.engines import options
 from devbox.box.pose.host import Host
+from devbox.box.pose.person import Person
 from devbox.box.pose.sessions import Sessions
 from devbox.box.service import Service
 from devbox.box.services.bounded import Bounded
 from devbox.box.services.pose import requests
 from devbox.box.services.problem import Problem, handlers
+from devbox.wire.codec import Json
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 
-def create_app(service: Service) -> Any:
+def create_app(service: Service) -> Starlette:
     """A Starlette app; the engine is loaded behind it."""
     from starlette.applications import Starlette
     from starlette.routing import Route
@@ -75,7 +83,7 @@ class _Server:
         except (EnvironmentMissing, OSError) as error:
             self._service.fail(str(error))
 
-    async def health(self, _: object) -> Any:
+    async def health(self, _: object) -> Response:
         from starlette.responses import JSONResponse
 
         ready = self._host.ready
@@ -93,15 +101,15 @@ class _Server:
             }
         )
 
-    async def hybrid(self, request: object) -> Any:
+    async def hybrid(self, request: Request) -> Response:
         async with self._queue.turn():
             began = time.monotonic()
-            asked = await requests.frame(await requests.body(request, requests.MOST_BYTES))
-            covered = await self._covered(asked)
+            asked, image = await requests.frame(await requests.body(request, requests.MOST_BYTES))
+            covered = await self._covered(asked, image)
             took = (time.monotonic() - began) * 1000
             return await _json(self._record(covered, asked, took, faces=True, nobody=[]), 200)
 
-    async def batch(self, request: object) -> Any:
+    async def batch(self, request: Request) -> Response:
         async with self._queue.turn():
             content = await requests.body(request, requests.MOST_BATCH_BYTES)
             session, frames = requests.batch(content)
@@ -116,15 +124,15 @@ class _Server:
         }
         return await _json(answer, 422 if failed else 200)
 
-    async def _covered(self, asked: requests.Frame) -> coverage.Covered:
+    async def _covered(self, asked: requests.Frame, image: Pixels) -> coverage.Covered:
         async with self._sessions.turn(asked.session, asked.number) as turn:
             try:
-                people = await self._host.look(asked.image, turn.session, asked.number)
+                people = await self._host.look(image, turn.session, asked.number)
             except ValueError as error:
                 raise Problem(500, str(error)) from error
             return turn.step(asked.number, people, asked.size)
 
-    async def _batch(self, session: str, frames: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    async def _batch(self, session: str, frames: List[Json]) -> List[result.Record]:
         """A sequence of its own, with later frames known: gaps are filled from both sides."""
         follow = coverage.Follow(self._limits)
         engine_session = f"batch {id(follow)} {session}"
@@ -134,11 +142,12 @@ class _Server:
         try:
             for number, each in enumerate(frames):
                 began = time.monotonic()
-                one, people, error = requests.Frame(number, session, None, (0, 0)), [], ""
-                one = one._replace(number=requests.number(each, number))
+                one = requests.Frame(requests.number(each, number), session, (0, 0))
+                people: List[Person] = []
+                error = ""
                 try:
-                    one = await requests.frame(each, default=number)
-                    people = await self._host.look(one.image, engine_session, number)
+                    one, image = await requests.frame(each, default=number)
+                    people = await self._host.look(image, engine_session, number)
                 except Problem as problem:
                     if problem.status == 503:
                         raise
@@ -146,7 +155,7 @@ class _Server:
                 except ValueError as refused:
                     error = str(refused)
                 steps.append(follow.step(one.number, people, one.size, error))
-                asked.append(one._replace(image=None))
+                asked.append(one)
                 times.append((time.monotonic() - began) * 1000)
         finally:
             if self._host.ready:
@@ -161,8 +170,8 @@ class _Server:
         took: float,
         *,
         faces: bool = False,
-        nobody: Optional[List[Any]] = None,
-    ) -> Dict[str, Any]:
+        nobody: Optional[List[result.Keypoint]] = None,
+    ) -> result.Record:
         ready = self._host.ready
         return result.record(
             covered,
@@ -174,7 +183,7 @@ class _Server:
         )
 
 
-async def _json(content: object, status: int) -> Any:
+async def _json(content: object, status: int) -> Response:
     """Large meshes are written out beside the event loop."""
     from starlette.responses import JSONResponse
 

@@ -8,10 +8,15 @@ import base64
 import binascii
 import json
 import re
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, List, NamedTuple, Tuple
 
+from devbox.box.arrays import Pixels
 from devbox.box.media import pictures
 from devbox.box.services.problem import Problem
+from devbox.wire.codec import Json, JsonObject
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 MOST_BYTES = 32 << 20  # of one picture's request: 24 MB as a file
 MOST_BATCH_BYTES = 256 << 20
@@ -25,23 +30,21 @@ _MOST_NUMBER = 1 << 53  # JavaScript counts exactly so far
 
 
 class Frame(NamedTuple):
-    """image: BGR uint8, height × width × 3. size: width and height. session: "" where the picture
-    stands alone."""
+    """size: width and height. session: "" where the picture stands alone."""
 
     number: int
     session: str
-    image: Any
     size: Tuple[int, int]
 
 
-async def body(request: object, most: int) -> Any:
+async def body(request: Request, most: int) -> JsonObject:
     """The JSON object that a request sent. Reading ends when it is too long, or late (408)."""
     try:
         data = await asyncio.wait_for(_read(request, most), READ_SECONDS)
     except asyncio.TimeoutError:
         raise Problem(408, f"the request took over {READ_SECONDS:.1f} s to arrive") from None
     try:
-        content = await asyncio.to_thread(json.loads, data)
+        content: Json = await asyncio.to_thread(json.loads, data)
     except (ValueError, RecursionError):
         raise Problem(
             400,
@@ -53,7 +56,7 @@ async def body(request: object, most: int) -> Any:
     return content
 
 
-async def _read(request: Any, most: int) -> bytes:
+async def _read(request: Request, most: int) -> bytes:
     parts: List[bytes] = []
     size = 0
     async for part in request.stream():
@@ -64,17 +67,18 @@ async def _read(request: Any, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def frame(content: Dict[str, Any], default: int = 0) -> Frame:
-    """One picture with its number. Without a frame_number it stands alone, as `default`."""
+async def frame(content: Json, default: int = 0) -> Tuple[Frame, Pixels]:
+    """One picture, BGR uint8 of height × width × 3, with its number. Without a
+    frame_number it stands alone, as `default`."""
     if not isinstance(content, dict):
         raise Problem(400, "a frame is not a JSON object")
     at = number(content, default)
     named = session(content) if content.get("frame_number") is not None else ""
     image = await asyncio.to_thread(_decoded, content.get("image_base64"))
-    return Frame(at, named, image, (image.shape[1], image.shape[0]))
+    return Frame(at, named, (image.shape[1], image.shape[0])), image
 
 
-def batch(content: Dict[str, Any]) -> Tuple[str, List[Dict[str, Any]]]:
+def batch(content: JsonObject) -> Tuple[str, List[Json]]:
     """(session, frames). Their numbers must rise, or be left out."""
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames:
@@ -100,7 +104,7 @@ def number(content: object, default: int) -> int:
     return found
 
 
-def session(content: Dict[str, Any]) -> str:
+def session(content: JsonObject) -> str:
     found = content.get("session_id")
     if found is None:
         return DEFAULT_SESSION
@@ -109,7 +113,7 @@ def session(content: Dict[str, Any]) -> str:
     return found
 
 
-def _decoded(text: object) -> Any:
+def _decoded(text: object) -> Pixels:
     if not isinstance(text, str) or not text:
         raise Problem(400, "image_base64 is missing")
     if match := _DATA_URL.match(text):

@@ -16,19 +16,27 @@ from __future__ import annotations
 import json
 import math
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Callable, Dict, Optional
+from typing import TYPE_CHECKING, AsyncIterator, Dict, Optional, Protocol, Tuple
 
 from devbox.box.service import Service
 from devbox.box.services.bounded import Bounded
 from devbox.box.services.model import Model, NotReady
 from devbox.box.services.problem import Problem, handlers
 
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Message
+
+    from devbox.box.jobs.sharp import worker
+
 _WORKER = "devbox.box.jobs.sharp.worker"
 _IN_FLIGHT = 2  # one is worked on while the next one's picture arrives
 _DRAINED = 8  # times the largest request, that is read from a client whose request is refused
 
 
-def create_app(service: Service) -> Any:
+def create_app(service: Service) -> Starlette:
     """A Starlette app; the model is loaded behind it, once."""
     from starlette.applications import Starlette
     from starlette.routing import Route
@@ -46,7 +54,17 @@ def create_app(service: Service) -> Any:
     )
 
 
-def direct(service: Service) -> Callable[..., bytes]:
+class Predict(Protocol):
+    def __call__(
+        self,
+        image: bytes,
+        f_px: Optional[float] = None,
+        kind: str = "json",
+        max_gaussians: Optional[int] = None,
+    ) -> bytes: ...
+
+
+def direct(service: Service) -> Predict:
     """predict(image, f_px=None, kind="json", max_gaussians=None): the body that the routes answer,
     for callers without HTTP. image: the bytes of a picture file. ValueError for one that cannot be
     read."""
@@ -64,13 +82,12 @@ def direct(service: Service) -> Callable[..., bytes]:
         said = answer({"image": image, "f_px": f_px, "kind": kind, "max_gaussians": most})
         if "error" in said:
             raise ValueError(said["error"])
-        body: bytes = said["body"]
-        return body
+        return said["body"]
 
     return predict
 
 
-def _config(service: Service) -> Dict[str, Any]:
+def _config(service: Service) -> worker.Config:
     return {
         "checkpoint": str(service.checkpoints["sharp"]),
         "device": service.args["device"],
@@ -83,7 +100,7 @@ class _Server:
         self._args = service.args
         self._service = service
         self._queue = Bounded(_IN_FLIGHT, self._args["queue"])
-        self._model: Optional[Model] = None
+        self._model: Optional[Model[worker.Answer]] = None
 
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncIterator[None]:
@@ -93,7 +110,7 @@ class _Server:
         finally:
             self._model.close()
 
-    async def about(self, _: object) -> Any:
+    async def about(self, _: object) -> Response:
         from starlette.responses import JSONResponse
 
         return JSONResponse(
@@ -110,7 +127,7 @@ class _Server:
             }
         )
 
-    async def health(self, _: object) -> Any:
+    async def health(self, _: object) -> Response:
         from starlette.responses import JSONResponse
 
         model = self._model
@@ -120,13 +137,13 @@ class _Server:
         answer = {"status": status, "ready": ready, "model": "sharp", "device": info.get("device")}
         return JSONResponse({**answer, "error": model.error if model and failed else ""})
 
-    async def predict(self, request: Any) -> Any:
+    async def predict(self, request: Request) -> Response:
         from starlette.responses import Response
 
         _, body = await self._ask(request, "json")
         return Response(body, media_type="application/json")
 
-    async def predict_ply(self, request: object) -> Any:
+    async def predict_ply(self, request: Request) -> Response:
         from starlette.responses import Response
 
         about, body = await self._ask(request, "ply")
@@ -136,13 +153,13 @@ class _Server:
         }
         return Response(body, media_type="application/octet-stream", headers=headers)
 
-    async def _ask(self, request: object, kind: str) -> Any:
+    async def _ask(self, request: Request, kind: str) -> Tuple[Dict[str, object], bytes]:
         body = _Body(request, self._args["max_mb"])
         try:
             async with self._queue.turn():
                 if self._model is None or not self._model.is_ready:
                     raise NotReady("the model is not loaded; see GET /health")
-                asked = {"kind": kind, **await self._form(request, body)}
+                asked = await self._form(request, body, kind)
                 answer = await self._model.call(asked)
         except Problem:
             await body.drain()
@@ -151,17 +168,19 @@ class _Server:
             raise Problem(answer["status"], answer["error"])
         return answer["metadata"], answer["body"]
 
-    async def _form(self, request: Any, body: "_Body") -> Dict[str, Any]:
+    async def _form(self, request: Request, body: "_Body", kind: str) -> worker.Request:
+        from starlette import requests
         from starlette.exceptions import HTTPException
-        from starlette.requests import Request
 
         try:
-            async with Request(request.scope, body.receive).form(max_files=1, max_fields=8) as form:
+            limited = requests.Request(request.scope, body.receive)
+            async with limited.form(max_files=1, max_fields=8) as form:
                 file = form.get("file")
                 if file is None or isinstance(file, str):
                     raise Problem(400, "send the picture as the file of a multipart form: file=@…")
                 f_px, most = form.get("f_px"), form.get("max_gaussians")
                 return {
+                    "kind": kind,
                     "image": await file.read(),
                     "f_px": None if f_px in (None, "") else _positive(f_px, "f_px"),
                     "max_gaussians": min(
@@ -177,7 +196,7 @@ class _Body:
     """A request's body, up to a limit. A client that still sends when it is answered would get a
     reset connection in place of the answer, so the rest is read and dropped first."""
 
-    def __init__(self, request: Any, megabytes: int) -> None:
+    def __init__(self, request: Request, megabytes: int) -> None:
         self._receive = request.receive
         self._most = megabytes * 1_000_000
         self._problem = Problem(413, f"the request has more than {megabytes} MB")
@@ -185,7 +204,7 @@ class _Body:
         self._came = int(said) if said.isdecimal() and int(said) > self._most else 0
         self._ended = False
 
-    async def receive(self) -> Any:
+    async def receive(self) -> Message:
         """The next message. Problem 413."""
         message = await self._next()
         if self._came > self._most:
@@ -197,17 +216,17 @@ class _Body:
         while not self._ended and left > 0:
             left -= len((await self._next()).get("body", b""))
 
-    async def _next(self) -> Any:
+    async def _next(self) -> Message:
         message = await self._receive()
         self._came += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
         return message
 
 
-def _positive(value: Any, name: str) -> float:
+def _positive(value: object, name: str) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number >= 1):
         raise Problem(400, f"{name} must be a number from 1 on")
