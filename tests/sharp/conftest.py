@@ -42,7 +42,8 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def checkpoint(upstream: Any, tmp_path: Path) -> Path:
     path = tmp_path / "sharp.pt"
-    torch.save(model.create().state_dict(), path)
+    network: Any = model.create()
+    torch.save(network.state_dict(), path)
     upstream.LOG.clear()
     return path
 

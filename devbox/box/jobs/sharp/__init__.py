@@ -15,9 +15,10 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from devbox.box import pipeline
+from devbox.box.arrays import Pixels
 from devbox.box.job import Job
 from devbox.box.jobs.sharp import preview
 from devbox.box.jobs.sharp.model import Factory, Prediction, load, metadata
@@ -84,7 +85,7 @@ def _write(job: Job, stem: str, name: str, worked: _Worked, device: str) -> None
     job.log(f"{name}: {len(found)} Gaussians, focal length {focal.px:.1f} px by {focal.rule}")
 
 
-def _preview(found: Prediction, *, side: bool) -> Any:
+def _preview(found: Prediction, *, side: bool) -> Pixels:
     import numpy as np
 
     shifts = (0.0, _SIDEWAYS) if side else (0.0,)
@@ -92,7 +93,7 @@ def _preview(found: Prediction, *, side: bool) -> Any:
     return np.hstack([preview.draw(arrays, found.focal, found.size, shift) for shift in shifts])
 
 
-def _png(image: Any) -> bytes:
+def _png(image: Pixels) -> bytes:
     from PIL import Image
 
     out = io.BytesIO()

@@ -13,11 +13,10 @@ import math
 import threading
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Protocol, Tuple
 
+from devbox.box.arrays import Floats, Pixels, Tensor
 from devbox.box.media.pictures import Focal, Picture
-
-Factory = Callable[[], Any]
 
 _building = threading.Lock()  # upstream writes into a table of its own while it builds
 
@@ -26,22 +25,43 @@ class CheckpointError(Exception):
     """The file is not the weights of this model."""
 
 
+class Predictor(Protocol):
+    """What is used of upstream's network."""
+
+    def load_state_dict(self, weights: "Dict[str, Tensor]", /) -> object: ...
+
+    def eval(self) -> object: ...
+
+    def to(self, device: object, /) -> object: ...
+
+
+class Gaussians3D(Protocol):
+    """Upstream's own: tensors of 1 × n × …"""
+
+    mean_vectors: Tensor
+
+    def to(self, device: object, /) -> "Gaussians3D": ...
+
+
+Factory = Callable[[], Predictor]
+
+
 class Gaussians(NamedTuple):
     """float32 numpy arrays of n Gaussians. means: n × 3, metres. sigmas: n × 3, standard
     deviations, metres. quaternions: n × 4, w x y z. colors: n × 3, linear RGB. opacities: n, from
     0 to 1."""
 
-    means: Any
-    sigmas: Any
-    quaternions: Any
-    colors: Any
-    opacities: Any
+    means: Floats
+    sigmas: Floats
+    quaternions: Floats
+    colors: Floats
+    opacities: Floats
 
 
 class Prediction:
     """Of one picture. focal: pixels. size: (width, height) of the picture."""
 
-    def __init__(self, upstream: Any, focal: float, size: Tuple[int, int]) -> None:
+    def __init__(self, upstream: Gaussians3D, focal: float, size: Tuple[int, int]) -> None:
         self._upstream, self.focal, self.size = upstream, focal, size
 
     def __len__(self) -> int:
@@ -60,7 +80,7 @@ class Prediction:
         save_ply(self._upstream, self.focal, (height, width), path)
 
 
-def metadata(picture: Picture, focal: Focal, found: Prediction, device: str) -> Dict[str, Any]:
+def metadata(picture: Picture, focal: Focal, found: Prediction, device: str) -> Dict[str, object]:
     """What the job and the service say of a picture."""
     width, height = found.size
     return {
@@ -78,10 +98,10 @@ def metadata(picture: Picture, focal: Focal, found: Prediction, device: str) -> 
 class Model:
     """device: as torch names it."""
 
-    def __init__(self, predictor: Any, device: str) -> None:
+    def __init__(self, predictor: Predictor, device: str) -> None:
         self._predictor, self.device = predictor, device
 
-    def predict(self, image: Any, focal: float) -> Prediction:
+    def predict(self, image: Pixels, focal: float) -> Prediction:
         """image: height × width × 3, RGB uint8; focal: of it, in pixels. ValueError for anything
         else: upstream takes a picture of 0..1 for a black one, and says nothing."""
         import torch
@@ -122,24 +142,28 @@ def load(checkpoint: Path, device: str = "auto", factory: Optional[Factory] = No
     return Model(predictor, device)
 
 
-def create() -> Any:
+def create() -> Predictor:
     """Upstream's network, empty. Its parameters are written into while it is built, so they are
     made for each."""
     models = importlib.import_module("sharp.models")
-    return models.create_predictor(models.PredictorParams())
+    predictor: Predictor = models.create_predictor(models.PredictorParams())
+    return predictor
 
 
-def _weights(checkpoint: Path) -> Any:
+def _weights(checkpoint: Path) -> Dict[str, Tensor]:
     """The state dict, its tensors left in the file where its form allows it: 2.8 GB less memory
     while the network is filled."""
     import torch
 
     try:
         in_file = zipfile.is_zipfile(checkpoint)
-        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=in_file)
+        weights: Dict[str, Tensor] = torch.load(
+            checkpoint, map_location="cpu", weights_only=True, mmap=in_file
+        )
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint at {checkpoint}") from None
     except Exception as error:
         # torch raises RuntimeError, EOFError, UnpicklingError, … for what is not one whole file.
         what = str(error).strip().splitlines()[:1]
         raise CheckpointError(f"{checkpoint} cannot be read: {' '.join(what)}") from error
+    return weights

@@ -7,8 +7,9 @@ i. Simpler than there: ellipses are not turned, and end near two standard deviat
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
+from devbox.box.arrays import Doubles, Floats, Pixels, Whole
 from devbox.box.jobs.sharp.model import Gaussians
 
 LONGEST = 512  # side of a preview, pixels
@@ -24,13 +25,13 @@ class _Seen(NamedTuple):
     """Gaussians in the picture, nearest first. at, spread: n × 2, pixels; colour: n × 3, linear;
     opacity: n."""
 
-    at: Any
-    spread: Any
-    colour: Any
-    opacity: Any
+    at: Floats
+    spread: Floats
+    colour: Floats
+    opacity: Floats
 
 
-def draw(gaussians: Gaussians, focal: float, size: Tuple[int, int], shift: float = 0.0) -> Any:
+def draw(gaussians: Gaussians, focal: float, size: Tuple[int, int], shift: float = 0.0) -> Pixels:
     """RGB uint8 of height × width × 3, as seen with that focal length in pixels of `size` (width,
     height), at most LONGEST pixels wide and high. shift: how far the camera moves to the right,
     as a share of the middle depth, while it looks at what lies there."""
@@ -70,7 +71,7 @@ def _project(
     return _Seen(at.astype(np.float32)[inside], spread[inside], colour[inside], opacity[inside])
 
 
-def _variances(quaternions: Any, sigmas: Any) -> Any:
+def _variances(quaternions: Floats, sigmas: Floats) -> Floats:
     """n × 2: variance along x and y of Gaussians of those rotations (w, x, y, z) and standard
     deviations: the first two of the diagonal of R diag(σ²) Rᵀ."""
     import numpy as np
@@ -83,7 +84,7 @@ def _variances(quaternions: Any, sigmas: Any) -> Any:
     return np.stack([sum(np.square(r * s) for r, s in zip(row, sigmas.T)) for row in rows], 1)
 
 
-def _blend(seen: _Seen, reach: object, width: int, height: int) -> Any:
+def _blend(seen: _Seen, reach: Whole, width: int, height: int) -> Pixels:
     import numpy as np
 
     pixel, which = _pairs(seen, reach, width, height)
@@ -103,7 +104,7 @@ def _blend(seen: _Seen, reach: object, width: int, height: int) -> Any:
     return _srgb(picture.reshape(height, width, 3))
 
 
-def _pairs(seen: _Seen, reach: Any, width: int, height: int) -> Tuple[Any, Any]:
+def _pairs(seen: _Seen, reach: Whole, width: int, height: int) -> Tuple[Whole, Whole]:
     """(pixel, Gaussian) of what may cover what: by pixel, and nearest first within one."""
     import numpy as np
 
@@ -120,7 +121,7 @@ def _pairs(seen: _Seen, reach: Any, width: int, height: int) -> Tuple[Any, Any]:
     return both // max(1, count), both % max(1, count)
 
 
-def _srgb(linear: Any) -> Any:
+def _srgb(linear: Doubles) -> Pixels:
     """IEC 61966-2-1, as 8 bit."""
     import numpy as np
 

@@ -21,8 +21,9 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypedDict
 
+from devbox.box.arrays import Array
 from devbox.box.jobs.sharp.model import Gaussians, Prediction, metadata
 from devbox.box.jobs.sharp.model import load as load_model
 from devbox.box.media import pictures
@@ -30,11 +31,43 @@ from devbox.box.media import pictures
 LOGIT = 20.0  # sigmoid of it is 1 in float32
 
 
-def load(config: Mapping[str, Any]) -> Callable[[Dict[str, Any]], Dict[str, Any]]:
-    """config: checkpoint (path), device, focal (the rule without EXIF)."""
+class Lists(TypedDict):
+    """Of Gaussians, as said above."""
+
+    mean_vectors: List[List[float]]
+    singular_values: List[List[float]]
+    quaternions: List[List[float]]
+    colors: List[List[float]]
+    opacities: List[float]
+    opacity_logits: List[float]
+
+
+class Config(TypedDict):
+    """checkpoint: a path. focal: the rule without EXIF."""
+
+    checkpoint: str
+    device: str
+    focal: str
+
+
+class Request(TypedDict):
+    kind: str
+    image: bytes
+    f_px: Optional[float]
+    max_gaussians: int
+
+
+class Answer(TypedDict, total=False):
+    metadata: Dict[str, object]
+    body: bytes
+    status: int
+    error: str
+
+
+def load(config: Config) -> Callable[[Request], Answer]:
     model = load_model(Path(config["checkpoint"]), config["device"])
 
-    def answer(request: Dict[str, Any]) -> Dict[str, Any]:
+    def answer(request: Request) -> Answer:
         begun = time.monotonic()
         try:
             picture = pictures.load(request["image"])
@@ -51,15 +84,16 @@ def load(config: Mapping[str, Any]) -> Callable[[Dict[str, Any]], Dict[str, Any]
         if request["kind"] == "ply":
             return {"metadata": about, "body": _ply(found)}
         lists, counts = as_lists(found.arrays(), request["max_gaussians"])
-        whole = {"metadata": {**about, **counts}, "gaussians": lists}
+        about.update(counts)
+        whole = {"metadata": about, "gaussians": lists}
         body = json.dumps(whole, separators=(",", ":"), allow_nan=False).encode()
-        return {"metadata": whole["metadata"], "body": body}
+        return {"metadata": about, "body": body}
 
     answer.info = {"device": model.device}  # type: ignore[attr-defined]
     return answer
 
 
-def as_lists(gaussians: Gaussians, most: int) -> Any:
+def as_lists(gaussians: Gaussians, most: int) -> Tuple[Lists, Dict[str, object]]:
     """At most `most` Gaussians, evenly spread over the picture, as (lists, counts) for JSON."""
     import numpy as np
 
@@ -75,23 +109,29 @@ def as_lists(gaussians: Gaussians, most: int) -> Any:
     with np.errstate(divide="ignore"):
         logits = np.log(opacities / (1 - opacities))
     clamped = int(np.isinf(logits).sum())
-    lists = {
-        "mean_vectors": gaussians.means[chosen],
-        "singular_values": gaussians.sigmas[chosen],
-        "quaternions": gaussians.quaternions[chosen],
-        "colors": gaussians.colors[chosen],
-        "opacities": opacities,
-        "opacity_logits": np.clip(logits, -LOGIT, LOGIT),
+    lists: Lists = {
+        "mean_vectors": _rounded(gaussians.means[chosen]),
+        "singular_values": _rounded(gaussians.sigmas[chosen]),
+        "quaternions": _rounded(gaussians.quaternions[chosen]),
+        "colors": _rounded(gaussians.colors[chosen]),
+        "opacities": _rounded(opacities),
+        "opacity_logits": _rounded(np.clip(logits, -LOGIT, LOGIT)),
     }
-    counts = {
+    counts: Dict[str, object] = {
         "returned": len(chosen),
         "max_gaussians": most,
         "decimation": "even" if len(chosen) < len(good) else "none",
         "left_out": total - len(good),
         "clamped": clamped,
     }
-    rounded = {name: np.round(each.astype(np.float64), 6).tolist() for name, each in lists.items()}
-    return rounded, counts
+    return lists, counts
+
+
+def _rounded(values: Array) -> Any:
+    """As lists of Python's own numbers, six decimals."""
+    import numpy as np
+
+    return np.round(values.astype(np.float64), 6).tolist()
 
 
 def _ply(found: Prediction) -> bytes:
