@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Callable, List, Optional, Protocol, Sequence
 
 from devbox.box import paths
 
@@ -104,6 +104,16 @@ def _folder(missing: List[str]) -> Path:
     return path / digest
 
 
+class _Specifier(Protocol):
+    def contains(self, version: str, prereleases: bool) -> bool: ...
+
+
+class _Requirement(Protocol):
+    """What is used of packaging.requirements.Requirement."""
+
+    specifier: _Specifier
+
+
 def _is_here(text: str) -> bool:
     from importlib import metadata
 
@@ -115,15 +125,16 @@ def _is_here(text: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     requirement = _requirement(text)
-    return requirement is None or bool(requirement.specifier.contains(version, prereleases=True))
+    return requirement is None or requirement.specifier.contains(version, prereleases=True)
 
 
-def _requirement(text: str) -> Optional[Any]:
+def _requirement(text: str) -> Optional[_Requirement]:
     """Parsed by the packaging library, pip's copy where there is no other; without either the
     installed version is taken as good."""
     for module in ("packaging.requirements", "pip._vendor.packaging.requirements"):
         try:
-            return importlib.import_module(module).Requirement(text)
+            found: _Requirement = importlib.import_module(module).Requirement(text)
+            return found
         except ImportError:
             continue
     return None

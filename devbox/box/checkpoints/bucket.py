@@ -9,11 +9,14 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import TYPE_CHECKING, Iterator
 
 from devbox.box import packages
 from devbox.box.address import is_loopback
 from devbox.box.checkpoints.source import Room, Source, any_size
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
 
 PACKAGE = "google-cloud-storage>=2.14"
 _PIECE = 32 << 20
@@ -56,7 +59,7 @@ def push(source: Source, file: Path, secret: str, *, replace: bool) -> bool:
 
 def _crc32c(file: Path) -> str:
     """As the bucket tells it: base64 of the big-endian sum."""
-    checksum: Any = importlib.import_module("google_crc32c").Checksum()
+    checksum = importlib.import_module("google_crc32c").Checksum()
     with file.open("rb") as stream:
         while data := stream.read(1 << 20):
             checksum.update(data)
@@ -84,8 +87,8 @@ def _explained(source: Source, role: str) -> Iterator[None]:
         raise OSError(f"reaching gs://{source.place}/{source.path} failed: {error}") from None
 
 
-def _below(client: Any, source: Source, folder: Path, room: Room) -> Path:
-    blobs: List[Any] = list(client.list_blobs(source.place, prefix=source.path))
+def _below(client: Client, source: Source, folder: Path, room: Room) -> Path:
+    blobs = list(client.list_blobs(source.place, prefix=source.path))
     files = [blob for blob in blobs if not blob.name.endswith("/")]
     if not files:
         raise OSError(f"there is nothing below gs://{source.place}/{source.path}")
@@ -101,7 +104,7 @@ def _below(client: Any, source: Source, folder: Path, room: Room) -> Path:
     return folder
 
 
-def _object(blob: Any, target: Path) -> Path:
+def _object(blob: Blob, target: Path) -> Path:
     from google.cloud.storage import transfer_manager
 
     if not blob.size:
@@ -117,7 +120,7 @@ def _object(blob: Any, target: Path) -> Path:
     return target
 
 
-def _client(secret: str) -> Any:
+def _client(secret: str) -> Client:
     """As the secret's service account; else as this machine is known to Google; else as nobody,
     which is enough for what is public."""
     from google.auth import default

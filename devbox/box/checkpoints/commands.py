@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple
+from typing import BinaryIO, Callable, Dict, List, NamedTuple
 
 from devbox.box import packages
 from devbox.box.checkpoints import bucket, hub, provide, source
-from devbox.box.checkpoints.provide import CheckpointError, Wanted
+from devbox.box.checkpoints.provide import CheckpointError, Report, Wanted
 from devbox.wire.checkpoints import (
     CheckpointProgress,
     CheckpointsAnswer,
@@ -22,12 +22,14 @@ from devbox.wire.checkpoints import (
 )
 from devbox.wire.codec import Unreadable, decode, encode
 
+Say = Callable[[NamedTuple], None]
+
 _MOST = 4 << 20
 
 
 def main(argv: List[str]) -> int:
     """The verb. Exit code 2: it was not asked for anything that it knows."""
-    actions: Dict[str, Callable[[Wanted, Any], CheckpointState]] = {
+    actions: Dict[str, Callable[[Wanted, Say], CheckpointState]] = {
         "list": lambda wanted, _: look(wanted),
         "verify": lambda wanted, _: verify(wanted),
         "pull": pull,
@@ -93,12 +95,12 @@ def verify(wanted: Wanted) -> CheckpointState:
     return CheckpointState(name, "verified" if wanted.sha256 else "there", path, size, found)
 
 
-def pull(wanted: Wanted, say: Callable[[Any], None]) -> CheckpointState:
+def pull(wanted: Wanted, say: Say) -> CheckpointState:
     """Fetch it unless it is there; either way it is checked."""
 
-    def report(told: Dict[str, Any]) -> None:
+    def report(told: Report) -> None:
         if "bytes" in told:
-            say(CheckpointProgress(wanted.name, int(told["bytes"]), str(told["message"])))
+            say(CheckpointProgress(wanted.name, told["bytes"], told["message"]))
 
     wanted.path.parent.mkdir(parents=True, exist_ok=True)
     provide.provide(wanted, report)

@@ -8,7 +8,8 @@ import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from types import ModuleType
+from typing import Iterator, Optional, Protocol
 
 from devbox.box import packages
 from devbox.box.address import is_readable
@@ -16,6 +17,18 @@ from devbox.box.checkpoints.source import Room, Source, any_size
 
 PACKAGE = "huggingface_hub>=0.30"
 _PUBLIC = "https://huggingface.co"
+
+
+class _Large(Protocol):
+    sha256: str
+
+
+class _Entry(Protocol):
+    """What is used of huggingface_hub's RepoFile."""
+
+    size: int
+    blob_id: str
+    lfs: Optional[_Large]
 
 
 def endpoint() -> str:
@@ -53,9 +66,9 @@ def push(source: Source, file: Path, secret: str, *, replace: bool) -> bool:
         return True
 
 
-def _is(entry: Any, file: Path) -> bool:
+def _is(entry: _Entry, file: Path) -> bool:
     """Whether the repository's file holds the same bytes, by its SHA-256 or its git blob id."""
-    large = getattr(entry, "lfs", None)
+    large = entry.lfs
     size = file.stat().st_size
     if entry.size != size:
         return False
@@ -63,10 +76,10 @@ def _is(entry: Any, file: Path) -> bool:
     with file.open("rb") as stream:
         while data := stream.read(1 << 20):
             digest.update(data)
-    return bool(digest.hexdigest() == (large.sha256 if large else entry.blob_id))
+    return digest.hexdigest() == (large.sha256 if large else entry.blob_id)
 
 
-def _library(secret: str) -> Any:
+def _library(secret: str) -> ModuleType:
     extra = packages.provide([PACKAGE], lambda text: print(text, flush=True))
     sys.path += [str(extra)] if extra else []
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -78,7 +91,7 @@ def _library(secret: str) -> Any:
     return huggingface_hub
 
 
-def _size(library: Any, source: Source, secret: str) -> int:
+def _size(library: ModuleType, source: Source, secret: str) -> int:
     """Bytes of the file, or of all files in the folder."""
     api = library.HfApi(token=secret or None)
     if not source.is_folder:
@@ -93,9 +106,9 @@ def _size(library: Any, source: Source, secret: str) -> int:
     return sum(int(getattr(entry, "size", 0) or 0) for entry in entries)
 
 
-def _fetch(library: Any, source: Source, part: Path, secret: str) -> Path:
+def _fetch(library: ModuleType, source: Source, part: Path, secret: str) -> Path:
     folder, inside = part / "repository", source.path.rstrip("/")
-    options: Any = {
+    options = {
         "revision": source.revision or None,
         "token": secret or None,
         "local_dir": folder,

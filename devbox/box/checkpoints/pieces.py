@@ -8,13 +8,14 @@ import json
 import os
 import threading
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, NamedTuple, Optional, Set
+from typing import Callable, ContextManager, Dict, Iterator, List, NamedTuple, Optional, Set
 
 PIECE = 16 << 20
 STREAMS = 8
 _CHUNK = 1 << 20
-Get = Callable[[Dict[str, str]], ContextManager[Any]]
+Get = Callable[[Dict[str, str]], ContextManager[HTTPResponse]]
 
 
 class Unfinished(Exception):

@@ -18,7 +18,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Iterator, List, NamedTuple, Optional, TypedDict
 
 from devbox.box import json_file, packages, paths, processes
 from devbox.box.checkpoints import bucket, hub, source, web
@@ -26,7 +26,7 @@ from devbox.box.checkpoints.source import Source
 from devbox.box.format import size as sized
 from devbox.box.runs.folder import RunFolder
 from devbox.box.runs.jsonl import append
-from devbox.wire.codec import Unreadable
+from devbox.wire.codec import JsonObject, Unreadable
 from devbox.wire.jobs import CheckpointFetch, JobRequest
 
 _EVERY = 1.0  # seconds between two words on how far it is
@@ -35,6 +35,15 @@ _CHUNK = 1 << 20
 
 class CheckpointError(Exception):
     """It cannot be had as it is wanted."""
+
+
+class Report(TypedDict, total=False):
+    """A report of a run (devbox.box.runs.progress), with the bytes that have arrived."""
+
+    stage: str
+    seconds: float
+    message: str
+    bytes: int
 
 
 class Wanted(NamedTuple):
@@ -66,7 +75,7 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def provide(wanted: Wanted, report: Callable[[Dict[str, Any]], None]) -> None:
+def provide(wanted: Wanted, report: Callable[[Report], None]) -> None:
     """One of them. CheckpointError says why not and what to do."""
     with _alone(wanted.path):
         if wanted.path.exists():
@@ -91,7 +100,7 @@ def provide(wanted: Wanted, report: Callable[[Dict[str, Any]], None]) -> None:
         print(f"checkpoint {wanted.name}: {wanted.path} is there after {seconds:.0f}s", flush=True)
 
 
-def _wanted(request: JobRequest, secrets: Dict[str, Any]) -> Iterator[Wanted]:
+def _wanted(request: JobRequest, secrets: JsonObject) -> Iterator[Wanted]:
     for name, path in request.checkpoints.items():
         target, given = Path.home() / path, request.fetch.get(name)
         if given is None:
@@ -164,7 +173,7 @@ def _linked(found: str, target: str) -> None:
         shutil.copyfile(found, target)
 
 
-def _secrets(folder: RunFolder) -> Dict[str, Any]:
+def _secrets(folder: RunFolder) -> JsonObject:
     """They are read once and are gone from the disk."""
     file = folder.path / "secrets.json"
     found = json_file.read(file)
@@ -240,7 +249,7 @@ def _require_room(wanted: Wanted, part: Path, size: Optional[int]) -> None:
 
 @contextmanager
 def _narrated(
-    wanted: Wanted, part: Path, report: Callable[[Dict[str, Any]], None], size: Optional[int]
+    wanted: Wanted, part: Path, report: Callable[[Report], None], size: Optional[int]
 ) -> Iterator[List[int]]:
     """Say how far it is, from what has arrived on the disk, whichever library fetches it. Yields
     where to put the whole size once it is known."""
@@ -299,7 +308,7 @@ def stamp(wanted: Wanted) -> None:
     json_file.write(_note(wanted.path), _identity(wanted))
 
 
-def _identity(wanted: Wanted) -> Dict[str, Any]:
+def _identity(wanted: Wanted) -> JsonObject:
     """What was verified, and of which file."""
     seen = wanted.path.stat()
     return {"size": seen.st_size, "mtime": seen.st_mtime_ns, "sha256": wanted.sha256}

@@ -8,14 +8,16 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from http.client import HTTPException
+from email.message import Message
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Callable, ContextManager, Dict, Iterator, Optional
 
 from devbox.box.address import is_readable
 from devbox.box.checkpoints import pieces
 from devbox.box.checkpoints.pieces import Changed, Unfinished
 from devbox.box.checkpoints.source import Room, Source, any_size, shown
+from devbox.wire.codec import JsonObject
 
 _TRIES = 6
 _SILENCE = 60.0  # seconds without a byte after which the connection counts as dead
@@ -53,7 +55,7 @@ def _once(url: str, target: Path, secret: str, room: Room, piece: int) -> None:
     """What is missing of it. `If-Range` has a server that holds another version by now send it
     all: two versions are never mixed."""
 
-    def get(headers: Dict[str, str]) -> Any:
+    def get(headers: Dict[str, str]) -> ContextManager[HTTPResponse]:
         return _opened(url, secret, headers)
 
     try:
@@ -73,7 +75,7 @@ def _once(url: str, target: Path, secret: str, room: Room, piece: int) -> None:
 
 
 @contextmanager
-def _opened(url: str, secret: str, headers: Dict[str, str]) -> Iterator[Any]:
+def _opened(url: str, secret: str, headers: Dict[str, str]) -> Iterator[HTTPResponse]:
     """The answer of the server; its errors as Unfinished, which may be tried again, or OSError."""
     request = urllib.request.Request(url, headers={"User-Agent": "devbox"})  # noqa: S310
     for name, value in headers.items():
@@ -100,7 +102,9 @@ def _opened(url: str, secret: str, headers: Dict[str, str]) -> Iterator[Any]:
         raise Unfinished(f"cut off ({type(error).__name__}: {reason})") from None
 
 
-def _plan(answer: Any, target: Path, have: int, room: Room, piece: int) -> Optional[pieces.Plan]:
+def _plan(
+    answer: HTTPResponse, target: Path, have: int, room: Room, piece: int
+) -> Optional[pieces.Plan]:
     """How to take it in pieces; None for a small file, a part that was begun in one stream, and a
     server that does not promise ranges of this very version."""
     tag, length = _strong(answer.headers), answer.headers.get("Content-Length")
@@ -112,7 +116,7 @@ def _plan(answer: Any, target: Path, have: int, room: Room, piece: int) -> Optio
     return pieces.begin(target, int(length), piece, tag)
 
 
-def _take(answer: Any, target: Path, have: int, room: Room) -> None:
+def _take(answer: HTTPResponse, target: Path, have: int, room: Room) -> None:
     resumed = answer.status == 206
     if resumed and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
         raise Unfinished("the server sent another part than asked for")
@@ -134,26 +138,26 @@ def _take(answer: Any, target: Path, have: int, room: Room) -> None:
         raise Unfinished(f"cut off at {_size(target)} of {whole} bytes")
 
 
-def _note(target: Path, headers: object) -> None:
+def _note(target: Path, headers: Message) -> None:
     """What names this version to `If-Range`."""
     target.with_suffix(".version").write_text(json.dumps({"tag": _strong(headers)}))
 
 
-def _strong(headers: Any) -> str:
+def _strong(headers: Message) -> str:
     """What names a version to `If-Range`; a weak tag does not."""
-    tag: Optional[str] = headers.get("ETag") or headers.get("Last-Modified")
+    tag = headers.get("ETag") or headers.get("Last-Modified")
     return tag if tag and not tag.startswith("W/") else ""
 
 
 def _tag(target: Path) -> str:
     try:
-        found: Dict[str, Any] = json.loads(target.with_suffix(".version").read_text())
+        found: JsonObject = json.loads(target.with_suffix(".version").read_text())
     except (OSError, ValueError):
         return ""
     return str(found.get("tag") or "")
 
 
-def _after(headers: Any) -> float:
+def _after(headers: Message) -> float:
     try:
         return float(headers.get("Retry-After") or 0)
     except ValueError:

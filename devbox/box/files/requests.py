@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any, List
+from typing import Dict, List, NamedTuple, Tuple, Type
 
 from devbox.wire import files
 from devbox.wire.codec import Unreadable, decode
 
-VERBS = {
+VERBS: Dict[str, Tuple[str, Type[NamedTuple]]] = {
     "list": ("listing.list_files", files.ListFiles),
     "look": ("listing.look", files.LookAt),
     "digest": ("named.digest", files.DigestFiles),
@@ -27,7 +27,7 @@ def main(argv: List[str]) -> int:
     module, _, name = place.partition(".")
     handler = getattr(import_module(f"devbox.box.files.{module}"), name)
     try:
-        request: Any = decode(sys.stdin.buffer.read(), kind, limit=files.MOST_BYTES)
+        request = decode(sys.stdin.buffer.read(), kind, limit=files.MOST_BYTES)
     except Unreadable as error:
         print(f"the request {error}", file=sys.stderr)
         return 2

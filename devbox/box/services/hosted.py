@@ -16,10 +16,10 @@ import os
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Tuple
 
 from devbox.box.checkpoints import source
-from devbox.box.checkpoints.provide import Wanted, provide
+from devbox.box.checkpoints.provide import Report, Wanted, provide
 from devbox.box.service import Service
 
 if TYPE_CHECKING:
@@ -63,6 +63,6 @@ def _service() -> Tuple[ModuleType, Service]:
     return module, Service(args=wanted["args"], checkpoints=places)
 
 
-def _say(report: Mapping[str, object]) -> None:
+def _say(report: Report) -> None:
     if report.get("message"):
         print(report["message"], flush=True)
