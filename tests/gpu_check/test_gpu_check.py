@@ -162,7 +162,13 @@ def test_a_gpu_finds_its_own_sheet(gpu: str, bf16: float | None) -> None:
 
 
 def test_a_figure_is_said_beside_its_peak() -> None:
-    row = {"value": 494.5, "unit": "TFLOP/s", "published": 989.0}
+    row: picture.Row = {
+        "name": "GPU matmul bfloat16",
+        "value": 494.5,
+        "unit": "TFLOP/s",
+        "published": 989.0,
+        "note": "",
+    }
     assert picture.said(row) == "494.5 TFLOP/s, 50% of 989"
 
 

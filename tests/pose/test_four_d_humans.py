@@ -168,9 +168,9 @@ def test_nothing_is_looked_up_in_the_current_folder_or_downloaded(
     models = load_models(folder, hashes, "cpu")
     assert str(folder / "data/smpl") == state.cfg.SMPL.MODEL_PATH
     assert state.cfg.MODEL.BBOX_SHAPE == [192, 256]
-    assert models.phalp
-    assert models.phalp.cfg.hmr.hmar_path == str(folder / weights.HMAR)
-    assert models.phalp.cfg.render.enable is False
+    phalp: Any = models.phalp
+    assert phalp.cfg.hmr.hmar_path == str(folder / weights.HMAR)
+    assert phalp.cfg.render.enable is False
     assert os.environ["TORCH_HOME"] == str(folder / "phalp/torch")
     assert list(Path.cwd().iterdir()) == []
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Tuple
 
-from devbox.box.pose.engines import Engine
+from devbox.box.arrays import Array, Doubles, Pixels, Tensor
+from devbox.box.pose.engines import Engine, Options
 from devbox.box.pose.keypoints import HMR2
 from devbox.box.pose.person import Person, Point
-from devbox.box.pose.tracks import Track, Tracks
+from devbox.box.pose.tracks import Phalp, Track, Tracks
 
 _SCORE = 0.5  # of a detection that is looked at
 _PERSON = 0  # COCO's class
@@ -23,18 +24,62 @@ _FARTHEST = 1e4  # metres; a scale near 0 puts a body at 1e13
 _SAME = 0.7  # overlap of a track's box with the person's
 
 
+class _Boxes(Protocol):
+    tensor: Tensor
+
+
+class Instances(Protocol):
+    """What is used of detectron2's."""
+
+    pred_classes: Tensor
+    scores: Tensor
+    pred_boxes: _Boxes
+
+
+class _Smpl(Protocol):
+    faces: Array
+
+
+class Hmr2(Protocol):
+    """What is used of HMR2."""
+
+    smpl: _Smpl
+
+    def eval(self) -> object: ...
+
+    def __call__(self, batch: Mapping[str, Tensor], /) -> Dict[str, Tensor]: ...
+
+
+class _Extra(Protocol):
+    FOCAL_LENGTH: float
+
+
+class _Model(Protocol):
+    IMAGE_SIZE: int
+
+
+class Config(Protocol):
+    """What is used of HMR2's configuration."""
+
+    EXTRA: _Extra
+    MODEL: _Model
+
+
+Detector = Callable[["Pixels"], Mapping[str, Instances]]
+
+
 class Models(NamedTuple):
     """detector(bgr) → {"instances": …}; model(batch) → HMR2's outputs; cfg: HMR2's configuration;
     device: a torch device's name; phalp: PHALP's tracker, None without its files."""
 
-    detector: Callable[[Any], Mapping[str, Any]]
-    model: Any
-    cfg: Any
+    detector: Detector
+    model: Hmr2
+    cfg: Config
     device: str
-    phalp: Optional[Any]
+    phalp: Optional[Phalp]
 
 
-def load_engine(options: Mapping[str, Any]) -> Engine:
+def load_engine(options: Options) -> Engine:
     """With the files of options["weights"], those that options["hashes"] names. ValueError where
     they, or a GPU, are missing."""
     import torch
@@ -66,7 +111,7 @@ class FourDHumans(Engine):
             models.phalp.detector = self._detector
             self._tracks = Tracks(models.phalp)
 
-    def see(self, image: object, session: str, frame: int) -> List[Person]:
+    def see(self, image: Pixels, session: str, frame: int) -> List[Person]:
         instances = self._detector.look(image)["instances"]
         seen = (instances.pred_classes == _PERSON) & (instances.scores > _SCORE)
         boxes = instances.pred_boxes.tensor[seen].detach().cpu().numpy().astype("float64")
@@ -82,7 +127,7 @@ class FourDHumans(Engine):
         if self._tracks:
             self._tracks.forget(session)
 
-    def _people(self, image: Any, boxes: Any, scores: List[float]) -> List[Person]:
+    def _people(self, image: Pixels, boxes: Doubles, scores: List[float]) -> List[Person]:
         import torch
         from hmr2.datasets.vitdet_dataset import ViTDetDataset
         from hmr2.utils import recursive_to
@@ -103,7 +148,7 @@ class FourDHumans(Engine):
         return people
 
     def _bodies(
-        self, batch: Dict[str, Any], out: Dict[str, Any], boxes: Any, scores: List[float]
+        self, batch: Dict[str, Tensor], out: Dict[str, Tensor], boxes: Doubles, scores: List[float]
     ) -> List[Person]:
         import numpy as np
         from hmr2.utils.renderer import cam_crop_to_full
@@ -147,16 +192,16 @@ class FourDHumans(Engine):
 class OnceAFrame:
     """HMR2's side looks; PHALP, which asks about the same picture after it, is told the same."""
 
-    def __init__(self, detector: Callable[[Any], Mapping[str, Any]]) -> None:
+    def __init__(self, detector: Detector) -> None:
         self._detector = detector
-        self._image: Any = None
-        self._found: Mapping[str, Any] = {}
+        self._image: Optional[Pixels] = None
+        self._found: Mapping[str, Instances] = {}
 
-    def look(self, image: object) -> Mapping[str, Any]:
+    def look(self, image: Pixels) -> Mapping[str, Instances]:
         self._found, self._image = self._detector(image), image
         return self._found
 
-    def __call__(self, image: object) -> Mapping[str, Any]:
+    def __call__(self, image: Pixels) -> Mapping[str, Instances]:
         return self._found if image is self._image else self.look(image)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Dict, Tuple
 
+from devbox.box.arrays import Tensor
 from devbox.box.pose import weights as files
-from devbox.box.pose.four_d_humans import Models
+from devbox.box.pose.four_d_humans import Config, Detector, Hmr2, Models
+from devbox.box.pose.tracks import Phalp
 
 _BOX = (192, 256)  # width to height of the crop that HMR2 was trained on
 
@@ -31,7 +33,7 @@ def load_models(weights: Path, hashes: Path, device: str) -> Models:
     return Models(detector, model, cfg, device, phalp)
 
 
-def _hmr2(weights: Path, device: str) -> Any:
+def _hmr2(weights: Path, device: str) -> Tuple[Hmr2, Config]:
     import torch
     from hmr2.configs import get_config
     from hmr2.models import HMR2
@@ -58,7 +60,7 @@ def _hmr2(weights: Path, device: str) -> Any:
     return model.eval().to(device), cfg
 
 
-def _detector(weights: Path) -> Callable[[Any], Mapping[str, Any]]:
+def _detector(weights: Path) -> Detector:
     import hmr2
     from detectron2.config import LazyConfig
     from hmr2.utils.utils_detectron2 import DefaultPredictor_Lazy
@@ -68,11 +70,11 @@ def _detector(weights: Path) -> Callable[[Any], Mapping[str, Any]]:
     cfg.train.init_checkpoint = str(weights / files.DETECTOR)
     for stage in range(3):
         cfg.model.roi_heads.box_predictors[stage].test_score_thresh = 0.25
-    detector: Callable[[Any], Mapping[str, Any]] = DefaultPredictor_Lazy(cfg)
+    detector: Detector = DefaultPredictor_Lazy(cfg)
     return detector
 
 
-def _phalp(weights: Path, model: Any, detector: Any, device: str) -> Any:
+def _phalp(weights: Path, model: Hmr2, detector: Detector, device: str) -> Phalp:
     """PHALP with this detector and this HMR2 in place of its own, and no renderer."""
     from hmr2.datasets.utils import expand_bbox_to_aspect_ratio
     from omegaconf import OmegaConf
@@ -83,11 +85,11 @@ def _phalp(weights: Path, model: Any, detector: Any, device: str) -> Any:
     class Features(HMR2018Predictor):  # type: ignore[misc, no-any-unimported, unused-ignore]
         """Appearance from PHALP's own network, the body from HMR2."""
 
-        def __init__(self, cfg: Any) -> None:
+        def __init__(self, cfg: object) -> None:
             super().__init__(cfg)
             self.body = model
 
-        def forward(self, crops: Any) -> Any:
+        def forward(self, crops: Tensor) -> Dict[str, object]:
             body = self.body({"img": crops[:, :3]})
             seen = dict(self.hmar_old(crops))
             return {**seen, "pose_smpl": body["pred_smpl_params"], "pred_cam": body["pred_cam"]}
@@ -108,7 +110,7 @@ def _phalp(weights: Path, model: Any, detector: Any, device: str) -> Any:
         def default_setup(self) -> None:
             """No folders are made."""
 
-        def get_detections(self, *args: Any) -> Any:
+        def get_detections(self, *args: object) -> Tuple[object, ...]:
             boxes, _, *rest = super().get_detections(*args)
             return (boxes, expand_bbox_to_aspect_ratio(boxes, _BOX), *rest)
 
@@ -123,4 +125,5 @@ def _phalp(weights: Path, model: Any, detector: Any, device: str) -> Any:
     cfg.SMPL.JOINT_REGRESSOR_EXTRA = str(weights / files.JOINTS)
     cfg.SMPL.TEXTURE = str(weights / files.TEXTURE)
     cfg.MODEL.SMPL_HEAD.SMPL_MEAN_PARAMS = str(weights / files.MEAN)
-    return Tracker(cfg)
+    tracker: Phalp = Tracker(cfg)
+    return tracker

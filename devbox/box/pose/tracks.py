@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import traceback
 from collections import OrderedDict
-from typing import Any, List, NamedTuple, Tuple
+from typing import Iterable, List, Mapping, MutableMapping, NamedTuple, Protocol, Sequence, Tuple
+
+from devbox.box.arrays import Pixels
 
 _TENTATIVE = 1  # TrackState.Tentative
 _MOST = 64  # sessions; a track takes about 20 MB
@@ -24,15 +26,54 @@ class Track(NamedTuple):
     tentative: bool
 
 
+class PhalpTrack(Protocol):
+    """What is used of PHALP's Track."""
+
+    track_id: int
+    state: int
+    time_since_update: int
+    track_data: Mapping[str, Sequence[Mapping[str, Iterable[float]]]]
+
+
+class PhalpTracker(Protocol):
+    """What is used of PHALP's Tracker."""
+
+    tracks: Sequence[PhalpTrack]
+    tracked_cost: MutableMapping[int, object]
+
+    def predict(self) -> object: ...
+
+    def update(self, people: object, frame: int, name: str, shot: int, /) -> object: ...
+
+
+class Phalp(Protocol):
+    """What is used of PHALP itself."""
+
+    tracker: PhalpTracker
+    detector: object
+
+    def eval(self) -> object: ...
+
+    def setup_deepsort(self) -> object: ...
+
+    def get_detections(
+        self, image: Pixels, name: str, frame: int, more: object, size: List[int], /
+    ) -> Tuple[object, ...]: ...
+
+    def run_additional_models(self, *given: object) -> object: ...
+
+    def get_human_features(self, *given: object) -> object: ...
+
+
 class Tracks:
     """phalp: a PHALP with everything loaded."""
 
-    def __init__(self, phalp: Any) -> None:
+    def __init__(self, phalp: Phalp) -> None:
         self._phalp = phalp
-        self._sessions: "OrderedDict[str, Tuple[int, Any]]" = OrderedDict()
+        self._sessions: "OrderedDict[str, Tuple[int, PhalpTracker]]" = OrderedDict()
         self._made = 0
 
-    def step(self, image: Any, session: str, frame: int) -> List[Track]:
+    def step(self, image: Pixels, session: str, frame: int) -> List[Track]:
         """The tracks that a person in this frame belongs to. Where the tracker fails, it is begun
         again for the next frame, as it leaves its tracks half updated, and there are none."""
         if frame == 0 or session not in self._sessions:
@@ -66,7 +107,7 @@ class Tracks:
         while len(self._sessions) > _MOST:
             self._sessions.popitem(last=False)
 
-    def _update(self, tracker: Any, image: Any, frame: int) -> None:
+    def _update(self, tracker: PhalpTracker, image: Pixels, frame: int) -> None:
         import torch
 
         phalp, name = self._phalp, f"{frame:08d}.jpg"
@@ -89,6 +130,6 @@ class Tracks:
         tracker.tracked_cost.clear()  # it keeps every frame's
 
 
-def _box(found: Any) -> Tuple[float, float, float, float]:
+def _box(found: Iterable[float]) -> Tuple[float, float, float, float]:
     x, y, width, height = (float(value) for value in found)
     return x, y, width, height

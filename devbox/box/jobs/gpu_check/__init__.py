@@ -14,10 +14,12 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from types import ModuleType
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from devbox.box.job import Job, Skip
 from devbox.box.jobs.gpu_check import measures, picture, published
+from devbox.box.jobs.gpu_check.picture import Report, Row
 
 _DTYPES = ("float32", "tf32", "float16", "bfloat16")
 _ON_CPU = ("float32", "bfloat16")
@@ -36,10 +38,16 @@ def run(job: Job) -> None:
     torch = _torch()
     gpus = _gpus(torch)
     planned = _plan(job, torch, gpus)
-    kept: Dict[str, Dict[str, Any]] = _read(job)
+    kept: Dict[str, Row] = _read(job)
     for name in job.items(planned):
         each = planned[name]
-        row = {"value": None, "unit": each.unit, "published": each.published, "note": ""}
+        row: Row = {
+            "name": name,
+            "value": None,
+            "unit": each.unit,
+            "published": each.published,
+            "note": "",
+        }
         with job.item(name):
             try:
                 row["value"] = round(each.work(), 4)
@@ -51,11 +59,11 @@ def run(job: Job) -> None:
                 row["note"] = f"failed: {type(error).__name__}: {error}"[:300]
                 raise
             finally:
-                kept[name] = {"name": name, **row}
+                kept[name] = row
         _report(job, torch, gpus, [kept[each] for each in planned if each in kept])
 
 
-def _plan(job: Job, torch: object, gpus: List[str]) -> Dict[str, _Measure]:
+def _plan(job: Job, torch: Optional[ModuleType], gpus: List[str]) -> Dict[str, _Measure]:
     """Name → measurement, in the order they are made."""
     seconds, url = float(job.args["seconds"]), str(job.args["url"] or "")
     found: Dict[str, _Measure] = {}
@@ -89,7 +97,7 @@ def _plan(job: Job, torch: object, gpus: List[str]) -> Dict[str, _Measure]:
     return found
 
 
-def _last(values: Any) -> float:
+def _last(values: Iterable[float]) -> float:
     """The next value of a generator, which then ends."""
     found = list(values)
     if not found:
@@ -101,7 +109,7 @@ def _later(work: Callable[..., float], *args: object, **more: object) -> Callabl
     return lambda: work(*args, **more)
 
 
-def _report(job: Job, torch: Any, gpus: List[str], rows: List[Dict[str, Any]]) -> None:
+def _report(job: Job, torch: Optional[ModuleType], gpus: List[str], rows: List[Row]) -> None:
     cpu = _cpu()
     known = {gpu: published.find(gpu) for gpu in gpus}
     sources = sorted({sheet.source for sheet in known.values() if sheet})
@@ -115,7 +123,8 @@ def _report(job: Job, torch: Any, gpus: List[str], rows: List[Dict[str, Any]]) -
         note = "no GPU was found: measured on the CPU; no published figures to compare with"
     if torch is None:
         note = "torch is not installed: matrix products and GPUs were not measured"
-    report = {
+    version = getattr(torch, "__version__", None)
+    report: Report = {
         "title": title,
         "note": note,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -126,7 +135,7 @@ def _report(job: Job, torch: Any, gpus: List[str], rows: List[Dict[str, Any]]) -
             else os.cpu_count(),
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
             "gpus": gpus,
-            "torch": getattr(torch, "__version__", None) and str(torch.__version__),
+            "torch": None if version is None else str(version),
         },
         "published": {"as_of": published.AS_OF, "sources": sources},
         "measures": rows,
@@ -135,7 +144,7 @@ def _report(job: Job, torch: Any, gpus: List[str], rows: List[Dict[str, Any]]) -
     job.write("gpu-check.svg", picture.svg(report))
 
 
-def _torch() -> Any:
+def _torch() -> Optional[ModuleType]:
     try:
         return importlib.import_module("torch")
     except (ImportError, OSError) as error:  # OSError: a CUDA library of it is missing
@@ -143,7 +152,7 @@ def _torch() -> Any:
         return None
 
 
-def _gpus(torch: Any) -> List[str]:
+def _gpus(torch: Optional[ModuleType]) -> List[str]:
     """The driver's names of the GPUs that torch can use."""
     if torch is None or not torch.cuda.is_available():
         return []
@@ -160,7 +169,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _read(job: Job) -> Dict[str, Dict[str, Any]]:
+def _read(job: Job) -> Dict[str, Row]:
     """What an earlier attempt has measured, by name."""
     try:
         rows = json.loads((job.out / "gpu-check.json").read_text())["measures"]

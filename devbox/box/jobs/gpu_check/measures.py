@@ -8,8 +8,10 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from types import ModuleType
+from typing import Callable, Iterator, List, Optional
 
+from devbox.box.arrays import Tensor
 from devbox.box.job import Skip
 
 _BLOCK = 8 << 20  # bytes written or read at once
@@ -17,7 +19,7 @@ _STREAMS = 8
 _LARGEST = 16384  # side of a matrix
 
 
-def matmul(torch: Any, device: str, dtype: str, seconds: float) -> float:
+def matmul(torch: ModuleType, device: str, dtype: str, seconds: float) -> float:
     """TFLOP/s of square matrix products. The side grows until one product takes a fifth of the
     time, so that a small CPU ends as soon as a large GPU. Skip where the device has no such
     dtype."""
@@ -40,7 +42,7 @@ def matmul(torch: Any, device: str, dtype: str, seconds: float) -> float:
     return float(2 * side**3 / best(work, seconds, lambda: _wait(torch, device)) / 1e12)
 
 
-def device_copy(torch: Any, device: str, seconds: float) -> float:
+def device_copy(torch: ModuleType, device: str, seconds: float) -> float:
     """GB/s of reading and writing a GPU's memory, by copies within it."""
     source = torch.empty(1 << 30, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -48,7 +50,7 @@ def device_copy(torch: Any, device: str, seconds: float) -> float:
     return float(2 * source.nbytes / took / 1e9)
 
 
-def transfer(torch: Any, device: str, seconds: float, *, up: bool) -> float:
+def transfer(torch: ModuleType, device: str, seconds: float, *, up: bool) -> float:
     """GB/s from pinned memory of the host to a GPU, or back."""
     host = torch.empty(256 << 20, dtype=torch.uint8, pin_memory=True)
     there = torch.empty_like(host, device=device)
@@ -57,9 +59,9 @@ def transfer(torch: Any, device: str, seconds: float, *, up: bool) -> float:
     return float(host.nbytes / best(work, seconds, lambda: _wait(torch, device)) / 1e9)
 
 
-def vram(torch: Any, device: str) -> float:
+def vram(torch: ModuleType, device: str) -> float:
     """GiB that can be written and read back, block by block until none is left."""
-    held: List[Any] = []
+    held: List[Optional[Tensor]] = []
     try:
         while True:
             held.append(torch.full((1 << 28,), len(held) % 251, dtype=torch.uint8, device=device))
@@ -67,6 +69,7 @@ def vram(torch: Any, device: str) -> float:
         if "out of memory" not in str(error).lower():
             raise
     for number, block in enumerate(held):
+        assert block is not None
         if not bool((block == number % 251).all()):
             raise ValueError(f"block {number} of its memory gave back another value than written")
         held[number] = None
@@ -141,7 +144,9 @@ def download(url: str, seconds: float) -> float:
     return sum(got) / (time.perf_counter() - begun) / 1e6
 
 
-def best(work: Callable[[], Any], seconds: float, wait: Callable[[], None] = lambda: None) -> float:
+def best(
+    work: Callable[[], object], seconds: float, wait: Callable[[], None] = lambda: None
+) -> float:
     """Seconds of the fastest call, after one to warm up. wait: returns when the work is done."""
     work()
     wait()
@@ -157,6 +162,6 @@ def best(work: Callable[[], Any], seconds: float, wait: Callable[[], None] = lam
             return max(shortest, 1e-9)
 
 
-def _wait(torch: Any, device: str) -> None:
+def _wait(torch: ModuleType, device: str) -> None:
     if device != "cpu":
         torch.cuda.synchronize(device)

@@ -4,13 +4,48 @@ one, else among those of the same unit."""
 from __future__ import annotations
 
 from html import escape
-from typing import Any, Dict, List
+from typing import Dict, List, Optional, TypedDict
 
 _ROW, _LEFT, _BAR, _WIDTH = 26, 250, 330, 860
 
 
-def svg(report: Dict[str, Any]) -> str:
-    rows: List[Dict[str, Any]] = report["measures"]
+class Row(TypedDict):
+    """One measurement: value is None where it was not measured, and note says why. published: what
+    its sheet says, in the same unit."""
+
+    name: str
+    value: Optional[float]
+    unit: str
+    published: Optional[float]
+    note: str
+
+
+class Machine(TypedDict):
+    cpu: str
+    cores: Optional[int]
+    memory_gb: float
+    gpus: List[str]
+    torch: Optional[str]
+
+
+class Published(TypedDict):
+    as_of: str
+    sources: List[str]
+
+
+class Report(TypedDict):
+    """gpu-check.json."""
+
+    title: str
+    note: str
+    date: str
+    machine: Machine
+    published: Published
+    measures: List[Row]
+
+
+def svg(report: Report) -> str:
+    rows = report["measures"]
     height = 96 + _ROW * len(rows)
     most: Dict[str, float] = {}
     for row in rows:
@@ -40,11 +75,13 @@ def svg(report: Dict[str, Any]) -> str:
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def said(row: Dict[str, Any]) -> str:
-    """'412 TFLOP/s, 42% of 989'."""
-    text = f"{row['value']:.4g} {row['unit']}"
-    if row["published"]:
-        text += f", {100 * row['value'] / row['published']:.0f}% of {row['published']:g}"
+def said(row: Row) -> str:
+    """'412 TFLOP/s, 42% of 989', of one that was measured."""
+    value, published = row["value"], row["published"]
+    assert value is not None
+    text = f"{value:.4g} {row['unit']}"
+    if published:
+        text += f", {100 * value / published:.0f}% of {published:g}"
     return text
 
 
