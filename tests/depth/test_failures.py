@@ -150,7 +150,7 @@ def test_a_cancel_keeps_what_is_whole_and_nothing_of_the_rest(
     )
 
     def cancelling(path: Path) -> Any:
-        made = model.create(path)
+        made: Any = model.create(path)
         whole = made.inference
 
         def inference(*args: Any, **kwargs: Any) -> Any:

@@ -12,10 +12,11 @@ import importlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Protocol
+
+from devbox.box.arrays import Array, Floats, Mask, Pixels
 
 PATCH = 14  # pixels; sides are rounded to a multiple of it
-Factory = Callable[[Path], Any]
 
 
 class CheckpointError(Exception):
@@ -24,6 +25,42 @@ class CheckpointError(Exception):
 
 class OutOfMemory(Exception):
     """There is not enough memory for so many views of that size."""
+
+
+class Prediction(Protocol):
+    """What is used of upstream's. is_metric: 1, 0, or an empty object where a model has no metres.
+    gaussians: its own, on the device."""
+
+    depth: Array
+    conf: Optional[Array]
+    extrinsics: Optional[Array]
+    intrinsics: Optional[Array]
+    processed_images: Array
+    sky: Optional[Array]
+    is_metric: object
+    gaussians: object
+    scale_factor: Optional[float]
+
+
+class Network(Protocol):
+    """What is used of upstream's DepthAnything3."""
+
+    def eval(self) -> object: ...
+
+    def to(self, device: object, /) -> object: ...
+
+    def inference(
+        self,
+        images: List[Pixels],
+        /,
+        *,
+        infer_gs: bool,
+        process_res: int,
+        export_kwargs: Dict[str, object],
+    ) -> Prediction: ...
+
+
+Factory = Callable[[Path], Network]
 
 
 class Views(NamedTuple):
@@ -36,20 +73,20 @@ class Views(NamedTuple):
     are relative. gaussians: upstream's own object, on the device; None unless asked for.
     """
 
-    depth: Any
-    conf: Any
-    extrinsics: Any
-    intrinsics: Any
-    images: Any
-    sky: Any
+    depth: Floats
+    conf: Optional[Floats]
+    extrinsics: Optional[Floats]
+    intrinsics: Optional[Floats]
+    images: Pixels
+    sky: Optional[Mask]
     metres: bool
-    gaussians: Any = None
+    gaussians: object = None
     scale_factor: Optional[float] = None
 
-    def prediction(self) -> Any:
+    def prediction(self) -> Prediction:
         """As upstream's exports take it."""
         make = importlib.import_module("depth_anything_3.specs").Prediction
-        return make(
+        made: Prediction = make(
             depth=self.depth,
             is_metric=int(self.metres),
             sky=self.sky,
@@ -61,12 +98,13 @@ class Views(NamedTuple):
             aux={},
             scale_factor=self.scale_factor,
         )
+        return made
 
 
 class Model:
     """name: as upstream calls it (da3-large). device: as torch does."""
 
-    def __init__(self, upstream: Any, name: str, device: str) -> None:
+    def __init__(self, upstream: Network, name: str, device: str) -> None:
         self._upstream, self.name, self.device = upstream, name, device
 
     @property
@@ -77,7 +115,7 @@ class Model:
     def has_gaussians(self) -> bool:
         return "giant" in self.name
 
-    def predict(self, images: List[Any], process_res: int, gaussians: bool = False) -> Views:
+    def predict(self, images: List[Pixels], process_res: int, gaussians: bool = False) -> Views:
         """images: RGB uint8, height × width × 3 each; all of one scene, solved together.
         ValueError for what upstream would take wrongly or fail at; OutOfMemory."""
         for image in images:
@@ -108,7 +146,7 @@ class Model:
         raise OutOfMemory(said)
 
 
-def check(image: Any, process_res: int) -> None:
+def check(image: Pixels, process_res: int) -> None:
     """ValueError: not an RGB uint8 picture, or so narrow that nothing of its width is left."""
     if getattr(image, "ndim", 0) != 3 or image.shape[2] != 3 or str(image.dtype) != "uint8":
         shape = getattr(image, "shape", None)
@@ -175,12 +213,13 @@ def model_name(folder: Path) -> str:
     return name
 
 
-def create(folder: Path) -> Any:
+def create(folder: Path) -> Network:
     """Upstream's own way, from this folder only, and every key must be there."""
     api = importlib.import_module("depth_anything_3.api")
-    return api.DepthAnything3.from_pretrained(
+    network: Network = api.DepthAnything3.from_pretrained(
         str(folder.resolve()), local_files_only=True, strict=True
     )
+    return network
 
 
 def export(views: Views, kind: str, folder: Path, **options: object) -> None:
@@ -191,21 +230,20 @@ def export(views: Views, kind: str, folder: Path, **options: object) -> None:
     )
 
 
-def _views(found: Any) -> Views:
+def _views(found: Prediction) -> Views:
     import numpy as np
 
-    def array(value: Any, dtype: Any) -> Any:
-        return None if value is None else np.ascontiguousarray(value, dtype)
+    def floats(value: Optional[Array]) -> Optional[Floats]:
+        return None if value is None else np.ascontiguousarray(value, np.float32)
 
-    extrinsics = array(found.extrinsics, np.float32)
-    scale = found.scale_factor
+    extrinsics, scale = floats(found.extrinsics), found.scale_factor
     return Views(
-        depth=array(found.depth, np.float32),
-        conf=array(found.conf, np.float32),
+        depth=np.ascontiguousarray(found.depth, np.float32),
+        conf=floats(found.conf),
         extrinsics=None if extrinsics is None else extrinsics[:, :3],
-        intrinsics=array(found.intrinsics, np.float32),
-        images=array(found.processed_images, np.uint8),
-        sky=array(found.sky, bool),
+        intrinsics=floats(found.intrinsics),
+        images=np.ascontiguousarray(found.processed_images, np.uint8),
+        sky=None if found.sky is None else np.ascontiguousarray(found.sky, bool),
         # Models without metres have an empty dict here, not 0.
         metres=not isinstance(found.is_metric, dict) and bool(found.is_metric == 1),
         gaussians=found.gaussians,

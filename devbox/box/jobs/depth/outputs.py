@@ -22,7 +22,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Dict, Iterator
 
 from devbox.box.job import Job
 from devbox.box.jobs.depth.model import Model, Views, export
@@ -50,7 +50,7 @@ def write(job: Job, where: str, model: Model, scene: Scene, solved: Solved) -> N
     for name, why in left_out.items():
         job.log(f"no {where}{name}: {why}")
     height, width = views.depth.shape[1:]
-    about: Dict[str, Any] = {
+    about: Dict[str, object] = {
         "model": model.name,
         "device": model.device,
         "views": numbers(solved),
@@ -106,5 +106,9 @@ def _glb(views: Views, folder: Path, points: int) -> None:
 
     np.random.seed(0)  # upstream draws the points that it keeps
     # It writes into the arrays.
-    own = views._replace(depth=views.depth.copy(), conf=views.conf.copy(), gaussians=None)
+    own = views._replace(
+        depth=views.depth.copy(),
+        conf=None if views.conf is None else views.conf.copy(),
+        gaussians=None,
+    )
     export(own, "glb", folder, num_max_points=points, export_depth_vis=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
+from devbox.box.arrays import Pixels
 from devbox.box.jobs.depth.model import processed
 from devbox.box.media import frames, pictures
 
@@ -15,15 +16,21 @@ _RATE = 25.0  # frames a second of a video that does not tell
 _LEAST_LEFT = 0.5  # of a picture, after cropping
 
 
-class View(NamedTuple):
-    """image: RGB uint8, height × width × 3, upright. file: its path inside the input. frame and
-    seconds: of a video. film_mm: focal length on 35 mm film, where EXIF tells it."""
+class Origin(NamedTuple):
+    """file: its path inside the input. frame and seconds: of a video. film_mm: focal length on
+    35 mm film, where EXIF tells it."""
 
-    image: Any
     file: str
     frame: Optional[int] = None
     seconds: Optional[float] = None
     film_mm: Optional[float] = None
+
+
+class View(NamedTuple):
+    """image: RGB uint8, height × width × 3, upright."""
+
+    image: Pixels
+    origin: Origin
 
 
 class Scene:
@@ -64,10 +71,10 @@ class Pictures(Scene):
             image = picture.image
             if self._shape is not None:
                 image = _cropped(image, self._shape, process_res)
-            yield View(image, name, film_mm=picture.film_mm)
+            yield View(image, Origin(name, film_mm=picture.film_mm))
 
 
-def _cropped(image: Any, shape: float, process_res: int) -> Any:
+def _cropped(image: Pixels, shape: float, process_res: int) -> Pixels:
     """The middle of it, in that proportion of width to height and at the model's own size: all
     pictures end at the same one."""
     import cv2
@@ -78,7 +85,9 @@ def _cropped(image: Any, shape: float, process_res: int) -> Any:
     w, h = round(target[0] * scale), round(target[1] * scale)
     left, top = (width - w) // 2, (height - h) // 2
     kind = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
-    return cv2.resize(image[top : top + h, left : left + w], target, interpolation=kind)
+    middle = image[top : top + h, left : left + w]
+    cropped: Pixels = cv2.resize(middle, target, interpolation=kind)
+    return cropped
 
 
 class Video(Scene):
@@ -101,7 +110,7 @@ class Video(Scene):
                 return
             if number < due or image is None:
                 continue
-            yield View(image[:, :, ::-1].copy(), self._name, number, seconds)
+            yield View(image[:, :, ::-1].copy(), Origin(self._name, number, seconds))
             while due is not None and due <= number:
                 due = next(wanted, None)
 

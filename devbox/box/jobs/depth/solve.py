@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 from devbox.box.job import Job
 from devbox.box.jobs.depth import join
 from devbox.box.jobs.depth.model import PATCH, Model, OutOfMemory, Views
-from devbox.box.jobs.depth.scenes import Scene, View
+from devbox.box.jobs.depth.scenes import Origin, Scene, View
 from devbox.box.media import pictures
 
 _LEAST_RES = 126  # pixels; below it depth is of no use
@@ -37,11 +37,11 @@ class Limits:
 
 
 class Solved(NamedTuple):
-    """seen: the view of each index, without its picture. batches: how many views each had.
+    """seen: where the view of each index is from. batches: how many views each had.
     process_res: pixels of the longest side."""
 
     views: Views
-    seen: List[View]
+    seen: List[Origin]
     batches: List[int]
     process_res: int
 
@@ -70,7 +70,7 @@ class _Attempt:
         self._scene = scene
         self._joined = model.has_poses and not gaussians
         self._parts: List[Views] = []
-        self._seen: List[View] = []
+        self._seen: List[Origin] = []
         self._batches: List[int] = []
 
     def run(self) -> Solved:
@@ -118,7 +118,7 @@ class _Attempt:
             found = join.place(self._parts[-1], found)
         self._parts.append(found)
         self._batches.append(len(batch) - shared)
-        self._seen += [view._replace(image=None) for view in batch[shared:]]
+        self._seen += [view.origin for view in batch[shared:]]
         self._job.progress(len(self._seen), max(self._scene.count, len(self._seen)), "views")
 
 
@@ -126,17 +126,17 @@ def _in_metres(found: Views, batch: List[View]) -> Views:
     """da3metric gives metres for a focal length of 300 pixels. Known is it only with EXIF."""
     import numpy as np
 
-    if not all(view.film_mm for view in batch):
+    if not all(view.origin.film_mm for view in batch):
         return found
     height, width = found.depth.shape[1:]
-    focal = [pictures.focal(width, height, view.film_mm).px for view in batch]
+    focal = [pictures.focal(width, height, view.origin.film_mm).px for view in batch]
     factor = np.asarray(focal, np.float32)[:, None, None] / _METRIC_FOCAL
     return found._replace(depth=found.depth * factor, metres=True)
 
 
-def numbers(solved: Solved) -> List[Any]:
+def numbers(solved: Solved) -> List[Dict[str, object]]:
     """One object per view, for views.json."""
     return [
-        {key: value for key, value in view._asdict().items() if value is not None}
-        for view in solved.seen
+        {key: value for key, value in origin._asdict().items() if value is not None}
+        for origin in solved.seen
     ]
