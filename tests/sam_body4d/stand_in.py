@@ -139,7 +139,7 @@ class Estimator:
 
 
 def bodies(
-    estimator: Estimator, image_path: Any, mask_path: Any, idx_path: Any, idx_dict: Any,
+    estimator: Any, image_path: Any, mask_path: Any, idx_path: Any, idx_dict: Any,
     mhr_shape_scale_dict: Any, occ_dict: Any, batch_kps: Any = None, kps_id: Any = None,
     cam_int: Any = None,
 ) -> Any:  # fmt: skip

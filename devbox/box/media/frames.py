@@ -119,6 +119,14 @@ def open_sequence(paths: List[Path], fps: float) -> Sequence:
     return Sequence(name, paths, seen.fps or fps, seen.expected, seen.width, seen.height)
 
 
+def read_image(path: Path) -> Pixels:
+    """OSError for what is no image."""
+    image = load_image(path)
+    if image is None:
+        raise OSError(f"{path} cannot be read as a picture")
+    return image
+
+
 def load_image(path: Path) -> Optional[Pixels]:
     """None for what is no image, or one larger than OpenCV or this box's memory takes."""
     import cv2

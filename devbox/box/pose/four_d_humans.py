@@ -65,7 +65,7 @@ class Config(Protocol):
     MODEL: _Model
 
 
-Detector = Callable[["Pixels"], Mapping[str, Instances]]
+Detector = Callable[[Pixels], Mapping[str, Instances]]
 
 
 class Models(NamedTuple):

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, List, Mapping, NamedTuple, Tuple
 
 from devbox.box import json_file
+from devbox.box.arrays import Pixels
 from devbox.box.job import Job
 from devbox.box.jobs.sam_body4d import bodies, memory, tracking, upstream
 from devbox.box.jobs.sam_body4d.upstream import Upstream
@@ -134,7 +135,7 @@ class _Video:
         json_file.write(file, known, durable=True)
         return known
 
-    def _image(self, number: int, image: object) -> None:
+    def _image(self, number: int, image: Pixels) -> None:
         bodies.write_picture(self._job, f"{self._where}images/{number:08d}.jpg", image)
 
     def _track(self, video: tracking.Video) -> None:
@@ -195,15 +196,10 @@ class _Video:
             )
 
     def _encode(self, count: int) -> None:
-        import cv2
-
         with draw.overlay(self._job, f"{self._where}4d_video.mp4", self._source) as video:
             for number in range(count):
                 path = self._job.out / f"{self._where}rendered_frames/{number:08d}.jpg"
-                picture = cv2.imread(str(path))
-                if picture is None:
-                    raise OSError(f"{path} cannot be read")
-                video.add(picture)
+                video.add(frames.read_image(path))
 
     def _read_mask(self, frame: int) -> tracking.Masks:
         import numpy as np

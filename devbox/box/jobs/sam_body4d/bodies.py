@@ -16,17 +16,20 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
+from devbox.box.arrays import Array, Pixels, Tensor
 from devbox.box.job import Job
 from devbox.box.jobs.sam_body4d import memory
 from devbox.box.jobs.sam_body4d.completion import Completer, Whole, inside
-from devbox.box.jobs.sam_body4d.tracking import Video
+from devbox.box.jobs.sam_body4d.parts import Body, Shape
+from devbox.box.jobs.sam_body4d.tracking import Masks, Video
 from devbox.box.jobs.sam_body4d.upstream import Upstream
+from devbox.box.media import frames
 
 _COLOURS = 76  # upstream has 81 and begins at the fifth
 MESH_BYTES = 18439 * 16 + 36874 * 13  # of one person in one frame
-Outputs = Dict[int, Dict[int, Any]]  # index in the batch → number → what upstream says
+Outputs = Dict[int, Dict[int, Body]]  # index in the batch → number → what upstream says
 
 
 class Kept(NamedTuple):
@@ -34,8 +37,8 @@ class Kept(NamedTuple):
     person. camera: the video's intrinsics, a tensor of 1 × 3 × 3."""
 
     next: int
-    shapes: Dict[int, Any]
-    camera: Any
+    shapes: Dict[int, Shape]
+    camera: Optional[Tensor]
 
 
 class Bodies:
@@ -84,7 +87,7 @@ class Bodies:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _batch(self, first: int, last: int, shapes: Dict[int, Any]) -> Outputs:
+    def _batch(self, first: int, last: int, shapes: Dict[int, Shape]) -> Outputs:
         import torch
 
         seen = [self._video.read(frame) for frame in range(first, last)]
@@ -123,7 +126,7 @@ class Bodies:
         )
 
     def _whole(
-        self, completer: Optional[Completer], number: int, seen: List[Any]
+        self, completer: Optional[Completer], number: int, seen: List[Masks]
     ) -> Dict[int, Whole]:
         import numpy as np
 
@@ -139,8 +142,8 @@ class Bodies:
         number: int,
         run: List[int],
         whole: Dict[int, Whole],
-        shapes: Dict[int, Any],
-    ) -> List[List[Any]]:
+        shapes: Dict[int, Shape],
+    ) -> List[List[Body]]:
         """Upstream's answers for frames in a row: a list of no or one body for each."""
         place = Path(tempfile.mkdtemp(dir=folder))
         for position, index in enumerate(run):
@@ -160,11 +163,9 @@ class Bodies:
             raise RuntimeError(f"SAM 3D Body answered {len(answers)} frames of {len(run)}")
         return list(answers)
 
-    def _write(self, frame: int, people: Dict[int, Any]) -> None:
-        import cv2
-
+    def _write(self, frame: int, people: Dict[int, Body]) -> None:
         numbers = sorted(people)
-        image = cv2.imread(str(self._video.images[frame]))
+        image = frames.read_image(self._video.images[frame])
         colours = [colour_of_number(number) for number in numbers]
         outputs = [people[number] for number in numbers] or None
         faces = self._models.estimator.faces
@@ -175,12 +176,12 @@ class Bodies:
             self._picture(f"rendered_frames_individual/{number}/{frame:08d}_{number}.jpg", single)
             self._mesh(frame, number, people[number], colour)
 
-    def _picture(self, path: str, picture: Any) -> None:
+    def _picture(self, path: str, picture: Array) -> None:
         import numpy as np
 
         write_picture(self._job, self._where + path, picture.astype(np.uint8))
 
-    def _mesh(self, frame: int, number: int, person: object, colour: int) -> None:
+    def _mesh(self, frame: int, number: int, person: Body, colour: int) -> None:
         """Upstream's own writer makes the files, in a folder it does not know by number."""
         with tempfile.TemporaryDirectory(dir=self._state.parent) as name:
             for kind in ("mesh", "focal"):
@@ -201,11 +202,11 @@ class Bodies:
     def _mask(self, frame: int) -> Path:
         return self._job.out / f"{self._where}masks/{frame:08d}.png"
 
-    def _camera(self) -> Any:
+    def _camera(self) -> Tensor:
         import cv2
 
-        image = cv2.imread(str(self._video.images[0]))
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        image = frames.read_image(self._video.images[0])
+        rgb: Pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         return self._models.estimator.fov_estimator.get_cam_intrinsics(rgb)
 
     def _save(self) -> None:
@@ -221,7 +222,7 @@ def colour_of_number(number: int) -> int:
     return (number - 1) % _COLOURS + 1
 
 
-def write_picture(job: Job, path: str, picture: object) -> None:
+def write_picture(job: Job, path: str, picture: Pixels) -> None:
     """A BGR picture among the outputs. OSError when it cannot be written."""
     import cv2
 

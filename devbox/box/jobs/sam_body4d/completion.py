@@ -9,8 +9,10 @@ that a run that is continued gives the same pictures.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple, TypedDict
 
+from devbox.box.arrays import Mask, Pixels, Tensor
+from devbox.box.jobs.sam_body4d.parts import Pipeline
 from devbox.box.jobs.sam_body4d.upstream import Completion
 
 _HIDDEN = 0.7  # less of the whole mask is seen than this: completed
@@ -20,7 +22,18 @@ _MARGIN = 0.05  # of the picture; someone only there has left
 _LONGEST, _SKINNY = 0.7, 0.2  # of the picture, and height to width: no body looks like that
 _SEED = 23
 _LOW = (256, 512)  # height, width at which hidden people are looked for
-_SETTINGS: Dict[str, Any] = {
+
+
+class _Settings(TypedDict):
+    decode_chunk_size: int
+    motion_bucket_id: int
+    fps: int
+    noise_aug_strength: float
+    min_guidance_scale: float
+    max_guidance_scale: float
+
+
+_SETTINGS: _Settings = {
     "decode_chunk_size": 8,
     "motion_bucket_id": 127,
     "fps": 8,
@@ -33,15 +46,20 @@ _SETTINGS: Dict[str, Any] = {
 class Whole(NamedTuple):
     """A hidden person in one frame. image: RGB, mask: bool, both of the frame's size."""
 
-    image: Any
-    mask: Any
+    image: Pixels
+    mask: Mask
 
 
 class Completer:
     """For one batch: `images` and `masks` are folders that hold its frames and nothing else."""
 
     def __init__(
-        self, models: Completion, images: Path, masks: Path, size: Tuple[int, int], fine: Any
+        self,
+        models: Completion,
+        images: Path,
+        masks: Path,
+        size: Tuple[int, int],
+        fine: Tuple[int, int],
     ) -> None:
         self._models, self._images, self._masks = models, str(images), str(masks)
         self._size = size
@@ -49,7 +67,7 @@ class Completer:
         low, *_ = models.load_rgbs(self._images, resolution=self._low)
         self._depth = models.to_depth(low, models.depth)
 
-    def of(self, number: int, seen: Sequence[Any]) -> Dict[int, Whole]:
+    def of(self, number: int, seen: Sequence[Mask]) -> Dict[int, Whole]:
         """Index in the batch → the whole person, where that person is hidden. seen: the masks of
         the person, bool, one per frame."""
         believed = self._whole_masks(number)
@@ -61,7 +79,7 @@ class Completer:
         painted = self._content(number, believed, first, last)
         return {n: Whole(painted[n - first], believed[n]) for n in hidden}
 
-    def _whole_masks(self, number: int) -> List[Any]:
+    def _whole_masks(self, number: int) -> List[Mask]:
         import cv2
         import numpy as np
 
@@ -73,7 +91,9 @@ class Completer:
             found.append(_largest(picture.astype(np.int32).sum(-1) > _WHITE))
         return found
 
-    def _content(self, number: int, believed: Sequence[Any], first: int, last: int) -> List[Any]:
+    def _content(
+        self, number: int, believed: Sequence[Mask], first: int, last: int
+    ) -> List[Pixels]:
         """RGB pictures of the frame's size, of the frames first to last."""
         import cv2
         import numpy as np
@@ -99,7 +119,9 @@ class Completer:
         return [cv2.resize(np.asarray(frame), size, interpolation=cv2.INTER_LINEAR)
                 for frame in frames]  # fmt: skip
 
-    def _run(self, pipeline: Any, first: Any, second: Any, size: Tuple[int, int]) -> Any:
+    def _run(
+        self, pipeline: Pipeline, first: Tensor, second: Tensor, size: Tuple[int, int]
+    ) -> Sequence[object]:
         import torch
 
         found = pipeline(
@@ -116,7 +138,7 @@ class Completer:
         return found
 
 
-def is_hidden(seen: Any, whole: Any) -> bool:
+def is_hidden(seen: Mask, whole: Mask) -> bool:
     """So little of the whole person is seen that it is completed first. Not so for what cannot be
     a body, and for someone who is leaving at the picture's edge."""
     if seen.any() and not inside(seen):
@@ -130,21 +152,21 @@ def is_hidden(seen: Any, whole: Any) -> bool:
     return min(height, width) / max(height, width) >= _SKINNY
 
 
-def inside(mask: Any) -> bool:
+def inside(mask: Mask) -> bool:
     """Some of it is not at the very edge of the picture. SAM 3D Body takes the rest for absent."""
     height, width = mask.shape
     top, left = int(height * _MARGIN), int(width * _MARGIN)
     return bool(mask[top : height - top, left : width - left].any())
 
 
-def _extent(mask: Any) -> Tuple[int, int]:
+def _extent(mask: Mask) -> Tuple[int, int]:
     import numpy as np
 
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
 
 
-def _largest(mask: Any) -> Any:
+def _largest(mask: Mask) -> Mask:
     """The largest connected part."""
     import cv2
     import numpy as np
@@ -152,7 +174,8 @@ def _largest(mask: Any) -> Any:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     if count < 2:
         return np.zeros_like(mask)
-    return labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    largest: Mask = labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    return largest
 
 
 def _upright(resolution: Tuple[int, int], size: Tuple[int, int]) -> Tuple[int, int]:

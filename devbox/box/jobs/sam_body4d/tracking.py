@@ -10,15 +10,18 @@ numbers are kept over it, also of people who are hidden at that moment.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from devbox.box import json_file
+from devbox.box.arrays import Mask
 from devbox.box.jobs.sam_body4d import memory
+from devbox.box.jobs.sam_body4d.parts import Session
 from devbox.box.jobs.sam_body4d.upstream import Upstream
+from devbox.box.media import frames
 from devbox.wire.codec import Number
 
 Box = Tuple[float, float, float, float]  # left, top, right, bottom, pixels
-Masks = Dict[int, Any]  # number → bool height × width; nobody is in it who is not seen
+Masks = Dict[int, Mask]  # number → bool height × width; nobody is in it who is not seen
 
 _LATELY = 50  # frames; someone who is hidden longer comes back under another number
 _SAME = 0.3  # overlap of two boxes, as intersection over union, that makes them one person
@@ -169,7 +172,7 @@ class Tracker:
             self._log(f"frame {frame}: only {_MOST_PEOPLE} people can be told apart")
         return fresh[: max(0, room)]
 
-    def _show(self, session: object, carried: Dict[int, int], first: int) -> None:
+    def _show(self, session: Session, carried: Dict[int, int], first: int) -> None:
         """Everyone seen lately: where they are in the first frame, or where they were last."""
         there = self._video.read(first) if carried else {}
         for number in sorted(carried):
@@ -178,7 +181,7 @@ class Tracker:
             if mask is not None:
                 self._show_mask(session, at - first, number, mask)
 
-    def _session(self, frames: range) -> Any:
+    def _session(self, frames: range) -> Session:
         predictor = self._models.predictor
         session = predictor.init_state(
             video_path=[str(self._video.images[frame]) for frame in frames],
@@ -188,14 +191,14 @@ class Tracker:
         predictor.clear_all_points_in_video(session)
         return session
 
-    def _show_mask(self, session: object, index: int, number: int, mask: object) -> None:
+    def _show_mask(self, session: Session, index: int, number: int, mask: Mask) -> None:
         import torch
 
         self._models.predictor.add_new_mask(
             inference_state=session, frame_idx=index, obj_id=number, mask=torch.from_numpy(mask)
         )
 
-    def _show_box(self, session: object, index: int, number: int, box: Box) -> None:
+    def _show_box(self, session: Session, index: int, number: int, box: Box) -> None:
         import numpy as np
 
         width, height = self._video.size
@@ -207,7 +210,7 @@ class Tracker:
             box=relative.astype(np.float32),
         )
 
-    def _propagate(self, session: Any, *, reverse: bool) -> Iterator[Tuple[int, Masks]]:
+    def _propagate(self, session: Session, *, reverse: bool) -> Iterator[Tuple[int, Masks]]:
         """(index in the session, who is where) for each of its frames."""
         count = session["num_frames"]
         for index, numbers, _low, masks, *_ in self._models.predictor.propagate_in_video(
@@ -231,10 +234,8 @@ def _read(state: Path) -> Known:
 
 def detect(models: Upstream, image: Path) -> List[Box]:
     """People in a picture, from left to right."""
-    import cv2
-
     found = models.estimator.detector.run_human_detection(
-        cv2.imread(str(image)),
+        frames.read_image(image),
         det_cat_id=0,
         bbox_thr=_SURE,
         nms_thr=0.3,
@@ -243,7 +244,7 @@ def detect(models: Upstream, image: Path) -> List[Box]:
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in found]
 
 
-def bounds(mask: Any) -> Box:
+def bounds(mask: Mask) -> Box:
     """The box around a mask that holds a pixel."""
     import numpy as np
 
@@ -260,7 +261,7 @@ def overlap(one: Box, other: Box) -> float:
     return shared / (areas - shared) if areas > shared else 0.0
 
 
-def _nothing(size: Tuple[int, int]) -> Any:
+def _nothing(size: Tuple[int, int]) -> Mask:
     import numpy as np
 
     return np.zeros((size[1], size[0]), bool)

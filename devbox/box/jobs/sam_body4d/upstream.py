@@ -10,7 +10,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence
+from types import ModuleType
+from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence
+
+from devbox.box.arrays import Array, Pixels, Tensor
+from devbox.box.jobs.sam_body4d.parts import (
+    Body,
+    Estimator,
+    FindBodies,
+    LoadMasks,
+    LoadRgbs,
+    Module,
+    Pipeline,
+    Predictor,
+    SaveMesh,
+)
 
 HOME = "SAM_BODY4D_HOME"
 _HOME = "/opt/devbox/sam-body4d"
@@ -28,32 +42,31 @@ class Unprepared(Exception):
 class Completion(NamedTuple):
     """Diffusion-VAS: what a partly hidden person looks like whole.
 
-    masks, content: the two pipelines. depth: Depth Anything V2. load_masks(folder, resolution=,
-    obj_id=), load_rgbs(folder, resolution=) → tensor (1, frames, 3, height, width) in −1..1 first;
-    to_depth(that, depth) → the same shape."""
+    masks, content: the two pipelines. depth: Depth Anything V2. load_masks, load_rgbs give a
+    tensor (1, frames, 3, height, width) in −1..1 first; to_depth(that, depth) → the same shape."""
 
-    masks: Any
-    content: Any
-    depth: Any
-    load_masks: Callable[..., Any]
-    load_rgbs: Callable[..., Any]
-    to_depth: Callable[..., Any]
+    masks: Pipeline
+    content: Pipeline
+    depth: object
+    load_masks: LoadMasks
+    load_rgbs: LoadRgbs
+    to_depth: Callable[[Tensor, object], Tensor]
 
 
 class Upstream(NamedTuple):
-    """predictor: SAM 3's tracker. estimator: SAM 3D Body, with `.faces`, `.detector`,
-    `.fov_estimator`. bodies: process_image_with_mask. save_mesh: save_mesh_results. render_all,
-    render_each: visualize_sample_together, visualize_sample. palette: of the mask pictures.
-    tracking: modules that only the tracking needs."""
+    """predictor: SAM 3's tracker. estimator: SAM 3D Body. bodies: process_image_with_mask.
+    save_mesh: save_mesh_results. render_all, render_each: visualize_sample_together,
+    visualize_sample. palette: of the mask pictures. tracking: modules that only the tracking
+    needs."""
 
-    predictor: Any
-    estimator: Any
-    bodies: Callable[..., Any]
-    save_mesh: Callable[..., None]
-    render_all: Callable[..., Any]
-    render_each: Callable[..., Any]
+    predictor: Predictor
+    estimator: Estimator
+    bodies: FindBodies
+    save_mesh: SaveMesh
+    render_all: Callable[[Pixels, Optional[List[Body]], Array, List[int]], Array]
+    render_each: Callable[[Pixels, List[Body], Array, List[int]], Sequence[Array]]
     palette: bytes
-    tracking: Sequence[Any]
+    tracking: Sequence[Module]
     complete: Optional[Completion] = None
 
     def move_tracking(self, device: str) -> None:
@@ -103,7 +116,7 @@ def check(checkpoints: Mapping[str, Path], occlusion: bool) -> None:
         raise Unprepared(f"the file of [checkpoints.vitdet] must be named {_DETECTOR}")
 
 
-def _load(paths: Mapping[str, str], occlusion: bool, torch: Any) -> Upstream:
+def _load(paths: Mapping[str, str], occlusion: bool, torch: ModuleType) -> Upstream:
     # `utils` first: a package of that name elsewhere would be the wrong one.
     from utils import DAVIS_PALETTE  # noqa: I001
 
@@ -143,7 +156,7 @@ def _load(paths: Mapping[str, str], occlusion: bool, torch: Any) -> Upstream:
     )
 
 
-def _modules(*found: object) -> List[Any]:
+def _modules(*found: Module) -> List[Module]:
     return [each for each in found if hasattr(each, "to")]
 
 
