@@ -60,7 +60,7 @@ class Failed(Exception):
 class Job:
     """One run, as its code sees it.
 
-    args:        see Args.
+    args:        argument values, typed as job.toml declares them.
     inputs:      input name → file or folder on the box.
     checkpoints: checkpoint name → path on the box.
     out:         the folder whose content is the run's result.
@@ -75,7 +75,7 @@ class Job:
         self,
         folder: Path,
         *,
-        args: Optional[Args] = None,
+        args: Optional[Mapping[str, object]] = None,
         inputs: Optional[Mapping[str, Path]] = None,
         checkpoints: Optional[Mapping[str, Path]] = None,
         patterns: Optional[Mapping[str, Sequence[str]]] = None,

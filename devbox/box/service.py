@@ -29,7 +29,7 @@ class Service:
     def __init__(
         self,
         *,
-        args: Optional[Args] = None,
+        args: Optional[Mapping[str, object]] = None,
         checkpoints: Optional[Mapping[str, Path]] = None,
     ) -> None:
         self.args: Args = dict(args or {})

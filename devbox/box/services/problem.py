@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Awaitable, Callable, Dict, Mapping, Optional, 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-Answer = Callable[[object, Exception], Awaitable["Response"]]
+Handler = Callable[[object, Exception], Awaitable["Response"]]
 
 
 class Problem(Exception):
@@ -37,7 +37,7 @@ async def _answer(_: object, error: Exception) -> Response:
     return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 500)
 
 
-def handlers() -> Dict[Union[int, Type[Exception]], Answer]:
+def handlers() -> Dict[Union[int, Type[Exception]], Handler]:
     """For `Starlette(exception_handlers=handlers())`."""
     from starlette.exceptions import HTTPException
 

@@ -55,6 +55,8 @@ def create_app(service: Service) -> Starlette:
 
 
 class Predict(Protocol):
+    """See `direct`."""
+
     def __call__(
         self,
         image: bytes,
