@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from devbox import spec
+from devbox.described import described
 from devbox.files import locked, private_dir, write_atomic
 from devbox.guard import place
 from devbox.spec import cron
@@ -107,7 +108,7 @@ def due(
 def read(key: str) -> Record | None:
     """None when there is none, or it cannot be read: its entry is then seen for the first time."""
     try:
-        return msgspec.json.decode((_folder() / f"{key}.json").read_bytes(), type=Record)
+        return msgspec.json.decode((_folder() / f"{key}.json").read_bytes(), type=described(Record))
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from devbox import lifecycle, paths, process, spec
+from devbox.described import described
 from devbox.errors import DevboxError
 from devbox.files import write_atomic
 from devbox.guard import entries, keep, place, silence
@@ -118,7 +119,7 @@ def write_status(status: Status) -> None:
 
 def read_status() -> Status | None:
     with suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(_status().read_bytes(), type=Status)
+        return msgspec.json.decode(_status().read_bytes(), type=described(Status))
     return None
 
 

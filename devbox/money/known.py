@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import files, paths
+from devbox.described import described
 from devbox.errors import DevboxError
 from devbox.model import UNKNOWN_PRICE, Hardware, Offer
 from devbox.providers import registry
@@ -49,7 +50,7 @@ def gpus() -> list[str]:
 
 def _kept() -> dict[str, list[Hardware]]:
     try:
-        return msgspec.json.decode(_file().read_bytes(), type=dict[str, list[Hardware]])
+        return msgspec.json.decode(_file().read_bytes(), type=described(dict[str, list[Hardware]]))
     except (OSError, msgspec.DecodeError):
         return {}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import files, paths
+from devbox.described import described
 from devbox.errors import DevboxError
 from devbox.model import Offer
 from devbox.money import known
@@ -97,7 +98,7 @@ def _key(ws: Workspace, wanted: BoxSpec) -> str:
 
 def _kept() -> dict[str, Answer]:
     try:
-        return msgspec.json.decode(_file().read_bytes(), type=dict[str, Answer])
+        return msgspec.json.decode(_file().read_bytes(), type=described(dict[str, Answer]))
     except (OSError, msgspec.DecodeError):
         return {}
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from devbox.described import described
 from devbox.model import PieceState
 from devbox.money.past_runs import PastRun
 from devbox.scale.simulate import Item
@@ -70,7 +71,7 @@ def of_run(results: Path, run: PastRun) -> Record | None:
         if file.stat().st_size > _MOST:
             return None
         for line in file.read_bytes().splitlines():
-            record = msgspec.json.decode(line, type=_Line)
+            record = msgspec.json.decode(line, type=described(_Line))
             first = record.t if first is None else first
             if record.attempt != 1:
                 return None

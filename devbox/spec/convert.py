@@ -11,6 +11,7 @@ import msgspec
 
 from devbox import names, secrets, text
 from devbox.box.address import is_readable
+from devbox.described import described
 from devbox.errors import SpecError, UsageError
 from devbox.spec import checkpoints
 from devbox.spec.box_tables import BoxSpec
@@ -36,7 +37,7 @@ OURS = (
 
 def convert(table: object, kind: type[T], source: Path, at: str) -> T:
     try:
-        return msgspec.convert(table, kind, dec_hook=hook)
+        return msgspec.convert(table, described(kind), dec_hook=hook)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")
         inner = where.rstrip("`").lstrip(".").replace("[...]", "")

@@ -11,6 +11,7 @@ from typing import TypeVar, get_args, get_origin
 
 import msgspec
 
+from devbox.described import described
 from devbox.errors import StateDamaged
 from devbox.model import Box
 from devbox.spec.box_tables import BoxSpec
@@ -76,7 +77,7 @@ def _decode(blob: bytes) -> tuple[BoxSpec, tuple[str, ...]]:
 
 def _read(value: object, kind: object, at: str, lost: list[str]) -> object:
     try:
-        return msgspec.convert(value, kind, dec_hook=_hook)
+        return msgspec.convert(value, described(kind), dec_hook=_hook)
     except (msgspec.ValidationError, RecursionError, OverflowError):
         pass
     if isinstance(value, dict) and get_origin(kind) is dict:

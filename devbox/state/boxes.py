@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from devbox.described import described
 from devbox.errors import Conflict, NotFound, StateDamaged
 from devbox.model import Box, BoxState, Interval
 from devbox.state import ledger, lookup, salvage
@@ -344,7 +345,7 @@ def _box(row: sqlite3.Row) -> Box:
 
 def _decoded(row: sqlite3.Row) -> Box | Unreadable:
     try:
-        return msgspec.json.decode(row["body"], type=Box)
+        return msgspec.json.decode(row["body"], type=described(Box))
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as error:
         if box := salvage.mended(row):
             return box

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import files, paths
+from devbox.described import described
 from devbox.ignore.tree import Entry
 from devbox.model import Box
 
@@ -109,7 +110,7 @@ def load(box: Box, root: Path) -> Stamp:
     if not file.is_file() or file.stat().st_size > _MAX_BYTES:
         return empty
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=Stamp)
+        found = msgspec.json.decode(file.read_bytes(), type=described(Stamp))
     except msgspec.DecodeError:
         return empty  # then every file counts as changed here: asked about, never lost
     return found if found.root == str(root) else empty
@@ -119,7 +120,7 @@ def last(box: Box) -> float:
     """When a whole sync of the box last ended here, unix seconds; 0 for never."""
     file = folder() / f"{box.id}.json"
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Stamp).end / 1e9
+        return msgspec.json.decode(file.read_bytes(), type=described(Stamp)).end / 1e9
     except (FileNotFoundError, msgspec.DecodeError):
         return 0.0
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from devbox.described import described
 from devbox.errors import DevboxError, ProviderError
 from devbox.files import write_atomic
 from devbox.model import Hardware, Offer, Price
@@ -134,7 +135,9 @@ class Rates:
         with self._lock:
             if self._memory is None:
                 try:
-                    self._memory = msgspec.json.decode(self._file().read_bytes(), type=_Kept)
+                    self._memory = msgspec.json.decode(
+                        self._file().read_bytes(), type=described(_Kept)
+                    )
                 except (OSError, msgspec.DecodeError):
                     return None
             return self._memory
@@ -167,7 +170,7 @@ def catalogue(provider: str) -> list[Hardware]:
 
 
 def _catalogue() -> _Catalogue:
-    return msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
+    return msgspec.json.decode(_CATALOGUE.read_bytes(), type=described(_Catalogue))
 
 
 def exposed(price: Price) -> Price:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import paths
+from devbox.described import described
 from devbox.files import private_dir, write_atomic
 from devbox.providers.hf.tags import Tag
 
@@ -61,7 +62,7 @@ class LocalRecords:
     def read(self, handle: str) -> Notes:
         """Empty notes when there are none, or none that can be read."""
         try:
-            return msgspec.json.decode(self._file(handle).read_bytes(), type=Notes)
+            return msgspec.json.decode(self._file(handle).read_bytes(), type=described(Notes))
         except (OSError, msgspec.DecodeError):
             return Notes()
 
@@ -74,7 +75,7 @@ class LocalRecords:
         found = []
         for file in folder().glob("*.json"):
             try:
-                notes = msgspec.json.decode(file.read_bytes(), type=Notes)
+                notes = msgspec.json.decode(file.read_bytes(), type=described(Notes))
             except (OSError, msgspec.DecodeError):
                 continue  # why: another kind of file, or one that is just being replaced
             if notes.token == token and notes.handle and file == self._file(notes.handle):

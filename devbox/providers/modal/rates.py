@@ -25,6 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from devbox import paths
+from devbox.described import described
 from devbox.errors import DevboxError, UsageError
 from devbox.files import write_atomic
 from devbox.model import Hardware, Offer, Price
@@ -196,7 +197,7 @@ class Rates:
 
     def _read(self) -> _Kept | None:
         try:
-            return msgspec.json.decode(self._file().read_bytes(), type=_Kept)
+            return msgspec.json.decode(self._file().read_bytes(), type=described(_Kept))
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -211,7 +212,7 @@ def catalogue(_: str) -> list[Hardware]:
 
 
 def _catalogue() -> _Catalogue:
-    return msgspec.json.decode(_CATALOGUE.read_bytes(), type=_Catalogue)
+    return msgspec.json.decode(_CATALOGUE.read_bytes(), type=described(_Catalogue))
 
 
 def _hardware(listed: _Catalogue, asked: str = "") -> list[Hardware]:
