@@ -11,12 +11,14 @@ from devbox.sync.progress import Amount, Item, Meter, Progress
 from devbox.workspace import Workspace
 
 Tell = Callable[[Progress], None]
+_SILENCE = 120  # seconds without a byte after which the connection counts as cut
 
 
 def transfer(
     ws: Workspace, job: rsync_process.Job, *, total: int | None, tell: Tell | None = None
 ) -> None:
-    """Run it to the end, resumed after each cut. total: bytes there are, if known.
+    """Run it to the end, resumed after each cut, also of a connection that hangs. total: bytes
+    there are, if known.
 
     SyncError when not all of it arrived, SshError when the box cannot be reached.
     """
@@ -32,6 +34,7 @@ def transfer(
         if tell:
             tell(meter.progress())
 
+    job = job._replace(extra=(*job.extra, f"--timeout={_SILENCE}"))
     done = rsync_process.run(job, sleep=ws.sleep, narrate=ws.narrate, on_output=on_output)
     if done.code:
         raise SyncError(

@@ -21,6 +21,7 @@ from devbox.errors import NoAnswer, SshError
 from devbox.model import Box
 from devbox.process import MAX_OUTPUT, Completed, require
 from devbox.remote import command, keys, refusal
+from devbox.remote.config import ssh_config
 from devbox.text import clean, size
 from devbox.wire.codec import MAX_LINE
 
@@ -75,6 +76,7 @@ class Exec:
             if timeout is not None and timeout <= _LOGIN:
                 raise
             done = self._run(argv, input or b"", timeout, _ALONE)
+            ssh_config.abandon(self.box)
         if check and done.code:
             raise failed(self.box, argv, done)
         return done

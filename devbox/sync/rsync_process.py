@@ -19,6 +19,7 @@ from devbox.files import private_dir
 from devbox.ignore.defaults import ARRIVING
 from devbox.model import Box
 from devbox.remote import command, refusal
+from devbox.remote.config import ssh_config
 from devbox.remote.exec import Exec
 from devbox.sync import rsync_dialect
 from devbox.sync.progress import Amount, Item, Newer, parse
@@ -29,6 +30,7 @@ from devbox.text import clean
 BACKOFF = refusal.WAITS[1:]
 #: rsync's codes for a connection that broke: socket, protocol stream, timeouts, and ssh's own.
 CUT = frozenset({10, 12, 30, 35, refusal.FAILED})
+_SILENT = 30  # of them: nothing came for as long as `--timeout` says
 #: Files vanished or could not be read; everything else was done.
 PARTLY = frozenset({23, 24})
 _PROTOCOL = 2  # rsync's code for an answer that is not its protocol
@@ -105,6 +107,8 @@ def run(
             most = len(backoff) if reached else min(1, len(backoff))
             if code not in CUT or tries > most or refusal.is_final(refusal.error(job.box, said)):
                 break
+            if code == _SILENT:
+                ssh_config.abandon(job.box)
             on_output(None)
             wait = backoff[tries - 1]
             narrate(

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from devbox.remote import command, keys
 from devbox.remote.config import blocks, known_hosts, parsed, ssh_config
 from devbox.remote.exec import Exec
 from devbox.spec import BoxSpec, encode_box
+from tests.processes import command_line
 from tests.remote.sshd import Sshd, box_at, make_box, wait_until
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2mLw2oT4cP3cH1bQGc1VQd4cQmJbGxkM9o6hXJ7a8b"
@@ -251,6 +253,22 @@ def test_forget_ends_the_shared_connection(sshd: Sshd) -> None:
     assert len(list(folder.iterdir())) == 1
     ssh_config.forget(box)
     assert list(folder.iterdir()) == []
+
+
+def test_a_shared_connection_that_hangs_is_left_to_itself(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = sshd.box()
+    ssh_config.publish([box])
+    assert subprocess.run(command.argv(box, ["true"]), check=False).returncode == 0
+    folder = paths.control_dir()
+    assert folder
+    (hung,) = [p for p in psutil.process_iter() if str(folder) in command_line(p)]
+    hung.suspend()
+    monkeypatch.setattr(ssh_config, "_PATIENCE", 0.2)
+    ssh_config.forget(box)
+    assert list(folder.iterdir()) == []
+    hung.kill()
 
 
 def test_a_wrecked_personal_config_never_matters(sshd: Sshd, home: Path) -> None:

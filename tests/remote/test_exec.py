@@ -12,10 +12,14 @@ import psutil
 import pytest
 
 from devbox.errors import HostKeyRefused, KeyRefused, NameUnknown, NoAnswer, SshError, UsageError
+from devbox.jobs import transfer
 from devbox.model import Box
 from devbox.remote import exec, refusal
 from devbox.remote.config import ssh_config
 from devbox.remote.exec import Exec, Program, read
+from devbox.spec import Spec
+from devbox.sync.rsync_process import Job
+from devbox.workspace import Workspace
 from tests.processes import send
 from tests.remote.sshd import Sshd, box_at, make_box, wait_until
 from tests.remote.test_connection import HOSTILE
@@ -116,10 +120,11 @@ def test_a_cut_is_told_from_a_box_that_was_not_reached(sshd: Sshd, box: Box, hom
     stopper.join()
 
 
-def test_a_shared_connection_that_hangs_is_passed_by(
+def test_a_shared_connection_that_hangs_is_passed_by_and_replaced(
     sshd: Sshd, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a computer's sleep: the background process lives, and its network does not."""
+    """As after a computer's sleep: the background process lives, and its network does not. What
+    comes next, such as rsync, does not wait for it."""
     Exec(box).run(["true"])
     assert sshd._process
     hung = psutil.Process(sshd._process.pid).children(recursive=True)
@@ -135,6 +140,29 @@ def test_a_shared_connection_that_hangs_is_passed_by(
     monkeypatch.setattr(exec, "Program", started)
     assert Exec(box).run(["echo", "still here"]).out == "still here\n"
     assert tried == [False, True]
+    monkeypatch.setattr(exec, "Program", Program)
+    monkeypatch.setattr(exec, "_LOGIN", 30.0)
+    monkeypatch.setattr(exec, "_ALONE", ("-o", "ProxyCommand=false"))
+    assert Exec(box).run(["echo", "at once"]).out == "at once\n"
+    for process in hung:
+        send(process, signal.SIGCONT)
+
+
+def test_a_transfer_that_stands_still_continues_over_another_connection(
+    sshd: Sshd, box: Box, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Exec(box).run(["true"])
+    assert sshd._process
+    hung = psutil.Process(sshd._process.pid).children(recursive=True)
+    for process in hung:
+        send(process, signal.SIGSTOP)
+    monkeypatch.setattr(transfer, "_SILENCE", 5)
+    (home / "here").mkdir()
+    (home / "here/file").write_text("all of it")
+    ws = Workspace(Spec(), sleep=lambda _: None)
+    job = Job(box, home / "here", str(home / "there"), True)
+    transfer.transfer(ws, job, total=None)
+    assert (home / "there/file").read_text() == "all of it"
     for process in hung:
         send(process, signal.SIGCONT)
 

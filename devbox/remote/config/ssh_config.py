@@ -7,13 +7,17 @@ The file is rewritten whole, under a lock, and kept only when `ssh -G` reads bac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from devbox import files, paths
-from devbox.errors import DevboxError, SshError
+from devbox.errors import DevboxError, SshError, ToolMissing
 from devbox.model import Box
 from devbox.process import run
 from devbox.remote import keys, offered
 from devbox.remote.config import blocks, known_hosts, parsed, wsl
+
+_PATIENCE = 5.0  # seconds for a shared connection to end
 
 
 def publish(
@@ -58,9 +62,25 @@ def check(box: Box) -> None:
 
 def forget(box: Box) -> None:
     """Close the shared connection to a box that is going away. Call it before the box leaves the
-    config; no connection, or no entry, is fine."""
-    if paths.ssh_config().exists():
-        run(["ssh", "-F", str(paths.ssh_config()), "-O", "exit", "--", box.alias], check=False)
+    config; no connection, or no entry, is fine. One that hangs is left to itself."""
+    if not paths.ssh_config().exists():
+        return
+    argv = ["ssh", "-F", str(paths.ssh_config()), "-O", "exit", "--", box.alias]
+    try:
+        run(argv, check=False, timeout=_PATIENCE)
+    except ToolMissing:
+        raise
+    except DevboxError:
+        abandon(box)
+
+
+def abandon(box: Box) -> None:
+    """Have whatever comes next open a shared connection of its own: the one that is there hangs,
+    and ends by itself."""
+    with suppress(DevboxError):  # why: then the next one finds the same
+        control = parsed.settings(paths.ssh_config(), box.alias).get("controlpath", "none")
+        if control != "none":
+            Path(control).unlink(missing_ok=True)
 
 
 def place() -> blocks.Place:
