@@ -8,6 +8,7 @@ from devbox.cli import run_report
 from devbox.cli.common import echo, print_json
 from devbox.model import Batch, Run
 from devbox.scale import batch as batches
+from devbox.scale.cost import batch_cost
 from devbox.text import counted, dollars, duration
 from devbox.workspace import Workspace
 
@@ -19,7 +20,7 @@ def report(ws: Workspace, batch: Batch, *, as_json: bool) -> None:
     failed = f", {counts.failed} failed" if counts.failed else ""
     ws.narrate(
         f"{batch.id} {batch.state} in {took}: {counts.done} of {counted(counts.total, 'piece')}"
-        f"{failed}; cost {dollars(batches.cost(ws, batch))}"
+        f"{failed}; cost {dollars(batch_cost(ws, batch))}"
     )
     folder = batches.results(batch)
     if as_json:
@@ -43,7 +44,7 @@ def fields(ws: Workspace, batch: Batch) -> dict[str, object]:
         "started": min((run.started for run in parts if run.started), default=None),
         "ended": batch.ended,
         "exit_code": None,
-        "cost_micro_dollars": batches.cost(ws, batch),
+        "cost_micro_dollars": batch_cost(ws, batch),
         "message": batch.message,
         "counts": {
             "total": counts.total,
@@ -74,7 +75,7 @@ def row(ws: Workspace, batch: Batch) -> tuple[str, ...]:
     workers = [w for w in ws.store.batches.workers(batch.id) if not w.state.is_over]
     who = f"{batch.box_name}: {counted(len(workers), 'worker')}" if workers else batch.box_name
     *cells, _, _, message = run_report.row(ws, run)
-    return (*cells, dollars(batches.cost(ws, batch)), who, message)
+    return (*cells, dollars(batch_cost(ws, batch)), who, message)
 
 
 def latest(ws: Workspace, box_id: str | None, limit: int) -> list[Batch | Run]:

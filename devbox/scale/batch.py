@@ -10,9 +10,10 @@ import msgspec
 
 from devbox import names, spec
 from devbox.box.pieces import pieces as pieces_of
+from devbox.described import described
 from devbox.errors import NotFound, UsageError
 from devbox.files import private_dir, write_atomic
-from devbox.jobs import catalogue, queries, submit
+from devbox.jobs import catalogue, submit
 from devbox.jobs.arguments import Value
 from devbox.jobs.fetch import NOTES
 from devbox.model import Batch, Piece, PieceState, Run, RunState
@@ -71,7 +72,7 @@ class Asked(msgspec.Struct, frozen=True):
 def asked(batch: Batch) -> Asked:
     """NotFound when the record of it is damaged."""
     try:
-        return msgspec.json.decode(batch.request, type=Asked)
+        return msgspec.json.decode(batch.request, type=described(Asked))
     except msgspec.MsgspecError:
         raise NotFound(
             f"the record of what batch {batch.id} was asked to do cannot be read",
@@ -215,13 +216,6 @@ def parts(ws: Workspace, batch: Batch) -> list[Run]:
     """By the numbers of their workers."""
     found = ws.store.runs.of_batch(batch.id)
     return sorted(found, key=lambda run: int(run.id.rpartition("-w")[2]))
-
-
-def cost(ws: Workspace, batch: Batch) -> int | None:
-    """Of its parts together, in micro-dollars; None while one of them is not known."""
-    found = [queries.cost(ws, run) for run in parts(ws, batch) if run.started is not None]
-    known = [each for each in found if each is not None]
-    return sum(known) if len(known) == len(found) else None
 
 
 def as_run(ws: Workspace, batch: Batch, box_id: str = "") -> Run:

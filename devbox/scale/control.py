@@ -14,6 +14,7 @@ from devbox.scale import batch as batches
 from devbox.scale import losses
 from devbox.scale.board import Board
 from devbox.scale.coordinator import Message, coordinate, note
+from devbox.scale.cost import batch_cost
 from devbox.text import counted, dollars
 from devbox.wire.messages import End
 from devbox.workspace import Workspace
@@ -36,7 +37,7 @@ def progress(ws: Workspace, batch: Batch) -> Progress:
     """How it is, by what is written down."""
     counts = ws.store.batches.counts(batch.id)
     workers = [w for w in ws.store.batches.workers(batch.id) if not w.state.is_over]
-    message = f"{counted(len(workers), 'worker')}, {dollars(batches.cost(ws, batch))}"
+    message = f"{counted(len(workers), 'worker')}, {dollars(batch_cost(ws, batch))}"
     done = float(counts.done + counts.failed)
     return Progress(done, float(counts.total), "pieces", message, None)
 

@@ -20,6 +20,7 @@ from devbox.jobs.follow import Note, Progress
 from devbox.model import Batch, RunState, WorkerState
 from devbox.scale import batch as batches
 from devbox.scale.board import Board
+from devbox.scale.cost import batch_cost
 from devbox.scale.losses import gone, lose
 from devbox.scale.team import Cancelled, Ended, Team
 from devbox.scale.worker import work
@@ -104,7 +105,7 @@ class _Coordinator:
         now = self._ws.clock()
         if now - self._priced >= _PRICES:
             self._priced = now
-            self._cost = batches.cost(self._ws, self._batch)
+            self._cost = batch_cost(self._ws, self._batch)
             self._board.ceiling.spent = self._cost or 0
         for _ in range(0 if team.cancelled else team.wanted()):
             try:
@@ -211,7 +212,7 @@ def note(ws: Workspace, batch: Batch) -> Path:
                 "message": found.message,
                 "created": found.created,
                 "ended": found.ended,
-                "cost_micro_dollars": batches.cost(ws, batch),
+                "cost_micro_dollars": batch_cost(ws, batch),
                 "pieces": counts,
                 "failures": failed,
                 "parts": [run.id for run in batches.parts(ws, batch)],

@@ -36,14 +36,16 @@ def refresh(ws: Workspace, runs: list[Run]) -> list[Run]:
 
 def _batch(ws: Workspace, part: Run) -> list[RunView]:
     """The batch of that part, then all of its parts."""
-    from devbox.scale import batch as batches  # why here: few boxes work on one, and it takes long
+    # Why here: few boxes work on one, and it takes long.
+    from devbox.scale import batch as batches
+    from devbox.scale.cost import batch_cost
 
     batch = ws.store.batches.get(part.batch)
     if batch is None:
         return [_view(ws, part)]
     whole = batches.as_run(ws, batch, part.box_id)
     parts = [_view(ws, run) for run in batches.parts(ws, batch)]
-    return [RunView(whole, batches.cost(ws, batch), is_batch=True), *parts]
+    return [RunView(whole, batch_cost(ws, batch), is_batch=True), *parts]
 
 
 def _view(ws: Workspace, run: Run) -> RunView:

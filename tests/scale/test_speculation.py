@@ -32,7 +32,7 @@ def test_an_idle_worker_finishes_what_a_slow_one_holds(workshop: Shop) -> None:
     assert (batch["state"], batch["counts"]["done"]) == ("succeeded", 12)
     parts = batch["parts"]
     assert sorted(part["state"] for part in parts) == ["cancelled", "succeeded"]
-    assert batch["cost_micro_dollars"] == sum(part["cost_micro_dollars"] for part in parts)
+    assert batch["cost_micro_dollars"] > sum(part["cost_micro_dollars"] for part in parts) > 0
     assert states(workshop) == {}
 
 
