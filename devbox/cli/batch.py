@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from devbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from devbox.jobs.arguments import Parsed
+    from devbox.money.fit import Candidate
     from devbox.spec import JobSpec
 
 _MICRO = 1_000_000
@@ -52,12 +53,9 @@ def start(
 ) -> None:
     """`devbox run JOB --workers N`: divide its input, bring the boxes up, and see it through."""
     count = Workers.parse(workers)
-    if speculate and detach:
-        raise UsageError(
-            "--speculate watches the workers, and with --detach nobody does",
-            means="nothing was started",
-            fix="leave out one of them",
-        )
+    ceiling = None if max_cost is None else round(max_cost * _MICRO)
+    if detach:
+        _require_unwatched({"--speculate": speculate, "--max-cost": ceiling is not None})
     which = batches.divided(job, given.inputs)
     name, table = batches.worker_table(ws.spec, box_name, provider or "")
     if table.command:
@@ -71,7 +69,6 @@ def start(
         found = [after_run.order(ws, end, c, name, stays=not detach) for c in spec.choices(table)]
         for line in found[0].lines:
             ws.narrate(line)
-    ceiling = None if max_cost is None else round(max_cost * _MICRO)
     _agree(ws, name, table, count.most, ceiling)
     asked = Asked(
         input=which,
@@ -145,8 +142,13 @@ def retry(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    ceiling = None if max_cost is None else round(max_cost * _MICRO)
-    own = batches.workspace(ws, batch)
+    own, before = batches.workspace(ws, batch), batches.asked(batch)
+    ceiling = before.ceiling if max_cost is None else round(max_cost * _MICRO)
+    if detach:
+        _require_unwatched({"--max-cost": ceiling is not None})
+    if ceiling is not None:
+        name, table = batches.worker_table(own.spec, batch.box_name, before.provider)
+        _require_prices(own, name, before.most, placing.Search(own, name, table, None).candidates())
     again = control.retry(
         own, batch, ceiling=ceiling, then=wanted(then), no_sync=no_sync, no_setup=no_setup
     )
@@ -206,16 +208,41 @@ def _agree(ws: Workspace, name: str, table: spec.BoxSpec, count: int, ceiling: i
         price = Price(many, offer.price.source, offer.price.unit)
         projection.agree(ws, what, ws.spec.budget, price, wanted.max_uptime)
         return
-    if micro is None:
-        raise UsageError(
-            f"the price of {wanted.provider} {offer.hardware.name} is unknown, so that --max-cost "
-            "cannot be kept",
-            means="nothing was started",
-            fix="choose hardware with a known price (devbox offers), or leave out --max-cost",
-        )
-    ws.narrate(f"{what} at {dollars(micro * count, per_hour=True)}, runs up to {dollars(ceiling)}")
+    _require_prices(ws, name, count, found)
+    ws.narrate(
+        f"{what} at {dollars((micro or 0) * count, per_hour=True)}, runs up to {dollars(ceiling)}"
+    )
     limit = ws.spec.budget.ask_above
     if limit is not None and ceiling > limit * _MICRO:
         ws.approve(
             f"{what}: up to {dollars(ceiling)}, above your ${limit:g} (budget.ask_above). Begin?"
+        )
+
+
+def _require_unwatched(given: Mapping[str, bool]) -> None:
+    """UsageError for an option that is kept by watching the workers."""
+    for option in (each for each in given if given[each]):
+        raise UsageError(
+            f"{option} watches the workers, and with --detach nobody does",
+            means="nothing was started",
+            fix="leave out one of them",
+        )
+
+
+def _require_prices(ws: Workspace, name: str, count: int, found: Iterable[Candidate]) -> None:
+    """UsageError where what a worker would be, or a box that is there already, has no known
+    price."""
+    unknown = [
+        f"{wanted.provider} {offer.hardware.name}"
+        for wanted, offer in found
+        if offer.price.micro_per_hour is None
+    ]
+    there = (ws.store.boxes.own(f"{name}-{number}", ws.here) for number in range(1, count + 1))
+    live = (box for box in there if box and not box.state.is_over)
+    unknown += [box.name for box in live if box.price.micro_per_hour is None]
+    if unknown:
+        raise UsageError(
+            f"the price of {unknown[0]} is unknown, so that --max-cost cannot be kept",
+            means="nothing was started",
+            fix="choose hardware with a known price (devbox offers), or leave out --max-cost",
         )
