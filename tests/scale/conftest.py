@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ def run(job):
             if text.startswith("slow") and not os.path.exists(trace + ".slow"):
                 open(trace + ".slow", "x").close()
                 time.sleep(600)  # on the first box that works on it
+            while text.startswith("wait") and not os.path.exists(trace + ".go"):
+                time.sleep(0.02)
             print("worked on", name)
             if os.path.isdir(os.path.dirname(trace)):  # not on every box
                 with open(trace, "a") as stream:
@@ -71,6 +73,18 @@ class Shop:
             (folder / f"t{number:04}.txt").write_text(f"{word} {number}\n")
         return folder
 
+    @contextmanager
+    def workspace(self) -> Iterator[Workspace]:
+        ws = Workspace.open(self.root)
+        yield ws
+        ws.store.close()
+
+    def end_boxes(self) -> None:
+        with self.workspace() as ws:
+            for box in ws.store.boxes.all():
+                with suppress(DevboxError):
+                    down(ws, box, save=False)
+
     def words(self, *words: str) -> list[str]:
         return [*DEVBOX, *words]
 
@@ -84,10 +98,13 @@ class Shop:
             check=False,
         )
 
-    def start(self, *words: str) -> warm.Popen:
+    def start(self, *words: str, change: str = "") -> warm.Popen:
+        """change: as of `driver`."""
+        driven = [sys.executable, "-m", "tests.scale.driver", change, *words]
         log = (self.root.parent / "devbox.log").open("ab")
         with log:
-            return warm.Popen(self.words(*words), cwd=self.root, stdout=log, stderr=log)
+            argv = driven if change else self.words(*words)
+            return warm.Popen(argv, cwd=self.root, stdout=log, stderr=log)
 
     def json(self, *words: str) -> Any:
         done = self.devbox(*words, "--json")
@@ -99,6 +116,17 @@ class Shop:
         found = self.json("runs")["runs"]
         assert isinstance(found[0], dict)
         return found[0]
+
+    def go(self) -> None:
+        """Texts that begin with "wait" are worked on from now on."""
+        self.trace.with_suffix(".go").touch()
+
+    def setup(self, command: str) -> None:
+        """The setup of each box."""
+        toml = self.root / "devbox.toml"
+        line = f"[boxes.w]\nsetup = [{json.dumps(command)}]\n"
+        toml.write_text(toml.read_text().replace("[boxes.w]\n", line))
+        assert self.devbox("trust", "--yes").returncode == 0
 
     @property
     def worked(self) -> int:
@@ -141,8 +169,4 @@ def opened(home: Path, table: str) -> Shop:
 def workshop(home: Path) -> Iterator[Shop]:
     shop = opened(home, 'provider = "local"')
     yield shop
-    ws = Workspace.open(shop.root)
-    for box in ws.store.boxes.all():
-        with suppress(DevboxError):
-            down(ws, box, save=False)
-    ws.store.close()
+    shop.end_boxes()

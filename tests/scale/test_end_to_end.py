@@ -30,11 +30,14 @@ def test_a_job_is_divided_between_boxes_and_its_results_are_one(workshop: Shop) 
     assert done.stdout.strip() == f"results/{workshop.results.name}"
     workshop.require_all(20)
     assert Counter(workshop.trace.read_text().split()) == {f"t{n:04}.txt": 1 for n in range(20)}
+    assert (
+        done.stderr.count("summary.json: rounds wrote it differently; kept beside: summary.w") == 1
+    )
     batch = workshop.batch()
     assert (batch["state"], batch["counts"]["done"]) == ("succeeded", 20)
     parts = batch["parts"]
     assert [part["box"] for part in parts] == ["w-1", "w-2"]
-    assert batch["cost_micro_dollars"] == sum(part["cost_micro_dollars"] for part in parts)
+    assert batch["cost_micro_dollars"] > sum(part["cost_micro_dollars"] for part in parts)
     assert states(workshop) == {}  # --then down
     log = workshop.devbox("logs", batch["id"]).stdout.splitlines()
     worked = [line.partition(" | worked on ") for line in log if "worked on" in line]
@@ -105,6 +108,31 @@ def test_workers_that_were_paused_meanwhile_continue_where_they_stand(workshop: 
     assert sum(again.values()) <= 32  # what was under way on each
 
 
+def test_a_worker_begins_as_soon_as_it_is_up(workshop: Shop) -> None:
+    """The second one's setup takes until the first has worked."""
+    first = workshop.root.parent / "first"
+    workshop.setup(f"mkdir {first} || while [ ! -e {workshop.trace}.go ]; do sleep 0.02; done")
+    workshop.texts(8)
+    with workshop.start(*RUN, "--", "--texts", "texts") as running:
+        until(lambda: workshop.made)
+        assert running.poll() is None
+        workshop.go()
+        assert running.wait(120) == 0, workshop.said
+    workshop.require_all(8)
+
+
+def test_a_worker_for_which_nothing_is_left_is_ended_while_another_works(workshop: Shop) -> None:
+    workshop.texts(8)
+    (workshop.root / "texts/t0007.txt").write_text("wait 7\n")
+    with workshop.start(*RUN, "--then", "down", "--", "--texts", "texts") as running:
+        until(lambda: workshop.made and len(states(workshop)) == 1)
+        assert running.poll() is None
+        workshop.go()
+        assert running.wait(120) == 0, workshop.said
+    assert workshop.made == 8
+    assert states(workshop) == {}
+
+
 def test_a_second_terminal_watches_and_takes_over(workshop: Shop) -> None:
     workshop.texts(30)
     with workshop.start(*RUN, "--", "--texts", "texts", "--seconds", "0.2") as first:
@@ -121,15 +149,21 @@ def test_a_second_terminal_watches_and_takes_over(workshop: Shop) -> None:
 
 
 def test_what_was_given_out_at_once_needs_nobody(workshop: Shop) -> None:
-    workshop.texts(20)
+    names = Counter(f"t{number:04}.txt" for number in range(20))
+    folder = workshop.texts(20)
+    for name in names:
+        (folder / name).write_text(f"wait {name}\n")
     done = workshop.devbox(*RUN, "--detach", "--", "--texts", "texts")
     assert done.returncode == 0, done.stderr
+    sent = workshop.root.parent.rglob("rounds/*/in/texts/*.txt")
+    assert Counter(path.name for path in sent) == names, "each to one box"
+    workshop.go()
     until(lambda: workshop.worked == 20)
     batch = done.stdout.strip()
     assert not list(workshop.results.glob("*.out"))
     again = workshop.devbox("attach", batch)
     assert again.returncode == 0, again.stderr
-    workshop.require_all(20)
+    assert Counter(path.stem for path in workshop.results.glob("*.out")) == names
 
 
 def test_a_cancelled_batch_ends_on_every_box_and_keeps_what_is_here(workshop: Shop) -> None:
@@ -157,14 +191,36 @@ def test_a_batch_that_is_cancelled_while_its_boxes_come_up_leaves_none(workshop:
 
 
 def test_nothing_is_given_out_that_would_cost_more(workshop: Shop) -> None:
+    """An hour of a box costs a dollar."""
     workshop.texts(400)
-    words = ("--max-cost", "0.007", "--", "--texts", "texts", "--seconds", "0.3")
+    words = ("--max-cost", "0.011", "--", "--texts", "texts", "--seconds", "0.3")
     done = workshop.devbox("run", "copy", "--workers", "1", *words)
     assert done.returncode == 11
-    assert "more would cost over $0.0070" in done.stderr
+    assert "more would cost over $0.0110" in done.stderr
     batch = workshop.batch()
     assert 0 < batch["counts"]["done"] < 400
     assert batch["cost_micro_dollars"] < 20_000
+    assert "more would cost over $0.0110" in workshop.devbox("retry", batch["id"]).stderr
+    before = workshop.made
+    with workshop.start("retry", batch["id"], "--max-cost", "1") as again:
+        until(lambda: workshop.made > before or again.poll() is not None)
+        assert again.poll() is None, workshop.said
+        assert workshop.devbox("cancel", batch["id"]).returncode == 0
+        assert again.wait(60) == 11
+
+
+def test_many_boxes_are_agreed_to_once(workshop: Shop) -> None:
+    workshop.texts(2)
+    toml = workshop.root / "devbox.toml"
+    toml.write_text("[budget]\nask_above = 0.1\n" + toml.read_text())
+    run = (*RUN, "--then", "down", "--max-cost", "0.5")
+    refused = workshop.devbox(*run, "--", "--texts", "texts")
+    assert refused.returncode != 0
+    assert refused.stderr.count("(budget.ask_above)") == 1
+    assert "up to 2 × w: " in refused.stderr
+    assert states(workshop) == {}
+    agreed = workshop.devbox(*run, "--yes", "--", "--texts", "texts")
+    assert agreed.returncode == 0, agreed.stderr
 
 
 def test_what_makes_no_batch_is_refused_before_anything_is_started(workshop: Shop) -> None:
@@ -174,6 +230,10 @@ def test_what_makes_no_batch_is_refused_before_anything_is_started(workshop: Sho
         (("run", "copy", "--workers", "0", *texts), "--workers cannot be '0'"),
         (("run", "copy", "--workers", "5..2", *texts), "--workers cannot be '5..2'"),
         (("run", "copy", "--max-cost", "2", *texts), "--max-cost is for a batch"),
+        (
+            ("run", "copy", "--workers", "2", "--detach", "--max-cost", "2", *texts),
+            "--max-cost watches the workers, and with --detach nobody does",
+        ),
         (("run", "track", "--workers", "2", "--", "--video", "texts"), "nothing in"),
         (("run", "--workers", "2", "--", "true"), "says of no input"),
     ):
@@ -194,11 +254,17 @@ def test_a_batch_grows_while_another_box_pays(workshop: Shop) -> None:
     assert not states(workshop)
 
 
-def test_a_box_that_is_a_command_is_refused_as_a_worker(home: Path) -> None:
+def test_boxes_that_cannot_do_what_is_asked_are_refused_as_workers(home: Path) -> None:
     shop = opened(home, 'provider = "hf-job"\ncommand = ["true"]')
     shop.texts(1)
     done = shop.devbox("run", "copy", "--workers", "2", "--", "--texts", "texts")
     assert done.returncode == 2, done.stderr
     assert "w is a command, and can be no worker\nnothing was started" in done.stderr
+    toml = shop.root / "devbox.toml"
+    toml.write_text(toml.read_text().replace('command = ["true"]', ""))
+    detached = ("run", "copy", "--workers", "2", "--detach", "--then", "down", "--")
+    done = shop.devbox(*detached, "--texts", "texts")
+    assert done.returncode == 2, done.stderr
+    assert "with --detach nobody fetches what the run made\nnothing was started" in done.stderr
     assert shop.json("ls")["boxes"] == []
     assert shop.json("runs")["runs"] == []

@@ -1,73 +1,36 @@
-"""Workers that are killed, connections that are cut and a coordinator that dies: every piece is in
-the results once, and nothing is left running."""
+"""Connections that are cut or hang, parts that cannot begin or be ended, and what is told."""
 
 from __future__ import annotations
 
-import os
+import json
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
-from devbox.model import BoxState
-from devbox.workspace import Workspace
 from tests.jobs.conftest import until
-from tests.processes import arguments
+from tests.processes import command_line, send
 from tests.scale.conftest import Shop
+from tests.scale.driver import END
+from tests.scale.worlds import World, connections, cut_connections, world
+
+
+@pytest.fixture
+def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with world("local", home, monkeypatch.setenv) as made:
+        yield made
+
+
+@pytest.fixture
+def workshop(there: World) -> Shop:
+    return there.shop
 
 
 def until_worked(workshop: Shop, count: int) -> None:
     until(lambda: workshop.worked > count)
-
-
-def kill_box(workshop: Shop, name: str) -> None:
-    """All processes of a box, as when its machine is taken away."""
-    ws = Workspace.open(workshop.root)
-    token = ws.store.boxes.own(name, ws.here).token  # type: ignore[union-attr]
-    ws.store.close()
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it ended meanwhile
-            named = any(token in word for word in process.cmdline())
-            if named or token in process.environ().get("HOME", ""):
-                process.kill()
-
-
-def cut_connections() -> None:
-    """Every ssh of this test."""
-    home = os.environ["DEVBOX_HOME"]
-    for process in psutil.process_iter():
-        line = arguments(process)
-        if line and line[0].endswith("ssh") and any(home in word for word in line):
-            with suppress(psutil.Error):  # it ended meanwhile
-                process.kill()
-
-
-def left_running(workshop: Shop) -> list[str]:
-    """Boxes that run, and processes of boxes."""
-    ws = Workspace.open(workshop.root)
-    boxes = ws.store.boxes.all(over=True)
-    ws.store.close()
-    found = [box.name for box in boxes if box.state is BoxState.RUNNING]
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it ended meanwhile
-            if any(box.token in process.environ().get("HOME", "") for box in boxes):
-                found.append(" ".join(process.cmdline()))
-    return found
-
-
-def test_a_worker_that_is_killed_loses_nothing_but_time(workshop: Shop) -> None:
-    workshop.texts(60)
-    words = ("--then", "down", "--", "--texts", "texts", "--seconds", "0.1")
-    with workshop.start("run", "copy", "--workers", "3", *words) as running:
-        until(lambda: workshop.worked > 10)
-        kill_box(workshop, "w-2")
-        assert running.wait(240) == 0
-    workshop.require_all(60)
-    batch = workshop.batch()
-    assert "lost" in {worker["state"] for worker in batch["workers"]}
-    assert not left_running(workshop)
 
 
 def test_a_cut_connection_is_no_loss(workshop: Shop) -> None:
@@ -83,34 +46,92 @@ def test_a_cut_connection_is_no_loss(workshop: Shop) -> None:
     assert {worker["state"] for worker in workshop.batch()["workers"]} == {"over"}
 
 
-@pytest.mark.timeout(600)
-def test_a_thousand_pieces_through_everything_at_once(workshop: Shop) -> None:
-    """6 boxes; two are killed, all connections cut twice, the coordinator killed and continued."""
-    workshop.texts(1000)
-    words = ("--then", "down", "--", "--texts", "texts", "--seconds", "0.05")
-    running = workshop.start("run", "copy", "--workers", "6", *words)
-    steps: list[tuple[int, Callable[[], object]]] = [
-        (100, lambda: kill_box(workshop, "w-2")),
-        (250, cut_connections),
-        (400, lambda: running.send_signal(signal.SIGKILL)),
-    ]
-    for count, step in steps:
-        until_worked(workshop, count)
+def hung(there: World) -> tuple[str, list[psutil.Process]]:
+    """All ssh programs to a worker, which hang from now on; its box."""
+    (box, _), *_ = there.workers()
+    shared = until(lambda: [p for p in connections(box.alias) if "[mux]" in command_line(p)])
+    for process in [*shared, *connections(box.alias)]:
+        send(process, signal.SIGSTOP)
+    return box.id, shared
+
+
+def test_a_connection_that_hangs_holds_up_no_other_worker(there: World) -> None:
+    """This devbox has more patience than the test has time."""
+    shop = there.shop
+    shop.texts(60)
+    words = ("run", "copy", "--workers", "3", "--", "--texts", "texts", "--seconds", "0.1")
+    with shop.start(*words, change="1000") as running:
+        until(lambda: shop.made > 6)
+        box, stopped = hung(there)
+
+        def others_are_done() -> bool:
+            with shop.workspace() as ws:
+                (batch,) = ws.store.batches.open()
+                (number,) = (
+                    w.number for w in ws.store.batches.workers(batch.id) if w.box_id == box
+                )
+                left = [p for p in ws.store.batches.pieces(batch.id) if not p.state.is_settled]
+            return all(piece.worker == number for piece in left)
+
+        until(others_are_done)
         assert running.poll() is None
-        step()
-    running.wait(60)
-    with workshop.start("attach") as again:
-        for count, step in ((550, lambda: kill_box(workshop, "w-4")), (700, cut_connections)):
-            until_worked(workshop, count)
-            assert again.poll() is None
-            step()
-        assert again.wait(300) == 0
-    workshop.require_all(1000)
-    batch = workshop.batch()
-    assert (batch["state"], batch["counts"]["done"]) == ("succeeded", 1000)
-    costs = [part["cost_micro_dollars"] for part in batch["parts"]]
-    assert batch["cost_micro_dollars"] == sum(costs)
-    assert not left_running(workshop)
+        for process in stopped:
+            send(process, signal.SIGCONT)
+        for process in connections():
+            send(process, signal.SIGCONT)
+        assert running.wait(240) == 0, shop.said
+    shop.require_all(60)
+    assert shop.worked == 60
+
+
+def test_a_connection_that_hangs_is_replaced(there: World) -> None:
+    shop = there.shop
+    shop.texts(60)
+    words = ("run", "copy", "--workers", "2", "--", "--texts", "texts", "--seconds", "0.1")
+    with shop.start(*words, change="3") as running:
+        until(lambda: shop.made > 6)
+        _, stopped = hung(there)
+        assert running.wait(240) == 0, shop.said
+    shop.require_all(60)
+    assert shop.worked == 60
+    assert all(each.status() == psutil.STATUS_STOPPED for each in stopped)
+    for process in stopped:
+        process.kill()
+
+
+def test_who_takes_over_after_a_merge_that_was_not_written_down_has_each_result_once(
+    workshop: Shop, home: Path
+) -> None:
+    workshop.texts(60)
+    words = ("run", "copy", "--workers", "2", "--", "--texts", "texts", "--seconds", "0.1")
+    with workshop.start(*words, change="dies") as first:
+        until(lambda: workshop.made > 4)
+        with workshop.start("attach") as second:
+            until(lambda: workshop.made > 20)
+            assert second.poll() is first.poll() is None
+            (home / ".devbox" / END).touch()
+            assert first.wait(60) == -signal.SIGKILL
+            assert second.wait(240) == 0, workshop.said
+    workshop.require_all(60)
+    assert workshop.worked == 60
+    summaries = [json.loads(path.read_text()) for path in workshop.results.glob("summary*.json")]
+    assert Counter(name for names in summaries for name in names) == {
+        f"t{n:04}.txt": 1 for n in range(60)
+    }
+    assert workshop.batch()["counts"]["done"] == 60
+
+
+def test_what_was_given_out_at_once_to_a_worker_that_is_lost_is_given_again(workshop: Shop) -> None:
+    workshop.texts(40)
+    words = ("run", "copy", "--workers", "2", "--detach", "--", "--texts", "texts")
+    done = workshop.devbox(*words, "--seconds", "0.2")
+    assert done.returncode == 0, done.stderr
+    ended = workshop.devbox("down", "w-2", "--yes", "--no-save")
+    assert ended.returncode == 0, ended.stderr
+    again = workshop.devbox("attach")
+    assert again.returncode == 0, again.stderr
+    workshop.require_all(40)
+    assert "w-2: lost: its box is terminated" in again.stderr
 
 
 def test_a_part_that_could_not_be_ended_is_told_and_ended_by_a_second_try(workshop: Shop) -> None:
@@ -128,14 +149,13 @@ def test_a_part_that_could_not_be_ended_is_told_and_ended_by_a_second_try(worksh
     assert workshop.batch()["parts"][0]["state"] == "cancelled"
 
 
-def test_a_box_on_which_no_part_can_begin_is_not_left_running(workshop: Shop) -> None:
-    toml = workshop.root / "devbox.toml"
-    toml.write_text(toml.read_text().replace("[boxes.w]\n", '[boxes.w]\nsetup = ["false"]\n'))
-    assert workshop.devbox("trust", "--yes").returncode == 0
+def test_a_box_on_which_no_part_can_begin_is_not_left_running(there: World) -> None:
+    workshop = there.shop
+    workshop.setup("false")
     workshop.texts(3)
     words = ("run", "copy", "--workers", "2", "--then", "down", "--", "--texts", "texts")
     done = workshop.devbox(*words)
     assert done.returncode == 11, done.stderr
     assert "the setup of w-1 failed" in done.stderr
     assert workshop.batch()["state"] == "failed"
-    assert not left_running(workshop)
+    assert not there.left()
