@@ -53,7 +53,8 @@ def test_a_thousand_pieces_through_everything_at_once(there: World) -> None:
     shop.require_all(PIECES)
     batch = shop.batch()
     assert (batch["state"], batch["counts"]["done"]) == ("succeeded", PIECES)
-    assert Counter(worker["state"] for worker in batch["workers"])["lost"] == 2, shop.said
+    lost = Counter(worker["state"] for worker in batch["workers"])["lost"]
+    assert lost >= 2, "and who was just coming up when the connections were cut"
     require_billed(there)
     assert not there.left()
 
