@@ -12,7 +12,7 @@ from devbox import paths
 from devbox.errors import Conflict, NotFound, UsageError
 from devbox.model import BoxState
 from devbox.names import name as valid_name
-from devbox.state import fast_lookup
+from devbox.state import fast_lookup, lookup
 from devbox.state.lookup import Here
 from devbox.state.store import Store
 from tests.boxes import rewrite
@@ -169,3 +169,48 @@ def test_rows_of_the_first_version_are_found_by_name_and_project(home: Path) -> 
     second = store.boxes.get(put(store, two))
     assert second
     assert second.alias == "devbox-two-dev"
+
+
+@pytest.mark.parametrize(
+    ("asked", "boxes", "fix"),
+    [
+        ("one/dev", (), "devbox ls --all shows all boxes"),
+        ("dev", ("dev",), "make it with: devbox up dev"),
+        ("dve", ("dev",), "did you mean dev? devbox ls shows all boxes"),
+        ("far", ("near-one", "two"), "devbox ls shows all boxes; devbox.toml has near-one, two"),
+        ("far", (), "devbox ls shows all boxes; a new project begins with: devbox init"),
+    ],
+)
+def test_a_name_that_no_box_has_is_answered_with_what_to_type(
+    home: Path, asked: str, boxes: tuple[str, ...], fix: str
+) -> None:
+    here = a_project(home, "here")._replace(boxes=boxes)
+    with pytest.raises(NotFound) as caught:
+        lookup.choose([], *lookup.parts(asked), here)
+    assert caught.value.fix == fix
+
+
+def test_a_folder_that_cannot_be_printed_is_none() -> None:
+    with pytest.raises(UsageError, match="is not a usable folder"):
+        lookup.parts("/home/\x1b[31m/dev")
+
+
+def test_without_a_name_boxes_of_other_projects_are_told(home: Path) -> None:
+    one, two = a_project(home, "one"), a_project(home, "two")
+    theirs = a_box("dev", project=two.project, root=two.root)
+    with pytest.raises(NotFound, match=r"live boxes: none; of other projects: two/dev"):
+        lookup.only([theirs], one)
+    assert lookup.only([theirs], one._replace(inside=False)) is theirs
+    mine = [a_box(name, project=one.project, root=one.root) for name in ("a", "b")]
+    with pytest.raises(NotFound, match=r"live boxes: a, b\)"):
+        lookup.only(mine, one)
+
+
+def test_a_slug_that_is_taken_in_each_form_has_more_of_the_id() -> None:
+    box = a_box("dev", project="one", id="0123456789")
+    assert lookup.free_slug(box, {"dev", "one-dev"}) == "one-dev-0123"
+    assert lookup.free_slug(box, {"dev", "one-dev", "one-dev-0123"}) == "dev-01234567"
+
+
+def test_without_a_state_file_the_fast_look_finds_nothing(home: Path) -> None:
+    assert fast_lookup.reachable(home / "none.db", "dev", str(home)) is None

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from devbox import paths
-from devbox.errors import Conflict, DevboxError, StateDamaged
+from devbox.errors import Conflict, DevboxError, NotFound, StateDamaged
 from devbox.model import Box, BoxState, Interval, Price, Run, RunState
 from devbox.state import database, migrations
 from devbox.state.boxes import Change, Record
@@ -103,6 +103,64 @@ def test_an_apply_that_fails_writes_nothing(store: Store) -> None:
     assert found.state is box.state
     assert store.ledger.of_box(box.id) == []
     assert store.events.of_box(box.id) == []
+
+
+def test_the_past_of_a_handle_is_added_once(store: Store) -> None:
+    past = a_box(state=BoxState.TERMINATED, handle="sb-1")
+    stretch = Interval(0, past.id, past.name, "local", "cpu", Price(7), 1.0, 2.0)
+    assert store.boxes.add_past(past, stretch)
+    assert not store.boxes.add_past(msgspec.structs.replace(past, id="again"), stretch)
+    assert [each.end for each in store.ledger.of_box(past.id)] == [2.0]
+    assert store.boxes.get("again") is None
+
+
+def test_a_box_that_lives_on_leaves_its_name_to_the_one_made_meanwhile(store: Store) -> None:
+    store.boxes.insert(a_box(id="0123456789"), "running", {}, 1.0)
+    first = store.boxes.get("0123456789")
+    assert first
+    rewrite(store, msgspec.structs.replace(first, state=BoxState.LOST))
+    store.boxes.insert(a_box(id="second"), "running", {}, 2.0)
+
+    def lives(record: Record) -> Change:
+        return Change(msgspec.structs.replace(record.box, state=BoxState.RUNNING), [], "it answers")
+
+    _, after = store.boxes.apply(first.id, lives, 3.0)
+    assert (after.name, after.slug) == ("train-0123", "train-0123")
+    assert after.host_alias == "devbox-train-0123"
+    *_, event = store.events.of_box(first.id)
+    assert event.message == "lost → running (it answers, as train-0123)"
+    assert [box.id for box in store.boxes.named("train")] == ["second"]
+
+
+def test_a_box_that_lives_on_keeps_a_name_that_is_still_its_own(store: Store) -> None:
+    store.boxes.insert(a_box(), "running", {}, 1.0)
+    before = store.boxes.get("id-train")
+    assert before
+    rewrite(store, msgspec.structs.replace(before, state=BoxState.LOST))
+    _, after = store.boxes.apply("id-train", lambda _: Change(before, [], "it answers"), 3.0)
+    assert (after.name, after.slug, after.host_alias) == ("train", "train", "devbox-train")
+    assert store.events.of_box("id-train")[-1].message == "lost → running (it answers)"
+
+
+def test_a_run_whose_record_cannot_be_read_hides_none_beside_it(store: Store) -> None:
+    for name in ("r1", "r2"):
+        store.runs.put(Run(name, "b", "train", "j", RunState.RUNNING, 1.0, request=b'{"a":1}'))
+    with store.database.write() as connection:
+        connection.execute("UPDATE runs SET request = '[', state = 'odd' WHERE id = 'r1'")
+    found = {run.id: (run.state, run.request) for run in store.runs.latest()}
+    assert found == {"r1": (RunState.UNKNOWN, b"{}"), "r2": (RunState.RUNNING, b'{"a":1}')}
+
+
+def test_the_record_of_a_box_that_is_gone_is_no_box(store: Store) -> None:
+    with pytest.raises(NotFound, match="the record of box gone is gone"):
+        store.boxes.apply("gone", lambda record: Change(record.box, []), 1.0)
+
+
+def test_a_level_of_a_budget_is_told_once_and_those_below_it_with_it(store: Store) -> None:
+    assert store.budgets.tell(["day:1", "day:0.8"], "b", "spent", 1.0)
+    assert not store.budgets.tell(["day:0.8"], "b", "80 %", 2.0)
+    assert not store.budgets.tell(["day:1", "day:0.8"], "b", "spent", 3.0)
+    assert [event.message for event in store.events.of_box("b")] == ["spent"]
 
 
 def test_events_are_cleaned_and_bounded(store: Store) -> None:

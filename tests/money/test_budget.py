@@ -24,6 +24,7 @@ from devbox.money.budget import Limit, Member, standing
 from devbox.money.period import around
 from devbox.spec import BoxSpec, Seconds
 from devbox.state.budgets import Untracked
+from devbox.wire.messages import Allowance
 from devbox.workspace import Workspace
 from tests.boxes import close_interval, open_interval
 from tests.core.test_state import HOUR, a_box
@@ -172,6 +173,9 @@ def test_money_that_running_boxes_may_still_spend_counts(opened: Callable[..., W
     ws.store.budgets.found("modal", [there], NOON)
     with pytest.raises(BudgetError, match=r"on top of \$2.00 and up to \$9.00"):
         limits.check(ws, None, hours(0.5), ONE, name="b")
+    free = there._replace(handle="sb-2", price=Price(0))
+    ws.store.budgets.found("modal", [there, free], NOON)
+    assert "sb-2" not in limits.members(ws, NOON)
     ws.store.budgets.found("modal", [], NOON + 1)  # gone: what it cost until then stays spent
     limits.check(ws, None, hours(3), ONE, name="b")
     ws.store.budgets.tracked("modal", "sb-1")
@@ -194,6 +198,59 @@ def test_limits_of_the_user_the_project_and_the_box_all_count(
     # a box's own limit is for its whole life, over all pauses
     box = spend(ws, "b", 3.5, state=BoxState.PAUSED, created=2.0)
     assert [each.spent for each in limits.of_box(ws, box)][-1] == 3.5 * DOLLAR
+
+
+def test_a_limit_is_told_in_one_sentence() -> None:
+    def said(spent: int, *members: Member, unknown: bool = False) -> str:
+        return limits.sentence(standing(DAY, spent * DOLLAR, members, NOON, unknown=unknown))
+
+    assert said(4) == "$4.00 of $10.00 (40%)"
+    assert said(10) == "$10.00 of $10.00 (100%): spent"
+    assert said(4, unknown=True) == "$4.00 of $10.00 (40%), and time at an unknown price"
+    assert said(4, member("a", 2)) == "$4.00 of $10.00 (40%), up to $2.00 more by what runs"
+    told = said(4, member("a", 9))
+    assert told.startswith("$4.00 of $10.00 (40%), spent by Tue 18:00")
+    assert told.endswith(" as things stand")
+
+
+def test_what_was_spent_at_an_unknown_price_holds_no_limit(
+    opened: Callable[..., Workspace],
+) -> None:
+    ws = opened(user="[budget]\ndaily = 5\n")
+    spend(ws, "old", 2, state=BoxState.PAUSED, price=Price(None))
+    with pytest.raises(BudgetError, match="has an unknown price, so the daily budget cannot be"):
+        limits.check(ws, None, hours(1), ONE, name="b")
+    (found,) = limits.standings(ws)
+    assert (found.spent, found.unknown) == (0, True)
+
+
+def test_a_box_is_told_what_it_may_spend_only_where_a_limit_comes_first(
+    opened: Callable[..., Workspace],
+) -> None:
+    ws = opened(user="[budget]\ndaily = 5\n")
+    box = spend(ws, "a", 1, ended=False, spec=spec.encode_box(hours(20)))
+    told, until = limits.allowance(ws, box)
+    assert (told, until) == (Allowance(4 * DOLLAR, DOLLAR, 0, "daily budget"), NOON + 4 * HOUR)
+    assert limits.allowance(ws, box, NOON + 2 * HOUR)[1] == NOON + 2 * HOUR
+    assert limits.allowance(ws, box, NOON + 30 * HOUR) == (None, None)  # after its max_uptime
+    free = spend(ws, "free", 1, ended=False, price=Price(0))
+    assert limits.allowance(ws, free) == (None, None)
+    none = opened()
+    assert limits.allowance(none, box) == (None, None)
+    assert limits.standings(none) == []
+    assert limits.of_box(none, box) == []
+
+
+def test_what_is_about_to_end_counts_until_it_is_confirmed(
+    opened: Callable[..., Workspace],
+) -> None:
+    ws = opened(user="[budget]\ndaily = 9\n")
+    for name, state in (("a", BoxState.PAUSING), ("b", BoxState.PROVISIONING)):
+        spend(ws, name, 1, ended=False, state=state, spec=spec.encode_box(hours(3)))
+    asleep = spend(ws, "c", 5, state=BoxState.PAUSED, spec=spec.encode_box(hours(2)))
+    ws.store.boxes.begin(asleep.id, "running", {}, NOON)
+    ends = {each.name: each.ends - NOON for each in limits.members(ws, NOON).values()}
+    assert ends == {"a": 300.0, "b": 3 * HOUR, "c": 2 * HOUR}
 
 
 def test_tomorrows_part_is_tomorrows_money(opened: Callable[..., Workspace]) -> None:

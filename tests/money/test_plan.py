@@ -301,4 +301,49 @@ def test_what_is_needed_and_not_known_of_hardware_does_not_do() -> None:
     assert "of weights" in needs.why_not(weights, small)
     dear = msgspec.structs.replace(need, max_price=0.5)
     assert "above max_price" in needs.why_not(dear, OFFERS[2])
+    for asked, why in (
+        (needs.Need(gpu="H100"), "H100 is asked for"),
+        (needs.Need(gpus=2), "1 GPU, 2 needed"),
+        (needs.Need(asked_memory=90 * GB), "30.0 GB memory, 90.0 GB needed"),
+        (needs.Need(cpus=9), "8 CPU, 9 asked for"),
+        (needs.Need(asked_vram=25 * GB), "24.0 GB VRAM, 25.0 GB asked for"),
+    ):
+        assert needs.why_not(asked, OFFERS[2]) == why
     assert issubclass(Unavailable, DevboxError)
+
+
+NONE = Evidence("b", "local", "l4x1")
+
+
+def test_without_a_measurement_a_job_needs_what_it_asks_for_and_says_so() -> None:
+    asked = needs.of_job(JobSpec(vram=Bytes(9 * GB)), {}, BoxSpec(), NONE, 0, 0)
+    assert (asked.gpus, asked.asked_vram, asked.vram, asked.measured) == (1, 9 * GB, None, False)
+    assert asked.evidence == ("its job.toml asks for 9.0 GB VRAM, not measured",)
+    nothing = needs.of_job(JobSpec(), {}, BoxSpec(max_price=2.0), NONE, 0, 7)
+    assert (nothing.gpus, nothing.vram, nothing.disk, nothing.max_price) == (0, None, 7, 2.0)
+    assert nothing.evidence[0].startswith("nothing measured: ")
+
+
+def test_a_profile_without_a_point_for_the_arguments_measures_nothing() -> None:
+    point = MemoryPoint(vram=Bytes(GB), at=8, where={"mode": "good"})
+    job = JobSpec(memory=Memory(by="frames", source="a page", points=(point,)))
+    for args, said in (
+        ({"mode": "fast", "frames": 8}, "no measured point has mode fast (a page)"),
+        ({"mode": "good", "frames": "8"}, "frames is not given, and the measured points go by it"),
+    ):
+        found = needs.of_job(job, args, BoxSpec(), NONE, 0, 0)
+        assert (found.vram, found.measured) == (None, False)
+        assert found.evidence[0].startswith(said)
+
+
+def test_a_box_named_by_its_hardware_needs_at_least_that() -> None:
+    named = [offer.hardware for offer in OFFERS[:3]]
+    found = needs.like(needs.Need(), named)
+    assert (found.gpus, found.asked_vram) == (1, 24 * GB)
+    assert found.evidence == ("at least what l4x1 has: 1 GPU, 24.0 GB VRAM",)
+    for need, others in (
+        (needs.Need(gpu="T4"), named),
+        (needs.Need(), []),
+        (needs.Need(), [OFFERS[4].hardware]),
+    ):
+        assert needs.like(need, others) is need

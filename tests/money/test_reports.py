@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import math
 import zoneinfo
 from pathlib import Path
 from typing import get_args
@@ -185,6 +186,7 @@ def test_a_months_price_is_a_months_and_only_while_it_is_paid() -> None:
     assert found == {"pro": 9_000_000, "disk": 9_000_000, "later": 2_500_000}
     year = period.parse("2026-01-01", "2026-12-31", "Europe/Berlin", T0)
     assert fixed.lines(at, year.begin, year.end, BERLIN)[0].cost == 108_000_000
+    assert fixed.lines(at, 0.0, math.inf, BERLIN) == []
 
 
 def test_a_fixed_cost_says_one_price(home: Path) -> None:

@@ -83,6 +83,15 @@ def test_nothing_is_named_on_evidence_that_is_not_whole() -> None:
     assert of(store).why == "1 of its runs told no peak"
 
 
+def test_without_a_price_of_its_own_hardware_nothing_is_cheaper() -> None:
+    store = a_store()
+    for number in range(3):
+        a_run(store, number, {"vram": GB, "rss": GB})
+    for offers in ([], [offer(L40S, None), offer(T4, 0.1)]):
+        (found,) = sizing.sizings(store, offers, T0 - HOUR, T0 + HOUR)
+        assert (found.offer, found.why) == (None, "its provider names no price for it now")
+
+
 def test_what_the_box_held_beside_its_runs_must_fit_too() -> None:
     store = a_store()
     for number in range(3):

@@ -25,6 +25,7 @@ from devbox.wire.codec import (
     BIG,
     Between,
     Exactly,
+    Json,
     Most,
     Text,
     Unreadable,
@@ -33,6 +34,7 @@ from devbox.wire.codec import (
     convert,
     decode,
     encode,
+    plain,
 )
 
 # A machine that does other work draws its first value slowly. One decoder reads all kinds, so that
@@ -171,6 +173,15 @@ class Other(NamedTuple):
     at: float
 
 
+WHOLE = "is not a whole number from 0 to 4.61168601842739e+18"
+
+
+class Loose(NamedTuple):
+    pair: tuple[int, str] = (0, "")
+    maybe: tuple[Optional[int], ...] = ()
+    anything: dict[str, Json] = {}  # noqa: RUF012 - never written to
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -195,6 +206,34 @@ def test_an_error_names_the_place(line: bytes, said: str) -> None:
     with pytest.raises(Unreadable) as caught:
         decode(line, Whole)
     assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"pair":[1]}', "pair is not a list of 2"),
+        (b'{"pair":"ab"}', "pair is not a list of 2"),
+        (
+            b'{"maybe":[1,null,"x"]}',
+            f"maybe[2] {WHOLE}",
+        ),
+        (b'{"anything":{"a":[NaN]}}', "anything[a] holds a number that is not finite"),
+        (b'{"anything":{"a":%b1%b}}' % (b"[" * 99, b"]" * 99), "anything[a] is too deep"),
+    ],
+)
+def test_an_error_of_what_is_read_loosely_names_the_place(line: bytes, said: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        decode(line, Loose)
+    assert str(caught.value) == said
+
+
+def test_what_is_read_loosely_comes_through() -> None:
+    line = b'{"pair":[1,"x"],"maybe":[1,null],"anything":{"a":{"b":[1.5,null]}}}'
+    found = Loose((1, "x"), (1, None), {"a": {"b": [1.5, None]}})
+    assert decode(line, Loose) == found
+    assert json.loads(encode(found)) == {"v": 1, **json.loads(line)}
+    with pytest.raises(TypeError, match="a set is no JSON"):
+        plain({1})
 
 
 def test_null_is_the_default_unless_it_may_be_null() -> None:
