@@ -10,7 +10,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 help:
 	@echo "make demo    set up and run the whole loop on this machine, with a picture at the end"
 	@echo "make test    set up what the tests need and run them all"
-	@echo "make coverage  branches of the rooms that keep money and state, taken by their own tests"
+	@echo "make coverage  branches of the rooms that keep money and state, taken by their own tests;"
+	@echo "               of one room: make coverage ROOM=state"
 	@echo "make check   ruff, strict types, layers"
 	@echo "make bench   the benchmark table"
 	@echo "make docs    the docs as a site in build/site, its links checked"
@@ -34,7 +35,7 @@ test: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	@tools/need.sh ssh:openssh-client /usr/sbin/sshd:openssh-server rsync:rsync \
 		"gcc:gcc libc6-dev"
-	$(BIN)/python -m tools.branches
+	$(BIN)/python -m tools.branches $(ROOM)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ import py_compile
 import shutil
 import signal
 import subprocess
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -44,6 +46,16 @@ _HOMES = "/tmp"
 with suppress(OSError):
     if shutil.disk_usage("/dev/shm").free > _ROOMY:
         _HOMES = "/dev/shm"
+# `make coverage` measures each Python by a file among the installed packages, which `python -IS`,
+# as a box runs its half of devbox, does not read.
+_MEASURED = f"""\
+import os, sys
+if "COVERAGE_PROCESS_CONFIG" in os.environ and sys.version_info[:2] == {sys.version_info[:2]}:
+    sys.path.append({sysconfig.get_path("purelib")!r})
+    import coverage
+    coverage.process_startup(slug="box")
+    del sys.path[-1]
+""".encode()
 _PRIVATE = ("HF_", "MODAL_", "GOOGLE_", "DOCKER_", "DEVBOX_", "SSH_", "AWS_")
 
 
@@ -66,10 +78,13 @@ def zipped() -> Callable[[dict[str, bytes]], bytes]:
     The result zips as devbox does."""
     zip_ = agent_bootstrap._zipped
     made: dict[str, bytes] = {}
+    measured = "COVERAGE_PROCESS_CONFIG" in os.environ
 
     def once(contents: dict[str, bytes]) -> bytes:
         key = agent_bootstrap._digest(contents)
-        made[key] = made.get(key) or zip_(contents | _compiled(contents))
+        if key not in made:
+            more = {"__main__.py": _MEASURED + contents["__main__.py"]} if measured else {}
+            made[key] = zip_(contents | _compiled(contents) | more)
         return made[key]
 
     agent_bootstrap._zipped = once
