@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ from devbox.money import exposure
 from devbox.notify import deliver
 from devbox.text import clean
 from devbox.workspace import Workspace
+
+T = TypeVar("T")
 
 #: seconds between rounds while nothing costs or may start to
 CALM = 1800.0
@@ -97,7 +99,7 @@ class Round:
         found = exposure.of_all(self.ws, self.ws.store.boxes.all())
         return any(not each.is_nothing for each in found.values())
 
-    def _try(self, doing: str, action: Callable[[], Any]) -> Any:
+    def _try(self, doing: str, action: Callable[[], T]) -> T | None:
         """Its result; None when it failed, which is a problem that the status names."""
         try:
             return action()

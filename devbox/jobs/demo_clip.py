@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FRAMES = 140
 #: first and last frame (exclusive) in which the face is hidden
@@ -30,7 +34,7 @@ def make(photograph: Path, clip: Path) -> None:
         writer.release()
 
 
-def _frame(image: Any, index: int) -> Any:
+def _frame(image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     """A window of the photograph that swings to the side and back."""
     swing = math.sin(2 * math.pi * index / FRAMES)
     left = round(50 + 45 * swing)

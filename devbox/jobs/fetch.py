@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from devbox.remote.exec import Exec
 from devbox.remote.preconditions import check_running
 from devbox.sync import held, remote, rsync_process
 from devbox.sync.rsync import shown
-from devbox.wire.codec import plain
+from devbox.wire.codec import JsonObject, plain
 from devbox.workspace import Workspace
 
 _NO_RESULTS = ("/*/in", "/*/scratch", "/*/reported.jsonl")  # in the folder of a round
@@ -128,7 +128,7 @@ def mark_fetched(ws: Workspace, run: Run) -> None:
     latest = ws.store.runs.get(run.id)
     if latest is None or not run.state.is_over:
         return
-    journalled: dict[str, Any] = msgspec.json.decode(latest.request)
+    journalled: JsonObject = msgspec.json.decode(latest.request)
     journalled["fetched"] = status.of(run).attempt
     request = msgspec.json.encode(journalled)
     ws.store.runs.put(msgspec.structs.replace(latest, request=request))

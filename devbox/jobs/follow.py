@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from devbox.errors import Conflict, JobFailed, NoAnswer, NotFound, SshError
 from devbox.jobs import queue, status
-from devbox.model import BoxState, Run, RunState
+from devbox.model import Box, BoxState, Run, RunState
 from devbox.remote import agent_bootstrap, stream
 from devbox.remote.preconditions import check_running
 from devbox.text import clean
@@ -193,7 +193,7 @@ class _Reader:
         return found
 
 
-def _box(ws: Workspace, run: Run) -> Any:
+def _box(ws: Workspace, run: Run) -> Box:
     box = ws.store.boxes.get(run.box_id)
     if box is None or box.state.is_over:
         raise JobFailed(

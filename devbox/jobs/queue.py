@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -32,7 +32,7 @@ def wanted(box: Box, job: JobSpec, after: Sequence[str] = ()) -> QueueRequest | 
 
 def with_options(job: J, gpus: int | None, priority: str | None) -> J:
     """The job with what was given on the command line in place of its own. UsageError."""
-    changes: dict[str, Any] = {} if gpus is None else {"gpus": gpus}
+    changes: dict[str, int] = {} if gpus is None else {"gpus": gpus}
     if priority is not None:
         changes["priority"] = _priority(priority)
     return msgspec.structs.replace(job, **changes)

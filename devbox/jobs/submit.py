@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -121,9 +121,9 @@ def submit(
     return _start(ws, box, run, request, looked, tell)
 
 
-def _journalled(run: Run) -> tuple[dict[str, Any], JobRequest]:
+def _journalled(run: Run) -> tuple[codec.JsonObject, JobRequest]:
     """What was asked for and from where. NotFound when the record of it is damaged."""
-    found: dict[str, Any] = msgspec.json.decode(run.request)
+    found: codec.JsonObject = msgspec.json.decode(run.request)
     try:
         if "sources" in found:
             return found, codec.convert(found.get("request"), JobRequest)
@@ -157,8 +157,9 @@ def retry(ws: Workspace, run: Run, *, then: Ordered | None = None, tell: Tell | 
     request = request._replace(attempt=status.of(run).attempt + 1, then=does)
     journalled["then"] = then.wanted if then else None
     looked = []
-    for name, path in journalled["sources"].items():
-        source = _as_sent(name, Path(path), request.inputs[name])
+    sources = journalled["sources"]
+    for name, path in sources.items() if isinstance(sources, dict) else ():
+        source = _as_sent(name, Path(str(path)), request.inputs[name])
         looked += [source] if source else []
     journalled["request"] = codec.plain(request)
     run = msgspec.structs.replace(

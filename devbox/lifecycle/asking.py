@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
@@ -101,10 +100,10 @@ def ask_for(op: BoxOperation, ask: Callable[[], str], state: BoxState) -> None:
             _note(op, op.ws.clock(), tries + 1)
         raise
     # a new life: what the last one began and was to end at is over
-    fresh: dict[str, Any] = (
-        {"started": None, "deadline": None} if state is BoxState.STARTING else {}
-    )
-    op.set_state(state, handle=handle, unanswered=before, unanswered_tries=tries, **fresh)
+    fields = {"handle": handle, "unanswered": before, "unanswered_tries": tries}
+    if state is BoxState.STARTING:
+        fields |= {"started": None, "deadline": None}
+    op.set_state(state, "", **fields)
 
 
 def request(op: BoxOperation) -> Request:

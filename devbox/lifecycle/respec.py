@@ -3,8 +3,6 @@ names the rest with the verb that brings it about, so that no edit is ignored si
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from devbox import spec
@@ -81,7 +79,7 @@ def take(op: BoxOperation, changes: Changes) -> None:
     encoded = spec.encode_box(changes.spec)
     if (encoded, changes.choices) == (box.spec, box.choices):
         return
-    fields: dict[str, Any] = {"spec": encoded, "choices": changes.choices}
+    fields: dict[str, object] = {"spec": encoded, "choices": changes.choices}
     if changes.offer:
         hardware, price = changes.offer.hardware.name, changes.offer.price
         rate = dollars(price.micro_per_hour, per_hour=True)

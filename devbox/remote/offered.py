@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from devbox import files, paths
 from devbox.errors import DevboxError
@@ -77,7 +77,7 @@ class Offer:
         raise paramiko.AuthenticationException("no key was accepted")
 
 
-def _in_order(box: Box) -> list[Any]:
+def _in_order(box: Box) -> list[paramiko.PKey]:
     """The keys of `key_files` that can sign: those of the agent first, in its order."""
     import paramiko
 

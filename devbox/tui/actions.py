@@ -3,9 +3,9 @@ help screen, the footer and docs/dashboard.md are made from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from textual.binding import Binding
 
@@ -208,7 +208,7 @@ def of_view(ids: str, *, readonly: bool = False) -> list[Action]:
     return [action for action in found if not (readonly and action.changes)]
 
 
-def handler(name: str) -> Callable[..., Any]:
+def handler(name: str) -> Callable[..., Awaitable[None] | None]:
     """MODULE.FUNCTION of `handlers`, loaded now: the first picture does without them."""
     module, _, function = name.partition(".")
     return getattr(import_module(f"devbox.tui.handlers.{module}"), function)  # type: ignore[no-any-return]

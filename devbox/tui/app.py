@@ -3,7 +3,7 @@ in sight. What actions do is in `handlers`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -107,12 +107,12 @@ class Dashboard(MainScreen, inherit_bindings=False):
         if action.handler:
             self.finish(actions.handler(action.handler)(self, *action.args))
 
-    def finish(self, handling: Coroutine[Any, Any, None] | None) -> None:
+    def finish(self, handling: Awaitable[None] | None) -> None:
         """What a handler awaits, as a worker whose errors are shown, not raised."""
         if handling is not None:
             self.run_worker(self._finished(handling), group="actions")
 
-    async def _finished(self, handling: Coroutine[Any, Any, None]) -> None:
+    async def _finished(self, handling: Awaitable[None]) -> None:
         try:
             await handling
         except DevboxError as error:

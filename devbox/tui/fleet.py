@@ -129,14 +129,11 @@ def ordered(
     """Sorted by a column, then by name; what is unknown comes last either way round."""
     down = (column in _DOWN) != reverse
 
-    def place(view: BoxView) -> tuple[bool, Any]:
-        value = _value(feed, view, column, now)
-        return value is None, (0 if value is None else value)
-
     by_name = sorted(views, key=lambda view: view.box.name)
-    known = [view for view in by_name if not place(view)[0]]
-    unknown = [view for view in by_name if place(view)[0]]
-    return sorted(known, key=lambda view: place(view)[1], reverse=down) + unknown
+    values = [(_value(feed, view, column, now), view) for view in by_name]
+    known = [each for each in values if each[0] is not None]
+    known.sort(key=lambda each: each[0], reverse=down)
+    return [view for _, view in known] + [view for value, view in values if value is None]
 
 
 def cell_of(
@@ -221,7 +218,7 @@ def _value(feed: Feed, view: BoxView, column: str, now: float) -> Any:
     up = box.started if view.costing else None
     if column in _MEASURES:
         return getattr(facts(feed, box, now), column)
-    values: dict[str, Callable[[], Any]] = {
+    values: dict[str, Callable[[], object]] = {
         "state": lambda: _STATES.index(box.state),
         "name": lambda: box.name,
         "provider": lambda: box.provider,

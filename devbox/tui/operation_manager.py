@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from devbox import paths
 from devbox.box import processes
@@ -32,6 +32,17 @@ _LINES = 500
 _MOMENT = 10.0  # seconds
 
 State = Literal["running", "done", "failed"]
+
+
+class Message(TypedDict, total=False):
+    """One line of a log, with the keys of one kind (`cli.event_log`). progress: done, total."""
+
+    say: str
+    progress: tuple[float, float]
+    note: str
+    step: str
+    done: str
+    error: dict[str, str]
 
 
 class Operation:
@@ -59,7 +70,7 @@ class Operation:
         """`box` holds how it was named: its `ref`, or its name where that was all there was."""
         return self.box in (box.ref, box.name)
 
-    def take(self, message: dict[str, Any]) -> None:
+    def take(self, message: Message) -> None:
         """One line of its log."""
         if "say" in message:
             self.note = clean(str(message["say"]), 500)

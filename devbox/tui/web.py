@@ -16,10 +16,10 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import click
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from textual_serve.server import Server
 
 from devbox.errors import Conflict
@@ -73,7 +73,7 @@ class Door(Server):  # type: ignore[misc]
     async def on_startup(self, app: web.Application) -> None:
         """No banner: the link is on stdout already."""
 
-    def _guard(self) -> Any:
+    def _guard(self) -> Middleware:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             origin = request.headers.get("Origin")

@@ -28,7 +28,7 @@ from devbox.telemetry.live import LiveTelemetry
 from devbox.tui.feed import BoxView, RunView, Totals
 from devbox.tui.history import History
 from devbox.tui.ledger_view import Costs, Spent
-from devbox.tui.operation_manager import Operation
+from devbox.tui.operation_manager import Message, Operation
 from devbox.tui.queries import Asks, Choice, LogKind
 from devbox.wire.messages import (
     Check,
@@ -299,7 +299,7 @@ class FakeOperations:
     def recent(self) -> set[str]:
         return {operation.box for operation in self.running()}
 
-    def finish(self, operation: Operation, message: dict[str, Any]) -> None:
+    def finish(self, operation: Operation, message: Message) -> None:
         operation.take(message)
         self._ended.append(operation)
 

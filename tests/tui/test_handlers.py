@@ -212,7 +212,7 @@ async def test_sync(dashboard: Open, row: int, words: tuple[str, ...]) -> None:
         assert it.operations.begun == [words]
         assert it.app.pane == "sync"
         work = it.operations.running()[0]
-        work.take({"progress": [30, 60], "note": "80.1 MB/s  model.pt"})
+        work.take({"progress": (30, 60), "note": "80.1 MB/s  model.pt"})
         await it.turn()
         assert "50%" in it.text
         it.operations.finish(work, {"done": "3 files sent"})
