@@ -74,7 +74,7 @@ def _found(ws: Workspace, name: str | None) -> tuple[Box | None, Run | None]:
         raise UsageError(
             f"{batch.id} is a batch, and wait is for a run on one box or for a box",
             means="nothing was changed; a batch is worked on only while it is attached",
-            fix=f"devbox attach {batch.id} works on it to its end, and its exit code tells that",
+            fix=f"devbox attach {batch.id}; its exit code tells how the batch ended",
         )
     exact = ws.store.runs.get(name) if name else None
     if exact or name is None:

@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -84,6 +85,11 @@ class Box:
         self.root.mkdir(parents=True, exist_ok=True)
 
     def remove(self) -> None:
-        """Kill everything and delete the directory."""
+        """Kill everything and delete the directory, and the box's marks in /tmp, which it shares
+        with this machine here: those that name the directory."""
         self.kill()
         shutil.rmtree(self.root, ignore_errors=True)
+        for mark in Path("/tmp").glob(".devbox-*"):
+            with suppress(OSError):  # another box's, gone meanwhile
+                if f"{self.root}/" in mark.read_text():
+                    mark.unlink()
