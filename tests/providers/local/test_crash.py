@@ -23,7 +23,7 @@ from devbox.providers.local.box_dir import BoxDir
 from devbox.providers.local.provider import Local
 from devbox.spec import BoxSpec, LocalSettings
 from tests.boxes import request_for, wait_for_state
-from tests.processes import arguments
+from tests.processes import arguments, send
 from tests.remote.sshd import wait_until
 
 # Raised by the interpreter just before it acts; dying there is dying between two actions.
@@ -96,9 +96,9 @@ def test_a_server_cut_off_before_it_listens_is_started_anew(
 ) -> None:
     local.create(request_)
     for _ in range(5):
-        for process in processes.of_box(folder()):
-            process.kill()
-        while folder().alive():
+        while folder().alive():  # again: one that is just being born is not listed yet
+            for process in processes.of_box(folder()):
+                send(process, signal.SIGKILL)
             time.sleep(0.005)
         local.observe("tok")
         local.resume(request_, "tok")
