@@ -115,6 +115,11 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         if self.follow:
             self._to_end()
 
+    def watch_show_vertical_scrollbar(self, shown: bool) -> None:
+        """A bar is told where it is only while it is shown (textual.widget, watch_scroll_y)."""
+        if shown:
+            self.vertical_scrollbar.position = self.scroll_y
+
     def on_mouse_scroll_up(self) -> None:
         self.follow = False
 

@@ -179,6 +179,25 @@ async def test_a_log_that_is_followed_shows_its_end_at_any_size(dashboard: Open)
         assert "epoch 199" not in it.text
 
 
+async def test_a_log_that_moved_before_its_bar_came_has_it_at_the_same_place(
+    dashboard: Open,
+) -> None:
+    """Textual tells a bar of a move only while it shows it."""
+    async with dashboard(size=(120, 50)) as it:
+        await it.select("train")
+        await it.press("L")
+        await it.until(lambda: "epoch 199" in it.text)
+        view = it.app.logs_pane.view
+        view.show_vertical_scrollbar = False
+        view.go(3)
+        view.show_vertical_scrollbar = True
+        assert view.vertical_scrollbar.position == view.scroll_y > 0
+        view.show_vertical_scrollbar = False
+        view.go(0)
+        view.show_vertical_scrollbar = True
+        assert view.vertical_scrollbar.position == view.scroll_y == 0
+
+
 async def test_the_log_of_the_chosen_run(dashboard: Open) -> None:
     feed = fleets.fleet()
     async with dashboard(feed=feed) as it:
