@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from devbox import lifecycle, spec
+from devbox.lifecycle import asking
 from devbox.model import Box, BoxState
 from devbox.providers.base import Request
 from devbox.remote import keys
@@ -163,6 +164,7 @@ def _make(ws: Workspace, world: World, index: int) -> None:
     provider = ws.provider(world.name)
     token = f"{name}-{uuid.uuid4().hex[:8]}"
     hardware = wanted.first_hardware
+    wanted = asking.with_image(provider, wanted, hardware)
     handle = provider.create(
         Request(
             name=name,
