@@ -46,7 +46,7 @@ ROOMS = {
             *_core("billing", "damaged_state", "lookup", "state"),
         ),
     ),
-    "lifecycle": Room(55, ("tests/lifecycle",)),
+    "lifecycle": Room(66, ("tests/lifecycle",)),
     "box/watchdog": Room(
         73,
         (
