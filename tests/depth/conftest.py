@@ -23,6 +23,8 @@ ARGS = {
     "views": "scene", "fps": 2.0, "max_frames": 64, "process_res": 112, "batch": 24, "npz": "mini",
     "glb": "yes", "points": 50, "gaussians": "none", "device": "auto",
 }  # fmt: skip
+# what a scene of one picture leaves
+ONE = ["depth_vis/0000.jpg", "exports/mini_npz/results.npz", "scene.glb", "scene.jpg", "views.json"]
 PATTERNS = {"input": ("*.jpg", "*.png", "*.avi", "*.mp4")}
 
 Run = Callable[..., Job]

@@ -16,6 +16,7 @@ from devbox.box.jobs import depth
 from devbox.box.jobs.depth import model
 from tests.depth.conftest import (
     ARGS,
+    ONE,
     PATTERNS,
     UPSTREAM,
     Run,
@@ -27,8 +28,6 @@ from tests.depth.conftest import (
 )
 from tests.jobs.conftest import BoxHalf
 from tests.track.clips import write
-
-ONE = ["depth_vis/0000.jpg", "exports/mini_npz/results.npz", "scene.glb", "scene.jpg", "views.json"]
 
 
 def test_a_bad_picture_fails_itself_and_its_scene_goes_without_it(run: Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from devbox.box.jobs import depth
 from tests import in_rounds
 from tests.depth.conftest import (
+    ONE,
     PATTERNS,
     Run,
     about,
@@ -25,8 +26,6 @@ from tests.depth.conftest import (
 )
 from tests.media.test_pictures import exif
 from tests.track.clips import write
-
-ONE = ["depth_vis/0000.jpg", "exports/mini_npz/results.npz", "scene.glb", "scene.jpg", "views.json"]
 
 
 def test_a_picture_becomes_pictures_arrays_and_a_point_cloud(

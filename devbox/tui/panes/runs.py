@@ -54,11 +54,11 @@ class RunsPane(Vertical):
 
     def field(self, view: RunView, column: Column, width: int) -> Line:
         """One field of the run's row."""
-        raise NotImplementedError
+        raise NotImplementedError(type(self))  # why: each of the two tabs has its own columns
 
     def about(self, view: RunView) -> list[Line]:
         """What there is to say of a run beyond its row."""
-        raise NotImplementedError
+        raise NotImplementedError(type(self))  # why: each tells of its own kind of run
 
     def opened(self, seen: Seen) -> None:
         self.refresh_from(seen)
