@@ -30,9 +30,10 @@ def main(args: List[str]) -> int:
     mark = args[0]
     before = processes.marked(mark)
     _cancel_runs(before)
-    for number, patience in ((signal.SIGTERM, _TERM), (signal.SIGKILL, _KILL)):
-        processes.send(processes.marked(mark), number)
-        _wait(lambda: not processes.marked(mark), patience)
+    processes.ask_to_end(processes.marked(mark))
+    _wait(lambda: not processes.marked(mark), _TERM)
+    processes.send(processes.marked(mark), signal.SIGKILL)
+    _wait(lambda: not processes.marked(mark), _KILL)
     left = processes.marked(mark)
     print(json.dumps({"ended": len(before - left), "left": sorted(left)}))
     return 1 if left else 0

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
 
 from devbox.wire.messages import Identity
 
@@ -98,6 +98,22 @@ def marked(mark: str) -> Set[int]:
         except OSError:
             continue  # ended meanwhile, or another user's
     return found - {os.getpid()}
+
+
+def ask_to_end(pids: Iterable[int]) -> None:
+    """SIGTERM to each, parents before what they have started: a parent that sees its child die
+    first takes that for its own end (a shell's `wait` returns) and saves nothing."""
+    parents = {process.pid: process.parent for process in table()}
+    send(sorted(pids, key=lambda pid: depth(pid, parents)), signal.SIGTERM)
+
+
+def depth(pid: int, parents: Mapping[int, int]) -> int:
+    """How many processes are above it, as far as `parents` knows them (pid → its parent's)."""
+    above: Set[int] = set()
+    while pid in parents and parents[pid] not in above:
+        pid = parents[pid]
+        above.add(pid)
+    return len(above)
 
 
 def send(pids: Iterable[int], number: int) -> None:

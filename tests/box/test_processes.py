@@ -42,3 +42,19 @@ def test_a_line_that_cannot_be_read_is_no_word_that_the_process_is_gone(
     with pytest.raises(ValueError, match="/7/stat reads"):
         processes.is_alive(who)
     assert [process.pid for process in processes.table()] == [8]
+
+
+def test_parents_are_asked_to_end_before_what_they_have_started(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their pids: 40 has started 9, which has started 30 and 8."""
+    line = (proc / "7/stat").read_text().rpartition(")")[2].split()
+    for pid, parent in ((9, 40), (30, 9), (8, 9), (40, 7)):
+        (proc / str(pid)).mkdir()
+        fields = [line[0], str(parent), *line[2:]]
+        (proc / f"{pid}/stat").write_text(f"{pid} (work) {' '.join(fields)}")
+    asked: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: asked.append(pid))
+    processes.ask_to_end({8, 9, 30, 40})
+    assert asked[:2] == [40, 9]
+    assert sorted(asked[2:]) == [8, 30]

@@ -149,7 +149,7 @@ def test_a_helper_born_after_the_signal_saves_on_cancel(one_box: BoxHalf) -> Non
 
 
 def test_a_helper_born_after_the_signal_saves_on_timeout(one_box: BoxHalf) -> None:
-    one_box.start(command=["sh", "-c", HELPER_SAVES], timeout=3)
+    one_box.start(command=["sh", "-c", HELPER_SAVES], timeout=6)
     assert one_box.end()["reason"] == "timeout"
     assert one_box.out("ckpt").read_text() == "x"
 

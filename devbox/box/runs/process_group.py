@@ -89,7 +89,7 @@ class Work:
         if self._kill_at is None:
             self._kill_at = time.monotonic() + grace
             if ask:
-                processes.send(self.pids(), signal.SIGTERM)
+                processes.ask_to_end(self.pids())
         elif time.monotonic() >= self._kill_at:
             processes.send(self.pids(), signal.SIGKILL)
 

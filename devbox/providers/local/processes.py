@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from devbox.box.processes import depth
 from devbox.providers.local.box_dir import MARK, BoxDir
 
 GRACE = 5.0  # seconds between asking and killing
@@ -24,12 +25,15 @@ _LIMIT = 12.0  # seconds after which what still lives is left
 
 
 def of_box(folder: BoxDir) -> list[psutil.Process]:
-    """Its live processes, but this one. Zombies are over and not listed."""
+    """Its live processes, but this one; parents before what they have started. Zombies are over
+    and not listed."""
     every: list[psutil.Process] = []
     children: dict[int, list[psutil.Process]] = {}
+    parents: dict[int, int] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            children.setdefault(process.ppid(), []).append(process)
+            parents[process.pid] = process.ppid()
+            children.setdefault(parents[process.pid], []).append(process)
             if process.environ().get(MARK) == folder.mark:
                 every.append(process)
     seen = {process.pid for process in every}
@@ -38,6 +42,7 @@ def of_box(folder: BoxDir) -> list[psutil.Process]:
             if child.pid not in seen:
                 seen.add(child.pid)
                 every.append(child)
+    every.sort(key=lambda process: depth(process.pid, parents))
     return [p for p in every if p.pid != os.getpid() and _lives(p)]
 
 

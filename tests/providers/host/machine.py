@@ -82,9 +82,11 @@ class Machine:
 
     def close(self) -> None:
         self.off()
-        for process in self.processes():
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        while left := self.processes():  # again: one that is just being born is not listed
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=0.05)
 
 
 def _persons_key(person: Path) -> str:
