@@ -1,0 +1,308 @@
+"""`up`, `resume` and `pause` of a box that is known: what was begun is finished, and what cannot be
+is said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devbox import lifecycle, spec
+from devbox.errors import (
+    BuildFailed,
+    Conflict,
+    NoCapacity,
+    NotFound,
+    ProviderError,
+    TimedOut,
+    Unavailable,
+)
+from devbox.model import BoxState
+from devbox.providers.abilities import CanPause
+from devbox.workspace import Workspace
+from tests.lifecycle.cloud import COMMAND, HOUR, MINUTE, Cloud, Pausing, a_project, told
+
+QUEUED = {"state": BoxState.PROVISIONING, "stage": "QUEUED"}
+RUNS = {"state": BoxState.RUNNING}
+
+
+@pytest.fixture
+def cloud() -> Pausing:
+    return Pausing()
+
+
+@pytest.fixture
+def ws(home: Path, cloud: Pausing) -> Workspace:
+    return a_project(home, cloud)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def test_a_paused_box_stays_paused_and_a_resumed_one_costs_again(
+    ws: Workspace, cloud: Pausing
+) -> None:
+    box = lifecycle.pause(ws, lifecycle.up(ws, "b"))
+    cloud.calls.clear()
+    assert lifecycle.pause(ws, box).state is BoxState.PAUSED
+    assert cloud.calls == ["observe"]
+    cloud.clock.advance(HOUR)
+    assert lifecycle.resume(ws, box).state is BoxState.RUNNING
+    first, second = ws.store.ledger.of_box(box.id)
+    assert first.end is not None
+    assert (second.start - first.end, second.end) == (HOUR, None)
+
+
+def test_a_pause_of_what_is_not_known_to_be_made_is_refused(ws: Workspace, cloud: Pausing) -> None:
+    cloud.create_lag = MINUTE
+    cloud.fail("create", Unavailable("cut"), times=6)
+    with pytest.raises(Unavailable):
+        lifecycle.up(ws, "b")
+    with pytest.raises(Conflict, match="b has not been made yet") as caught:
+        lifecycle.pause(ws, ws.box("b"))
+    assert caught.value.fix == "devbox up b, or end it with: devbox down b"
+    assert ws.box("b").state is BoxState.PROVISIONING
+
+
+def test_what_a_box_without_a_handle_cannot_do_names_what_leads_there(
+    ws: Workspace, cloud: Pausing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.fail("create", Killed())
+    with pytest.raises(Killed):
+        lifecycle.up(ws, "b")
+
+    class OnlyPauses(Cloud, CanPause):
+        pause, resume = Pausing.pause, Pausing.resume
+
+        def check_pause(self, handle: str) -> None:
+            raise AssertionError("there is no handle")
+
+    monkeypatch.setattr(ws, "provider_of", lambda box: OnlyPauses())
+    with pytest.raises(ProviderError, match="boxes of provider local cannot restart") as caught:
+        lifecycle.restart(ws, ws.box("b"))
+    assert caught.value.fix == "start it again with: devbox pause b && devbox resume b"
+
+
+def test_up_finishes_a_pause_that_was_begun_and_runs_again(ws: Workspace, cloud: Pausing) -> None:
+    box = lifecycle.up(ws, "b")
+
+    def die(step: str, phase: str) -> None:
+        if (step, phase) == ("pause", "after"):
+            raise Killed
+
+    ws.on_step = die
+    with pytest.raises(Killed):
+        lifecycle.pause(ws, box)
+    ws.on_step = lambda *_: None
+    cloud.show(box.handle, state=BoxState.STARTING)  # it shows the pause only later
+    cloud.clock.advance(1)
+    lines = told(ws)
+    ws.sleep = lambda seconds: cloud.show(box.handle, state=BoxState.PAUSED)
+    assert lifecycle.up(ws, "b").state is BoxState.RUNNING
+    assert "b: finishing the pause that was begun" in lines
+    assert ws.store.boxes.open_intents() == []
+
+
+def test_up_of_a_box_that_is_being_ended_says_how_to_finish_that(
+    ws: Workspace, cloud: Pausing
+) -> None:
+    box = lifecycle.up(ws, "b")
+    cloud.fail("terminate", ProviderError("not now"))
+    with pytest.raises(ProviderError, match="not now"):
+        lifecycle.down(ws, box)
+    with pytest.raises(Conflict, match="b is being ended") as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.fix == "finish that with: devbox down b"
+    assert caught.value.means == "it costs until its provider confirms"
+
+
+def test_nobody_waits_for_a_machine_any_more(ws: Workspace, cloud: Pausing) -> None:
+    """It is taken back from the queue, so that it cannot begin to cost later."""
+    cloud.queues = True
+    cloud.stages = [QUEUED]
+    ws.start_timeout = MINUTE
+    lines = told(ws)
+    with pytest.raises(TimedOut, match="still QUEUED after 1m") as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.means.startswith("it was taken back from the queue, so that it cannot")
+    assert "devbox up b --timeout 2m" in caught.value.fix
+    assert ws.box("b").state is BoxState.PAUSED
+    assert any("taking it back from the queue" in line for line in lines)
+    assert ws.store.ledger.of_box(ws.box("b").id) == []
+
+
+def test_one_that_only_starts_slowly_is_left_to_start(ws: Workspace, cloud: Pausing) -> None:
+    cloud.stages = [{"state": BoxState.STARTING}]
+    ws.start_timeout = MINUTE
+    with pytest.raises(TimedOut, match="still starting after 1m"):
+        lifecycle.up(ws, "b")
+    assert ws.box("b").state is BoxState.STARTING
+    cloud.show("h1", state=BoxState.RUNNING)
+    assert lifecycle.up(ws, "b").state is BoxState.RUNNING
+    assert len(cloud.there) == 1
+
+
+def test_ctrl_c_in_a_queue_takes_the_request_back(ws: Workspace, cloud: Pausing) -> None:
+    cloud.queues = True
+    cloud.stages = [QUEUED]
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    ws.sleep = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        lifecycle.up(ws, "b")
+    assert ws.box("b").state is BoxState.PAUSED
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ({"state": BoxState.FAILED, "message": "exit 1"}, "b: did not start: failed: exit 1"),
+        (
+            {"state": BoxState.FAILED, "stage": "ERROR", "message": "exit 1", "billed": True},
+            "b: its command failed: ERROR: exit 1",
+        ),
+    ],
+)
+def test_a_command_that_failed_says_whether_it_ran(
+    ws: Workspace, cloud: Pausing, stage: dict[str, object], said: str
+) -> None:
+    cloud.stages = [stage]
+    with pytest.raises(BuildFailed) as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.what == said
+    assert caught.value.fix == "devbox down b; fix the cause, then: devbox up b"
+    (event,) = [e for e in ws.store.events.of_box(ws.box("b").id) if e.kind == "build-failed"]
+    assert event.message == said
+
+
+def test_one_that_stops_while_it_starts_is_no_success(ws: Workspace, cloud: Pausing) -> None:
+    cloud.stages = [{"state": BoxState.PAUSED, "message": "the account has no credit"}]
+    with pytest.raises(ProviderError) as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.what == "b became paused while starting: the account has no credit"
+    assert caught.value.fix == "devbox up b"
+
+
+def test_a_build_is_told_of_until_it_is_over(
+    ws: Workspace, cloud: Pausing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its log says later is not; nor that it cannot be read any more."""
+    cloud.stages = [{"state": BoxState.BUILDING}, {"state": BoxState.BUILDING}, RUNS]
+    cloud.log = ("Step 1/2", "Step 2/2")
+    lines = told(ws)
+    box = lifecycle.up(ws, "b")
+    assert [line for line in lines if "|" in line] == ["b | Step 1/2", "b | Step 2/2"]
+    lifecycle.down(ws, box)
+
+    cloud.fail("build_logs", ProviderError("no log"))
+    box = lifecycle.up(ws, "b")
+    assert "b: its build log cannot be read: no log" in lines
+    lifecycle.down(ws, box)
+
+    for ending in (None, ProviderError("cut")):
+        late, done = threading.Event(), threading.Event()
+
+        def build_logs(
+            handle: str,
+            *,
+            follow: bool,
+            late: threading.Event = late,
+            done: threading.Event = done,
+            ending: Exception | None = ending,
+        ) -> Iterator[str]:
+            try:
+                assert late.wait(60)
+                if ending:
+                    raise ending
+                yield "Step 2/2"
+            finally:
+                done.set()
+
+        lines.clear()
+        monkeypatch.setattr(cloud, "build_logs", build_logs)
+        cloud.stages = [{"state": BoxState.BUILDING}]
+        ws.start_timeout = 1.0
+        with pytest.raises(TimedOut):
+            lifecycle.up(ws, "b")
+        late.set()
+        assert done.wait(60)
+        assert [line for line in lines if "|" in line or "log" in line] == []
+        lifecycle.down(ws, ws.box("b"))
+
+
+def test_a_build_without_a_log_is_waited_for(home: Path) -> None:
+    cloud = Cloud()
+    cloud.stages = [{"state": BoxState.BUILDING}, RUNS]
+    lines = told(ws := a_project(home, cloud))
+    assert lifecycle.up(ws, "b").state is BoxState.RUNNING
+    assert not [line for line in lines if "|" in line or "log" in line]
+
+
+def test_up_without_a_file_is_of_the_box_that_options_made_there(
+    home: Path, cloud: Pausing
+) -> None:
+    ws = a_project(home, cloud)
+    ws.spec.root.joinpath("devbox.toml").unlink()
+    box = lifecycle.up(ws, "b")
+    lifecycle.pause(ws, box)
+
+    def opened() -> Workspace:
+        return Workspace(
+            spec.Spec(root=ws.spec.root, project=ws.spec.project),
+            providers=[cloud],
+            clock=ws.clock,
+            sleep=ws.sleep,
+        )
+
+    later = opened()
+    assert not later.here.inside
+    assert lifecycle.up(later, "b").id == box.id
+    assert later.box("b").state is BoxState.RUNNING
+    lifecycle.down(later, later.box("b"))
+    with pytest.raises(NotFound):
+        lifecycle.up(opened(), "b")
+    with pytest.raises(NotFound):
+        lifecycle.up(opened(), None)
+
+
+def test_up_of_a_box_by_its_project_takes_what_its_file_says(ws: Workspace, cloud: Pausing) -> None:
+    box = lifecycle.up(ws, "b")
+    ref = f"{ws.spec.project}/b"
+    assert lifecycle.up(ws, ref).id == box.id
+    lifecycle.down(ws, box)
+    assert lifecycle.up(ws, ref).id != box.id, "its folder is here"
+    lifecycle.down(ws, ws.box("b"))
+    other = Workspace(
+        spec.Spec(root=ws.spec.root.parent, project="other"), providers=[cloud], clock=ws.clock
+    )
+    with pytest.raises(NotFound, match="project/b is terminated") as caught:
+        lifecycle.up(other, ref)
+    assert caught.value.fix == f"make a new one with: cd {ws.spec.root} && devbox up b"
+
+
+def test_a_box_without_capacity_keeps_its_place(home: Path, cloud: Pausing) -> None:
+    """It has run before: `up` waits for its own hardware, and says what else would do."""
+    both = COMMAND + 'hardware = ["small", "large"]\n'
+    ws = a_project(home, cloud, toml=both)
+    lifecycle.pause(ws, lifecycle.up(ws, "b"))
+    cloud.full.add("small")
+    with pytest.raises(NoCapacity) as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.fix.endswith("; or on its next hardware: devbox resume b")
+    assert ws.box("b").state is BoxState.PAUSED
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        cloud.clock.advance(seconds)
+        waits.append(seconds)
+        if len(waits) == 2:
+            cloud.full.clear()
+
+    ws.sleep = sleep
+    assert lifecycle.up(ws, "b", for_capacity=HOUR).hardware == "small"
+    assert waits == [15.0, 30.0]
