@@ -201,17 +201,17 @@ def with_retries(ws: Workspace, action: Callable[[], T]) -> T:
     """Run `action`; Unavailable is tried again with growing waits, honouring Retry-After. Not so
     NoCapacity: hardware does not come free within seconds."""
     wait = _FIRST_WAIT
-    for left in range(_TRIES - 1, -1, -1):
+    for _ in range(_TRIES - 1):
         try:
             return action()
+        except NoCapacity:
+            raise
         except Unavailable as error:
-            if not left or isinstance(error, NoCapacity):
-                raise
             pause = min(error.retry_after or wait, _LONGEST_WAIT)
             ws.narrate(f"{error.what}; trying again in {pause:.2g} s")
             ws.sleep(pause)
             wait = min(wait * 2, _LONGEST_WAIT)
-    raise AssertionError("unreachable")
+    return action()
 
 
 class Wait:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable
 
@@ -110,9 +109,10 @@ def _until(
     the box was just observed, skip the first look. patience: as of `until_running`."""
     began, stage = op.ws.clock(), ""
     queued: float | None = None  # since when it waits for hardware
+    looks = 0
     with op.waiting(op.box.stage or op.box.state, timeout) as told:
-        for look in itertools.count():
-            if look or not fresh:
+        while True:
+            if looks or not fresh:
                 op.reload()
                 observe(op)
             doing = op.box.stage or op.box.state
@@ -135,7 +135,8 @@ def _until(
                     f"{op.box.name} is still {stage} after {duration(timeout)}",
                     means=op.cost_line(),
                 )
-            op.ws.sleep(_POLLS[min(look, len(_POLLS) - 1)])
+            op.ws.sleep(_POLLS[min(looks, len(_POLLS) - 1)])
+            looks += 1
 
 
 class _BuildLog:

@@ -189,6 +189,8 @@ class Pausing(Cloud, CanPause, CanRestart, CanResize, CanRenew, HasBuildLogs):
 
     def resume(self, request: Request, handle: str) -> str:
         with self._called("resume"):
+            if self.there[handle].state is not BoxState.PAUSED:
+                return handle
             if request.hardware in self.full:
                 raise NoCapacity(f"{self.name} has no {request.hardware} free", no_effect=True)
             self.begin(request, handle)
@@ -213,17 +215,18 @@ class Pausing(Cloud, CanPause, CanRestart, CanResize, CanRenew, HasBuildLogs):
             yield from self.log
 
 
-def a_project(
-    home: Path, *clouds: Cloud, toml: str = COMMAND, folder: str = "project"
-) -> Workspace:
+def a_project(home: Path, *clouds: Cloud, toml: str = COMMAND) -> Workspace:
     """In the time of the first of them."""
-    root = home / folder
+    root = home / "project"
     root.mkdir(exist_ok=True)
     (root / "devbox.toml").write_text(toml)
-    spec.trust_file(root / "devbox.toml")
     clock = clouds[0].clock
+
+    def sleep(seconds: float) -> None:
+        clock.advance(seconds)
+
     loaded = spec.load(root / "devbox.toml")
-    return Workspace(loaded, providers=clouds, clock=clock.now, sleep=clock.advance)
+    return Workspace(loaded, providers=clouds, clock=clock.now, sleep=sleep)
 
 
 def told(ws: Workspace) -> list[str]:

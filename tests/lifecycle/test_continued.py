@@ -4,7 +4,7 @@ is said."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,12 @@ from devbox.errors import (
     ProviderError,
     TimedOut,
     Unavailable,
+    UsageError,
 )
-from devbox.model import BoxState
+from devbox.model import BoxState, Price
+from devbox.providers import registry
 from devbox.providers.abilities import CanPause
+from devbox.providers.base import Provider
 from devbox.workspace import Workspace
 from tests.lifecycle.cloud import COMMAND, HOUR, MINUTE, Cloud, Pausing, a_project, told
 
@@ -283,6 +286,63 @@ def test_up_of_a_box_by_its_project_takes_what_its_file_says(ws: Workspace, clou
     with pytest.raises(NotFound, match="project/b is terminated") as caught:
         lifecycle.up(other, ref)
     assert caught.value.fix == f"make a new one with: cd {ws.spec.root} && devbox up b"
+
+
+def test_one_that_ended_before_it_was_up_is_made_again(ws: Workspace, cloud: Pausing) -> None:
+    cloud.stages = [{"state": BoxState.STARTING}]
+    first = lifecycle.up(ws, "b", wait=False)
+    cloud.terminate("h1")
+    cloud.stages = [RUNS]
+    second = lifecycle.up(ws, "b")
+    assert (second.id != first.id, second.state) == (True, BoxState.RUNNING)
+    assert ws.store.boxes.open_intents() == []
+
+
+def test_a_price_that_was_old_is_asked_for_once_it_is_up(
+    ws: Workspace, cloud: Pausing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bill began at a price that was known from earlier."""
+
+    def renew_prices() -> bool:
+        cloud.show("h1", price=Price(9_000_000, "live"))
+        return True
+
+    monkeypatch.setattr(cloud, "renew_prices", renew_prices)
+    box = lifecycle.up(ws, "b")
+    assert box.price.micro_per_hour == 9_000_000
+    (interval,) = ws.store.ledger.of_box(box.id)
+    assert interval.price.micro_per_hour == 9_000_000
+
+
+def test_a_command_where_boxes_are_for_logging_in_is_refused(
+    ws: Workspace, cloud: Pausing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = {"local": cloud, "hf-job": Cloud()}
+    cloud.runs_commands = False
+
+    def which(can: Callable[[Provider], bool]) -> tuple[str, ...]:
+        return tuple(name for name, provider in able.items() if can(provider))
+
+    monkeypatch.setattr(registry, "which", which)
+    with pytest.raises(UsageError, match="b cannot be a command") as caught:
+        lifecycle.up(ws, "b")
+    assert caught.value.means == "nothing was started"
+    assert caught.value.fix == (
+        'provider = "hf-job"; or leave command out and: devbox run --box b -- …'
+    )
+    assert ws.store.boxes.all(over=True) == []
+
+
+def test_what_stands_in_the_way_of_gated_weights_is_told_before_a_box_is_made(
+    home: Path, cloud: Pausing
+) -> None:
+    gated = '[checkpoints.w]\nsource = "https://x.test/w.pt"\npath = "w.pt"\ngated = true\n'
+    ws = a_project(home, cloud, toml=COMMAND + gated)
+    lines = told(ws)
+    lifecycle.up(ws, "b")
+    assert lines[0] == (
+        "checkpoint w is gated; whether you may read it is unknown: it is not on the Hub"
+    )
 
 
 def test_a_box_without_capacity_keeps_its_place(home: Path, cloud: Pausing) -> None:

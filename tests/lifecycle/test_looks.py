@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from devbox import lifecycle
+from devbox import lifecycle, paths
 from devbox.errors import AuthError, Conflict, DevboxError, NoAnswer, NotFound, Unavailable
 from devbox.lifecycle.operation import Wait
 from devbox.model import UNKNOWN_PRICE, Box, BoxState, Endpoint, Interval
@@ -86,7 +86,7 @@ def test_a_box_that_moved_is_found_by_ssh_again(
     cloud.show(box.handle, endpoint=Endpoint("new.test", 2222))
     (moved,) = lifecycle.refresh(ws, [box])
     assert moved.endpoint == Endpoint("new.test", 2222)
-    assert "HostName new.test" in ssh_config.paths.ssh_config().read_text()
+    assert "HostName new.test" in paths.ssh_config().read_text()
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")

@@ -204,6 +204,12 @@ class _Bill(NamedTuple):
             {"billed": True, "billed_since": 800.0, "ended_at": 600.0},
             [(7, 200.0, 600.0, ONE), (0, 800.0, None, ONE)],
         ),
+        _Bill(
+            _interval(200.0, None),
+            None,
+            {"billed": True, "billed_since": 800.0, "ended_at": 600.0, "dated": True},
+            [(7, 200.0, 600.0, ONE), (0, 800.0, None, ONE)],
+        ),
         # ends: when the provider says, never after now, never before it began
         _Bill(_interval(200.0, None), None, {}, [(7, 200.0, NOW, ONE)]),
         _Bill(_interval(200.0, None), None, {"ended_at": 600.0}, [(7, 200.0, 600.0, ONE)]),

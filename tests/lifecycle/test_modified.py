@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from devbox import lifecycle
+from devbox import lifecycle, paths
 from devbox.errors import Conflict, NotFound, ProviderError, Unavailable
 from devbox.lifecycle import respec
 from devbox.model import Box, BoxState, Endpoint, Hardware, Offer, Price
@@ -183,7 +183,7 @@ def test_a_shared_connection_ends_when_the_agent_is_to_be_forwarded(
     placed = msgspec.structs.replace(box, endpoint=Endpoint("box.test"))
     rewrite(ws.store, placed)
     ssh_config.publish(ws.store.boxes.all)
-    config = ssh_config.paths.ssh_config()
+    config = paths.ssh_config()
     assert "ForwardAgent yes" not in config.read_text()
     wanted = msgspec.structs.replace(decode_box(box.spec), forward_agent=True)
     op = operation(ws)

@@ -61,6 +61,17 @@ def test_the_next_choice_is_taken_once_the_first_is_taken_back(
     assert ws.store.boxes.open_intents() == []
 
 
+def test_an_up_that_was_not_waited_for_continues_with_the_next_choice(
+    ws: Workspace, cloud: Pausing
+) -> None:
+    cloud.stages = [QUEUED]
+    lifecycle.up(ws, "b", wait=False)
+    cloud.full.add("small")
+    cloud.stages = [{"state": BoxState.RUNNING}]
+    assert lifecycle.up(ws, "b").hardware == "large"
+    assert live(cloud) == ["large"]
+
+
 def test_one_choice_that_is_full_is_refused_as_its_provider_says(
     home: Path, cloud: Pausing
 ) -> None:

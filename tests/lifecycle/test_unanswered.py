@@ -10,9 +10,10 @@ from devbox import lifecycle
 from devbox.errors import AuthError, NotFound, ProviderError, Unavailable
 from devbox.lifecycle.operation import working_on
 from devbox.model import Box, BoxState
+from devbox.providers.base import Request
 from devbox.state.costs import run_cost
 from devbox.workspace import Workspace
-from tests.lifecycle.cloud import HOUR, MINUTE, Cloud, a_project, told
+from tests.lifecycle.cloud import HOUR, MINUTE, Cloud, Pausing, a_project, told
 
 DAY = 24 * HOUR
 
@@ -235,3 +236,43 @@ def test_a_box_that_ended_is_over_before_anything_is_made(ws: Workspace, cloud: 
     assert "b: the earlier box is terminated; making a new one" in lines
     with pytest.raises(NotFound, match="b is terminated"):
         lifecycle.pause(ws, lifecycle.down(ws, again))
+
+
+def test_a_look_meanwhile_that_found_it_is_not_undone(
+    ws: Workspace, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dashboard looks while `up` still waits for the answer to its create."""
+    create = cloud.create
+    seen: list[float | None] = []
+
+    def create_slowly(asked: Request) -> str:
+        handle = create(asked)
+        for _ in range(2):
+            lifecycle.observe_now(ws, ws.box("b"))
+            asked.asking()  # before a further call of the same create
+            seen.append(ws.box("b").unanswered)
+        return handle
+
+    monkeypatch.setattr(cloud, "create", create_slowly)
+    assert lifecycle.up(ws, "b").unanswered is None
+    assert seen == [None, None]
+
+
+def test_a_second_try_of_a_resume_counts_what_the_first_began(home: Path) -> None:
+    """The computer slept between them, and the box had paused itself again."""
+    cloud = Pausing()
+    ws = a_project(home, cloud)
+    lifecycle.pause(ws, lifecycle.up(ws, "b"))
+    cloud.clock.advance(HOUR)
+    cloud.fail("resume", after=Unavailable("cut"))
+
+    def sleep(seconds: float) -> None:
+        cloud.clock.advance(HOUR)
+        cloud.show("h1", state=BoxState.PAUSED)
+        cloud.clock.advance(HOUR)
+
+    ws.sleep = sleep
+    box = lifecycle.resume(ws, ws.box("b"))
+    assert box.state is BoxState.RUNNING
+    stretches = ws.store.ledger.of_box(box.id)
+    assert [each.end and each.end - each.start for each in stretches] == [0.0, HOUR, None]
