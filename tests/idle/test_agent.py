@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devbox.box import event_log, json_file, processes
+from devbox.box import event_log, processes
 from devbox.box.runs import folder
-from devbox.box.watchdog import arm, config, daemon
-from devbox.box.watchdog.agent import Agent
+from devbox.box.watchdog import config
 from devbox.box.watchdog.deadline import Moment
 from devbox.wire.jobs import JobStatus
 from devbox.wire.messages import Identity
 from tests.idle.traces import HOUR, MINUTE, T0, sample
-from tests.idle.world import ORDERS, Parts, World
-from tests.jobs.conftest import until
+from tests.idle.world import ORDERS, World
 
 
 def test_it_samples_every_second_and_judges_every_five() -> None:
@@ -43,55 +39,6 @@ def test_an_idle_box_asks_its_provider_to_pause() -> None:
     assert (Path.home() / "saved").exists()
     assert world.kinds() == ["warning", "saving", "saved", "pausing", "paused"]
     assert event_log.read(world.root)[-1].message == "paused with 1 unsynced file (2.0 KB)"
-
-
-def _boom() -> Any:
-    raise RuntimeError("NVML fell over")
-
-
-@pytest.mark.parametrize(
-    "broken", [_boom, lambda: None, lambda: {"cpu": 1, "gpus": [{"util": []}]}]
-)
-def test_a_broken_sampler_neither_pauses_early_nor_outlives_the_ceiling(
-    broken: Callable[[], Any],
-) -> None:
-    world = World(deadline=T0 + 2 * HOUR)
-    world.live(60)
-    world.parts.sample_now = broken
-    world.live(100 * MINUTE)
-    assert not world.pause_file.exists()
-    assert "warning" not in world.kinds()
-    world.live(20 * MINUTE)
-    world.until_event("paused")
-    assert world.pause_file.exists()
-
-
-def test_a_fault_is_told_once_in_ten_minutes() -> None:
-    world = World()
-    world.parts.sample_now = _boom
-    world.live(9 * MINUTE)
-    faults = [e for e in event_log.read(world.root) if e.kind == "fault"]
-    assert [fault.message for fault in faults] == ["sampling: RuntimeError: NVML fell over"]
-
-
-def test_a_full_disk_does_not_stop_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(deadline=T0 + HOUR)
-    world.live(10)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("devbox.box.json_file.write", full)
-    monkeypatch.setattr("devbox.box.event_log.append", full)
-    world.parts.full = True
-    world.live(HOUR - 20)
-    pause = world.pause_file
-
-    def paused() -> bool:
-        world.live(0.01, step=0.01)
-        return pause.exists()
-
-    until(paused)
 
 
 def test_orders_that_change_are_heeded_and_begin_afresh() -> None:
@@ -244,18 +191,6 @@ def test_a_sync_that_belongs_to_the_pause_does_not_call_it_off() -> None:
     assert world.verdict()["state"] == "active"
 
 
-def test_a_sampler_that_cannot_be_made_is_tried_again() -> None:
-    world = World()
-
-    def fails() -> Parts:
-        world.parts.made += 1
-        raise RuntimeError("no driver")
-
-    world.agent = Agent(world.root, fails, world.parts)
-    world.live(3 * MINUTE)
-    assert world.parts.made == 3
-
-
 def test_runs_whose_supervisor_died_are_settled_within_a_minute() -> None:
     world = World()
     world.live(1)
@@ -306,39 +241,3 @@ def test_what_was_saved_before_a_pause_is_told_before_the_orders_are_answered() 
         "saved before a pause: 2 files (3 B) copied to /data/x"
     ]
     assert (world.root / "agent.json").exists()
-
-
-def test_a_volume_that_hangs_does_not_keep_the_box_unwatched(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    over = threading.Event()
-    monkeypatch.setattr("devbox.box.files.volume_save.tell", lambda *_: over.wait(60))
-    monkeypatch.setattr("devbox.box.watchdog.agent._TELLING", 0.1)
-    world = World(volumes=["/data"], disk_kept=False)
-    try:
-        world.live(1)
-    finally:
-        over.set()
-    assert json.loads((world.root / "agent.json").read_text())["pid"] == os.getpid()
-    assert world.verdict()["state"] == "active"
-
-
-def test_an_agent_that_found_the_lock_taken_is_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The holder may end without having read the orders: then nobody would follow them."""
-    started: list[int] = []
-
-    def start(root: Path) -> int:
-        follows = bool(started)
-        code = 0 if follows else daemon.ANOTHER_RUNS
-        started.append(os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", f"exit {code}"))
-        if follows:
-            me = processes.identity(os.getpid())
-            assert me
-            json_file.write(root / "agent.json", {**me._asdict(), "orders": "o"})
-        return started[-1]
-
-    monkeypatch.setattr(arm, "_start", start)
-    assert arm._heeding(tmp_path, "o") == (os.getpid(), True)
-    assert len(started) == 2

@@ -50,3 +50,25 @@ def test_a_config_without_its_deadline_is_refused_and_the_one_before_stays(
         with pytest.raises(ValueError, match="deadline is not a number"):
             config.receive(tmp_path, {**SENT, "deadline": wrong}, NOW)
     assert config.read(tmp_path, NOW) == before
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("https://hooks.example/x", True),
+        ("http://127.0.0.1:9/x", True),
+        ("http://hooks.example/x", False),
+        ("ftp://hooks.example/x", False),
+        ("hooks.example", False),
+    ],
+)
+def test_notices_are_sent_only_where_nobody_reads_them_on_the_way(
+    tmp_path: Path, url: str, fine: bool
+) -> None:
+    body = {**SENT, "notify": {"webhook": {"url": url, "secret": "s"}}}
+    if fine:
+        assert config.receive(tmp_path, body, NOW).notify.webhook
+    else:
+        with pytest.raises(ValueError, match=r"notify\.webhook is not an https address"):
+            config.receive(tmp_path, body, NOW)
+        assert config.read(tmp_path, NOW) is None

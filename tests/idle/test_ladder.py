@@ -174,6 +174,17 @@ def test_a_person_who_comes_back_during_the_save_calls_it_off() -> None:
     assert box.calls == [(31 * MINUTE, "save")]
 
 
+def test_a_keep_during_the_save_calls_it_off() -> None:
+    box = Box()
+    box.takes = 60
+    box.live(30 * MINUTE + 20)
+    box.state = box.state._replace(hold=1000.0 + 4 * HOUR)
+    box.live(2 * MINUTE)
+    assert box.kinds() == ["warning", "saving", "called-off"]
+    assert box.verdict is not None
+    assert box.verdict.state == "held"
+
+
 def test_the_save_commands_own_work_does_not_call_it_off() -> None:
     box = Box()
     box.takes = 90
@@ -255,12 +266,19 @@ def test_the_ceiling_is_not_called_off() -> None:
 
 
 def test_an_idle_warning_near_the_ceiling_becomes_one_of_the_ceiling() -> None:
-    box = Box(Policy(after=600.0, warn=540.0), end=ceiling(HOUR))
-    box.live(HOUR - 10 * MINUTE - 30, lambda s: sample(jobs=["r"]))
+    box = Box(end=ceiling(40 * MINUTE))
+    box.live(27 * MINUTE)
+    assert box.kinds() == ["warning"]
+    assert "devbox keep gpu1 2h" in box.said[0]
+    box.live(5, typing)
+    assert box.kinds() == ["warning", "warning"]
+    assert "max_uptime is a ceiling" in box.said[1]
+    assert box.verdict is not None
+    assert box.verdict.cause == "ceiling"
     box.live(20 * MINUTE)
     assert box.off
-    assert box.second <= HOUR
-    assert box.kinds()[0] == "warning"
+    assert 39 * MINUTE <= box.second <= 40 * MINUTE
+    assert "called-off" not in box.kinds()
 
 
 def test_a_deadline_that_is_past_is_saved_and_paused_at_once() -> None:

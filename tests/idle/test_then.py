@@ -120,6 +120,18 @@ def test_it_waits_for_other_runs_for_who_is_at_work_and_for_keep() -> None:
     box.until_event("paused")
 
 
+def test_a_run_that_does_not_start_in_time_is_over() -> None:
+    box = Box()
+    box.end("r1")
+    box.give("pause", "r2")
+    box.live(80, step=5)
+    assert box.waits() == "run"
+    box.live(15, step=5)
+    assert box.verdict()["then"]["text"] == "run r2 did not start; then it pauses"
+    box.live(MINUTE, step=5)
+    box.until_event("paused")
+
+
 def test_who_comes_back_after_the_warning_delays_it() -> None:
     box = Box()
     box.live(2 * MINUTE)

@@ -33,7 +33,7 @@ class Parts:
     def __init__(self) -> None:
         self.sample_now: Callable[[], Any] = sample
         self.kept: list[Any] = []
-        self.full = False
+        self.full = self.closed = False
         self.made = 0
 
     def make(self) -> Parts:
@@ -50,7 +50,7 @@ class Parts:
         return not self.full
 
     def close(self) -> None:
-        """Nothing to close."""
+        self.closed = True
 
 
 class World:

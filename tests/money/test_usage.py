@@ -42,11 +42,10 @@ class Kept:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.full = False
 
     def append(self, one: Mapping[str, object]) -> bool:
         self.rows.append(dict(one))
-        return not self.full
+        return True
 
     def close(self) -> None:
         """Nothing to close."""
@@ -92,20 +91,6 @@ def test_a_digest_stands_for_half_a_minute_and_the_policy_replays_over_it() -> N
     ends = [(use.end - T0) / MINUTE for use in found_uses]
     assert ends == pytest.approx([10, 40, 41, 60], abs=0.6)
     assert [use.begin for use in found_uses[1:]] == [use.end for use in found_uses[:-1]]
-
-
-def test_nothing_is_noted_without_a_verdict_and_a_full_disk_is_told() -> None:
-    kept = Kept()
-    digests = Digests(kept)
-    for second in range(120):
-        digests.add({"v": 1, "boot": "b", "seq": second, "t": T0 + second, **sample()}, None)
-    assert kept.rows == []
-    kept.full = True
-    verdict = idle.judge(Policy(), idle.begin(Moment(T0, 0.0)), Moment(T0, 0.0))
-    for second in range(29):
-        digests.add({"v": 1, "boot": "b", "seq": second, "t": T0 + second}, verdict)
-    with pytest.raises(OSError, match="disk"):
-        digests.add({"v": 1, "boot": "b", "seq": 29, "t": T0 + 29}, verdict)
 
 
 def _digest(t: float, state: str = "idle", idle_for: float = 0.0) -> dict[str, Any]:

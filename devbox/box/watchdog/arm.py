@@ -23,7 +23,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import List, Optional
+from typing import List, NoReturn, Optional
 
 from devbox.box import event_log, json_file, paths, processes
 from devbox.box.format import brief
@@ -175,13 +175,14 @@ def _stop(agent: Identity) -> None:
 
 def _start(root: Path) -> int:
     """The agent, as a fork of this process, whose imports it shares: a second interpreter would
-    take as long again. In a session of its own, holding nothing of the login that started it.
-    Its pid, a child of ours."""
+    take as long again. Its pid, a child of ours."""
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
-    if child:
-        return child
+    return os.fork() or _become_agent(root)
+
+
+def _become_agent(root: Path) -> NoReturn:
+    """In a session of its own, holding nothing of the login that started it."""
     code = 1
     try:
         os.setsid()
