@@ -48,7 +48,7 @@ ROOMS = {
     ),
     "lifecycle": Room(66, ("tests/lifecycle",)),
     "box/watchdog": Room(
-        95,
+        100,
         (
             "tests/idle",
             *(f"tests/lifecycle/test_{name}.py" for name in ("happenings", "then", "watchdog")),

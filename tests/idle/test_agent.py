@@ -33,7 +33,7 @@ def test_an_idle_box_asks_its_provider_to_pause() -> None:
     world = World(policy={**ORDERS["policy"], "save_command": ["touch", "../saved"]})
     (Path.home() / "work").mkdir()
     (Path.home() / "work" / "model.pt").write_bytes(b"x" * 2048)
-    world.live(30 * MINUTE + 1)
+    world.live(30 * MINUTE + 5)
     world.until_event("paused")
     assert world.pause_file.exists()
     assert (Path.home() / "saved").exists()
@@ -138,7 +138,7 @@ def test_an_agent_that_was_away_for_long_begins_afresh() -> None:
 
 def test_a_new_arming_begins_afresh_even_right_after_a_pause() -> None:
     world = World()
-    world.live(30 * MINUTE + 1)
+    world.live(30 * MINUTE + 5)
     world.until_event("paused")
     world.arm()
     world.start()

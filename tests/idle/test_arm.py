@@ -113,6 +113,35 @@ def test_an_agent_that_nothing_ends_is_not_waited_for(monkeypatch: pytest.Monkey
     assert sent == [([os.getpid()], signal.SIGTERM), ([os.getpid()], signal.SIGKILL)]
 
 
+@pytest.mark.parametrize(
+    "orders",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b'{"v": 2}',
+        b'{"v": 1, "policy": {"after": 0}, "armed": {}}',
+        b'{"v": 1, "policy": {}, "pause": {"kind": "shell"}}',
+        b'{"v": 1, "policy": {}, "deadline": "soon"}',
+        b'{"v": 1, "policy": {}, "workdir": 7}',
+        b'{"v": 1, "policy": {"after": 1e999}}',
+        b'{"v": 1, "x": "' + b"x" * 100_000 + b'"}',
+    ],
+)
+def test_orders_that_make_no_sense_change_nothing(
+    root: Path,
+    started: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    orders: bytes,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(orders)))
+    assert arm.main([]) == 2
+    assert "these orders cannot be followed: " in capsys.readouterr().err
+    assert not (root / config.FILE).exists()
+    assert started == []
+
+
 @pytest.mark.parametrize("log", ["", "no space left on device\n"])
 def test_an_agent_that_does_not_start_is_told_with_its_last_words(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], log: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,11 +94,11 @@ def test_a_sample_that_the_policy_cannot_take_counts_as_none(
         return observe(given, state, one, now, **more)
 
     monkeypatch.setattr(policy, "observe", fails)
-    world.live(40 * MINUTE, step=5)
+    world.live(40 * MINUTE)
     assert "silence is not idleness" in " ".join(world.verdict()["reasons"])
     (fault,) = [e.message for e in event_log.read(world.root) if e.kind == "fault"][:1]
     assert fault == "the sample: OverflowError: a value nobody thought of"
-    world.live(20 * MINUTE, step=5)
+    world.live(20 * MINUTE)
     world.until_event("paused")
     assert world.pause_file.exists()
 
@@ -177,13 +176,14 @@ def test_a_log_that_has_grown_too_long_begins_again(
 def test_a_volume_that_hangs_does_not_keep_the_box_unwatched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    over = threading.Event()
-    monkeypatch.setattr("devbox.box.files.volume_save.tell", lambda *_: over.wait(60))
-    monkeypatch.setattr("devbox.box.watchdog.agent._TELLING", 0.1)
-    world = World(volumes=["/data"], disk_kept=False)
+    saved = Path.home() / "data" / "devbox-saved" / "gpu1"
+    saved.mkdir(parents=True)
+    os.mkfifo(saved / "latest.json")  # opening it waits for a writer
+    monkeypatch.setattr(agent_module, "_TELLING", 0.1)
+    world = World(volumes=[str(Path.home() / "data")], disk_kept=False)
     try:
         world.live(1)
     finally:
-        over.set()
+        os.close(os.open(saved / "latest.json", os.O_RDWR))
     assert json.loads((world.root / "agent.json").read_text())["pid"] == os.getpid()
     assert world.verdict()["state"] == "active"

@@ -22,7 +22,9 @@ from devbox.remote import agent_bootstrap
 from devbox.spec import BoxSpec, Idle, Seconds
 from devbox.wire.messages import PauseRecipe
 from tests.boxes import request_for
+from tests.idle.test_end_to_end import end
 from tests.jobs.conftest import until
+from tests.processes import alive, arguments
 
 QUIET: dict[str, Any] = {"cpu_util": 1000.0, "gpu_util": 1000.0}
 
@@ -34,7 +36,15 @@ class Guarded:
         self.home, self.root = home, home / ".devbox-box"
         self.ended, self.mark = home / "ended", home / "armed"
         self.process: subprocess.Popen[bytes] | None = None
-        self.path = os.environ["PATH"]
+        tools = home / "tools"
+        tools.mkdir()
+        # The guard sleeps for five seconds between two looks; here less, and while it is held.
+        self.held, sleep = home / "held", shutil.which("sleep")
+        (tools / "sleep").write_text(
+            f"#!/bin/sh\nwhile {sleep} 0.1; [ -e {self.held} ]; do :; done\n"
+        )
+        (tools / "sleep").chmod(0o700)
+        self.tools, self.path = tools, f"{tools}:{os.environ['PATH']}"
 
     def start(self, *, half: bool = True, least: float = 900.0, **idle: Any) -> None:
         wanted = BoxSpec(idle=Idle(**{**QUIET, **idle}), max_uptime=Seconds(3600))
@@ -74,12 +84,17 @@ class Guarded:
         )
 
     def agents(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or []
-            if words[-1:] == ["agent"] and process.environ().get("HOME") == str(self.home):
-                found.append(process)
-        return found
+        return [
+            process
+            for process in psutil.process_iter()
+            if arguments(process)[-1:] == ["agent"] and self._is_its(process)
+        ]
+
+    def _is_its(self, process: psutil.Process) -> bool:
+        try:
+            return bool(process.environ().get("HOME") == str(self.home))
+        except psutil.Error:  # it has ended
+            return False
 
     def agent(self, not_pid: int = 0) -> psutil.Process:
         """The one agent, once there is one: a second that finds another ends at once."""
@@ -98,7 +113,7 @@ class Guarded:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.communicate()
         for agent in self.agents():
-            agent.kill()
+            end(agent)
 
 
 @pytest.fixture
@@ -117,11 +132,9 @@ def test_a_box_that_nobody_comes_back_to_pauses_itself(box: Guarded) -> None:
 
 
 def test_without_python_an_unarmed_box_ends_itself_and_says_so(box: Guarded) -> None:
-    tools = box.home / "bin"
-    tools.mkdir()
-    for name in ("sh", "date", "cat", "rm", "sleep", "touch", "tr"):
-        (tools / name).symlink_to(shutil.which(name) or name)
-    box.path = str(tools)
+    for name in ("sh", "date", "cat", "rm", "touch", "tr"):
+        (box.tools / name).symlink_to(shutil.which(name) or name)
+    box.path = str(box.tools)
     box.start(after=Seconds(1), least=1.0)
     until(box.ended.exists, 30)
     assert not (box.root / "config.json").exists()
@@ -131,8 +144,12 @@ def test_without_python_an_unarmed_box_ends_itself_and_says_so(box: Guarded) -> 
 
 
 def test_a_box_without_the_box_half_ends_itself_unless_it_is_armed(box: Guarded) -> None:
-    box.start(half=False, after=Seconds(1), least=1.0)
+    box.held.touch()
+    ends = time.monotonic() + 4
+    box.start(half=False, after=Seconds(3), least=3.0)
     box.arm()
+    until(lambda: time.monotonic() > ends)
+    box.held.unlink()
     first = box.agent()
     first.kill()
     box.agent(first.pid)
@@ -168,6 +185,6 @@ def test_an_agent_whose_folder_is_gone_ends_and_its_box_makes_it_again(box: Guar
     first = box.agent()
     until((box.root / "verdict.json").exists)
     box.root.rename(box.home / "deleted")
-    until(lambda: not first.is_running(), 30)
+    until(lambda: not alive(first), 30)
     box.agent(first.pid)
     assert box.orders()["policy"]["after"] == 600.0

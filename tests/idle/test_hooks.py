@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from devbox.box import processes, run_command
 from tests.jobs.conftest import until
 
@@ -29,7 +31,10 @@ def test_both_streams_and_the_code_are_told() -> None:
     assert (done.code, done.tail) == (7, "out\nerr")
 
 
-def test_all_it_started_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
+def test_all_it_started_is_killed_when_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_command, "_GRACE", 0.5)
     pids = tmp_path / "pids"
     script = f"echo $$ >> {pids}; (trap '' TERM; echo started; sleep 600) & sleep 600"
     began = time.monotonic()

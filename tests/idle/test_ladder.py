@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from devbox.box.watchdog import policy as idle
+from devbox.box.watchdog.agent import JUDGE_EVERY
 from devbox.box.watchdog.deadline import Ceiling, Moment
-from devbox.box.watchdog.escalation import CONFIRM, Report, Rung, Thread, Watchdog
+from devbox.box.watchdog.escalation import CALM, CONFIRM, Report, Rung, Thread, Watchdog
 from devbox.wire.codec import Unreadable, convert
 from devbox.wire.messages import Policy, Verdict
 from tests.idle.traces import HOUR, MINUTE, T0, Sample, ceiling, gpu, sample
@@ -73,10 +74,11 @@ class Box:
         return report
 
     def live(self, seconds: float, make: Callable[[int], Sample] = lambda s: sample()) -> None:
-        for _ in range(int(seconds)):
-            if self.off:
-                return
-            self.second += 1
+        """Sampled and judged as often as an agent judges: each second once a pause is announced."""
+        end = self.second + int(seconds)
+        while self.second < end and not self.off:
+            calm = self.ladder.rung.name == CALM
+            self.second = min(end, self.second + (int(JUDGE_EVERY) if calm else 1))
             now = Moment(T0 + self.second, 1000.0 + self.second)
             self.state = idle.observe(self.policy, self.state, make(self.second), now)
             judged = idle.judge(self.policy, self.state, now)
@@ -303,7 +305,7 @@ def test_an_idle_pause_that_is_due_without_warning_still_gives_a_minute() -> Non
 
 def test_a_box_that_cannot_pause_itself_says_so_once_and_saves() -> None:
     box = Box(can_pause=False)
-    box.live(3 * HOUR)
+    box.live(HOUR)
     assert box.kinds() == ["warning", "saving", "saved", "cannot-pause"]
     assert "devbox pause gpu1" in box.events[-1][2]
     assert box.calls == [(30 * MINUTE + 1, "save")]

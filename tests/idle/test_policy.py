@@ -15,7 +15,7 @@ from devbox.box.watchdog.signals.gpus import Gpus
 from devbox.providers.guarded import policy_of
 from devbox.wire.codec import convert
 from devbox.wire.messages import Policy, WatchdogConfig
-from tests.idle.traces import GB, HOUR, MINUTE, Outcome, Sample, gpu, minutes, run, sample
+from tests.idle.traces import EVERY, GB, HOUR, MINUTE, Outcome, Sample, gpu, minutes, run, sample
 
 POLICY = Policy()
 AFTER = 30 * MINUTE
@@ -94,16 +94,22 @@ PAUSES: dict[str, Callable[[int], Sample]] = {
 }
 
 
+# What five seconds would blur: a word typed at once, and keep-alives out of step.
+BY_THE_SECOND = ("slow typing", "VS Code")
+
+
 @pytest.mark.parametrize("name", STAYS_UP)
 def test_this_is_use(name: str) -> None:
-    found = run(POLICY, minutes(50, STAYS_UP[name]))
+    every = 1 if name.startswith(BY_THE_SECOND) else EVERY
+    found = run(POLICY, minutes(50, STAYS_UP[name], every=every), every=every)
     assert found.pauses is None
     assert found.verdicts[-1][1].state in ("active", "idle")
 
 
 @pytest.mark.parametrize("name", PAUSES)
 def test_this_is_not_use(name: str) -> None:
-    found = run(POLICY, minutes(40, PAUSES[name]))
+    every = 1 if name.startswith(BY_THE_SECOND) else EVERY
+    found = run(POLICY, minutes(40, PAUSES[name], every=every), every=every)
     assert found.pauses is not None
     assert AFTER - 1 <= found.pauses <= AFTER + 2 * MINUTE
 
@@ -137,14 +143,14 @@ def test_use_comes_first_in_the_reasons() -> None:
 def test_the_idle_clock_counts_from_the_last_use() -> None:
     busy = minutes(10, lambda s: sample(gpus=[gpu(90)]))
     found = run(POLICY, busy + minutes(60, lambda s: sample()))
-    assert found.pauses == 10 * MINUTE - 1 + AFTER
+    assert found.pauses == 10 * MINUTE - EVERY + AFTER
 
 
 def test_held_memory_protects_until_stuck_after_and_then_idling_begins() -> None:
     policy = POLICY._replace(stuck_after=HOUR)
-    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]), every=5)
-    held = minutes(120, lambda s: sample(gpus=[gpu(0, 20 * GB)]), every=5)
-    found = run(policy, work + held, every=5)
+    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]))
+    held = minutes(120, lambda s: sample(gpus=[gpu(0, 20 * GB)]))
+    found = run(policy, work + held)
     assert found.pauses is not None
     assert found.pauses == pytest.approx(5 * MINUTE + HOUR + AFTER, abs=10)
     at = dict(found.verdicts)
@@ -171,9 +177,9 @@ GONE: dict[str, Any] = {"util": None, "mem_used": None, "mem_total": None, "proc
     ],
 )
 def test_a_gpu_that_fell_off_the_bus_does_not_hold_the_box(later: list[dict[str, Any]]) -> None:
-    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]), every=5)
-    rest = minutes(120, lambda s: sample(gpus=later), every=5)
-    found = run(POLICY, work + rest, every=5)
+    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]))
+    rest = minutes(120, lambda s: sample(gpus=later))
+    found = run(POLICY, work + rest)
     assert found.pauses == pytest.approx(5 * MINUTE + AFTER, abs=10)
 
 
@@ -192,9 +198,9 @@ def test_gpus_listed_out_of_order_without_names_are_kept_apart() -> None:
 
 
 def test_a_gpu_whose_values_stop_without_a_word_of_loss_holds_the_box() -> None:
-    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]), every=5)
-    rest = minutes(120, lambda s: sample(gpus=[{**gpu(), **GONE}]), every=5)
-    assert run(POLICY, work + rest, every=5).pauses is None
+    work = minutes(5, lambda s: sample(gpus=[gpu(90, 20 * GB)]))
+    rest = minutes(120, lambda s: sample(gpus=[{**gpu(), **GONE}]))
+    assert run(POLICY, work + rest).pauses is None
 
 
 UNIFIED = {"mem_total": None}
@@ -205,7 +211,7 @@ def test_memory_held_by_a_process_protects_where_the_gpu_tells_none(memory: floa
     """A GPU that shares the machine's memory: [N/A] for its own, and a process with 20 GB."""
     row = gpu(0, None, processes=[{"pid": 7, "name": "python", "mem_used": memory}], **UNIFIED)
     policy = POLICY._replace(stuck_after=HOUR)
-    found = run(policy, minutes(120, lambda s: sample(gpus=[row]), every=5), every=5)
+    found = run(policy, minutes(120, lambda s: sample(gpus=[row])))
     assert found.pauses == pytest.approx(HOUR + AFTER, abs=70)
 
 
@@ -269,7 +275,7 @@ def test_nobody_logged_in_is_not_silence() -> None:
 
 
 def test_a_box_of_which_nothing_was_ever_known_is_not_idle() -> None:
-    found = run(POLICY, [None] * (2 * HOUR))
+    found = run(POLICY, minutes(120, lambda s: None))
     assert found.pauses is None
     assert "nothing could be measured yet" in found.verdicts[-1][1].reasons[0]
 
@@ -320,7 +326,7 @@ def test_a_loss_during_a_suspend_still_shows_as_silence() -> None:
         slept = HOUR if second >= 600 else 0
         return Moment(second + slept, second + slept)
 
-    rows = [sample() if s < 600 else sample(gpus=None) for s in range(5 * HOUR)]
+    rows = minutes(300, lambda s: sample() if s < 600 else sample(gpus=None))
     assert run(POLICY, rows, clock=clock).pauses is None
 
 

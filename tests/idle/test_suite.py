@@ -18,9 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox.wire.messages import Policy
-from tests.idle.traces import GB, HOUR, MINUTE, Sample, ceiling, gpu, run, sample
+from tests.idle.traces import EVERY, GB, HOUR, MINUTE, Sample, ceiling, gpu, run, sample
 
-EVERY = 5  # seconds between samples
 AFTER = 15 * MINUTE
 POLICY = Policy(after=AFTER, warn=5 * MINUTE, stuck_after=30 * MINUTE)
 LATE = 60
@@ -194,7 +193,7 @@ KINDS = {
 @settings(max_examples=3)
 def test_no_pause_is_wrong_and_none_is_late(name: str, seed: int) -> None:
     trace = KINDS[name](Random(seed))
-    found = run(POLICY, map(trace.make, range(0, trace.length, EVERY)), every=EVERY)
+    found = run(POLICY, map(trace.make, range(0, trace.length, EVERY)))
     if trace.used is None:
         assert found.pauses is None
         return
@@ -207,5 +206,5 @@ def test_no_pause_is_wrong_and_none_is_late(name: str, seed: int) -> None:
 def test_a_box_that_tells_nothing_ends_at_its_max_uptime(seed: int) -> None:
     trace = telemetry_loss(Random(seed))
     rows = map(trace.make, range(0, trace.length, EVERY))
-    found = run(POLICY, rows, every=EVERY, ceiling=ceiling(2 * HOUR))
+    found = run(POLICY, rows, ceiling=ceiling(2 * HOUR))
     assert found.pauses == pytest.approx(2 * HOUR - 30, abs=EVERY)

@@ -74,7 +74,7 @@ def test_a_run_that_ends_has_the_box_paused_a_minute_later_whatever_it_came_to(s
     box = Box()
     # a process that the run left behind, or another one
     box.more = {"gpus": [gpu(util=99)], "cpu": {"util": 90.0, "count": 8}}
-    box.live(40 * MINUTE, step=5)
+    box.live(40 * MINUTE)
     assert (box.kinds(), box.waits()) == ([], "run")
     assert "pauses when run r1 ends" in box.verdict()["reasons"]
     box.end("r1", state)
@@ -100,11 +100,11 @@ def test_it_waits_for_other_runs_for_who_is_at_work_and_for_keep() -> None:
     box.begin("r2")
     box.live(MINUTE)
     box.end("r1")
-    box.live(40 * MINUTE, step=5)
+    box.live(40 * MINUTE)
     assert box.waits() == "others"
     assert "but waits for r2" in box.verdict()["then"]["text"]
     box.busy, box.more = [], {"waiting": ["r2"]}  # for a round
-    box.live(5 * MINUTE, step=5)
+    box.live(5 * MINUTE)
     assert (box.waits(), box.verdict()["cause"]) == ("others", "idle")
     box.busy, box.more = ["r2"], {}
     box.end("r2")
@@ -112,7 +112,7 @@ def test_it_waits_for_other_runs_for_who_is_at_work_and_for_keep() -> None:
     box.live(200, step=5)
     assert (box.kinds(), box.waits()) == ([], "use")
     config.set_hold(box.root, box.now().mono + 20 * MINUTE, box.now())
-    box.live(20 * MINUTE - 30, step=5)
+    box.live(20 * MINUTE - 30)
     assert (box.kinds(), box.waits()) == ([], "keep")
     box.live(MINUTE)
     assert box.kinds() == ["warning"]
@@ -140,7 +140,7 @@ def test_who_comes_back_after_the_warning_delays_it() -> None:
     box.work()
     box.live(30)
     assert box.kinds() == ["warning", "called-off"]
-    box.live(5 * MINUTE + 40, step=5)
+    box.live(5 * MINUTE + 40)
     box.until_event("paused")
 
 
@@ -149,7 +149,7 @@ def test_a_list_of_runs_that_stops_coming_is_no_end_of_them() -> None:
     box.live(MINUTE)
     box.end("r1")
     box.parts.sample_now = lambda: sample(jobs=None)
-    box.live(40 * MINUTE, step=5)
+    box.live(40 * MINUTE)
     assert box.waits() == "answer"
     assert not box.pause_file.exists()
 
@@ -205,7 +205,7 @@ def test_without_a_way_to_keep_files_it_waits_until_none_is_only_there() -> None
     (out / "model.pt").write_bytes(b"x")
     box.live(MINUTE)
     box.end("r1")
-    box.live(10 * MINUTE, step=5)
+    box.live(10 * MINUTE)
     assert (box.waits(), box.pause_file.exists()) == ("files", False)
     assert "devbox attach r1" in box.verdict()["then"]["text"]
     (out / "model.pt").unlink()
@@ -241,7 +241,7 @@ def test_a_computer_that_fetches_is_waited_for_while_it_has_a_login() -> None:
     box.end("r1")
     json_file.write(box.root / "syncing.json", {"until": box.now().wall + HOUR})
     box.more = {"ssh": {"sessions": 1, "rx_bytes": 5000, "tx_bytes": 9000}}
-    box.live(10 * MINUTE, step=5)
+    box.live(10 * MINUTE)
     assert (box.kinds(), box.waits()) == ([], "fetch")
     box.more = {"ssh": {"sessions": 0, "rx_bytes": 5000, "tx_bytes": 9000}}
     box.live(2 * MINUTE)
@@ -254,7 +254,7 @@ def test_a_computer_that_fetches_is_waited_for_while_it_has_a_login() -> None:
 def test_a_damaged_order_stops_nothing(text: str) -> None:
     box = Box()
     (box.root / then.FILE).write_text(text)
-    box.live(29 * MINUTE, step=5)
+    box.live(29 * MINUTE)
     assert not box.pause_file.exists()
     assert json.loads((box.root / "verdict.json").read_text())["then"] is None
     assert paths.root() == box.root

@@ -13,6 +13,7 @@ from devbox.wire.messages import Policy, Verdict
 GB = 1 << 30
 MINUTE, HOUR = 60, 3600
 T0 = 1_750_000_000.0
+EVERY = 5  # seconds between samples, where a second shows no more
 Sample = dict[str, Any]
 
 
@@ -52,7 +53,7 @@ def run(
     *,
     ceiling: Ceiling | None = None,
     hold: float | None = None,
-    every: int = 1,
+    every: int = EVERY,
     clock: Callable[[int], Moment] = lambda second: Moment(T0 + second, 1000.0 + second),
 ) -> Outcome:
     """One sample every `every` seconds until the pause is due. hold: seconds from the start."""
@@ -69,7 +70,7 @@ def run(
     return Outcome(verdicts, state, None)
 
 
-def minutes(count: float, make: Callable[[int], Sample | None], *, every: int = 1) -> list[Any]:
+def minutes(count: float, make: Callable[[int], Sample | None], *, every: int = EVERY) -> list[Any]:
     """`make(second)` for so many minutes."""
     return [make(second) for second in range(0, int(count * MINUTE), every)]
 

@@ -9,9 +9,9 @@ from typing import Any
 from devbox.box import event_log, paths
 from devbox.box.probes.terminals import Terminals
 from devbox.box.watchdog import config
-from devbox.box.watchdog.agent import Agent
+from devbox.box.watchdog.agent import JUDGE_EVERY, Agent
 from devbox.box.watchdog.deadline import Moment
-from tests.idle.traces import HOUR, T0, sample
+from tests.idle.traces import HOUR, MINUTE, T0, sample
 from tests.jobs.conftest import until
 
 ORDERS: dict[str, Any] = {
@@ -75,10 +75,13 @@ class World:
     def now(self) -> Moment:
         return Moment(T0 + self.second + self.shift, 1000.0 + self.second)
 
-    def live(self, seconds: float, *, step: float = 1.0) -> None:
+    def live(self, seconds: float, *, step: float = 0.0) -> None:
+        """step: seconds between two ticks; by default one, and in a stretch of more than two
+        minutes as many as there are between an agent's verdicts."""
+        step = step or (JUDGE_EVERY if seconds > 2 * MINUTE else 1.0)
         end = self.second + seconds
         while self.second < end:
-            self.second += step
+            self.second = min(end, self.second + step)
             self.agent.tick(self.now())
 
     def until_event(self, kind: str) -> None:
