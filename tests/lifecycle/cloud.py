@@ -216,10 +216,11 @@ class Pausing(Cloud, CanPause, CanRestart, CanResize, CanRenew, HasBuildLogs):
 
 
 def a_project(home: Path, *clouds: Cloud, toml: str = COMMAND) -> Workspace:
-    """In the time of the first of them."""
+    """Trusted, and in the time of the first of them."""
     root = home / "project"
     root.mkdir(exist_ok=True)
     (root / "devbox.toml").write_text(toml)
+    spec.trust_file(root / "devbox.toml")
     clock = clouds[0].clock
 
     def sleep(seconds: float) -> None:

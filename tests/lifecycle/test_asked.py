@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devbox import lifecycle
 from devbox.model import BoxState
-from devbox.providers.base import Request
 from devbox.workspace import Workspace
-from tests.faults.tripwire import Tripwire
+from tests.lifecycle.cloud import Cloud, a_project
 
 
 class Crash(BaseException):
@@ -18,43 +18,33 @@ class Crash(BaseException):
 
 
 @pytest.fixture
-def trip(ws: Workspace) -> Tripwire:
-    made = Tripwire(None)
-    made.on_provider(ws.provider("local"))
-    return made
+def cloud() -> Cloud:
+    return Cloud()
 
 
-def test_a_new_box_is_not_looked_for(ws: Workspace, trip: Tripwire) -> None:
+@pytest.fixture
+def ws(home: Path, cloud: Cloud) -> Workspace:
+    return a_project(home, cloud)
+
+
+def test_a_new_box_is_not_looked_for(ws: Workspace, cloud: Cloud) -> None:
     lifecycle.up(ws, "b")
-    assert trip.routes[0] == "create"
-    assert "find" not in trip.routes
+    assert cloud.calls == ["offers", "identity", "create", "observe"]
 
 
-def test_one_whose_create_was_begun_is_looked_for(
-    ws: Workspace, trip: Tripwire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    provider = ws.provider("local")
-    create = provider.create
-
-    def cut_off(request: Request) -> str:
-        create(request)
-        raise Crash
-
-    with monkeypatch.context() as patch:
-        patch.setattr(provider, "create", cut_off)
-        with pytest.raises(Crash):
-            lifecycle.up(ws, "b")
-    trip.routes.clear()
-    assert lifecycle.down(ws, ws.box("b"), save=False).state is BoxState.TERMINATED
-    assert trip.routes[0] == "find"
-    assert "terminate" in trip.routes
+def test_one_whose_create_was_begun_is_looked_for(ws: Workspace, cloud: Cloud) -> None:
+    cloud.fail("create", after=Crash())
+    with pytest.raises(Crash):
+        lifecycle.up(ws, "b")
+    cloud.calls.clear()
+    assert lifecycle.down(ws, ws.box("b")).state is BoxState.TERMINATED
+    assert cloud.calls == ["identity", "find", "terminate", "observe"]
 
 
 def test_one_that_was_only_journalled_is_given_up_at_once(
-    ws: Workspace, trip: Tripwire, monkeypatch: pytest.MonkeyPatch
+    ws: Workspace, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = ws.provider("local")
-    provider.find_lag = 60.0
+    cloud.find_lag = 60.0
     begin = ws.store.boxes.insert
 
     def die(*args: Any, **named: Any) -> int:
@@ -66,4 +56,4 @@ def test_one_that_was_only_journalled_is_given_up_at_once(
         with pytest.raises(Crash):
             lifecycle.up(ws, "b")
     assert [f.kind for f in lifecycle.reconcile(ws)] == ["given-up"]
-    assert "create" not in trip.routes
+    assert "create" not in cloud.calls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +15,14 @@ from devbox.model import Box, BoxState
 from devbox.providers.base import Observation
 from devbox.state.spending import spent_by_box
 from devbox.workspace import Workspace
+from tests.lifecycle.cloud import Cloud, a_project
 
 AHEAD = 600.0
+
+
+@pytest.fixture
+def ws(home: Path) -> Workspace:
+    return a_project(home, Cloud())
 
 
 @pytest.fixture
@@ -27,16 +33,16 @@ def box(ws: Workspace) -> Box:
     return made
 
 
-def _seen(box: Box, state: BoxState, **times: Any) -> Answer:
+def _seen(ws: Workspace, box: Box, state: BoxState, **times: Any) -> Answer:
     billed = state is BoxState.RUNNING
     seen = Observation(box.handle, box.name, box.token, state, billed=billed, **times)
-    return Answer(seen, asked=time.time())
+    return Answer(seen, asked=ws.clock())
 
 
 def test_a_start_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> None:
     now = ws.clock()
     after = apply_observation(
-        BoxOperation(ws, box), _seen(box, BoxState.RUNNING, billed_since=now + AHEAD)
+        BoxOperation(ws, box), _seen(ws, box, BoxState.RUNNING, billed_since=now + AHEAD)
     )
     interval = ws.store.ledger.current(box.id)
     assert interval is not None
@@ -49,9 +55,9 @@ def test_a_start_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> No
 
 def test_an_end_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> None:
     start = ws.clock() - 100
-    apply_observation(BoxOperation(ws, box), _seen(box, BoxState.RUNNING, billed_since=start))
+    apply_observation(BoxOperation(ws, box), _seen(ws, box, BoxState.RUNNING, billed_since=start))
     times = {"billed_since": start, "ended_at": ws.clock() + AHEAD}
-    apply_observation(BoxOperation(ws, box), _seen(box, BoxState.PAUSED, **times))
+    apply_observation(BoxOperation(ws, box), _seen(ws, box, BoxState.PAUSED, **times))
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is not None
     assert interval.end <= ws.clock()
@@ -60,7 +66,7 @@ def test_an_end_that_lies_ahead_is_taken_for_now(ws: Workspace, box: Box) -> Non
 def test_a_stretch_nobody_watched_keeps_its_length(ws: Workspace, box: Box) -> None:
     now = ws.clock()
     times = {"billed_since": now + AHEAD - 100, "ended_at": now + AHEAD}
-    apply_observation(BoxOperation(ws, box), _seen(box, BoxState.PAUSED, **times))
+    apply_observation(BoxOperation(ws, box), _seen(ws, box, BoxState.PAUSED, **times))
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is not None
     assert interval.end <= ws.clock()

@@ -4,47 +4,46 @@ is no news, and turns nothing back."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from devbox import lifecycle
 from devbox.lifecycle.observe import refresh
 from devbox.lifecycle.operation import BoxOperation
-from devbox.model import Box, BoxState
+from devbox.model import Box, BoxState, Endpoint
+from devbox.spec import BoxSpec
 from devbox.workspace import Workspace
-from tests.remote.sshd import wait_until
+from tests.lifecycle.cloud import Pausing, a_project
 
 
 @pytest.fixture
-def ws(home: Path) -> Iterator[Workspace]:
-    folder = home / "project"
-    folder.mkdir()
-    (folder / "devbox.toml").write_text("[boxes.b]\n[providers.local]\nprice = 1.0\n")
-    workspace = Workspace.open(folder)
-    yield workspace
-    for box in workspace.store.boxes.all():
-        lifecycle.down(workspace, box, save=False)
-    workspace.close()
+def cloud() -> Pausing:
+    return Pausing()
 
 
 @pytest.fixture
-def other(ws: Workspace) -> Iterator[Workspace]:
+def ws(home: Path, cloud: Pausing) -> Workspace:
+    return a_project(home, cloud)
+
+
+@pytest.fixture
+def other(home: Path, ws: Workspace, cloud: Pausing) -> Workspace:
     """Another process's view of the same state file."""
-    workspace = Workspace.open(ws.spec.root)
-    yield workspace
-    workspace.close()
+    return a_project(home, cloud)
 
 
 def _between(ws: Workspace, meanwhile: Callable[[], object]) -> None:
     """Run `meanwhile` once, when the providers have answered a `refresh` (they are asked in
-    threads) and its answers are about to be recorded."""
+    threads) and its answers are about to be recorded, a second later."""
     clock, main = ws.clock, threading.main_thread()
 
     def hooked() -> float:
         if threading.current_thread() is main:
             ws.clock = clock
+            ws.sleep(1.0)
             meanwhile()
         return clock()
 
@@ -112,26 +111,30 @@ def _at_step(ws: Workspace, step: tuple[str, str], meanwhile: Callable[[], objec
 
 
 def test_what_another_process_observed_between_two_steps_is_built_on(
-    ws: Workspace, other: Workspace
+    ws: Workspace, other: Workspace, cloud: Pausing
 ) -> None:
     """It sees that the box runs before `up` looks for the first time."""
-    seen: list[Box] = []
+    cloud.stages = [{"state": BoxState.STARTING}]
 
-    def runs() -> bool:
-        seen[:] = refresh(other, other.store.boxes.all())
-        return seen[0].state is BoxState.RUNNING
+    def runs() -> None:
+        cloud.show("h1", state=BoxState.RUNNING, endpoint=Endpoint("box.test"))
+        (seen,) = refresh(other, other.store.boxes.all())
+        assert seen.state is BoxState.RUNNING
 
-    _at_step(ws, ("observe", "before"), lambda: wait_until(runs, "the other sees that it runs"))
+    _at_step(ws, ("observe", "before"), runs)
     box = lifecycle.up(ws, "b")
-    assert (box.state, box.endpoint) == (BoxState.RUNNING, seen[0].endpoint)
+    assert (box.state, box.endpoint) == (BoxState.RUNNING, Endpoint("box.test"))
     assert _bills(ws, box) == [True]
     messages = [event.message for event in ws.store.events.of_box(box.id)]
     assert sum("→ running" in message for message in messages) == 1
 
 
 def test_a_keep_that_is_ended_between_two_steps_of_a_resume_stays_ended(
-    ws: Workspace, other: Workspace
+    home: Path, local_workspace: Workspace
 ) -> None:
+    """On a real box, which is armed at a resume."""
+    ws, other = local_workspace, Workspace(local_workspace.spec)
+    ws.spec = other.spec = msgspec.structs.replace(ws.spec, boxes={"b": BoxSpec()})
     box = lifecycle.up(ws, "b")
     lifecycle.keep(ws, box, 3600)
     box = lifecycle.pause(ws, box, save=False)
@@ -140,6 +143,8 @@ def test_a_keep_that_is_ended_between_two_steps_of_a_resume_stays_ended(
     ws.narrate = said.append
     lifecycle.resume(ws, box)
     assert [line for line in said if "kept awake" in line] == []
+    lifecycle.down(ws, box, save=False)
+    other.close()
 
 
 def test_a_goal_that_was_replaced_meanwhile_is_not_finished(

@@ -94,8 +94,13 @@ def test_when_all_are_full_each_is_named(ws: Workspace, cloud: Pausing) -> None:
     assert caught.value.what == (
         "no choice of b had hardware free: local has no small free; local has no large free"
     )
+    lines = told(ws)
     with pytest.raises(NoCapacity, match="had hardware free within 1m"):
         lifecycle.up(ws, "b", for_capacity=MINUTE)
+    assert [line for line in lines if line.startswith("b: local small")] == [
+        "b: local small at $3.60/h (live), up to $28.80 until max_uptime in 8h",
+        *["b: local small again"] * 3,
+    ], "its user is asked once"
 
 
 def test_a_choice_over_the_budget_is_passed_over(home: Path, cloud: Pausing) -> None:

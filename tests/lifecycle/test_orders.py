@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from devbox import lifecycle
-from devbox.errors import Conflict
+from devbox.errors import AuthError, Conflict
 from devbox.lifecycle import then, wait
 from devbox.model import Box, BoxState, Endpoint, Run, RunState
 from devbox.providers.base import Kept
@@ -103,6 +103,27 @@ def test_a_box_that_files_are_only_on_stays_up(
     assert "$3.60/h" in caught.value.means
     assert any("what is on it and not here is unknown" in line for line in lines)
     assert ws.box("b").state is BoxState.RUNNING
+
+
+def test_waiting_outlasts_a_provider_that_is_silent_and_ends_with_a_box_that_is_over(
+    ws: Workspace, box: Box, cloud: Pausing
+) -> None:
+    lines, waits = told(ws), list[float]()
+    cloud.fail("observe", AuthError("cut"), times=2)
+
+    def sleep(seconds: float) -> None:
+        cloud.clock.advance(seconds)
+        waits.append(seconds)
+        if len(waits) == 3:
+            cloud.show(box.handle, state=BoxState.PAUSED)
+
+    ws.sleep = sleep
+    assert wait.for_box(ws, box, ("paused",), None).state is BoxState.PAUSED
+    assert lines == ["b: its provider does not answer: cut; waiting on"]
+    assert waits == [0.2, 0.5, 1.0]
+    over = lifecycle.down(ws, box, save=False)
+    with pytest.raises(Conflict, match="b is terminated, not running"):
+        wait.for_box(ws, over, ("running",), None)
 
 
 def test_waiting_for_a_run_ends_with_the_pause_of_its_box(

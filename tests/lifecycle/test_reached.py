@@ -136,10 +136,11 @@ def test_a_host_key_that_cannot_be_pinned_stops_the_login(ws: Workspace, box: Bo
     public = keys.new_host_key()[1]
     placed = msgspec.structs.replace(box, endpoint=Endpoint("box.test", host_keys=(public,)))
     rewrite(ws.store, placed)
-    paths.known_hosts().mkdir(parents=True)
+    lock = paths.ssh_dir() / "config.lock"
+    lock.mkdir(parents=True)
     with pytest.raises(OSError, match="directory"):
         login.publish(operation(ws))
-    paths.known_hosts().rmdir()
+    lock.rmdir()
     assert login.publish(operation(ws)) is None
     paths.ssh_config().unlink()
     paths.ssh_config().mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from devbox import lifecycle, spec
-from devbox.errors import Conflict, DevboxError
 from devbox.lifecycle import respec
 from devbox.lifecycle.operation import BoxOperation
 from devbox.model import Box, BoxState, Hardware, Offer, Price
@@ -54,42 +52,6 @@ def test_what_can_change_in_place_is_armed_again(home: Path) -> None:
     said.clear()
     assert lifecycle.up(ws, "b").id == box.id
     assert not [line for line in said if "follows" in line]
-
-
-@pytest.mark.parametrize(
-    ("edit", "named"),
-    [
-        ('env = {A = "1"}', "env differs"),
-        ('workdir = "code"', "workdir is work, not code"),
-        ('max_uptime = "9h"', "max_uptime is 8h"),
-        ('secrets = {K = "env:K"}', "secrets differs"),
-        ('provider = "docker"', "provider is local, not docker"),
-    ],
-)
-def test_what_a_box_cannot_follow_is_refused_by_name(home: Path, edit: str, named: str) -> None:
-    box = lifecycle.up(written(home, "[boxes.b]\n"), "b")
-    ws = written(home, f"[boxes.b]\n{edit}\n")
-    with pytest.raises(Conflict) as caught:
-        lifecycle.up(ws, "b")
-    assert named in caught.value.what
-    assert caught.value.fix == "devbox down b && devbox up b"
-    assert ws.box("b").state is BoxState.RUNNING
-    lifecycle.pause(ws, box, save=False)
-    with pytest.raises(Conflict, match=named) as caught:
-        lifecycle.up(ws, "b")
-    assert caught.value.means == "nothing was started"
-    assert "devbox resume b" in caught.value.fix
-    assert ws.box("b").state is BoxState.PAUSED
-    assert lifecycle.resume(ws, ws.box("b")).state is BoxState.RUNNING
-
-
-def test_a_box_that_was_never_made_takes_the_new_spec(home: Path) -> None:
-    ws = written(home, '[boxes.b]\nsecrets = {K = "env:NO_SUCH"}\n')
-    with pytest.raises(DevboxError, match="NO_SUCH"):
-        lifecycle.up(ws, "b")
-    box = lifecycle.up(written(home, '[boxes.b]\nenv = {A = "1"}\n'), "b")
-    assert box.state is BoxState.RUNNING
-    assert spec.decode_box(box.spec).env == {"A": "1"}
 
 
 class _Paid(Local):
@@ -140,15 +102,6 @@ def test_other_hardware_is_taken_at_a_resume_or_named(
     assert (found.offer.hardware.name if found.offer else None, len(found.left)) == (offer, left)
     if state == "paused" and not left:
         assert found.spec == spec.BoxSpec(**wanted)
-
-
-def test_nothing_of_a_secret_is_told(home: Path) -> None:
-    os.environ["K"] = "hunter2"
-    lifecycle.up(written(home, "[boxes.b]\n"), "b")
-    with pytest.raises(Conflict) as caught:
-        lifecycle.up(written(home, '[boxes.b]\nsecrets = {K = "env:K"}\n'), "b")
-    assert "env:K" not in caught.value.render()
-    assert "hunter2" not in caught.value.render()
 
 
 def test_a_box_whose_pause_keeps_no_disk_is_armed_again_as_one(

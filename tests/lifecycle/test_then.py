@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from devbox import lifecycle
-from devbox.errors import Conflict, UsageError
-from devbox.lifecycle import observe, then, wait
+from devbox.errors import UsageError
+from devbox.lifecycle import then
 from devbox.lifecycle.operation import working_on
 from devbox.model import Box, BoxState
 from devbox.providers.base import Provider
@@ -183,34 +182,6 @@ def test_a_refusal_leaves_no_trace(ws: Workspace, devbox: Devbox, project: Path)
     done = devbox("run", "--up", "--then", "pause", "--", "true")
     assert (done.code, "nothing was started" in done.err) == (2, True), done.err
     assert ws.store.boxes.all(over=True) == []
-
-
-def test_waiting_outlasts_a_provider_that_is_silent_and_ends_with_a_box_that_is_over(
-    ws: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers: list[Callable[[], object]] = []
-    box = lifecycle.up(ws, "b")
-    real, said = observe.refresh, list[str]()
-    ws.narrate = said.append
-
-    def sleep(_: float) -> None:
-        answers.pop(0)()
-
-    ws.sleep = sleep
-
-    def silent(of: Workspace, boxes: list[Box]) -> list[Box]:
-        down = len(answers) > 1
-        return [msgspec.structs.replace(boxes[0], unreachable="cut")] if down else real(of, boxes)
-
-    monkeypatch.setattr(wait, "refresh", silent)
-    answers += [lambda: None, lambda: None, lambda: lifecycle.pause(ws, box)]
-    assert wait.for_box(ws, box, ("paused",), None).state is BoxState.PAUSED
-    assert [line for line in said if "cut" in line] == [
-        "b: its provider does not answer: cut; waiting on"
-    ]
-    lifecycle.down(ws, box, save=False)
-    with pytest.raises(Conflict, match="b is terminated, not running"):
-        wait.for_box(ws, ws.store.boxes.get(box.id) or box, ("running",), None)
 
 
 def test_wait_names_the_states_and_tells_json(ws: Workspace, devbox: Devbox) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,9 +25,7 @@ from devbox.state.costs import run_cost
 from devbox.text import dollars, duration
 from devbox.workspace import Workspace
 from tests.boxes import open_interval
-from tests.emulators.common import Fault
-from tests.emulators.modal import ModalEmulator
-from tests.providers.modal.conftest import emulator, harness, project  # noqa: F401
+from tests.lifecycle.cloud import Cloud, a_project
 
 PRICE = Price(1_800_000, "live")
 BOX = Box(
@@ -107,15 +108,34 @@ def test_what_a_wait_has_cost_is_what_status_says(local_workspace: Workspace) ->
     assert dollars(run_cost(ws.store.ledger.of_box(BOX.id), 0, ws.clock())) == "$0.06"
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("create", "b: being asked for for 0s; no cost recorded yet, $3.60/h once it runs"),
+        ("observe", "b: being looked at for 0s; $0.00 so far at $3.60/h"),
+    ],
+)
 def test_a_call_that_hangs_is_told_of(
-    project: Callable[..., Workspace],  # noqa: F811
-    emulator: ModalEmulator,  # noqa: F811
+    home: Path, monkeypatch: pytest.MonkeyPatch, call: str, said: str
 ) -> None:
-    ws, said = project(), list[str]()
-    ws.narrate, ws.tell_every = said.append, 0.2
-    emulator.knobs.set("SandboxCreate", Fault.latency(1.0), times=1)
-    lifecycle.up(ws, "b", wait=False)
-    assert any("b: being asked for" in line and "/h once it runs" in line for line in said)
+    cloud, heard = Cloud(), threading.Event()
+    ws = a_project(home, cloud)
+    ws.tell_every = 0.01
+    ws.narrate = lambda line: heard.set() if line == said else None
+    if call == "observe":
+        lifecycle.up(ws, "b")
+    answers = getattr(cloud, call)
+
+    def hangs(asked: Any) -> Any:
+        assert heard.wait(60)
+        return answers(asked)
+
+    monkeypatch.setattr(cloud, call, hangs)
+    if call == "observe":
+        lifecycle.down(ws, ws.box("b"))
+    else:
+        lifecycle.up(ws, "b", wait=False)
+    assert heard.is_set()
 
 
 @pytest.mark.parametrize("library", ["modal-client", "huggingface_hub", "urllib3"])
@@ -134,15 +154,3 @@ def test_what_a_client_library_says_is_narrated_and_nothing_else(
     local_workspace.narrate = lambda _: None
     logger.warning("Retrying")
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_look_that_hangs_is_told_of(
-    project: Callable[..., Workspace],  # noqa: F811
-    emulator: ModalEmulator,  # noqa: F811
-) -> None:
-    ws, said = project(), list[str]()
-    box = lifecycle.up(ws, "b")
-    ws.narrate, ws.tell_every = said.append, 0.2
-    emulator.knobs.set("SandboxList", Fault.latency(1.0), times=1)
-    lifecycle.down(ws, box, save=True)
-    assert any("b: being looked at" in line and "so far at" in line for line in said)
