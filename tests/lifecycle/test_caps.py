@@ -82,7 +82,7 @@ def test_nothing_is_begun_until_there_is_something_to_do(
 def test_files_that_cannot_be_fetched_stay_where_a_pause_keeps_them(home: Path) -> None:
     ws, _ = at_cap(home, Pausing(), REACHED + '[boxes.b.sync]\ndown = ["results"]\n')
     lines = told(ws)
-    assert "paused" in kinds(enforce.enforce(ws))
+    assert kinds(enforce.enforce(ws)) == ["told", "paused"], "it has no address to be armed at"
     assert ws.box("b").state is BoxState.PAUSED
     assert any(line.startswith("b: its files could not be fetched") for line in lines)
 

@@ -9,7 +9,7 @@ import pytest
 from devbox import lifecycle
 from devbox.errors import AuthError, BuildFailed, DevboxError, ProviderError, Unavailable
 from devbox.lifecycle.operation import working_on
-from devbox.model import UNKNOWN_PRICE, BoxState
+from devbox.model import UNKNOWN_PRICE, BoxState, Endpoint
 from devbox.workspace import Workspace
 from tests.lifecycle.cloud import COMMAND, HOUR, MINUTE, Cloud, Pausing, a_project
 
@@ -148,6 +148,17 @@ def test_machines_of_the_users_are_each_asked_though_one_is_silent(
     first = "failed" if bills else "finished"
     assert kinds(found)[:2] == [("failed", "b"), (first, "c")]
     assert (("failed", "-") in kinds(found)) is bills
+
+
+def test_a_watchdog_that_cannot_be_asked_is_told(home: Path, cloud: Pausing) -> None:
+    ws = a_project(home, cloud, toml='[boxes.b]\nprovider = "local"\n')
+    box = lifecycle.up(ws, "b", wait=False)
+    for goal in ws.store.boxes.open_intents():
+        ws.store.boxes.finish(goal.id, "running", ws.clock())
+    cloud.show(box.handle, endpoint=Endpoint("127.0.0.1", 1))
+    (found,) = lifecycle.reconcile(ws)
+    assert (found.kind, found.detail) == ("silent", "its watchdog could not be asked")
+    assert ws.box("b").state is BoxState.RUNNING
 
 
 def test_another_devbox_is_at_it(ws: Workspace, cloud: Pausing) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devbox import lifecycle
-from devbox.errors import Conflict, NotFound, ProviderError, Unavailable
+from devbox.errors import Conflict, DevboxError, NotFound, ProviderError, Unavailable
 from devbox.model import Box, BoxState
 from devbox.spec import decode_box
 from devbox.workspace import Workspace
@@ -112,3 +112,13 @@ def test_what_does_not_run_is_not_changed(ws: Workspace) -> None:
         with pytest.raises(Conflict, match="b is paused, not running") as caught:
             change(ws, box)
         assert (caught.value.means, caught.value.fix) == ("nothing was changed", "devbox up b")
+
+
+def test_a_box_whose_files_cannot_be_fetched_is_not_changed(home: Path, cloud: Pausing) -> None:
+    ws = a_project(home, cloud, toml=REACHED + 'sync.down = ["results"]\n')
+    box = lifecycle.up(ws, "b", wait=False)
+    with pytest.raises(DevboxError, match="its files could not be fetched") as caught:
+        lifecycle.restart(ws, box, factory=True)
+    assert caught.value.means.startswith("it was left running because of its files")
+    assert caught.value.fix.endswith("devbox restart b --factory --no-save")
+    assert [call for call in cloud.calls if "restart" in call] == []
