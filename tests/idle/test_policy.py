@@ -258,7 +258,7 @@ def test_a_mig_slice_that_holds_memory_may_be_working() -> None:
 )
 def test_silence_is_not_idleness(broken: Sample | None) -> None:
     known = minutes(10, lambda s: sample())
-    found = run(POLICY, known + minutes(120, lambda s: broken))
+    found = run(POLICY, known + minutes(60, lambda s: broken))
     assert found.pauses is None
     assert any("silence is not idleness" in reason for reason in found.verdicts[-1][1].reasons)
 
@@ -326,7 +326,7 @@ def test_a_loss_during_a_suspend_still_shows_as_silence() -> None:
         slept = HOUR if second >= 600 else 0
         return Moment(second + slept, second + slept)
 
-    rows = minutes(300, lambda s: sample() if s < 600 else sample(gpus=None))
+    rows = minutes(90, lambda s: sample() if s < 600 else sample(gpus=None))
     assert run(POLICY, rows, clock=clock).pauses is None
 
 
