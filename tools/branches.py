@@ -55,13 +55,7 @@ ROOMS = {
         ),
     ),
     "lifecycle": Room(99, _lifecycle()),
-    "box/watchdog": Room(
-        100,
-        (
-            "tests/idle",
-            *(f"tests/lifecycle/test_{name}.py" for name in ("happenings", "then", "watchdog")),
-        ),
-    ),
+    "box/watchdog": Room(100, ("tests/idle",)),
 }
 
 
