@@ -32,7 +32,7 @@ def _core(*names: str) -> tuple[str, ...]:
 
 def _lifecycle() -> tuple[str, ...]:
     """Without those that take minutes, and hardly a branch that the others do not."""
-    slow = {"crashes", "lost_key", "noisy_login", "schema_versions", "silence", "verbs", "watchdog"}
+    slow = {"crashes", "lost_key", "noisy_login", "silence", "verbs", "watchdog"}
     files = sorted(Path(ROOT, "tests/lifecycle").glob("test_*.py"))
     quick = (file for file in files if file.stem.removeprefix("test_") not in slow)
     return tuple(str(file.relative_to(ROOT)) for file in quick)

@@ -3,12 +3,13 @@ what cannot be is said."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from devbox import lifecycle, spec
-from devbox.errors import Conflict, NoCapacity, NotFound, ProviderError, Unavailable
+from devbox.errors import Busy, Conflict, NoCapacity, NotFound, ProviderError, Unavailable
 from devbox.model import BoxState
 from devbox.providers.abilities import CanPause
 from devbox.workspace import Workspace
@@ -47,6 +48,43 @@ def test_a_paused_box_stays_paused_and_a_resumed_one_costs_again(
     first, second = ws.store.ledger.of_box(box.id)
     assert first.end is not None
     assert (second.start - first.end, second.end) == (HOUR, None)
+
+
+def test_up_twice_is_one_box(ws: Workspace, cloud: Pausing) -> None:
+    first = lifecycle.up(ws, "b")
+    assert lifecycle.up(ws, "b").id == first.id
+    assert len(cloud.there) == 1
+
+
+def test_up_that_was_not_waited_for_is_finished_by_whoever_does(
+    ws: Workspace, cloud: Pausing
+) -> None:
+    cloud.stages = [{"state": BoxState.STARTING}, RUNS]
+    box = lifecycle.up(ws, "b", wait=False)
+    assert (box.state, len(ws.store.boxes.open_intents(box.id))) == (BoxState.STARTING, 1)
+    assert lifecycle.resume_goal(ws, box).state is BoxState.RUNNING
+    assert ws.store.boxes.open_intents() == []
+    cloud.calls.clear()
+    assert lifecycle.resume_goal(ws, box).state is BoxState.RUNNING
+    assert cloud.calls == ["observe"]
+
+
+def test_while_one_process_works_another_is_told_so(ws: Workspace, cloud: Pausing) -> None:
+    refused: list[str] = []
+
+    def meanwhile(step: str, phase: str) -> None:
+        if (step, phase) == ("observe", "before"):
+            with pytest.raises(Busy) as caught:
+                lifecycle.down(ws, ws.box("b"))
+            refused.append(caught.value.render())
+
+    ws.on_step = meanwhile
+    assert lifecycle.up(ws, "b").state is BoxState.RUNNING
+    (said,) = refused
+    at = f"(process {os.getpid()}, running, step observe)"
+    assert said.startswith(f"error: another devbox is working on b right now {at}")
+    assert said.endswith("fix: watch it with: devbox status b --wait")
+    assert "terminate" not in cloud.calls
 
 
 def test_a_pause_of_what_is_not_known_to_be_made_is_refused(ws: Workspace, cloud: Pausing) -> None:

@@ -13,12 +13,14 @@ import pytest
 
 from devbox import lifecycle, paths
 from devbox.errors import SshError
+from devbox.lifecycle import login
 from devbox.model import BoxState
 from devbox.remote import agent, command
-from devbox.remote.config import include, include_line, parsed
+from devbox.remote.config import include, include_line, parsed, ssh_config
 from devbox.remote.connection import connect
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
+from tests.lifecycle.cloud import Cloud, a_project, operation, told
 from tests.remote.sshd import box_at
 
 
@@ -98,20 +100,37 @@ def _is_armed(ws: Workspace) -> bool:
         return bool(agent.verdict(connection).reasons)
 
 
-@pytest.mark.parametrize("spoil", UNWRITABLE, ids=lambda made: made.__name__.strip("_"))
-def test_an_unwritable_user_config_is_told_and_the_box_is_up_and_armed(
-    ws: Workspace, home: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil
-) -> None:
-    monkeypatch.setattr(parsed, "PATIENCE", 2.0)
-    said: list[str] = []
-    ws.narrate = said.append
-    with spoil(home / ".ssh"):
-        assert lifecycle.up(ws, "b").state is BoxState.RUNNING
-    assert _is_armed(ws)
-    assert ws.store.boxes.open_intents() == []
+def _told_once(said: list[str]) -> None:
+    """Which line is to be added."""
     told = [line for line in said if include_line.text(paths.ssh_config()) in line]
     assert len(told) == 1, said
     assert not include.installed()
+
+
+def test_an_unwritable_user_config_is_told_and_the_box_is_up_and_armed(
+    ws: Workspace, home: Path
+) -> None:
+    said: list[str] = []
+    ws.narrate = said.append
+    with _read_only_folder(home / ".ssh"):
+        assert lifecycle.up(ws, "b").state is BoxState.RUNNING
+    assert _is_armed(ws)
+    assert ws.store.boxes.open_intents() == []
+    _told_once(said)
+
+
+@pytest.mark.parametrize("spoil", UNWRITABLE, ids=lambda made: made.__name__.strip("_"))
+def test_whatever_makes_it_so_is_told_and_nothing_else(
+    home: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil
+) -> None:
+    monkeypatch.setattr(parsed, "PATIENCE", 0.5)
+    ws = a_project(home, Cloud())
+    lifecycle.up(ws, "b")
+    ssh_config.publish(ws.store.boxes.all)
+    said = told(ws)
+    with spoil(home / ".ssh"):
+        login.extend_user_config(operation(ws))
+    _told_once(said)
 
 
 def test_a_box_whose_ssh_config_cannot_be_written_is_armed_before_that_is_an_error(

@@ -43,6 +43,8 @@ def test_one_that_was_lost_and_is_there_again_lives_on(ws: Workspace, cloud: Pau
     gone = cloud.there.pop(box.handle)
     cloud.clock.advance(MINUTE)
     (lost,) = lifecycle.refresh(ws, [box])
+    (interval,) = ws.store.ledger.of_box(box.id)
+    assert interval.end == lost.seen == box.seen, "it is known of until then"
     assert (lost.state, messages(ws, box, "found-ended")) == (
         BoxState.LOST,
         ["it is lost, and was not ended from here: the provider no longer knows it"],
@@ -55,6 +57,23 @@ def test_one_that_was_lost_and_is_there_again_lives_on(ws: Workspace, cloud: Pau
     assert lines == ["b: its provider shows it again: running"]
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is None, "it has cost all the while"
+
+
+def test_a_stretch_that_nobody_saw_is_billed_afterwards_and_once(
+    ws: Workspace, cloud: Pausing
+) -> None:
+    cloud.stages = [{"state": BoxState.STARTING}]
+    box = lifecycle.up(ws, "b", wait=False)
+    cloud.show(box.handle, state=BoxState.RUNNING)
+    cloud.clock.advance(HOUR)
+    cloud.show(box.handle, state=BoxState.PAUSED)
+    cloud.clock.advance(HOUR)
+    for _ in range(2):
+        (box,) = lifecycle.refresh(ws, [box])
+        assert box.state is BoxState.PAUSED
+        (interval,) = ws.store.ledger.of_box(box.id)
+        assert interval.end == ws.clock() - HOUR
+        assert interval.end - interval.start == HOUR
 
 
 def test_one_that_comes_back_beside_its_successor_gets_another_name(

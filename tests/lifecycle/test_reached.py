@@ -69,9 +69,9 @@ def test_what_is_noted_is_told_until_the_block_ends(
         BoxEvent(1, 5.0, "armed", "it watches"),
         BoxEvent(2, 7.0, "warning", "it pauses in 5m"),
     ]
-    saved: list[str] = []
+    lines, saved = told(ws), list[str]()
     monkeypatch.setattr(
-        saving, "save_before_watchdog_pause", lambda ws, box: saved.append(box.name)
+        saving, "save_before_watchdog_pause", lambda ws, box: saved.append(lines[-1])
     )
     heard, over, closed = threading.Event(), threading.Event(), threading.Event()
 
@@ -86,13 +86,12 @@ def test_what_is_noted_is_told_until_the_block_ends(
             closed.set()
 
     monkeypatch.setattr(client, "messages", messages)
-    lines = told(ws)
     with lifecycle.save_on_warning(ws, box):
         assert heard.wait(60)
     over.set()
     assert closed.wait(60)
     assert lines == ["b: it watches", "b: it pauses in 5m"]
-    assert saved == ["b"]
+    assert saved == ["b: it pauses in 5m"]
     assert [(e.kind, e.at) for e in ws.store.events.of_box(box.id) if e.kind != "state"] == [
         ("armed", 5.0),
         ("warning", 7.0),

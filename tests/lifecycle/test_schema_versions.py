@@ -1,9 +1,11 @@
-"""A box is listed and ended whichever devbox version wrote its record."""
+"""A box is listed and ended whichever devbox version wrote its record: by the command line, at a
+provider in memory."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,14 +15,47 @@ from click.testing import CliRunner
 from devbox import lifecycle, paths, spec
 from devbox.cli.main import cli
 from devbox.errors import StateDamaged
-from devbox.model import Box
+from devbox.model import Box, BoxState
+from devbox.providers import registry
+from devbox.providers.base import Provider
 from devbox.state.migrations import MIGRATIONS
 from devbox.state.store import Store
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
+from tests.emulators.common import Clock
+from tests.lifecycle.cloud import Pausing
 from tests.old_files import VERSIONS, old_file, put_box
 
 Run = Callable[..., str]
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Pausing:
+    """In place of the local provider, also where the command line loads it."""
+    made, load = Pausing("local", Clock()), registry.load
+
+    def loads(name: str, config: spec.ProviderSettings) -> Provider:
+        return made if name == "local" else load(name, config)
+
+    monkeypatch.setattr(registry, "load", loads)
+    return made
+
+
+@pytest.fixture
+def ws(home: Path, cloud: Pausing) -> Iterator[Workspace]:
+    folder = home / "project"
+    folder.mkdir()
+    (folder / "devbox.toml").write_text("[boxes.b]\n")
+    workspace = Workspace.open(folder)
+    yield workspace
+    workspace.close()
+
+
+@pytest.fixture
+def box(ws: Workspace, cloud: Pausing) -> Box:
+    made = lifecycle.up(ws, "b", wait=False)
+    assert (made.state, made.handle) == (BoxState.RUNNING, "h1")
+    return made
 
 
 @pytest.fixture
@@ -38,9 +73,8 @@ def run(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_boxes_of_every_schema_version_are_listed_and_ended(
-    ws: Workspace, run: Run, version: int
+    ws: Workspace, cloud: Pausing, box: Box, run: Run, version: int
 ) -> None:
-    box = lifecycle.up(ws, "b")
     ws.close()
     raw = old_file(version)
     put_box(raw, version, box)
@@ -72,8 +106,8 @@ def test_boxes_of_every_schema_version_are_listed_and_ended(
     vram = spec.decode_box(stored.spec).idle.idle_vram_after
     assert vram == (5400 if version < 6 else spec.Idle().idle_vram_after)
     ws.close()
-    run("down", "b", "-y")
-    assert_ended(ws, box)
+    run("down", "b", "-y", "--no-save")
+    assert_ended(cloud, box)
     names = [
         row["name"] for row in ws.store.database.rows("SELECT name FROM migrations ORDER BY rowid")
     ]
@@ -110,14 +144,13 @@ def _times(body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [_newer, _price, _state, _endpoint, _connection, _spec, _times])
 def test_a_record_that_is_partly_unreadable_is_listed_and_ended(
-    ws: Workspace, run: Run, change: Callable[[dict[str, Any]], None]
+    ws: Workspace, cloud: Pausing, box: Box, run: Run, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    box = lifecycle.up(ws, "b")
     spoil(ws, box, change)
     assert '"name":"b"' in run("ls", "--json")
     assert "running" in run("status", "b")
-    run("down", "b", "-y")
-    assert_ended(ws, box)
+    run("down", "b", "-y", "--no-save")
+    assert_ended(cloud, box)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +162,8 @@ def test_a_record_that_is_partly_unreadable_is_listed_and_ended(
     ],
 )
 def test_a_spec_that_is_partly_unreadable_ends_its_box_and_starts_none(
-    ws: Workspace, run: Run, change: dict[str, Any]
+    ws: Workspace, cloud: Pausing, box: Box, run: Run, change: dict[str, Any]
 ) -> None:
-    box = lifecycle.up(ws, "b")
     lifecycle.pause(ws, box)
     stored = msgspec.json.decode(spec.encode_box(spec.BoxSpec())) | change
     damaged = msgspec.structs.replace(
@@ -145,8 +177,8 @@ def test_a_spec_that_is_partly_unreadable_ends_its_box_and_starts_none(
     assert "was mended" in run("doctor", "--fix")
     assert not spec.unread((ws.store.boxes.get(box.id) or box).spec)
     rewrite(ws.store, damaged)
-    run("down", "b", "-y")
-    assert_ended(ws, box)
+    run("down", "b", "-y", "--no-save")
+    assert_ended(cloud, box)
 
 
 def spoil(ws: Workspace, box: Box, change: Callable[[dict[str, Any]], None]) -> None:
@@ -159,8 +191,8 @@ def spoil(ws: Workspace, box: Box, change: Callable[[dict[str, Any]], None]) -> 
     raw.close()
 
 
-def assert_ended(ws: Workspace, box: Box) -> None:
-    assert ws.provider("local").observe(box.handle) is None
+def assert_ended(cloud: Pausing, box: Box) -> None:
+    assert cloud.there[box.handle].state is BoxState.TERMINATED
     store = Store.open()
     found = store.boxes.get(box.id)
     assert found

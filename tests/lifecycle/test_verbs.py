@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,10 @@ from devbox import lifecycle, paths
 from devbox.errors import BudgetError, Conflict, DevboxError, NotFound, Unavailable
 from devbox.lifecycle.operation import with_retries
 from devbox.model import BoxState
-from devbox.providers.abilities import CanPause
 from devbox.remote import command
 from devbox.tui import symbols
 from devbox.workspace import Workspace
 from tests import warm
-from tests.boxes import wait_for_state
 
 TOML = "[boxes.b]\n[providers.local]\nprice = 1.0\n"
 
@@ -85,20 +82,6 @@ def test_each_verb_journals_its_steps_in_order_and_the_dashboard_knows_their_pla
     assert {step for goal, step in steps if not symbols.progress(goal, step)} == {"include"}
 
 
-def test_up_twice_is_one_box(ws: Workspace) -> None:
-    first = lifecycle.up(ws, "b")
-    assert lifecycle.up(ws, "b").id == first.id
-    assert len(ws.provider("local").find()) == 1
-
-
-def test_up_without_waiting_is_finished_by_settle(ws: Workspace) -> None:
-    box = lifecycle.up(ws, "b", wait=False)
-    assert ws.store.boxes.open_intents(box.id)
-    box = lifecycle.resume_goal(ws, box)
-    assert box.state is BoxState.RUNNING
-    assert ws.store.boxes.open_intents(box.id) == []
-
-
 def test_two_processes_up_at_once_make_one_box(ws: Workspace, home: Path) -> None:
     argv = [sys.executable, "-m", "tests.lifecycle.driver", "up", "-", "-"]
     env = {**os.environ, "PYTHONPATH": str(warm.ROOT)}
@@ -114,17 +97,6 @@ def test_two_processes_up_at_once_make_one_box(ws: Workspace, home: Path) -> Non
     assert len(ws.provider("local").find()) == 1
 
 
-def test_a_box_that_vanishes_is_lost_and_billed_to_when_it_was_last_seen(ws: Workspace) -> None:
-    box = lifecycle.up(ws, "b")
-    ws.provider("local").terminate(box.handle)
-    ws.clock = lambda: box.seen + 3600
-    (after,) = lifecycle.refresh(ws, [box])
-    assert after.state is BoxState.LOST
-    (interval,) = ws.store.ledger.of_box(box.id)
-    assert interval.end == pytest.approx(after.seen, abs=1)
-    assert [f.kind for f in lifecycle.reconcile(ws)] == []
-
-
 def test_a_box_that_ends_itself_shows_as_paused_with_the_time_it_ended(ws: Workspace) -> None:
     box = lifecycle.up(ws, "b")
     recipe = ws.provider("local").watchdog(box.handle)
@@ -138,23 +110,6 @@ def test_a_box_that_ends_itself_shows_as_paused_with_the_time_it_ended(ws: Works
     (interval,) = ws.store.ledger.of_box(box.id)
     assert interval.end is not None
     assert interval.end <= time.time()
-
-
-def test_a_stretch_that_nobody_saw_is_billed_afterwards(ws: Workspace) -> None:
-    box = lifecycle.up(ws, "b", wait=False)
-    with ws.store.database.write() as connection:
-        connection.execute("DELETE FROM intervals")
-    provider = ws.provider("local")
-    assert isinstance(provider, CanPause)
-    wait_for_state(provider, box.handle, BoxState.RUNNING)
-    provider.pause(box.handle)
-    (box,) = lifecycle.refresh(ws, [box])
-    assert box.state is BoxState.PAUSED
-    (interval,) = ws.store.ledger.of_box(box.id)
-    assert interval.end is not None
-    assert interval.end > interval.start
-    lifecycle.refresh(ws, [box])
-    assert len(ws.store.ledger.of_box(box.id)) == 1
 
 
 def test_a_stranger_is_listed_then_adopted_or_removed(ws: Workspace) -> None:
@@ -207,26 +162,6 @@ def test_keep_is_capped_by_max_uptime_and_says_so(home: Path) -> None:
             lifecycle.keep(ws, ws.box("b"), 60)
     finally:
         lifecycle.down(ws, box)
-
-
-def test_while_one_process_works_another_is_told_so(ws: Workspace) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def hold(step: str, phase: str) -> None:
-        if (step, phase) == ("observe", "before"):
-            entered.set()
-            assert leave.wait(30)
-
-    ws.on_step = hold
-    worker = threading.Thread(target=lifecycle.up, args=(ws, "b"))
-    worker.start()
-    try:
-        assert entered.wait(30)
-        with pytest.raises(Conflict, match="working on b right now"):
-            lifecycle.down(ws, ws.box("b"))
-    finally:
-        leave.set()
-        worker.join(60)
 
 
 def test_passing_faults_are_retried_with_the_waits_the_provider_asks_for(home: Path) -> None:
