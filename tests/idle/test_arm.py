@@ -148,11 +148,16 @@ def test_an_agent_that_does_not_start_is_told_with_its_last_words(
 ) -> None:
     if log:
         (root / "agent.log").write_text(log)
-    monkeypatch.setattr(
-        arm, "_start", lambda _: os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", "exit 1")
-    )
+    children: list[int] = []
+
+    def start(_: Path) -> int:
+        children.append(os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", "exit 1"))
+        return children[-1]
+
+    monkeypatch.setattr(arm, "_start", start)
     hand_in(monkeypatch, ORDERS)
     assert arm.main([]) == 1
+    assert len(children) == 1, "it is not tried again"
     said = capsys.readouterr().err
     assert said.startswith("the watchdog did not start: ")
     assert (log.strip() or "No such file") in said
