@@ -45,16 +45,13 @@ class Exec:
     """Runs programs of a box; see `agent_bootstrap.Runs`. It holds nothing open itself. NoAnswer
     for a box without an address, SshError where this computer's key is gone."""
 
-    def __init__(self, box: Box, *, alone: bool = False) -> None:
-        """alone: each program over a connection of its own; a shared one may be to an earlier life
-        of the box."""
+    def __init__(self, box: Box) -> None:
         if box.endpoint is None:
             raise NoAnswer(
                 f"box {box.name} has no ssh address yet", fix=f"devbox status {box.name}"
             )
         keys.require_identity(box)
         self.box, self.is_new = box, False
-        self._options = _ALONE if alone else ()
         #: what the box's login shell printed before the last program's own output
         self.noise = b""
 
@@ -71,7 +68,7 @@ class Exec:
         input: all of its stdin (None: empty). check: SshError on a non-zero exit.
         """
         try:
-            done = self._run(argv, input or b"", timeout, self._options)
+            done = self._run(argv, input or b"", timeout)
         except _Silent:
             if timeout is not None and timeout <= _LOGIN:
                 raise
@@ -82,7 +79,7 @@ class Exec:
         return done
 
     def _run(
-        self, argv: Sequence[str], input: bytes, timeout: float | None, options: Sequence[str]
+        self, argv: Sequence[str], input: bytes, timeout: float | None, options: Sequence[str] = ()
     ) -> Completed:
         with Program(self.box, argv, options=options) as program:
             code, out = program.finish(input, timeout=timeout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from devbox.errors import KeyRefused, NameUnknown, NoAnswer, SshError
 from devbox.model import Box
 from devbox.remote import agent_bootstrap
-from devbox.remote.config import known_hosts
+from devbox.remote.config import known_hosts, ssh_config
 from devbox.remote.exec import Exec
 
 if TYPE_CHECKING:
@@ -94,8 +94,10 @@ def _resolve(box: Box) -> None:
 
 
 def by_client(box: Box, timeout: float) -> Exec:
-    """A login by the ssh client and our config; no connection stays open."""
-    line = Exec(box, alone=True)
+    """A login by the ssh client and our config. What runs on the box next shares its connection,
+    which is a new one: one that is there may be to an earlier life of the box."""
+    ssh_config.abandon(box)
+    line = Exec(box)
     line.is_new = line.run(agent_bootstrap.probe(), timeout=timeout, check=False).code == 1
     return line
 

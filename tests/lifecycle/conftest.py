@@ -37,7 +37,7 @@ def server(
         openssh_box.prepare(home)
         monkeypatch.setenv(warm.BOX_PROGRAM, "tests.remote.openssh_box")
         yield None
-        assert openssh_box.served(home)
+        assert openssh_box.logins(home)
         return
     if which == "embedded":
         yield None

@@ -76,7 +76,10 @@ def forget(box: Box) -> None:
 
 def abandon(box: Box) -> None:
     """Have whatever comes next open a shared connection of its own: the one that is there hangs,
-    and ends by itself."""
+    or is to an earlier life of the box, and ends by itself."""
+    folder = paths.control_dir()
+    if folder is None or not any(folder.iterdir()):
+        return
     with suppress(DevboxError):  # why: then the next one finds the same
         control = parsed.settings(paths.ssh_config(), box.alias).get("controlpath", "none")
         if control != "none":
