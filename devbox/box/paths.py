@@ -5,7 +5,7 @@ keep.json        {"until": unix seconds, …}: no idle pause before that
 verdict.json     the watchdog's latest verdict
 ladder.json      where it stands, for an agent that takes over
 synced.json      what the last sync left nothing to fetch of (devbox.box.files.baseline)
-syncing.json     {"until"}: ssh traffic until then belongs to a coming pause
+syncing.json     {"until"}: ssh traffic until then is devbox's own (a batch, a coming pause)
 agent.lock       held by the one running agent; agent.log is what it says
 agent.json       {"pid", "started", "boot", "code", "orders"} of the running agent
 history/         bounded segments of samples

@@ -16,14 +16,27 @@ def batch_cost(ws: Workspace, batch: Batch) -> int | None:
     """In micro-dollars: a box that was brought up since the batch began from its start, another
     while parts ran on it; with `--then` until that has ended it. None where a price is not known,
     or nothing is of a part that ran."""
-    boxes = {worker.box_id: list[Run]() for worker in ws.store.batches.workers(batch.id)}
+    boxes = {box_id: list[Run]() for box_id in _boxes(ws, batch)}
     for run in batches.parts(ws, batch):
         boxes.setdefault(run.box_id, []).append(run)
-    boxes.pop("", None)  # of workers that have none yet
     then = _then(batch)
     found = [_of_box(ws, batch, box_id, runs, then=then) for box_id, runs in boxes.items()]
     known = [each for each in found if each is not None]
     return sum(known) if len(known) == len(found) else None
+
+
+def _boxes(ws: Workspace, batch: Batch) -> set[str]:
+    """Ids of its workers' boxes. One that is coming up, or whose start failed, is in no worker's
+    row; it has the worker's name."""
+    found = set()
+    for worker in ws.store.batches.workers(batch.id):
+        if worker.box_id:
+            found.add(worker.box_id)
+            continue
+        for box in ws.store.boxes.named(worker.box_name):
+            if box.root == batch.root and box.created >= batch.created:
+                found.add(box.id)
+    return found
 
 
 def _of_box(

@@ -81,8 +81,12 @@ def fixes() -> list[Fix]:
                 first = _text(node.elts[0])
                 if first in ("ok", "warn", "fail"):
                     values.append(node.elts[2])
-            where = f"{file.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
-            found += [Fix(where, text) for value in values for text in _strings(value) if text]
+            found += [
+                Fix(f"{file.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}", text)
+                for value in values
+                for text in _strings(value)
+                if text
+            ]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -242,3 +243,23 @@ def test_an_input_that_is_gone_fails_its_round(one_box: BoxHalf) -> None:
     one_box.end()
     two = batch.ask().finished[1]
     assert [each.error for each in two.failed] == [f"its input is not on the box any more: {where}"]
+
+
+def test_the_traffic_of_who_gives_out_rounds_is_no_use(one_box: BoxHalf) -> None:
+    """Of asking for some minutes, and for up to an hour of fetching what is finished."""
+    batch = Batch(one_box, ["a"])
+    batch.start()
+    batch.ask()
+    assert 200 < own_for(one_box) <= 300
+    batch.ask(batch.round(1, a="one"), close=True)
+    batch.finished(1)
+    assert 3500 < own_for(one_box) <= 3600
+    batch.ask(seen=1)
+    assert 200 < own_for(one_box) <= 300
+
+
+def own_for(box: BoxHalf) -> float:
+    """Seconds."""
+    until = json.loads((box.root / "syncing.json").read_text())["until"]
+    assert isinstance(until, float)
+    return until - time.time()

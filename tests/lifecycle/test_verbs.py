@@ -16,6 +16,7 @@ from devbox.errors import BudgetError, Conflict, DevboxError, NotFound, Unavaila
 from devbox.lifecycle.operation import with_retries
 from devbox.model import BoxState
 from devbox.remote import command
+from devbox.remote.config import ssh_config
 from devbox.tui import symbols
 from devbox.workspace import Workspace
 from tests import warm

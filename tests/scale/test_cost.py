@@ -114,6 +114,17 @@ def test_a_box_on_which_no_part_began_costs_too(ws: Workspace) -> None:
     assert seconds(ws, ended) == 490, "what was there already costs nothing for it"
 
 
+def test_a_box_that_is_coming_up_or_never_came_up_costs_too(ws: Workspace) -> None:
+    """Its id is in no row of a worker: the coordinator was killed first, or its start failed."""
+    batch = a_batch(ws)
+    for name, created in (("w-1", 900.0), ("w-2", 1001.0)):  # the first was there before
+        box = msgspec.structs.replace(a_box(name, created=created), root="/p")
+        ws.store.boxes.insert(box, "running", {}, created)
+        ws.store.ledger.put(Interval(0, box.id, name, "local", "cpu", PRICE, 1010.0, 1110.0))
+    ws.store.batches.record("b", (), [Worker(1, "w-1"), Worker(2, "w-2")])
+    assert seconds(ws, batch) == 100
+
+
 def test_a_minute_that_has_begun_before_the_part_counts_whole(ws: Workspace) -> None:
     batch = a_batch(ws)
     a_worker(ws, 1001.0, (1010.0, None), (1020.0, 1040.0), price=Price(3_600_000, "live", 60))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
+from devbox import paths
+from devbox.box.watchdog import then
 from devbox.model import BoxState
+from devbox.providers.local.box_dir import BoxDir
 from devbox.workspace import Workspace
 from tests.jobs.conftest import until
 from tests.scale.conftest import Shop, opened
@@ -268,3 +272,27 @@ def test_boxes_that_cannot_do_what_is_asked_are_refused_as_workers(home: Path) -
     assert "with --detach nobody fetches what the run made\nnothing was started" in done.stderr
     assert shop.json("ls")["boxes"] == []
     assert shop.json("runs")["runs"] == []
+
+
+def test_the_boxes_of_a_long_batch_stop_at_its_end(workshop: Shop) -> None:
+    """Giving out rounds and fetching results is no use of a box that it would wait for."""
+    workshop.texts(60)
+    words = ("run", "copy", "--workers", "2", "--then", "down", "--", "--texts", "texts")
+    with workshop.start(*words, "--seconds", "0.1") as running:
+        until(lambda: workshop.made > 6)
+        for file in local_orders(workshop):  # from now on traffic is no longer that of their giver
+            order = json.loads(file.read_text()) | {"mono": time.monotonic() - then.OWN}
+            file.write_text(json.dumps(order))
+        assert running.wait(240) == 0, workshop.said
+    with workshop.workspace() as ws:
+        assert {box.state for box in ws.store.boxes.all(over=True)} == {BoxState.TERMINATED}
+
+
+def local_orders(workshop: Shop) -> list[Path]:
+    """What each local box of a batch does after its part."""
+    with workshop.workspace() as ws:
+        boxes = ws.store.boxes.all()
+    assert len(boxes) == 2
+    found = [BoxDir(paths.home() / "local" / each.handle).box_root / "then.json" for each in boxes]
+    assert all(file.exists() for file in found), found
+    return found

@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Dict, Iterator, List, NamedTuple, Optional, Type, TypeVar, Union
 
 from devbox.box import json_file, paths, processes
@@ -30,6 +30,7 @@ from devbox.box.runs.folder import BadRequest, RunFolder, active, all_runs
 from devbox.box.runs.follow import follow
 from devbox.box.runs.order import gpus
 from devbox.box.runs.process_group import python_command
+from devbox.box.watchdog import config
 from devbox.wire.codec import Unreadable, decode, encode
 from devbox.wire.jobs import (
     InputAnswer,
@@ -47,6 +48,9 @@ from devbox.wire.messages import End
 MAX_REQUEST = 4 << 20  # bytes
 MAX_LISTED = 500
 _START_PATIENCE = 60.0
+# Seconds from now for which the ssh traffic is that of a computer which gives out rounds: until it
+# asks again at the latest, and until it has fetched what is finished.
+_ASKS, _FETCHES = 300.0, 3600.0
 Answer = Union[JobAnswer, JobList, RoundsAnswer, InputAnswer, ThenAnswer, Refusal]
 M = TypeVar("M", bound=NamedTuple)
 _ENDS: Dict[str, End] = {"pause": "pause", "down": "down"}
@@ -180,14 +184,17 @@ def ask_rounds(folder: RunFolder, asked: RoundsAsked) -> RoundsAnswer:
         raise BadRequest("bad_request", f"run {folder.id} has no rounds")
     known = rounds.Rounds(folder)
     known.ask(asked)
+    now, finished = time.time(), tuple(known.finished[asked.seen :])
+    with suppress(OSError):  # on a full disk it counts as use, and nothing is lost
+        config.own_traffic(paths.root(), now + (_FETCHES if finished else _ASKS))
     return RoundsAnswer(
         waiting=tuple(known.waiting),
         begun=tuple(known.begun),
         withdrawn=tuple(known.withdrawn),
-        finished=tuple(known.finished[asked.seen :]),
+        finished=finished,
         closed=known.closed,
         status=folder.require(),
-        now=time.time(),
+        now=now,
     )
 
 

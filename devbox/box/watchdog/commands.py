@@ -31,7 +31,7 @@ def keep(args: List[str]) -> int:
     options = _parser().parse_args(args)
     root, now = paths.root(), config.moment()
     if options.syncing is not None:
-        json_file.write(root / "syncing.json", {"until": now.wall + options.syncing})
+        config.own_traffic(root, now.wall + options.syncing)
         sys.stdout.buffer.write(encode(Kept(now.wall + options.syncing)))
         return 0
     given = config.read(root, now)

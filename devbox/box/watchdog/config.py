@@ -132,6 +132,11 @@ def wake(root: Path) -> None:
         processes.send([agent.pid], signal.SIGHUP)
 
 
+def own_traffic(root: Path, until: float) -> None:
+    """Until then (wall) ssh traffic is a computer's that works for the user, and no use."""
+    json_file.write(root / "syncing.json", {"until": until})
+
+
 def hold(root: Path, now: Moment) -> Optional[float]:
     """The moment (mono) before which `devbox keep` allows no idle pause."""
     kept = json_file.load(root / "keep.json", Hold)
