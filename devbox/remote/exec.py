@@ -41,6 +41,10 @@ class _Silent(NoAnswer):
     """ssh said nothing at all, such as over a shared connection whose network is gone."""
 
 
+class NotFinished(SshError):
+    """A program ran longer than it was given; it may still run on the box."""
+
+
 class Exec:
     """Runs programs of a box; see `agent_bootstrap.Runs`. It holds nothing open itself. NoAnswer
     for a box without an address, SshError where this computer's key is gone."""
@@ -159,7 +163,8 @@ class Program:
         """Its exit code and what it printed, after it was given all of its stdin.
 
         As `refusal.error` when ssh did not get there, NoAnswer when the connection was cut,
-        SshError when it does not end within `timeout` seconds or prints over `most` bytes.
+        NotFinished when it does not end within `timeout` seconds, SshError when it prints over
+        `most` bytes.
         """
         assert self._process.stdin
         feeder = threading.Thread(target=_feed, args=(self._process.stdin, input), daemon=True)
@@ -173,7 +178,7 @@ class Program:
         except TimeoutError:
             if not self.begun:
                 raise _Silent(f"box {self.box.name} does not answer", box=self.box.id) from None
-            raise SshError(
+            raise NotFinished(
                 f"{self.shown} on {self.box.name} did not finish within {timeout:.0f} s",
                 means="it may still be running there",
             ) from None

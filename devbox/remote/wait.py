@@ -10,7 +10,7 @@ from devbox.errors import KeyRefused, NameUnknown, NoAnswer, SshError
 from devbox.model import Box
 from devbox.remote import agent_bootstrap
 from devbox.remote.config import known_hosts, ssh_config
-from devbox.remote.exec import Exec
+from devbox.remote.exec import Exec, NotFinished
 
 if TYPE_CHECKING:
     from devbox.remote.connection import Connection
@@ -98,7 +98,11 @@ def by_client(box: Box, timeout: float) -> Exec:
     which is a new one: one that is there may be to an earlier life of the box."""
     ssh_config.abandon(box)
     line = Exec(box)
-    line.is_new = line.run(agent_bootstrap.probe(), timeout=timeout, check=False).code == 1
+    try:
+        done = line.run(agent_bootstrap.probe(), timeout=timeout, check=False)
+    except NotFinished as error:  # a box that starts may be slow
+        raise NoAnswer(error.what, box=box.id) from error
+    line.is_new = done.code == 1
     return line
 
 

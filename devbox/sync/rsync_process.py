@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -28,8 +29,10 @@ from devbox.text import clean
 
 #: Waits before each further try, seconds. What was sent so far is kept and continued.
 BACKOFF = refusal.WAITS[1:]
-#: rsync's codes for a connection that broke: socket, protocol stream, timeouts, and ssh's own.
-CUT = frozenset({10, 12, 30, 35, refusal.FAILED})
+#: rsync's codes for a connection that broke: socket, protocol stream, a killed ssh (16), timeouts,
+#: and ssh's own.
+CUT = frozenset({10, 12, 16, 30, 35, refusal.FAILED})
+_QUIET = 20.0  # seconds without a word from rsync after which its connection is looked at
 _SILENT = 30  # of them: nothing came for as long as `--timeout` says
 #: Files vanished or could not be read; everything else was done.
 PARTLY = frozenset({23, 24})
@@ -100,7 +103,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="devbox-sync-") as scratch, _arriving(job):
         argv = arguments(job, program, rsync_dialect.detect(program), Path(scratch))
         for tries in range(1, len(backoff) + 2):
-            code, said = _once(argv, items, newer, on_output)
+            code, said = _once(job.box, argv, items, newer, on_output)
             reached = reached or _REACHED in said
             said = said.replace(_REACHED, "").strip()
             # A box that never answered is not waited for long: it is paused, or gone.
@@ -169,6 +172,7 @@ def _arriving(job: Job) -> Iterator[None]:
 
 
 def _once(
+    box: Box,
     argv: Sequence[str],
     items: dict[bytes, Item],
     newer: set[bytes],
@@ -185,7 +189,7 @@ def _once(
     ):
         try:
             assert running.stdout
-            for line in _lines(running.stdout):
+            for line in _lines(running.stdout, lambda: _require_answer(box, running.pid)):
                 found = parse(line)
                 if isinstance(found, Newer):
                     newer.add(found.path)
@@ -195,6 +199,9 @@ def _once(
                 if found:
                     on_output(found)
             code = running.wait()
+        except _Hangs:
+            _stop(running)
+            code = _SILENT
         except BaseException:
             _stop(running)
             raise
@@ -213,10 +220,34 @@ def _stop(running: subprocess.Popen[bytes]) -> None:
         running.kill()
 
 
-def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Pieces ended by CR or LF as they come; one longer than any name is dropped."""
+class _Hangs(Exception):
+    """The shared connection does not answer."""
+
+
+def _require_answer(box: Box, rsync: int) -> None:
+    """_Hangs, with rsync's ssh ended, where the shared connection is stuck. rsync's own timeout is
+    no help: once all is sent it waits for its ssh without one."""
+    if not ssh_config.hangs(box):
+        return
+    import psutil  # why: it is seldom needed, and up waits for what this module imports
+
+    with suppress(psutil.Error):  # why: it has ended meanwhile
+        for child in psutil.Process(rsync).children():
+            child.kill()
+    raise _Hangs
+
+
+def _lines(stream: IO[bytes], quiet: Callable[[], None]) -> Iterator[bytes]:
+    """Pieces ended by CR or LF as they come; one longer than any name is dropped. quiet: called
+    each time nothing came for `_QUIET` seconds."""
     rest = b""
-    while block := os.read(stream.fileno(), 1 << 16):
+    while True:
+        if not select.select([stream], [], [], _QUIET)[0]:
+            quiet()
+            continue
+        block = os.read(stream.fileno(), 1 << 16)
+        if not block:
+            break
         *whole, rest = (rest + block).replace(b"\r", b"\n").split(b"\n")
         yield from whole
         rest = rest if len(rest) <= _MAX_LINE else b""

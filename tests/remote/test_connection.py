@@ -13,7 +13,7 @@ import pytest
 
 from devbox.errors import HostKeyRefused, KeyRefused, NoAnswer, SshError, UsageError
 from devbox.model import Box
-from devbox.remote import keys, wait
+from devbox.remote import agent_bootstrap, keys, wait
 from devbox.remote.config import known_hosts, ssh_config
 from devbox.remote.connection import Connection, connect
 from devbox.remote.exec import Exec
@@ -216,6 +216,23 @@ def test_waiting_survives_a_late_start_and_a_late_key(sshd: Sshd, log_in: Way) -
     if isinstance(line, Connection):
         line.close()
     assert ticks == sorted(ticks)
+
+
+def test_waiting_survives_a_box_that_is_slow_at_first(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets us in, and does not finish what it was asked within the time of an attempt."""
+    box = sshd.box()
+    ssh_config.publish([box])
+    quick = agent_bootstrap.probe()
+    asked = iter([["sleep", "60"], quick])
+    monkeypatch.setattr(agent_bootstrap, "probe", lambda: next(asked))
+    monkeypatch.setattr(wait, "_PATIENCE", 1.0)
+    line = wait.for_login(
+        box, log_in=wait.by_client, timeout=60, clock=lambda: 0.0, sleep=lambda _: None
+    )
+    assert line.is_new
+    assert list(asked) == []
 
 
 def test_an_early_attempt_is_given_up_sooner_than_a_late_one(sshd: Sshd) -> None:

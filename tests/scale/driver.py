@@ -15,6 +15,7 @@ from devbox.jobs import transfer
 from devbox.remote import exec
 from devbox.scale import team
 from devbox.scale.merge import Beside
+from devbox.sync import rsync_process
 
 #: where it is, the next merge is the last
 END = "end-after-a-merge"
@@ -37,6 +38,7 @@ def waits(seconds: int) -> None:
     """So long for a box that says nothing."""
     exec._LOGIN = float(seconds)
     transfer._SILENCE = seconds
+    rsync_process._QUIET = float(seconds)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ WORLDS = ("local", "hf-job", "modal")
 
 class World:
     """evict: take a box away, as its provider may. meter: what the provider bills; None for local
-    boxes, which nobody bills."""
+    boxes, which nobody bills. gone: ids of boxes that were taken away."""
 
     def __init__(self, shop: Shop, evict: Callable[[Box], None], meter: Meter | None) -> None:
         self.shop, self._evict, self.meter = shop, evict, meter
-        self._gone: set[str] = set()
+        self.gone: set[str] = set()
 
     def workers(self) -> list[tuple[Box, str]]:
         """Those whose part runs, without those that were taken away."""
@@ -41,10 +41,10 @@ class World:
                 for worker in ws.store.batches.workers(batch.id)
                 if worker.run and not worker.state.is_over
             ]
-        return [(box, run) for box, run in found if box and box.id not in self._gone]
+        return [(box, run) for box, run in found if box and box.id not in self.gone]
 
     def take_away(self, box: Box) -> None:
-        self._gone.add(box.id)
+        self.gone.add(box.id)
         self._evict(box)
 
     def left(self) -> list[str]:

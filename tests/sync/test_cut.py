@@ -20,7 +20,9 @@ from devbox import paths
 from devbox.errors import KeyRefused, SshError, SyncError
 from devbox.remote import keys
 from devbox.remote.config import ssh_config
+from devbox.remote.exec import Exec
 from devbox.sync import rsync_process, watch
+from tests.processes import command_line
 from tests.sync.conftest import Pair, files, write
 
 MEGABYTE = 1 << 20
@@ -83,6 +85,43 @@ def test_a_cut_transfer_is_continued(pair: Pair, direction: str) -> None:
     assert sync().moved == ()
     assert pair.down().moved == pair.up().moved == ()
     assert any("what was sent is kept" in said for said in pair.said)
+
+
+def test_a_shared_connection_that_hangs_is_replaced(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And rsync's ssh with it; what hangs is left to itself."""
+    monkeypatch.setattr(rsync_process, "_QUIET", 0.5)
+    _fill(pair.here)
+    Exec(pair.box).run(["true"])
+    shared = [p for p in psutil.process_iter() if _is_shared(p)]
+    assert len(shared) == 1
+    hanging = threading.Thread(target=_stop_at, args=(shared[0], pair.there), daemon=True)
+    hanging.start()
+    try:
+        report = pair.up()
+        hanging.join()
+        assert report.retries == 1
+        assert shared[0].status() == psutil.STATUS_STOPPED
+    finally:
+        shared[0].kill()
+    assert (pair.there / "big.bin").read_bytes() == (pair.here / "big.bin").read_bytes()
+    assert pair.up().moved == ()
+
+
+def _is_shared(process: psutil.Process) -> bool:
+    """A shared connection of this test."""
+    line = command_line(process)
+    return "[mux]" in line and str(paths.control_dir()) in line
+
+
+def _stop_at(process: psutil.Process, target: Path) -> None:
+    """When a file begins to arrive."""
+    deadline = time.monotonic() + 120
+    while not list((target / ".devbox-arriving").glob("*big.bin.*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.suspend()
 
 
 def test_what_arrived_before_the_cut_is_kept_and_used(

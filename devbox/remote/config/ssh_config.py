@@ -86,6 +86,19 @@ def abandon(box: Box) -> None:
             Path(control).unlink(missing_ok=True)
 
 
+def hangs(box: Box) -> bool:
+    """Whether there is a shared connection that says nothing. One whose network is gone ends by
+    itself (ServerAliveInterval), and answers until then."""
+    argv = ["ssh", "-F", str(paths.ssh_config()), "-O", "check", "--", box.alias]
+    try:
+        run(argv, check=False, timeout=_PATIENCE)
+    except ToolMissing:
+        raise
+    except DevboxError:
+        return True
+    return False
+
+
 def place() -> blocks.Place:
     """Where ssh on this machine finds our files, and what it knows."""
     own = tuple(file for file in offered.own_files() if blocks.is_usable(file))
