@@ -127,8 +127,6 @@ class Watchdog:
     def _from_calm(self, verdict: Verdict, now: Moment) -> None:
         if verdict.state in (WARNED, PAUSING):
             self._warn(verdict, now)
-            if verdict.state == PAUSING and verdict.cause in _FORCED:
-                self._save(verdict, now)
 
     def _from_warned(self, verdict: Verdict, now: Moment) -> None:
         rung = self.rung
