@@ -18,8 +18,6 @@ from devbox.workspace import Workspace
 from tests import warm
 from tests.remote.sshd import wait_until
 
-pytestmark = pytest.mark.openssh
-
 DEVBOX = [sys.executable, "-m", "devbox.cli.main"]
 
 
@@ -67,6 +65,7 @@ def test_a_verb_on_a_box_that_paused_itself_says_when_and_how_to_bring_it_back(
     assert ws.box("b").state is BoxState.PAUSED
 
 
+@pytest.mark.openssh
 def test_a_verb_on_a_box_that_ended_says_so(ws: Workspace, home: Path) -> None:
     box = lifecycle.up(ws, "b")
     ws.provider("local").terminate(box.handle)
@@ -76,12 +75,14 @@ def test_a_verb_on_a_box_that_ended_says_so(ws: Workspace, home: Path) -> None:
     assert done.returncode == 4
 
 
+@pytest.mark.openssh
 def test_a_program_that_ends_with_ssh_s_own_code_is_no_silence(ws: Workspace, home: Path) -> None:
     lifecycle.up(ws, "b")
     done = devbox(home, "exec", "b", "sh", "-c", "echo mine; exit 255")
     assert (done.returncode, done.stdout, done.stderr) == (255, "mine\n", "")
 
 
+@pytest.mark.openssh
 def test_signals_of_exec_are_the_programs(ws: Workspace, home: Path) -> None:
     lifecycle.up(ws, "b")
     line = [*DEVBOX, "exec", "b", "sh", "-c", "echo up; exec sleep 600"]
