@@ -49,8 +49,9 @@ MAX_REQUEST = 4 << 20  # bytes
 MAX_LISTED = 500
 _START_PATIENCE = 60.0
 # Seconds from now for which the ssh traffic is that of a computer which gives out rounds: until it
-# asks again at the latest, and until it has fetched what is finished.
-_ASKS, _FETCHES = 300.0, 3600.0
+# asks again at the latest, and until it has fetched what is finished. One that is gone may leave a
+# login behind, and the end after the run waits for it so long.
+_ASKS, _FETCHES = 300.0, 900.0
 Answer = Union[JobAnswer, JobList, RoundsAnswer, InputAnswer, ThenAnswer, Refusal]
 M = TypeVar("M", bound=NamedTuple)
 _ENDS: Dict[str, End] = {"pause": "pause", "down": "down"}
