@@ -263,6 +263,7 @@ def test_a_box_that_holds_work_and_does_not_answer_is_left_running(
 
 
 def test_a_box_that_was_never_used_and_does_not_answer_is_ended(ws: Workspace, box: Box) -> None:
+    ssh_config.abandon(box)
     paths.known_hosts().unlink()
     told: list[str] = []
     ws.narrate = told.append
