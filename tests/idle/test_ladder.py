@@ -188,16 +188,18 @@ def test_a_keep_during_the_save_calls_it_off() -> None:
 
 
 def test_the_save_commands_own_work_does_not_call_it_off() -> None:
+    def saving(second: int) -> Sample:
+        busy = second < 30 * MINUTE + 100
+        return sample(cpu={"util": 90 if busy else 1, "count": 8}, net={"rx_bps": 0, "tx_bps": 5e7})
+
     box = Box()
     box.takes = 90
     box.live(30 * MINUTE + 5)
-    box.live(
-        10 * MINUTE,
-        lambda s: sample(
-            cpu={"util": 90 if s < 30 * MINUTE + 100 else 1, "count": 8},
-            net={"rx_bps": 0, "tx_bps": 5e7},
-        ),
-    )
+    box.live(60, saving)
+    assert box.verdict is not None
+    assert (box.verdict.state, box.verdict.cause) == ("saving", "idle")
+    assert box.verdict.pauses_at == T0 + box.second, "its own work is no reason to stay"
+    box.live(9 * MINUTE, saving)
     assert box.off
     assert box.kinds()[:4] == ["warning", "saving", "saved", "pausing"]
 
