@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from devbox.errors import DevboxError, SshError, SyncError
+from devbox.errors import DevboxError, NoAnswer, SshError, SyncError
 from devbox.jobs import fetch, queue, setup, status, submit
 from devbox.jobs.fetch import NOTES
 from devbox.jobs.submit import Part
@@ -38,6 +38,7 @@ from devbox.workspace import Workspace
 _SOON, _LATE = 0.3, 5.0  # seconds between two looks at a box that works
 _TROUBLE = (0.5, 1.0, 2.0, 5.0, 10.0)  # between looks at one that does not answer
 _AGAIN = 2  # times that an interrupted part is started again on its box
+_SOON_AFTER = 120.0  # seconds for which a box that is coming up is tried again after a cut
 _LAG = 5.0  # seconds until a round that is given can begin, before that was measured
 
 
@@ -99,8 +100,8 @@ class _Member:
             team.placed(self.number, self.box)
             return
         began = ws.clock()
-        self.box = up(ws, self.name)
-        team.placed(self.number, self.box)
+        while not self._brought_up(began):
+            ws.sleep(_TROUBLE[0])
         self._check()
         if not self.is_needed:
             return
@@ -108,11 +109,6 @@ class _Member:
         order = None
         if asked.then:
             order = after_run.order(ws, asked.then, self.box, self.name, stays=not asked.detached)
-        if not asked.no_sync:
-            before.send(ws, self.box)
-        if not asked.no_setup:
-            setup.require(ws, self.box)
-        self._check()
         part = Part(
             batches.part_id(team.batch, self.number),
             team.batch.id,
@@ -131,6 +127,25 @@ class _Member:
         )
         team.opened(self.number, self.run.id)
         team.board.starts = max(1.0, ws.clock() - began)
+
+    def _brought_up(self, began: float) -> bool:
+        """Its box up and ready for its part, or not needed; False where a connection was cut, soon
+        after it began: what is done already takes no time again."""
+        asked, ws = self.team.asked, self.ws
+        try:
+            self.box = up(ws, self.name)
+            self.team.placed(self.number, self.box)
+            self._check()
+            if self.is_needed and not asked.no_sync:
+                before.send(ws, self.box)
+            if self.is_needed and not asked.no_setup:
+                setup.require(ws, self.box)
+            return True
+        except NoAnswer as error:
+            if ws.clock() - began > _SOON_AFTER:
+                raise
+            self.team.say(f"{self.name}: {error.what}; trying again")
+            return False
 
     def rounds(self) -> None:
         """Until it is told that no more come, and its part has ended; or until all that it works on

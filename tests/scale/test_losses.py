@@ -12,10 +12,12 @@ import psutil
 import pytest
 
 from tests.jobs.conftest import until
-from tests.processes import command_line, send
+from tests.processes import arguments, command_line, send
 from tests.scale.conftest import Shop
 from tests.scale.driver import END
 from tests.scale.worlds import World, connections, cut_connections, world
+
+ARM = " arm agent"  # ends what its ssh runs
 
 
 @pytest.fixture
@@ -44,6 +46,23 @@ def test_a_cut_connection_is_no_loss(workshop: Shop) -> None:
     workshop.require_all(60)
     assert workshop.worked == 60
     assert {worker["state"] for worker in workshop.batch()["workers"]} == {"over"}
+
+
+def test_a_connection_that_is_cut_while_a_worker_comes_up_is_no_loss(workshop: Shop) -> None:
+    """In the middle of its `up`: while its watchdog is armed."""
+    workshop.texts(20)
+    with workshop.start("run", "copy", "--workers", "2", "--", "--texts", "texts") as running:
+        for process in until(arming):
+            send(process, signal.SIGKILL)
+        assert running.wait(240) == 0, workshop.said
+    workshop.require_all(20)
+    workers = workshop.batch()["workers"]
+    assert [worker["state"] for worker in workers] == ["over", "over"], workshop.said
+    assert "trying again" in workshop.said
+
+
+def arming() -> list[psutil.Process]:
+    return [each for each in connections() if arguments(each)[-1:] and ARM in arguments(each)[-1]]
 
 
 def hung(there: World) -> tuple[str, list[psutil.Process]]:
