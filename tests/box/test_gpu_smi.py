@@ -257,6 +257,7 @@ def test_a_hung_child_hangs_nobody_turns_null_and_is_replaced(tool: Tool, smi: S
     assert stale is not None
     assert stale[0]["util"] is None
     assert stale[0]["name"] == "NVIDIA A10G"
+    until(smi, lambda _: ["sleep", "1000"] in children().values())  # a moment after its output
     (child,) = [pid for pid, words in children().items() if words == ["sleep", "1000"]]
     tool.now += 15
     until(smi, lambda _: child not in children())
