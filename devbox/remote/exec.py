@@ -27,6 +27,7 @@ from devbox.wire.codec import MAX_LINE
 
 _BLOCK = 1 << 16
 _KEPT_ERR = 8192  # bytes of stderr kept, its end
+_PIPE = 1 << 20  # bytes that a pipe holds at most (pipe(7), pipe-max-size)
 _GREETING = 1 << 16  # bytes of what a login shell prints that are kept, its end
 _LOGIN = 30.0  # seconds until the program must have begun
 _ENDING = 2.0  # seconds a program may take to end once it has closed its stdout
@@ -252,7 +253,7 @@ class Program:
                     pipe.close()
         if process.stderr and not process.stderr.closed:
             os.set_blocking(process.stderr.fileno(), False)
-            self._err = (self._err + (process.stderr.read(_KEPT_ERR) or b""))[-_KEPT_ERR:]
+            self._err = (self._err + (process.stderr.read(_PIPE) or b""))[-_KEPT_ERR:]
             process.stderr.close()
         return code
 

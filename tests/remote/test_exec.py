@@ -59,9 +59,17 @@ def test_what_a_box_sends_and_how_long_it_takes_are_bounded(box: Box) -> None:
         program.finish(most=100_000)
     with pytest.raises(SshError, match="did not finish within 0 s"):
         Exec(box).run(["sleep", "30"], timeout=0.4)
-    done = Exec(box).run(["sh", "-c", "yes >&2 & sleep 0.3; kill $!; echo end >&2"])
+    done = Exec(box).run(["sh", "-c", "yes | head -c 50000000 >&2; echo end >&2"])
     assert len(done.err) < 10_000
     assert done.err.endswith("end\n")
+
+
+def test_of_what_was_left_unread_the_end_is_kept(box: Box) -> None:
+    script = "head -c 60000 /dev/zero | tr '\\0' y >&2; echo end >&2"
+    with Program(box, ["sh", "-c", script]) as program:
+        wait_until(lambda: not program.is_alive, "it has ended")
+    assert program.err.endswith("yend\n")
+    assert len(program.err) < 10_000
 
 
 def test_a_file_is_read_byte_for_byte_or_says_why_not(box: Box, home: Path) -> None:
