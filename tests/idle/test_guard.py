@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from devbox.box import event_log
+from devbox.box import event_log, json_file
 from devbox.providers import guarded
 from devbox.remote import agent_bootstrap
 from devbox.spec import BoxSpec, Idle, Seconds
-from devbox.wire.messages import PauseRecipe
+from devbox.wire.messages import Identity, PauseRecipe
 from tests.boxes import request_for
 from tests.idle.test_end_to_end import end
 from tests.jobs.conftest import until
@@ -97,9 +97,15 @@ class Guarded:
             return False
 
     def agent(self, not_pid: int = 0) -> psutil.Process:
-        """The one agent, once there is one: a second that finds another ends at once."""
-        until(lambda: [a.pid != not_pid for a in self.agents()] == [True], 60)
-        return self.agents()[0]
+        """The one agent, once it says so: a second that finds another ends at once."""
+
+        def alone() -> list[psutil.Process]:
+            found, named = self.agents(), json_file.load(self.root / "agent.json", Identity)
+            is_it = named and named.pid != not_pid and [a.pid for a in found] == [named.pid]
+            return found if is_it else []
+
+        found: list[psutil.Process] = until(alone, 60)
+        return found[0]
 
     def orders(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.root / "config.json").read_text())
