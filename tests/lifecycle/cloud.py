@@ -31,6 +31,8 @@ from devbox.spec import BoxSpec
 from devbox.workspace import Workspace
 from tests.emulators.common import Clock
 
+#: a box that is reached by ssh; nothing answers there
+REACHED = '[boxes.b]\nprovider = "local"\n'
 COMMAND = '[boxes.b]\nprovider = "local"\ncommand = ["train"]\n'
 MINUTE, HOUR = 60.0, 3600.0
 #: dollars an hour of its hardware

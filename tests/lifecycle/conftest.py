@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from devbox import lifecycle, spec
+from devbox.model import Box
 from devbox.workspace import Workspace
 from tests import warm
+from tests.lifecycle.cloud import Pausing
 from tests.providers.host.machine import Machine
 from tests.remote import openssh_box
 from tests.remote.sshd import close_masters
@@ -61,3 +63,15 @@ def ws(home: Path, server: Machine | None) -> Iterator[Workspace]:
     for box in workspace.store.boxes.all():
         lifecycle.down(workspace, box, save=False)
     workspace.store.close()
+
+
+@pytest.fixture
+def cloud() -> Pausing:
+    """The provider in memory of tests that need no real box, for `a_project`."""
+    return Pausing()
+
+
+@pytest.fixture
+def box(ws: Workspace) -> Box:
+    """Of such a provider: it runs, and has no ssh address."""
+    return lifecycle.up(ws, "b", wait=False)

@@ -15,12 +15,10 @@ from devbox.lifecycle import enforce
 from devbox.model import Box, BoxState
 from devbox.providers.base import Kept
 from devbox.workspace import Workspace
-from tests.lifecycle.cloud import COMMAND, HOUR, MINUTE, Cloud, Pausing, a_project, told
+from tests.lifecycle.cloud import COMMAND, HOUR, MINUTE, REACHED, Cloud, Pausing, a_project, told
 
 #: dollars of a box that costs $3.60 an hour
 BUDGET = "[budget]\ntotal = 36.0\n"
-#: one that is reached by ssh; nothing answers there
-REACHED = '[boxes.b]\nprovider = "local"\n'
 
 
 def kinds(done: list[enforce.Done]) -> list[str]:

@@ -20,11 +20,6 @@ RUNS = {"state": BoxState.RUNNING}
 
 
 @pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
-
-
-@pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud)
 

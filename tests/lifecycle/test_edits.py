@@ -16,16 +16,9 @@ from devbox.remote.config import ssh_config
 from devbox.spec import BoxSpec, decode_box
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
-from tests.lifecycle.cloud import COMMAND, Pausing, a_project, operation, told
+from tests.lifecycle.cloud import COMMAND, REACHED, Pausing, a_project, operation, told
 
 SMALL, LARGE = 3_600_000, 36_000_000  # micro-dollars an hour
-#: one that is reached by ssh; nothing answers there
-REACHED = '[boxes.b]\nprovider = "local"\n'
-
-
-@pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
 
 
 @pytest.fixture

@@ -20,11 +20,6 @@ from tests.lifecycle.cloud import Pausing, a_project
 
 
 @pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
-
-
-@pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud)
 

@@ -21,11 +21,6 @@ from tests.lifecycle.cloud import HOUR, MINUTE, Pausing, a_project, told
 
 
 @pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
-
-
-@pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud)
 

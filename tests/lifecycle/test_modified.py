@@ -12,16 +12,9 @@ from devbox.errors import Conflict, DevboxError, NotFound, ProviderError, Unavai
 from devbox.model import Box, BoxState
 from devbox.spec import decode_box
 from devbox.workspace import Workspace
-from tests.lifecycle.cloud import COMMAND, HOUR, Pausing, a_project, told
+from tests.lifecycle.cloud import COMMAND, HOUR, REACHED, Pausing, a_project, told
 
 SMALL, LARGE = 3_600_000, 36_000_000  # micro-dollars an hour
-#: one that is reached by ssh; nothing answers there
-REACHED = '[boxes.b]\nprovider = "local"\n'
-
-
-@pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ FAILED = {"state": BoxState.FAILED, "stage": "QUEUED", "message": "none was free
 
 
 @pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
-
-
-@pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud, toml=TWO)
 

@@ -16,26 +16,12 @@ from devbox.providers.base import Kept
 from devbox.remote import agent
 from devbox.wire.messages import Then, Verdict
 from devbox.workspace import Workspace
-from tests.lifecycle.cloud import Pausing, a_project, told
-
-#: reached by ssh; nothing answers there
-REACHED = '[boxes.b]\nprovider = "local"\n'
-
-
-@pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
+from tests.lifecycle.cloud import REACHED, Pausing, a_project, told
 
 
 @pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud, toml=REACHED)
-
-
-@pytest.fixture
-def box(ws: Workspace) -> Box:
-    """It runs, and has no ssh address."""
-    return lifecycle.up(ws, "b", wait=False)
 
 
 def a_run(ws: Workspace, box: Box, order: str = "") -> Run:

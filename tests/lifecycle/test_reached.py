@@ -23,10 +23,7 @@ from devbox.wire.codec import encode
 from devbox.wire.messages import BoxEvent, EventLine, Heartbeat
 from devbox.workspace import Workspace
 from tests.boxes import rewrite
-from tests.lifecycle.cloud import MINUTE, Pausing, a_project, operation, told
-
-#: reached by ssh; nothing answers there
-REACHED = '[boxes.b]\nprovider = "local"\n'
+from tests.lifecycle.cloud import MINUTE, REACHED, Pausing, a_project, operation, told
 
 
 class Line:
@@ -43,19 +40,8 @@ class Line:
 
 
 @pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
-
-
-@pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud, toml=REACHED)
-
-
-@pytest.fixture
-def box(ws: Workspace) -> Box:
-    """It runs, and has no ssh address."""
-    return lifecycle.up(ws, "b", wait=False)
 
 
 @pytest.mark.parametrize("ends", [True, False])

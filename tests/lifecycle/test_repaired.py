@@ -17,11 +17,6 @@ from tests.lifecycle.cloud import COMMAND, HOUR, Cloud, Pausing, a_project
 
 
 @pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
-
-
-@pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud)
 

@@ -12,26 +12,12 @@ from devbox.model import Box, BoxState
 from devbox.providers.base import Kept
 from devbox.sync import baseline, rsync
 from devbox.workspace import Workspace
-from tests.lifecycle.cloud import COMMAND, HOUR, Cloud, Pausing, a_project, told
-
-#: reached by ssh; nothing answers there
-REACHED = '[boxes.b]\nprovider = "local"\n'
-
-
-@pytest.fixture
-def cloud() -> Pausing:
-    return Pausing()
+from tests.lifecycle.cloud import COMMAND, HOUR, REACHED, Cloud, Pausing, a_project, told
 
 
 @pytest.fixture
 def ws(home: Path, cloud: Pausing) -> Workspace:
     return a_project(home, cloud, toml=REACHED)
-
-
-@pytest.fixture
-def box(ws: Workspace) -> Box:
-    """It runs, and has no ssh address."""
-    return lifecycle.up(ws, "b", wait=False)
 
 
 def test_a_verb_that_its_provider_cannot_do_loses_nothing(ws: Workspace, box: Box) -> None:

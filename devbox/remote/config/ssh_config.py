@@ -63,14 +63,7 @@ def check(box: Box) -> None:
 def forget(box: Box) -> None:
     """Close the shared connection to a box that is going away. Call it before the box leaves the
     config; no connection, or no entry, is fine. One that hangs is left to itself."""
-    if not paths.ssh_config().exists():
-        return
-    argv = ["ssh", "-F", str(paths.ssh_config()), "-O", "exit", "--", box.alias]
-    try:
-        run(argv, check=False, timeout=_PATIENCE)
-    except ToolMissing:
-        raise
-    except DevboxError:
+    if paths.ssh_config().exists() and not _shared_answers(box, "exit"):
         abandon(box)
 
 
@@ -89,14 +82,19 @@ def abandon(box: Box) -> None:
 def hangs(box: Box) -> bool:
     """Whether there is a shared connection that says nothing. One whose network is gone ends by
     itself (ServerAliveInterval), and answers until then."""
-    argv = ["ssh", "-F", str(paths.ssh_config()), "-O", "check", "--", box.alias]
+    return not _shared_answers(box, "check")
+
+
+def _shared_answers(box: Box, request: str) -> bool:
+    """Whether the shared connection takes a request of `ssh -O` in time, or there is none."""
+    argv = ["ssh", "-F", str(paths.ssh_config()), "-O", request, "--", box.alias]
     try:
         run(argv, check=False, timeout=_PATIENCE)
     except ToolMissing:
         raise
     except DevboxError:
-        return True
-    return False
+        return False
+    return True
 
 
 def place() -> blocks.Place:
